@@ -1,0 +1,8 @@
+//! The case's state machines, one a file. Each says which moves exist, who may make them and what they need; a state
+//! carries exactly the data that exists in it.
+
+pub mod consultation;
+pub mod delivery;
+pub mod dispensing;
+pub mod payment;
+pub mod prescription;

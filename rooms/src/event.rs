@@ -1,0 +1,398 @@
+//! What can have happened in a room.
+//!
+//! Event kinds are for ever: a log written today must be readable in twenty years. So a kind only ever grows by optional
+//! fields, and a kind that says something else gets another name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::case::consultation::ConsultationState;
+use crate::case::delivery::{DeliveryState, Proof};
+use crate::case::dispensing::{DispensingState, HoldReason};
+use crate::case::payment::PaymentState;
+use crate::command::Verdict;
+use crate::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, SlotId, UserId};
+use crate::text::{Line, Prose, Text};
+use crate::time::Timestamp;
+
+/// One thing that happened. On the wire and in the archive: `"kind":"chat.sent","data":{…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", content = "data")]
+pub enum Event {
+    /// The room's first event: who, with whom, when, under which rules.
+    #[serde(rename = "consultation.requested")]
+    Requested(Requested),
+    /// The consultation moved to another state; the kinds below carry more where more is to be said.
+    #[serde(rename = "consultation.moved")]
+    Moved(Moved),
+    #[serde(rename = "consultation.rescheduled")]
+    Rescheduled(Rescheduled),
+    #[serde(rename = "consultation.checked_in")]
+    CheckedIn(CheckedIn),
+    /// The doctor calls the patient in; it rings until `until`.
+    #[serde(rename = "consultation.called")]
+    Called(Called),
+    /// The signed note: the consultation is completed.
+    #[serde(rename = "consultation.noted")]
+    Noted(Noted),
+    /// A first administrator asks for the consultation to be marked as entered in error.
+    #[serde(rename = "consultation.error_proposed")]
+    ErrorProposed(Explained),
+
+    #[serde(rename = "chat.sent")]
+    ChatSent(ChatSent),
+
+    #[serde(rename = "prescription.drafted")]
+    Drafted(Drafted),
+    #[serde(rename = "prescription.amended")]
+    Amended(Amended),
+    #[serde(rename = "prescription.signed")]
+    Signed(Signed),
+    /// The patient chose a pharmacy. Carries the whole content: a pharmacy sees nothing from before this event.
+    #[serde(rename = "prescription.sent")]
+    Sent(Sent),
+    #[serde(rename = "prescription.reviewed")]
+    Reviewed(Reviewed),
+    #[serde(rename = "prescription.answered")]
+    Answered(Answered),
+    #[serde(rename = "prescription.moved")]
+    PrescriptionMoved(PrescriptionMoved),
+
+    #[serde(rename = "dispensing.moved")]
+    DispensingMoved(DispensingMoved),
+    #[serde(rename = "delivery.requested")]
+    DeliveryRequested(DeliveryRequested),
+    /// Carries everything a courier needs: a courier sees nothing from before this event.
+    #[serde(rename = "delivery.assigned")]
+    DeliveryAssigned(DeliveryAssigned),
+    #[serde(rename = "delivery.moved")]
+    DeliveryMoved(DeliveryMoved),
+    /// A late report that did not change the state.
+    #[serde(rename = "delivery.reported")]
+    DeliveryReported(DeliveryMoved),
+
+    #[serde(rename = "payment.moved")]
+    PaymentMoved(PaymentMoved),
+
+    /// A copy of the record was taken.
+    #[serde(rename = "record.exported")]
+    Exported(Exported),
+    /// An administrator opened the record under break-glass.
+    #[serde(rename = "record.opened")]
+    RecordOpened(RecordOpened),
+}
+
+/// The rules a room lives under, fixed when it opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Policy {
+    /// The version of the consent text that a patient must have agreed to.
+    pub consent: Line,
+    /// How long a slot is held for a patient who has not confirmed, in seconds.
+    pub hold_s: u32,
+    /// How long a call rings, in seconds.
+    pub ring_s: u32,
+    /// How many rings may go unanswered before the patient counts as absent.
+    pub rings: u32,
+    /// How late the doctor may be before the patient is released, in seconds.
+    pub doctor_grace_s: u32,
+    /// How late a patient with a slot may check in, in seconds.
+    pub patient_grace_s: u32,
+    /// How long a broken-off consultation waits for the missing side, in seconds.
+    pub interrupted_s: u32,
+    /// How long a signed prescription may be claimed, in seconds.
+    pub prescription_valid_s: u32,
+    /// The longest supply of one item, in days.
+    pub max_days: u16,
+    /// Whether a pharmacist must review a prescription before it takes effect.
+    pub review: bool,
+    /// What the consultation costs in minor units; 0 means no payment.
+    pub price: u64,
+    /// ISO 4217.
+    pub currency: Line,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let line = |text| Line::parse(text).expect("a short literal is a line");
+        Self {
+            consent: line("2026-1"),
+            hold_s: 300,
+            ring_s: 60,
+            rings: 3,
+            doctor_grace_s: 3600,
+            patient_grace_s: 900,
+            interrupted_s: 300,
+            prescription_valid_s: 7 * 86_400,
+            max_days: 90,
+            review: false,
+            price: 0,
+            currency: line("EUR"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Person {
+    pub id: UserId,
+    pub name: Line,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pharmacy {
+    pub id: PharmacyId,
+    pub name: Line,
+    pub address: Text<400>,
+}
+
+/// A slot as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Slot {
+    pub id: SlotId,
+    pub doctor: Person,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+/// One of the two sides of a consultation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Party {
+    Patient,
+    Doctor,
+}
+
+/// Where a chat message belongs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Thread {
+    /// Between patient and doctor; nobody else ever sees it.
+    #[default]
+    Care,
+    /// The dispensing thread with one pharmacy.
+    Pharmacy(PharmacyId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requested {
+    pub patient: Person,
+    pub doctor: Person,
+    /// Absent for a walk-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+    /// Until when the slot is held; absent for a walk-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Prose>,
+    pub policy: Policy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Moved {
+    pub from: ConsultationState,
+    pub to: ConsultationState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Prose>,
+    /// Who was missing; with `no_show` and `interrupted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub party: Option<Party>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rescheduled {
+    pub from: SlotId,
+    pub slot: Slot,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckedIn {
+    pub consent: Line,
+    pub identity: Line,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Called {
+    pub until: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Noted {
+    pub note: Prose,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explained {
+    pub reason: Prose,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatSent {
+    pub text: Prose,
+    pub thread: Thread,
+}
+
+/// One medicine of a prescription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// Name and strength, e.g. `Amoxicillin 500 mg`.
+    pub medicine: Line,
+    /// How to take it.
+    pub dosage: Text<400>,
+    /// Number of units to hand out, 1 to 9999.
+    #[schemars(range(min = 1, max = 9999))]
+    pub quantity: u16,
+    /// For how many days, 1 to the policy's `max_days`.
+    #[schemars(range(min = 1, max = 366))]
+    pub days: u16,
+}
+
+/// How the patient gets the medicine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandOver {
+    Pickup,
+    /// To this address.
+    Delivery(Text<400>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drafted {
+    pub prescription: PrescriptionId,
+    pub items: Vec<Item>,
+    /// The prescription that this one replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<PrescriptionId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Amended {
+    pub prescription: PrescriptionId,
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Signed {
+    pub prescription: PrescriptionId,
+    pub valid_until: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sent {
+    pub prescription: PrescriptionId,
+    pub dispensing: DispensingId,
+    pub pharmacy: Pharmacy,
+    pub hand_over: HandOver,
+    pub patient: Person,
+    pub prescriber: Person,
+    pub items: Vec<Item>,
+    pub valid_until: Timestamp,
+    /// Whether it waits for a review first.
+    pub review: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reviewed {
+    pub prescription: PrescriptionId,
+    pub pharmacy: PharmacyId,
+    pub verdict: Verdict,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Prose>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answered {
+    pub prescription: PrescriptionId,
+    pub pharmacy: PharmacyId,
+    pub text: Prose,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrescriptionMoved {
+    pub prescription: PrescriptionId,
+    pub from: crate::case::prescription::PrescriptionState,
+    pub to: crate::case::prescription::PrescriptionState,
+    /// The pharmacy that had it, and so must hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pharmacy: Option<PharmacyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Prose>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DispensingMoved {
+    pub dispensing: DispensingId,
+    pub prescription: PrescriptionId,
+    pub pharmacy: PharmacyId,
+    pub from: DispensingState,
+    pub to: DispensingState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Prose>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryRequested {
+    pub delivery: DeliveryId,
+    pub dispensing: DispensingId,
+    pub pharmacy: Pharmacy,
+    pub recipient: Person,
+    pub address: Text<400>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryAssigned {
+    pub delivery: DeliveryId,
+    pub courier: Person,
+    pub pharmacy: Pharmacy,
+    pub recipient: Person,
+    pub address: Text<400>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryMoved {
+    pub delivery: DeliveryId,
+    pub pharmacy: PharmacyId,
+    /// The courier who has it, and so must hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<UserId>,
+    pub from: DeliveryState,
+    pub to: DeliveryState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Prose>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Timestamp>,
+    /// When it happened; absent when that was the record's own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentMoved {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PaymentState>,
+    pub to: PaymentState,
+    /// In minor units of `currency`.
+    pub amount: u64,
+    /// ISO 4217.
+    pub currency: Line,
+    pub reference: Line,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Exported {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Prose>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordOpened {
+    pub by: UserId,
+    pub reason: Prose,
+    pub until: Timestamp,
+}

@@ -1,0 +1,1 @@
+//! The reader: order, gaps, repeats.

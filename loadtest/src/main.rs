@@ -1,1 +1,3 @@
+//! The command `loadtest`.
+
 fn main() {}

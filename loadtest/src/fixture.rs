@@ -1,0 +1,132 @@
+//! Who takes part in a load test: the file that `wardroom seed` writes and `loadtest --fixture` reads.
+//!
+//! The tokens in it are valid credentials for the hub that was seeded. Such a hub is a throwaway.
+
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rooms::id::{PharmacyId, RoomId, UserId};
+use rooms::role::Role;
+use rooms::time::Timestamp;
+use rooms::wire::client::Token;
+use serde::{Deserialize, Serialize};
+
+/// The version of the file's form; another one is refused.
+pub const VERSION: u32 = 1;
+
+/// Rooms that are ready to be used: the consultation is `in_progress`, and a prescription without need of a review was
+/// sent to `pharmacy`, so that its dispensing is `received` and the pharmacy's thread is open to all three members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fixture {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When the first of the tokens ends.
+    pub expires_at: Timestamp,
+    pub rooms: Vec<FixtureRoom>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixtureRoom {
+    pub room: RoomId,
+    pub pharmacy: PharmacyId,
+    /// The patient, the doctor and a pharmacist of `pharmacy`, in this order. A person may be in several rooms.
+    pub members: Vec<FixtureMember>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixtureMember {
+    pub user: UserId,
+    pub role: Role,
+    /// An access token that outlives the test. Members who are the same person may share one.
+    pub token: Token,
+}
+
+/// Why a fixture cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FixtureError {
+    #[error("cannot read or write the fixture: {0}")]
+    Io(#[from] io::Error),
+    #[error("this is not a fixture that `wardroom seed` wrote: {0}")]
+    Form(#[from] serde_json::Error),
+    #[error("the fixture has version {0}, not {VERSION}: seed again")]
+    Version(u32),
+    #[error("the fixture's tokens ended at {0}: seed again")]
+    Expired(Timestamp),
+    #[error("the fixture has {has} rooms of at least {members} members, not {wanted}: seed more")]
+    TooFew { has: usize, wanted: usize, members: usize },
+}
+
+impl Fixture {
+    /// Reads a fixture and checks its version and that its tokens are still valid at `now`.
+    pub fn read(path: &Path, now: Timestamp) -> Result<Self, FixtureError> {
+        let fixture: Self = serde_json::from_slice(&std::fs::read(path)?)?;
+        if fixture.version != VERSION {
+            return Err(FixtureError::Version(fixture.version));
+        }
+        if fixture.expires_at <= now {
+            return Err(FixtureError::Expired(fixture.expires_at));
+        }
+        Ok(fixture)
+    }
+
+    /// Writes the fixture for its owner's eyes only, because it holds tokens. Replaces a file that is there.
+    pub fn write(&self, path: &Path) -> Result<(), FixtureError> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// The first `rooms` rooms, with their first `members` members each.
+    pub fn take(&self, rooms: usize, members: usize) -> Result<Vec<FixtureRoom>, FixtureError> {
+        let fit = self.rooms.iter().filter(|room| room.members.len() >= members);
+        let taken: Vec<_> = fit
+            .take(rooms)
+            .map(|room| FixtureRoom { members: room.members[..members].to_vec(), ..room.clone() })
+            .collect();
+        if taken.len() < rooms {
+            return Err(FixtureError::TooFew { has: taken.len(), wanted: rooms, members });
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture() -> Fixture {
+        let member = |role| FixtureMember { user: UserId(uuid::Uuid::now_v7()), role, token: Token("t".into()) };
+        let room = || FixtureRoom {
+            room: RoomId(uuid::Uuid::now_v7()),
+            pharmacy: PharmacyId(uuid::Uuid::now_v7()),
+            members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
+        };
+        Fixture { version: VERSION, expires_at: Timestamp::from_micros(1_000), rooms: vec![room(), room()] }
+    }
+
+    #[test]
+    fn a_written_fixture_is_read_again_and_only_its_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("fixture-{}.json", uuid::Uuid::now_v7()));
+        fixture().write(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        let read = Fixture::read(&path, Timestamp::from_micros(0));
+        let expired = Fixture::read(&path, Timestamp::from_micros(1_000));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(mode & 0o077, 0);
+        assert_eq!(read.unwrap().rooms.len(), 2);
+        assert!(matches!(expired, Err(FixtureError::Expired(_))));
+    }
+
+    #[test]
+    fn too_few_rooms_or_members_are_said_so() {
+        assert_eq!(fixture().take(2, 2).unwrap()[1].members.len(), 2);
+        assert!(matches!(fixture().take(3, 3), Err(FixtureError::TooFew { has: 2, wanted: 3, members: 3 })));
+        assert!(matches!(fixture().take(1, 4), Err(FixtureError::TooFew { has: 0, .. })));
+    }
+}

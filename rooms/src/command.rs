@@ -100,6 +100,74 @@ pub enum Command {
     OpenRecord(Reason),
 }
 
+impl Command {
+    /// Every kind's name on the wire.
+    pub const KINDS: [&'static str; 28] = [
+        "consultation.request",
+        "consultation.confirm",
+        "consultation.reschedule",
+        "consultation.cancel",
+        "consultation.check_in",
+        "consultation.admit",
+        "consultation.enter",
+        "consultation.put_back",
+        "consultation.refer",
+        "consultation.end",
+        "consultation.complete",
+        "consultation.mark_error",
+        "consultation.presence",
+        "timer",
+        "payment.record",
+        "chat.send",
+        "prescription.draft",
+        "prescription.amend",
+        "prescription.sign",
+        "prescription.cancel",
+        "prescription.send",
+        "prescription.review",
+        "prescription.answer",
+        "dispensing.move",
+        "delivery.assign",
+        "delivery.move",
+        "record.export",
+        "record.open",
+    ];
+
+    /// The name of the kind on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Command::Request(_) => "consultation.request",
+            Command::Confirm(_) => "consultation.confirm",
+            Command::Reschedule(_) => "consultation.reschedule",
+            Command::Cancel(_) => "consultation.cancel",
+            Command::CheckIn(_) => "consultation.check_in",
+            Command::Admit(_) => "consultation.admit",
+            Command::Enter(_) => "consultation.enter",
+            Command::PutBack(_) => "consultation.put_back",
+            Command::Refer(_) => "consultation.refer",
+            Command::End(_) => "consultation.end",
+            Command::Complete(_) => "consultation.complete",
+            Command::MarkError(_) => "consultation.mark_error",
+            Command::Presence(_) => "consultation.presence",
+            Command::Timer(_) => "timer",
+            Command::RecordPayment(_) => "payment.record",
+            Command::Chat(_) => "chat.send",
+            Command::Draft(_) => "prescription.draft",
+            Command::Amend(_) => "prescription.amend",
+            Command::Sign(_) => "prescription.sign",
+            Command::CancelPrescription(_) => "prescription.cancel",
+            Command::Send(_) => "prescription.send",
+            Command::Review(_) => "prescription.review",
+            Command::Answer(_) => "prescription.answer",
+            Command::MoveDispensing(_) => "dispensing.move",
+            Command::AssignDelivery(_) => "delivery.assign",
+            Command::MoveDelivery(_) => "delivery.move",
+            Command::Export(_) => "record.export",
+            Command::OpenRecord(_) => "record.open",
+        }
+    }
+}
+
 /// No fields: written `{}` on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -82,6 +82,64 @@ pub enum Event {
     RecordOpened(RecordOpened),
 }
 
+impl Event {
+    /// Every kind's name on the wire.
+    pub const KINDS: [&'static str; 23] = [
+        "consultation.requested",
+        "consultation.moved",
+        "consultation.rescheduled",
+        "consultation.checked_in",
+        "consultation.called",
+        "consultation.noted",
+        "consultation.error_proposed",
+        "chat.sent",
+        "prescription.drafted",
+        "prescription.amended",
+        "prescription.signed",
+        "prescription.sent",
+        "prescription.reviewed",
+        "prescription.answered",
+        "prescription.moved",
+        "dispensing.moved",
+        "delivery.requested",
+        "delivery.assigned",
+        "delivery.moved",
+        "delivery.reported",
+        "payment.moved",
+        "record.exported",
+        "record.opened",
+    ];
+
+    /// The name of the kind on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Requested(_) => "consultation.requested",
+            Event::Moved(_) => "consultation.moved",
+            Event::Rescheduled(_) => "consultation.rescheduled",
+            Event::CheckedIn(_) => "consultation.checked_in",
+            Event::Called(_) => "consultation.called",
+            Event::Noted(_) => "consultation.noted",
+            Event::ErrorProposed(_) => "consultation.error_proposed",
+            Event::ChatSent(_) => "chat.sent",
+            Event::Drafted(_) => "prescription.drafted",
+            Event::Amended(_) => "prescription.amended",
+            Event::Signed(_) => "prescription.signed",
+            Event::Sent(_) => "prescription.sent",
+            Event::Reviewed(_) => "prescription.reviewed",
+            Event::Answered(_) => "prescription.answered",
+            Event::PrescriptionMoved(_) => "prescription.moved",
+            Event::DispensingMoved(_) => "dispensing.moved",
+            Event::DeliveryRequested(_) => "delivery.requested",
+            Event::DeliveryAssigned(_) => "delivery.assigned",
+            Event::DeliveryMoved(_) => "delivery.moved",
+            Event::DeliveryReported(_) => "delivery.reported",
+            Event::PaymentMoved(_) => "payment.moved",
+            Event::Exported(_) => "record.exported",
+            Event::RecordOpened(_) => "record.opened",
+        }
+    }
+}
+
 /// The rules a room lives under, fixed when it opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
@@ -193,7 +251,8 @@ pub struct Moved {
     pub to: ConsultationState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
-    /// Who was missing; with `no_show` and `interrupted`.
+    /// Who was missing: with `no_show`, with `interrupted` (absent there when both are), and with `waiting` after a call
+    /// that the patient did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub party: Option<Party>,
 }
@@ -346,7 +405,11 @@ pub struct DeliveryRequested {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryAssigned {
     pub delivery: DeliveryId,
+    pub dispensing: DispensingId,
     pub courier: Person,
+    /// The courier who had it before and does not have it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<UserId>,
     pub pharmacy: Pharmacy,
     pub recipient: Person,
     pub address: Text<400>,

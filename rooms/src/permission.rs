@@ -1,1 +1,116 @@
 //! Who may ask what, and who sees what: two exhaustive matches.
+//!
+//! Both are pure. [`sees`] looks at nothing but the view and the event's own body, so whether somebody sees an event is
+//! settled for ever when it is written, and every node, the archive and a later replay agree on it.
+
+use crate::case::delivery;
+use crate::command::Command;
+use crate::event::{Event, Thread};
+use crate::id::{PharmacyId, UserId};
+use crate::role::Role;
+
+/// The part of a room's log that somebody sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// All of it: the patient, the doctor, and an administrator who broke the glass.
+    Care,
+    /// What concerns one pharmacy's work, from the prescription that was sent to it on.
+    Pharmacy(PharmacyId),
+    /// What concerns the parcels that one courier was given.
+    Courier(UserId),
+}
+
+/// Whether somebody in this role may ever ask this. Whether they may in a certain case, and now, is
+/// [`Room::decide`](crate::room::Room::decide)'s to say.
+pub fn may(role: Role, command: &Command) -> bool {
+    use Role::*;
+    match command {
+        Command::Request(_) | Command::CheckIn(_) | Command::Enter(_) | Command::Send(_) => matches!(role, Patient),
+        Command::Confirm(_) => matches!(role, Patient | System),
+        Command::Reschedule(_) | Command::End(_) => matches!(role, Patient | Doctor),
+        Command::Cancel(_) => matches!(role, Patient | Doctor | Admin),
+        Command::Admit(_)
+        | Command::PutBack(_)
+        | Command::Refer(_)
+        | Command::Complete(_)
+        | Command::Draft(_)
+        | Command::Amend(_)
+        | Command::Sign(_)
+        | Command::CancelPrescription(_)
+        | Command::Answer(_) => matches!(role, Doctor),
+        Command::MarkError(_) | Command::OpenRecord(_) => matches!(role, Admin),
+        Command::Presence(_) | Command::Timer(_) | Command::RecordPayment(_) => matches!(role, System),
+        Command::Chat(_) => matches!(role, Patient | Doctor | Pharmacist),
+        Command::Review(_) | Command::MoveDispensing(_) | Command::AssignDelivery(_) => matches!(role, Pharmacist),
+        Command::MoveDelivery(step) => delivery::may_ever(role, step.to),
+        Command::Export(_) => matches!(role, Patient | Doctor | Admin),
+    }
+}
+
+/// Whether this view contains this event.
+pub fn sees(view: &View, event: &Event) -> bool {
+    match view {
+        View::Care => true,
+        View::Pharmacy(own) => concerned_pharmacy(event) == Some(*own),
+        View::Courier(own) => concerned_courier(event) == Some(*own),
+    }
+}
+
+/// The one pharmacy that an event concerns, if any.
+pub fn concerned_pharmacy(event: &Event) -> Option<PharmacyId> {
+    match event {
+        Event::ChatSent(chat) => match chat.thread {
+            Thread::Care => None,
+            Thread::Pharmacy(pharmacy) => Some(pharmacy),
+        },
+        Event::Sent(sent) => Some(sent.pharmacy.id),
+        Event::Reviewed(reviewed) => Some(reviewed.pharmacy),
+        Event::Answered(answered) => Some(answered.pharmacy),
+        Event::PrescriptionMoved(moved) => moved.pharmacy,
+        Event::DispensingMoved(moved) => Some(moved.pharmacy),
+        Event::DeliveryRequested(requested) => Some(requested.pharmacy.id),
+        Event::DeliveryAssigned(assigned) => Some(assigned.pharmacy.id),
+        Event::DeliveryMoved(moved) | Event::DeliveryReported(moved) => Some(moved.pharmacy),
+        Event::Requested(_)
+        | Event::Moved(_)
+        | Event::Rescheduled(_)
+        | Event::CheckedIn(_)
+        | Event::Called(_)
+        | Event::Noted(_)
+        | Event::ErrorProposed(_)
+        | Event::Drafted(_)
+        | Event::Amended(_)
+        | Event::Signed(_)
+        | Event::PaymentMoved(_)
+        | Event::Exported(_)
+        | Event::RecordOpened(_) => None,
+    }
+}
+
+/// The one courier that an event concerns, if any.
+pub fn concerned_courier(event: &Event) -> Option<UserId> {
+    match event {
+        Event::DeliveryAssigned(assigned) => Some(assigned.courier.id),
+        Event::DeliveryMoved(moved) | Event::DeliveryReported(moved) => moved.courier,
+        Event::Requested(_)
+        | Event::Moved(_)
+        | Event::Rescheduled(_)
+        | Event::CheckedIn(_)
+        | Event::Called(_)
+        | Event::Noted(_)
+        | Event::ErrorProposed(_)
+        | Event::ChatSent(_)
+        | Event::Drafted(_)
+        | Event::Amended(_)
+        | Event::Signed(_)
+        | Event::Sent(_)
+        | Event::Reviewed(_)
+        | Event::Answered(_)
+        | Event::PrescriptionMoved(_)
+        | Event::DispensingMoved(_)
+        | Event::DeliveryRequested(_)
+        | Event::PaymentMoved(_)
+        | Event::Exported(_)
+        | Event::RecordOpened(_) => None,
+    }
+}

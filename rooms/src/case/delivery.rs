@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::role::Role;
 use crate::text::Line;
 
 /// Where a parcel is.
@@ -84,4 +85,19 @@ pub enum ProofKind {
     Signature,
     IdCard,
     Photo,
+}
+
+/// Whether somebody in this role may ever move a parcel to this state.
+pub fn may_ever(role: Role, to: DeliveryState) -> bool {
+    use DeliveryState::*;
+    match to {
+        // Reached by other commands: a dispensing that is ready, and `delivery.assign`.
+        Requested | Assigned => false,
+        PickedUp | InTransit | OutForDelivery | AttemptFailed | Delivered | Returning => role == Role::Courier,
+        Rescheduled => matches!(role, Role::Courier | Role::Patient | Role::Pharmacist),
+        Returned => matches!(role, Role::Courier | Role::Pharmacist),
+        Restocked | Disposed => role == Role::Pharmacist,
+        Cancelled => matches!(role, Role::Patient | Role::Pharmacist),
+        Lost | Damaged => role == Role::Admin,
+    }
 }

@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::id::{CommandId, RoomId, SessionId, UserId};
+use crate::record::Record;
 use crate::refusal::Detail;
 use crate::role::Role;
 use crate::signal::{Mark, Presence, Signal};
@@ -37,8 +37,7 @@ pub enum ServerFrame {
     Event {
         room: RoomId,
         prev: u64,
-        #[schemars(with = "crate::record::Record")]
-        event: Box<RawValue>,
+        event: Box<Record>,
     },
     /// The client is no longer in the room: it left, or it lost the right to be there.
     Left {

@@ -10,7 +10,7 @@ use crate::case::delivery::DeliveryState;
 use crate::case::dispensing::{DispensingState, HoldReason};
 use crate::case::payment::PaymentState;
 use crate::case::prescription::PrescriptionState;
-use crate::event::{HandOver, Item, Person, Pharmacy, Slot};
+use crate::event::{HandOver, Item, Party, Person, Pharmacy, Slot};
 use crate::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
 use crate::role::Role;
 use crate::signal::{Mark, Presence};
@@ -26,7 +26,9 @@ pub type Allowed = BTreeMap<Role, Vec<String>>;
 pub struct Snapshot {
     pub room: RoomId,
     pub patient: Person,
-    pub doctor: Person,
+    /// Absent for couriers: whom the patient saw is a clinical fact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doctor: Option<Person>,
     /// Absent for pharmacists and couriers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consultation: Option<ConsultationView>,
@@ -58,6 +60,12 @@ pub struct ConsultationView {
     /// The end of the hold, the ring or the grace time that runs now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// When the patient checked in: the order of the queue. Being put back or missing a call does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Timestamp>,
+    /// Who is missing from an interrupted consultation, or did not come to it; absent too when both are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Party>,
     /// When talking began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,

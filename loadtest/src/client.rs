@@ -1,0 +1,464 @@
+//! A client of the hub: joins rooms with its cursors, sends commands until they are answered, survives being cut, and
+//! keeps a [`Tally`] of every room.
+//!
+//! A client outlives its connections. [`Client::connect`] opens the next one, joins its rooms again with their cursors
+//! and sends again what was not answered; that is all of the protocol's resume. It never reconnects by itself: when and
+//! how often is the test's matter.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, StreamExt};
+use rooms::command::Command;
+use rooms::id::{CommandId, RoomId};
+use rooms::text::Text;
+use rooms::wire::client::{ClientFrame, Token};
+use rooms::wire::close::Close;
+use rooms::wire::server::{ErrorFrame, Welcome};
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use uuid::Uuid;
+
+use crate::frame::{Brief, FrameError};
+use crate::socket::{Socket, open};
+use crate::tally::{Order, Tally};
+use crate::target::Target;
+
+/// How long the methods that wait for something particular wait for it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One client of one person.
+pub struct Client {
+    target: Target,
+    token: Token,
+    narrow: bool,
+    socket: Option<Socket>,
+    connection: Option<Text<64>>,
+    rooms: BTreeMap<RoomId, Member>,
+    unanswered: VecDeque<(CommandId, Utf8Bytes)>,
+    outgoing: VecDeque<Utf8Bytes>,
+    heard: VecDeque<Heard>,
+    closing: Option<(u16, String)>,
+}
+
+/// A room this client is in.
+#[derive(Default)]
+struct Member {
+    tally: Tally,
+    /// Everything up to the hub's head has come on this connection.
+    live: bool,
+    /// A `join` is on its way because something was missing; what else is missing until then says nothing new.
+    healing: bool,
+}
+
+/// A frame, read in short, with what it meant for the order of its room.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The frame as it came; `serde_json` makes a `ServerFrame` of it.
+    pub text: Utf8Bytes,
+    pub brief: Brief,
+    /// With events only.
+    pub order: Option<Order>,
+}
+
+/// The hub's last word on a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done { first: u64, last: u64 },
+    Refused(Box<ErrorFrame>),
+}
+
+/// A connection that is open and that nobody reads or writes: what the hub sees of a client whose network is gone.
+/// Dropping it resets the connection.
+pub struct Stalled(Socket);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("not connected")]
+    NotConnected,
+    /// The hub closed with this code, or the connection broke (1006).
+    #[error("closed with code {code} {reason}")]
+    Closed { code: u16, reason: String },
+    #[error("the connection could not be opened: {0}")]
+    Open(Box<WsError>),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the hub sent what the protocol does not have: {0}")]
+    Protocol(&'static str),
+    #[error("the hub refused: {}", .0.message)]
+    Refused(Box<ErrorFrame>),
+    #[error("waited in vain for {0}")]
+    Timeout(&'static str),
+}
+
+impl ClientError {
+    /// The close code, if the hub gave one.
+    pub fn close(&self) -> Option<Close> {
+        match self {
+            Self::Closed { code, .. } => Close::ALL.iter().copied().find(|close| close.code() == *code),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// A client that is not connected yet.
+    pub fn new(target: Target, token: Token) -> Self {
+        Self {
+            target,
+            token,
+            narrow: false,
+            socket: None,
+            connection: None,
+            rooms: BTreeMap::new(),
+            unanswered: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            heard: VecDeque::new(),
+            closing: None,
+        }
+    }
+
+    /// From the next connection on, the kernel's receive buffer is as small as it can be.
+    pub fn narrow(&mut self) {
+        self.narrow = true;
+    }
+
+    /// From the next connection on, another hub (a restarted one, or another node).
+    pub fn retarget(&mut self, target: Target) {
+        self.target = target;
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Opens a connection and greets. Then joins again every room of this client with its cursor, and sends again every
+    /// command that was not answered. Returns when the hub has welcomed; the replay comes by [`Client::next`].
+    pub async fn connect(&mut self) -> Result<Welcome, ClientError> {
+        self.disconnect();
+        self.socket = Some(open(self.target, self.narrow).await.map_err(|e| ClientError::Open(Box::new(e)))?);
+        self.queue(&ClientFrame::Hello { token: Some(self.token.clone()), replaces: self.connection.clone() });
+        let heard = self.within("welcome", async |client| client.pump().await).await.inspect_err(|_| self.disconnect())?;
+        let Brief::Welcome(welcome) = heard.brief else {
+            self.disconnect();
+            return Err(match heard.brief {
+                Brief::Error(error) => ClientError::Refused(error),
+                _ => ClientError::Protocol("another frame before welcome"),
+            });
+        };
+        self.connection = Text::parse(&welcome.connection).ok();
+        let joins: Vec<_> = self.rooms.iter().map(|(room, member)| (*room, member.tally.cursor())).collect();
+        for (room, after) in joins {
+            self.queue(&ClientFrame::Join { room, after });
+        }
+        self.outgoing.extend(self.unanswered.iter().map(|(_, text)| text.clone()));
+        self.flush().await?;
+        Ok(*welcome)
+    }
+
+    /// Joins a room, or asks anew for its state, and waits until its replay is over. Returns the room's head.
+    pub async fn join(&mut self, room: RoomId) -> Result<u64, ClientError> {
+        self.ask(room);
+        self.until("the end of a replay", |heard| match &heard.brief {
+            Brief::Live { room: live, head } if *live == room => Some(Ok(*head)),
+            Brief::Error(error) if error.room == Some(room) && error.id.is_none() => {
+                Some(Err(ClientError::Refused(error.clone())))
+            }
+            _ => None,
+        })
+        .await?
+    }
+
+    /// As [`Client::join`], without waiting: the answer comes by [`Client::next`].
+    pub fn ask(&mut self, room: RoomId) {
+        let member = self.rooms.entry(room).or_default();
+        member.live = false;
+        member.healing = true;
+        let after = member.tally.cursor();
+        self.queue(&ClientFrame::Join { room, after });
+    }
+
+    /// Waits until every room of this client is live.
+    pub async fn until_live(&mut self) -> Result<(), ClientError> {
+        self.within("rooms to become live", async |client| {
+            while client.rooms.values().any(|member| !member.live) {
+                let heard = client.pump().await?;
+                client.heard.push_back(heard);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sends a command under a fresh id. It is sent again on every new connection until it is answered.
+    pub fn send(&mut self, room: RoomId, command: Command) -> CommandId {
+        let id = CommandId(Uuid::now_v7());
+        self.send_as(id, room, None, command);
+        id
+    }
+
+    /// As [`Client::send`], with an id and the version that the sender saw.
+    pub fn send_as(&mut self, id: CommandId, room: RoomId, expect: Option<u64>, command: Command) {
+        let text = encode(&ClientFrame::Command { id, room, expect, command });
+        self.unanswered.push_back((id, text.clone()));
+        self.outgoing.push_back(text);
+    }
+
+    /// Sends a command and waits for its answer. Frames that come in between are kept for [`Client::next`].
+    pub async fn command(&mut self, room: RoomId, command: Command) -> Result<Answer, ClientError> {
+        let id = self.send(room, command);
+        self.answer(id).await
+    }
+
+    /// Waits for the answer to a command. Frames that come in between are kept for [`Client::next`].
+    pub async fn answer(&mut self, id: CommandId) -> Result<Answer, ClientError> {
+        self.until("an answer", |heard| match &heard.brief {
+            Brief::Ack { id: acked, first, last, .. } if *acked == id => Some(Answer::Done { first: *first, last: *last }),
+            Brief::Error(error) if error.id == Some(id) => Some(Answer::Refused(error.clone())),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Sends an unanswered command once more. False if it has been answered.
+    pub fn send_again(&mut self, id: CommandId) -> bool {
+        let text = self.unanswered.iter().find(|(known, _)| *known == id).map(|(_, text)| text.clone());
+        let found = text.is_some();
+        self.outgoing.extend(text);
+        found
+    }
+
+    /// The commands that have no answer yet, oldest first.
+    pub fn unanswered(&self) -> impl ExactSizeIterator<Item = CommandId> {
+        self.unanswered.iter().map(|(id, _)| *id)
+    }
+
+    /// Any frame, for what has no method here.
+    pub fn queue(&mut self, frame: &ClientFrame) {
+        self.outgoing.push_back(encode(frame));
+    }
+
+    /// Another text as a frame, be it well formed or not.
+    pub fn queue_text(&mut self, text: impl Into<Utf8Bytes>) {
+        self.outgoing.push_back(text.into());
+    }
+
+    /// A fresh token: handed over on the open socket, and used for the next connections.
+    pub fn set_token(&mut self, token: Token) {
+        if self.is_connected() {
+            self.queue(&ClientFrame::Auth { token: token.clone() });
+        }
+        self.token = token;
+    }
+
+    /// The next frame. Answers beats, and joins a room again when something is found missing. Sends what was queued.
+    /// Can be dropped at any time without losing a frame.
+    pub async fn next(&mut self) -> Result<Heard, ClientError> {
+        match self.heard.pop_front() {
+            Some(heard) => Ok(heard),
+            None => self.pump().await,
+        }
+    }
+
+    /// Waits until the room's events up to `seq` have come.
+    pub async fn until_seq(&mut self, room: RoomId, seq: u64) -> Result<(), ClientError> {
+        self.within("an event", async |client| {
+            while client.rooms.get(&room).is_none_or(|member| member.tally.cursor() < seq) {
+                let heard = client.pump().await?;
+                client.heard.push_back(heard);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What this client got of a room.
+    pub fn tally(&self, room: RoomId) -> Option<&Tally> {
+        self.rooms.get(&room).map(|member| &member.tally)
+    }
+
+    /// Cuts the connection without a word. What has not been sent is sent on the next one, if it was a command.
+    pub fn cut(&mut self) {
+        if let Some(socket) = &self.socket {
+            // Without it the kernel would still deliver what it holds, and the hub would see an orderly end.
+            let _ = socket.get_ref().set_zero_linger();
+        }
+        self.disconnect();
+    }
+
+    /// Stops reading and writing, but keeps the connection open. The client itself counts as not connected.
+    pub fn half_open(&mut self) -> Option<Stalled> {
+        let stalled = self.socket.take().map(Stalled);
+        self.disconnect();
+        stalled
+    }
+
+    /// Says goodbye and ends the connection.
+    pub async fn close(&mut self) {
+        if let Some(mut socket) = self.socket.take() {
+            let _ = timeout_at(Instant::now() + Duration::from_secs(1), socket.close(None)).await;
+        }
+        self.disconnect();
+    }
+
+    /// Sends what was queued, without waiting for frames.
+    pub async fn flush(&mut self) -> Result<(), ClientError> {
+        let Some(socket) = &mut self.socket else { return Err(ClientError::NotConnected) };
+        let sent = async {
+            while !self.outgoing.is_empty() {
+                // In two steps, so that a frame is taken from the queue only when the socket has it: this future may be
+                // dropped at every await.
+                poll_fn(|cx| Pin::new(&mut *socket).poll_ready(cx)).await?;
+                if let Some(text) = self.outgoing.pop_front() {
+                    Pin::new(&mut *socket).start_send(Message::Text(text))?;
+                }
+            }
+            socket.flush().await
+        };
+        // An error may hide the hub's close frame, which can still be read: reading tells how it ended.
+        match sent.await {
+            Ok(()) | Err(WsError::Io(_)) => Ok(()),
+            Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(()),
+            Err(WsError::Protocol(_)) => Ok(()),
+            Err(_) => Err(ClientError::Protocol("a frame could not be sent")),
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.socket = None;
+        self.outgoing.clear();
+        self.closing = None;
+        for member in self.rooms.values_mut() {
+            member.live = false;
+            member.healing = false;
+            member.tally.reconnected();
+        }
+    }
+
+    async fn until<T>(
+        &mut self,
+        what: &'static str,
+        mut wanted: impl FnMut(&Heard) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        self.within(what, async |client| {
+            loop {
+                let heard = client.pump().await?;
+                let found = wanted(&heard);
+                client.heard.push_back(heard);
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+            }
+        })
+        .await
+    }
+
+    async fn within<T>(
+        &mut self,
+        what: &'static str,
+        wait: impl AsyncFnOnce(&mut Self) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        timeout_at(Instant::now() + PATIENCE, wait(self)).await.map_err(|_| ClientError::Timeout(what))?
+    }
+
+    async fn pump(&mut self) -> Result<Heard, ClientError> {
+        loop {
+            if !self.outgoing.is_empty() {
+                self.flush().await?;
+            }
+            let Some(socket) = &mut self.socket else { return Err(ClientError::NotConnected) };
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => return self.hear(text),
+                Some(Ok(Message::Close(frame))) => {
+                    self.closing = frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned()));
+                }
+                Some(Ok(Message::Binary(_))) => return Err(ClientError::Protocol("a binary frame")),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => {
+                    let (code, reason) = self.closing.take().unwrap_or((1006, String::new()));
+                    self.disconnect();
+                    return Err(ClientError::Closed { code, reason });
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, text: Utf8Bytes) -> Result<Heard, ClientError> {
+        let brief = Brief::read(&text)?;
+        let mut order = None;
+        match &brief {
+            Brief::Event { room, prev, seq, .. } => {
+                let Some(member) = self.rooms.get_mut(room) else {
+                    return Err(ClientError::Protocol("an event of a room that was not joined"));
+                };
+                let offered = if member.healing && *prev > member.tally.cursor() {
+                    Order::Gap
+                } else {
+                    member.tally.offer(*prev, *seq)
+                };
+                order = Some(offered);
+                if offered == Order::Gap && !member.healing {
+                    self.ask(*room);
+                }
+            }
+            Brief::Joined { room, .. } => {
+                if let Some(member) = self.rooms.get_mut(room) {
+                    if member.healing {
+                        member.tally.forgive();
+                    }
+                    member.healing = false;
+                }
+            }
+            Brief::Live { room, head } => {
+                if let Some(member) = self.rooms.get_mut(room)
+                    && !member.healing
+                {
+                    member.live = true;
+                    if !member.tally.is_complete(*head) {
+                        self.ask(*room);
+                    }
+                }
+            }
+            Brief::Beat { heads } => {
+                self.queue(&ClientFrame::Beat {});
+                for head in heads {
+                    if let Some(member) = self.rooms.get_mut(&head.room)
+                        && member.live
+                        && !member.tally.is_complete(head.head)
+                    {
+                        self.ask(head.room);
+                    }
+                }
+            }
+            Brief::Ack { id, .. } => self.settled(*id),
+            Brief::Error(error) => {
+                if let (Some(id), false) = (error.id, error.retryable) {
+                    self.settled(id);
+                }
+                if let (Some(member), None) = (error.room.and_then(|room| self.rooms.get_mut(&room)), error.id) {
+                    member.healing = false;
+                }
+            }
+            _ => {}
+        }
+        Ok(Heard { text, brief, order })
+    }
+
+    fn settled(&mut self, id: CommandId) {
+        if let Some(at) = self.unanswered.iter().position(|(known, _)| *known == id) {
+            self.unanswered.remove(at);
+        }
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        let _ = self.0.get_ref().set_zero_linger();
+    }
+}
+
+fn encode(frame: &ClientFrame) -> Utf8Bytes {
+    serde_json::to_string(frame).expect("a frame has string keys and no map of its own").into()
+}

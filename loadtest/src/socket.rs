@@ -1,0 +1,49 @@
+//! One WebSocket to the hub, with buffers small enough to hold ten thousand of them.
+
+use std::io;
+use std::time::Duration;
+
+use rooms::wire::SUBPROTOCOL;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::target::Target;
+
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// How long the hub may take to accept a connection and to upgrade it.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest message a client takes. A snapshot of a whole room is far below it.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// How much the kernel keeps for a reader that is to be slow, in bytes. The kernel doubles it, and rounds it up.
+const NARROW: u32 = 4096;
+
+/// Opens a connection. A `narrow` one has the smallest receive buffer, so that it is slow as soon as it stops reading.
+pub async fn open(target: Target, narrow: bool) -> Result<Socket, WsError> {
+    let late = || WsError::Io(io::Error::new(io::ErrorKind::TimedOut, "the hub did not open the socket in time"));
+    timeout(OPEN_WITHIN, upgrade(target, narrow)).await.map_err(|_| late())?
+}
+
+async fn upgrade(target: Target, narrow: bool) -> Result<Socket, WsError> {
+    let socket = if target.addr().is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if narrow {
+        socket.set_recv_buffer_size(NARROW)?;
+    }
+    let stream = socket.connect(target.addr()).await?;
+    stream.set_nodelay(true)?;
+    let mut request = format!("ws://{target}/v1/ws").into_client_request()?;
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(2048)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    Ok(client_async_with_config(request, stream, Some(config)).await?.0)
+}

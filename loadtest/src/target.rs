@@ -1,0 +1,73 @@
+//! Where the load goes: a hub on this machine, and nowhere else.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+/// A hub on a loopback address. Nothing else can be one: a load test against somebody else's machine is an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    addr: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    #[error("write the target as 127.0.0.1:PORT, [::1]:PORT or http://localhost:PORT")]
+    Form,
+    #[error("only loopback addresses are accepted as a target")]
+    NotLoopback,
+}
+
+impl Target {
+    /// Refuses every address that is not a loopback address.
+    pub fn new(addr: SocketAddr) -> Result<Self, TargetError> {
+        if addr.ip().is_loopback() { Ok(Self { addr }) } else { Err(TargetError::NotLoopback) }
+    }
+
+    pub fn addr(self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("ws://")).unwrap_or(text);
+        let rest = rest.trim_end_matches('/');
+        if let Some(port) = rest.strip_prefix("localhost:") {
+            let port = port.parse().map_err(|_| TargetError::Form)?;
+            return Self::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        }
+        match rest.parse() {
+            Ok(addr) => Self::new(addr),
+            // A name would have to be looked up, and could then be any machine.
+            Err(_) if rest.contains(|c: char| c.is_ascii_alphabetic()) => Err(TargetError::NotLoopback),
+            Err(_) => Err(TargetError::Form),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.addr.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_a_target() {
+        for good in ["127.0.0.1:8080", "http://127.0.0.1:8080/", "ws://[::1]:8080", "localhost:8080", "127.9.9.9:1"] {
+            assert!(good.parse::<Target>().is_ok(), "{good}");
+        }
+        for bad in ["10.0.0.1:8080", "http://example.org:80", "0.0.0.0:8080", "[2001:db8::1]:80", "https://127.0.0.1:1"] {
+            assert_eq!(bad.parse::<Target>(), Err(TargetError::NotLoopback), "{bad}");
+        }
+        for odd in ["", "127.0.0.1", "localhost:", "8080"] {
+            assert_eq!(odd.parse::<Target>(), Err(TargetError::Form), "{odd}");
+        }
+    }
+}

@@ -140,7 +140,8 @@ impl Client {
         self.disconnect();
         self.socket = Some(open(self.target, self.narrow).await.map_err(|e| ClientError::Open(Box::new(e)))?);
         self.queue(&ClientFrame::Hello { token: Some(self.token.clone()), replaces: self.connection.clone() });
-        let heard = self.within("welcome", async |client| client.pump().await).await.inspect_err(|_| self.disconnect())?;
+        let heard =
+            self.within("welcome", async |client| client.pump().await).await.inspect_err(|_| self.disconnect())?;
         let Brief::Welcome(welcome) = heard.brief else {
             self.disconnect();
             return Err(match heard.brief {
@@ -215,7 +216,9 @@ impl Client {
     /// Waits for the answer to a command. Frames that come in between are kept for [`Client::next`].
     pub async fn answer(&mut self, id: CommandId) -> Result<Answer, ClientError> {
         self.until("an answer", |heard| match &heard.brief {
-            Brief::Ack { id: acked, first, last, .. } if *acked == id => Some(Answer::Done { first: *first, last: *last }),
+            Brief::Ack { id: acked, first, last, .. } if *acked == id => {
+                Some(Answer::Done { first: *first, last: *last })
+            }
             Brief::Error(error) if error.id == Some(id) => Some(Answer::Refused(error.clone())),
             _ => None,
         })

@@ -14,15 +14,38 @@ use serde::Deserialize;
 #[derive(Clone, Debug)]
 pub enum Brief {
     Welcome(Box<Welcome>),
-    Joined { room: RoomId, head: u64 },
-    Live { room: RoomId, head: u64 },
-    Event { room: RoomId, prev: u64, seq: u64, command: Option<CommandId> },
-    Ack { id: CommandId, room: RoomId, first: u64, last: u64 },
+    Joined {
+        room: RoomId,
+        head: u64,
+    },
+    Live {
+        room: RoomId,
+        head: u64,
+    },
+    Event {
+        room: RoomId,
+        prev: u64,
+        seq: u64,
+        command: Option<CommandId>,
+    },
+    Ack {
+        id: CommandId,
+        room: RoomId,
+        first: u64,
+        last: u64,
+    },
     Error(Box<ErrorFrame>),
-    Left { room: RoomId, code: Code },
-    Beat { heads: Vec<Head> },
+    Left {
+        room: RoomId,
+        code: Code,
+    },
+    Beat {
+        heads: Vec<Head>,
+    },
     Expiring,
-    Reconnect { after_ms: u64 },
+    Reconnect {
+        after_ms: u64,
+    },
     /// Signals, presence, marks, feeds and whatever a later version adds.
     Other,
 }
@@ -103,9 +126,13 @@ mod tests {
     fn the_short_reading_agrees_with_the_wire_types() {
         let room = RoomId(Uuid::now_v7());
         let id = CommandId(Uuid::now_v7());
-        let record = format!(r#"{{"actor":{{"role":"doctor"}},"command":"{id}","data":{{"prev":9,"seq":8}},"kind":"x","seq":7}}"#);
+        let record = format!(
+            r#"{{"actor":{{"role":"doctor"}},"command":"{id}","data":{{"prev":9,"seq":8}},"kind":"x","seq":7}}"#
+        );
         let text = event_frame(room, 5, &record);
-        assert!(matches!(Brief::read(&text).unwrap(), Brief::Event { room: r, prev: 5, seq: 7, command: Some(c) } if r == room && c == id));
+        assert!(
+            matches!(Brief::read(&text).unwrap(), Brief::Event { room: r, prev: 5, seq: 7, command: Some(c) } if r == room && c == id)
+        );
 
         let text = ServerFrame::Ack { id, room, first: 3, last: 4 }.encode();
         assert!(matches!(Brief::read(&text).unwrap(), Brief::Ack { first: 3, last: 4, .. }));

@@ -63,7 +63,8 @@ mod tests {
         for good in ["127.0.0.1:8080", "http://127.0.0.1:8080/", "ws://[::1]:8080", "localhost:8080", "127.9.9.9:1"] {
             assert!(good.parse::<Target>().is_ok(), "{good}");
         }
-        for bad in ["10.0.0.1:8080", "http://example.org:80", "0.0.0.0:8080", "[2001:db8::1]:80", "https://127.0.0.1:1"] {
+        for bad in ["10.0.0.1:8080", "http://example.org:80", "0.0.0.0:8080", "[2001:db8::1]:80", "https://127.0.0.1:1"]
+        {
             assert_eq!(bad.parse::<Target>(), Err(TargetError::NotLoopback), "{bad}");
         }
         for odd in ["", "127.0.0.1", "localhost:", "8080"] {

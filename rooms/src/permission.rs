@@ -52,7 +52,7 @@ pub fn sees(view: &View, event: &Event) -> bool {
     match view {
         View::Care => true,
         View::Pharmacy(own) => concerned_pharmacy(event) == Some(*own),
-        View::Courier(own) => concerned_courier(event) == Some(*own),
+        View::Courier(own) => concerned_couriers(event).contains(&Some(*own)),
     }
 }
 
@@ -87,11 +87,11 @@ pub fn concerned_pharmacy(event: &Event) -> Option<PharmacyId> {
     }
 }
 
-/// The one courier that an event concerns, if any.
-pub fn concerned_courier(event: &Event) -> Option<UserId> {
+/// The couriers that an event concerns: whose parcel it is, and who was relieved of it.
+pub fn concerned_couriers(event: &Event) -> [Option<UserId>; 2] {
     match event {
-        Event::DeliveryAssigned(assigned) => Some(assigned.courier.id),
-        Event::DeliveryMoved(moved) | Event::DeliveryReported(moved) => moved.courier,
+        Event::DeliveryAssigned(assigned) => [Some(assigned.courier.id), assigned.former],
+        Event::DeliveryMoved(moved) | Event::DeliveryReported(moved) => [moved.courier, None],
         Event::Requested(_)
         | Event::Moved(_)
         | Event::Rescheduled(_)
@@ -111,6 +111,6 @@ pub fn concerned_courier(event: &Event) -> Option<UserId> {
         | Event::DeliveryRequested(_)
         | Event::PaymentMoved(_)
         | Event::Exported(_)
-        | Event::RecordOpened(_) => None,
+        | Event::RecordOpened(_) => [None, None],
     }
 }

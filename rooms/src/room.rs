@@ -1,34 +1,67 @@
-//! The room: decide, apply, snapshot.
+//! The room: a log, folded into the state that the next decision needs.
+//!
+//! [`Room::decide`] says what a command comes to, [`Room::apply`] takes a record of the log, [`Room::snapshot`] shows
+//! the state to a view. Nothing but `apply` changes a room, so a room is the same wherever its log is replayed.
 
-use crate::case::consultation::ConsultationState;
-use crate::command::{Command, Context};
-use crate::event::{ChatSent, Event, Person, Requested};
-use crate::id::RoomId;
-use crate::permission::{View, may};
-use crate::record::Record;
-use crate::refusal::Refusal;
+mod apply;
+mod decide;
+mod face;
+mod medicine;
+mod parcel;
+mod snapshot;
+mod timer;
+
+pub use decide::OPEN_FOR;
+pub use medicine::{MAX_DISPENSINGS, MAX_ITEMS, MAX_PRESCRIPTIONS};
+
+use crate::case::consultation::{Consultation, Phase};
+use crate::case::delivery::Delivery;
+use crate::case::dispensing::Dispensing;
+use crate::case::payment::Payment;
+use crate::case::prescription::{Around, Prescription};
+use crate::event::{Person, Policy};
+use crate::id::{DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
+use crate::permission::View;
 use crate::role::{Actor, Role};
-use crate::text::Line;
 use crate::time::Timestamp;
-use crate::wire::snapshot::{Allowed, ConsultationView, Snapshot};
 
 /// The greatest number of events in one room.
 pub const MAX_EVENTS: u64 = 20_000;
 
-/// One room's state: what its log says, folded.
+/// The last events of a room are kept for what moves the case: chat and exports stop this many events earlier.
+pub const RESERVED_EVENTS: u64 = 1_000;
+
+/// One room's state: what its log says, folded. Chat leaves nothing here, so a room stays small however long it talks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     id: RoomId,
     head: u64,
-    opened: Option<Box<Requested>>,
-    state: ConsultationState,
-    version: u64,
+    /// Absent before the first event.
+    case: Option<Box<Case>>,
+}
+
+/// What a room's first event makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Case {
+    patient: Person,
+    doctor: Person,
+    policy: Policy,
+    consultation: Consultation,
+    /// Absent when nothing is to be paid.
+    payment: Option<Payment>,
+    prescriptions: Vec<Prescription>,
+    dispensings: Vec<Dispensing>,
+    deliveries: Vec<Delivery>,
+    /// Administrators who broke the glass, each with the end of their time.
+    openings: Vec<(UserId, Timestamp)>,
+    /// The last event of each filtered view that has any.
+    heads: Vec<(View, u64)>,
 }
 
 impl Room {
     /// A room without events.
     pub fn new(id: RoomId) -> Self {
-        Self { id, head: 0, opened: None, state: ConsultationState::Requested, version: 0 }
+        Self { id, head: 0, case: None }
     }
 
     pub fn id(&self) -> RoomId {
@@ -40,114 +73,82 @@ impl Room {
         self.head
     }
 
-    /// What a command comes to. Changes nothing; the caller numbers, stores and then applies the events.
-    pub fn decide(&self, command: &Command, context: &mut Context<'_>) -> Result<Vec<Event>, Refusal> {
-        if !may(context.actor.role(), command) {
-            return Err(Refusal::Forbidden);
-        }
-        if let (Command::Request(request), 0, Actor::Person { id, name, .. }) = (command, self.head, context.actor) {
-            let slot = context.facts.slot.clone();
-            let doctor = match (&slot, &context.facts.doctor) {
-                (Some(slot), _) => slot.doctor.clone(),
-                (None, Some(doctor)) => doctor.clone(),
-                (None, None) => return Err(Refusal::NoSuch("doctor")),
-            };
-            let hold = std::time::Duration::from_secs(context.policy.hold_s.into());
-            return Ok(vec![Event::Requested(Requested {
-                patient: Person { id: *id, name: name.clone() },
-                doctor,
-                hold_until: slot.is_some().then(|| context.now.plus(hold)),
-                slot,
-                reason: request.reason.clone(),
-                policy: context.policy.clone(),
-            })]);
-        }
-        if self.view_of(context.actor, context.now).is_none() {
-            return Err(Refusal::Forbidden);
-        }
-        match command {
-            Command::Chat(chat) => Ok(vec![Event::ChatSent(ChatSent { text: chat.text.clone(), thread: chat.thread })]),
-            Command::Timer(_) | Command::Presence(_) => Ok(vec![]),
-            _ => Err(Refusal::Illegal {
-                subject: "consultation",
-                state: self.state.as_str().to_owned(),
-                allowed: vec![],
-            }),
-        }
-    }
-
-    /// Takes the next record of this room's log; one that is not the next is not taken. Whether it was.
-    pub fn apply(&mut self, record: &Record) -> bool {
-        if record.room != self.id || record.seq != self.head + 1 {
-            return false;
-        }
-        self.head = record.seq;
-        match &record.event {
-            Event::Requested(requested) => {
-                self.opened = Some(Box::new(requested.clone()));
-                self.version = record.seq;
-            }
-            Event::Moved(moved) => {
-                self.state = moved.to;
-                self.version = record.seq;
-            }
-            _ => {}
-        }
-        true
-    }
-
     /// What part of the log this actor sees now; none for who has no part in this case.
-    pub fn view_of(&self, actor: &Actor, _now: Timestamp) -> Option<View> {
-        let opened = self.opened.as_ref()?;
-        match actor {
-            Actor::System => Some(View::Care),
-            Actor::Person { id, role: Role::Patient, .. } if *id == opened.patient.id => Some(View::Care),
-            Actor::Person { id, role: Role::Doctor, .. } if *id == opened.doctor.id => Some(View::Care),
-            Actor::Person { .. } => None,
-        }
+    pub fn view_of(&self, actor: &Actor, now: Timestamp) -> Option<View> {
+        self.case.as_deref().and_then(|case| case.view_of(actor, now))
     }
 
     /// `seq` of the last event that this view sees; 0 for none.
     pub fn visible_head(&self, view: &View) -> u64 {
         match view {
             View::Care => self.head,
-            View::Pharmacy(_) | View::Courier(_) => 0,
+            View::Pharmacy(_) | View::Courier(_) => {
+                let heads = self.case.iter().flat_map(|case| &case.heads);
+                heads.filter(|(of, _)| of == view).map(|(_, head)| *head).next().unwrap_or(0)
+            }
+        }
+    }
+}
+
+impl Case {
+    fn view_of(&self, actor: &Actor, now: Timestamp) -> Option<View> {
+        let Actor::Person { id, role, pharmacy, .. } = actor else { return Some(View::Care) };
+        match role {
+            Role::Patient => (*id == self.patient.id).then_some(View::Care),
+            Role::Doctor => (*id == self.doctor.id).then_some(View::Care),
+            Role::Pharmacist => pharmacy.filter(|own| self.serves(*own)).map(View::Pharmacy),
+            // Who was relieved of a parcel has no part any more: the address is not theirs to look up.
+            Role::Courier => {
+                self.deliveries.iter().any(|parcel| parcel.courier() == Some(*id)).then_some(View::Courier(*id))
+            }
+            Role::Admin => self.openings.iter().any(|(admin, until)| admin == id && *until > now).then_some(View::Care),
+            Role::Support | Role::System => None,
         }
     }
 
-    /// When `timer` has something to do, if nothing else happens before.
-    pub fn wake_at(&self) -> Option<Timestamp> {
-        None
+    /// Whether this pharmacy has or had a prescription of this case.
+    fn serves(&self, pharmacy: PharmacyId) -> bool {
+        self.dispensings.iter().any(|work| work.pharmacy.id == pharmacy)
     }
 
-    /// The state as this view may see it, without marks and presence.
-    pub fn snapshot(&self, _view: &View) -> Snapshot {
-        let nobody = || Person { id: uuid::Uuid::nil().into(), name: Line::parse("-").expect("one character") };
-        let opened = self.opened.as_deref();
-        Snapshot {
-            room: self.id,
-            patient: opened.map_or_else(nobody, |o| o.patient.clone()),
-            doctor: opened.map(|o| o.doctor.clone()),
-            consultation: opened.map(|o| ConsultationView {
-                state: self.state,
-                version: self.version,
-                slot: o.slot.clone(),
-                reason: o.reason.clone(),
-                consent: o.policy.consent.clone(),
-                until: o.hold_until,
-                waiting_since: None,
-                missing: None,
-                started_at: None,
-                ended_at: None,
-                note: None,
-                allowed: Allowed::new(),
-            }),
-            prescriptions: vec![],
-            dispensings: vec![],
-            deliveries: vec![],
-            payment: None,
-            presence: vec![],
-            marks: Default::default(),
+    /// Whether nothing is owed, or it is authorized.
+    fn paid(&self) -> bool {
+        self.payment.as_ref().is_none_or(|payment| payment.state.covers())
+    }
+
+    fn prescription(&self, id: PrescriptionId) -> Option<&Prescription> {
+        self.prescriptions.iter().find(|prescription| prescription.id == id)
+    }
+
+    fn dispensing(&self, id: DispensingId) -> Option<&Dispensing> {
+        self.dispensings.iter().find(|work| work.id == id)
+    }
+
+    /// The work on this prescription that is not over.
+    fn work_on(&self, prescription: &Prescription) -> Option<&Dispensing> {
+        prescription.at().and_then(|at| self.dispensing(at)).filter(|work| work.active())
+    }
+
+    /// The parcel of this dispensing whose way is not over.
+    fn parcel_of(&self, dispensing: DispensingId) -> Option<&Delivery> {
+        self.deliveries.iter().find(|parcel| parcel.dispensing == dispensing && parcel.active())
+    }
+
+    /// What a prescription's steps depend on besides itself.
+    fn around(&self, prescription: &Prescription) -> Around {
+        Around {
+            in_error: matches!(self.consultation.phase, Phase::EnteredInError),
+            dispensing: self.work_on(prescription).map(Dispensing::state),
         }
+    }
+
+    /// The pharmacy that has this prescription, and so must hear what becomes of it.
+    fn holder(&self, prescription: &Prescription) -> Option<PharmacyId> {
+        self.work_on(prescription).map(|work| work.pharmacy.id)
+    }
+
+    /// The latest work of this pharmacy on this prescription.
+    fn latest_work(&self, prescription: PrescriptionId, pharmacy: PharmacyId) -> Option<&Dispensing> {
+        self.dispensings.iter().rev().find(|work| work.prescription == prescription && work.pharmacy.id == pharmacy)
     }
 }

@@ -1,0 +1,21 @@
+//! Logs: to standard error, as lines for people or as JSON for machines.
+//!
+//! A message can be read alone, and what varies is in its fields. Nothing a patient said, no name, token or password is
+//! ever a field: the types that carry such things print only that they are there.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// Starts logging as configured. A second start, as tests make, changes nothing.
+pub fn start(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}

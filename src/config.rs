@@ -277,14 +277,19 @@ where
 impl sources::Tokens {
     fn check(self, public_url: Option<&BaseUrl>) -> Result<TokenSettings, ConfigError> {
         let issuer = self.issuer.or_else(|| public_url.map(|url| url.as_str().to_owned()));
-        let seconds = |setting, given, default, min, max| {
-            within(setting, given, default, min, max).map(Duration::from_secs)
-        };
+        let seconds =
+            |setting, given, default, min, max| within(setting, given, default, min, max).map(Duration::from_secs);
         Ok(TokenSettings {
             issuer: issuer.unwrap_or_else(|| "wardroom".to_owned()),
             audience: self.audience.unwrap_or_else(|| "wardroom".to_owned()),
             access: seconds("tokens.access_s", self.access_s, 900, 60, 3600)?,
-            patient_session: seconds("tokens.patient_session_s", self.patient_session_s, 30 * 86_400, 300, 365 * 86_400)?,
+            patient_session: seconds(
+                "tokens.patient_session_s",
+                self.patient_session_s,
+                30 * 86_400,
+                300,
+                365 * 86_400,
+            )?,
             staff_session: seconds("tokens.staff_session_s", self.staff_session_s, 12 * 3600, 300, 30 * 86_400)?,
         })
     }

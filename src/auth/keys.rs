@@ -27,7 +27,9 @@ pub enum KeyError {
     Io { path: PathBuf, why: io::Error },
     #[error("{0} can be read by others than its owner: run `chmod 600` on it, and replace the key if others had it")]
     Open(PathBuf),
-    #[error("{0} is not what the hub writes there: restore it from a backup, or remove it for a fresh one (signs everybody out)")]
+    #[error(
+        "{0} is not what the hub writes there: restore it from a backup, or remove it for a fresh one (signs everybody out)"
+    )]
     Broken(PathBuf),
     #[error("the system gives no random numbers")]
     Random,
@@ -62,9 +64,11 @@ impl Keys {
         let mut names = pem_files(&folder)?;
         if names.is_empty() {
             let path = folder.join("access-1.pem");
-            create(&path, || Ok(pem(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random())
-                .map_err(|_| KeyError::Random)?
-                .as_ref())))?;
+            create(&path, || {
+                Ok(pem(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random())
+                    .map_err(|_| KeyError::Random)?
+                    .as_ref()))
+            })?;
             names.push(path);
         }
         let signing = names.iter().map(|path| signing_key(path)).collect::<Result<_, _>>()?;
@@ -122,14 +126,12 @@ fn signing_key(path: &Path) -> Result<SigningKey, KeyError> {
     let text = read(path)?;
     let body = text.trim().strip_prefix(PEM_BEGIN).and_then(|it| it.strip_suffix(PEM_END)).ok_or_else(broken)?;
     let der = STANDARD.decode(body.split_whitespace().collect::<String>()).map_err(|_| broken())?;
-    let pair =
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random()).map_err(|_| broken())?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random()).map_err(|_| broken())?;
     // The uncompressed point: 4, then the two coordinates of 32 bytes.
     let [4, point @ ..] = pair.public_key().as_ref() else { return Err(broken()) };
     let (x, y) = point.split_at_checked(32).ok_or_else(broken)?;
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-    let kid = URL_SAFE_NO_PAD
-        .encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)));
+    let kid = URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)));
     let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y});
     let verify = DecodingKey::from_ec_components(&x, &y).map_err(|_| broken())?;
     Ok(SigningKey { kid, sign: EncodingKey::from_ec_der(&der), verify, jwk })

@@ -222,8 +222,10 @@ mod tests {
         let stranger = Bench::new();
         let good = issue(&bench.keys, &bench.settings, &bench.claims());
         let (message, _) = good.rsplit_once('.').unwrap();
-        let (_, foreign_signature) =
-            issue(&stranger.keys, &stranger.settings, &bench.claims()).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (_, foreign_signature) = issue(&stranger.keys, &stranger.settings, &bench.claims())
+            .rsplit_once('.')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
         let public = bench.keys.jwks()["keys"][0]["x"].as_str().unwrap().to_owned();
         let hs256 = {
             let head = encoded(&json!({"alg": "HS256", "typ": TYPE, "kid": bench.keys.current().kid}));

@@ -125,7 +125,8 @@ const OTHERS: &[&str] = &["WARDROOM_CONFIG", "WARDROOM_TEST_"];
 
 /// The file's settings, overridden by the environment's.
 pub fn read(file: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Settings, ConfigError> {
-    let mut table: Table = file.parse().map_err(|error: toml::de::Error| ConfigError::Toml(where_only(&error, file)))?;
+    let mut table: Table =
+        file.parse().map_err(|error: toml::de::Error| ConfigError::Toml(where_only(&error, file)))?;
     for (name, text) in environment {
         let Some(rest) = name.strip_prefix("WARDROOM_") else { continue };
         if OTHERS.iter().any(|other| name.starts_with(other)) {

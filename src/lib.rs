@@ -1,6 +1,7 @@
 //! Wardroom: a real-time consultation and status hub for telemedicine.
 
-pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod hub;
+pub mod store;
 pub mod telemetry;

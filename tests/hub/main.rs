@@ -1,1 +1,2 @@
-
+//! The tests of the server: one binary, a file per promise or story.
+mod store;

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod close;
 pub mod code;
+pub mod explain;
 pub mod server;
 pub mod snapshot;
 

@@ -1,0 +1,271 @@
+//! The hub: the one door to the rooms.
+//!
+//! [`Hub::submit`] takes every change, whoever asks; [`Hub::look`] and [`Hub::attach`] let somebody read. Behind them a
+//! task per active room decides, the [`appender`] commits the events of many rooms together, and the room's [`members`]
+//! get what they may see. What a room means is the crate `rooms`; what is stored and how is the store's.
+
+pub mod appender;
+pub mod connection;
+pub mod feeds;
+pub mod marks;
+mod members;
+pub mod outbox;
+mod presence;
+pub mod room;
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use rooms::command::{Command, Facts, Need};
+use rooms::event::Policy;
+use rooms::id::{CommandId, RoomId};
+use rooms::record::Hash;
+use rooms::refusal::{Detail, Refusal};
+use rooms::role::Actor;
+use rooms::signal::{Mark, Signal};
+use rooms::wire::code::Code;
+use rooms::wire::server::ErrorFrame;
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use self::appender::Appender;
+use self::connection::{Connection, Connections};
+use self::feeds::Feeds;
+use self::marks::MarkWriter;
+use self::room::{Attach, INBOX, Look, ReplyTo, Request, RoomTask};
+use crate::clock::Clock;
+use crate::store::Store;
+
+pub use self::members::Sent;
+
+/// One command on its way to a room.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub room: RoomId,
+    pub actor: Actor,
+    /// The sender's own id: the same command with the same id takes effect once.
+    pub id: CommandId,
+    pub command: Command,
+    /// The version of the part it is about, as the sender saw it.
+    pub expect: Option<u64>,
+}
+
+/// A command that is committed: its events are `first` to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// Why a command was not carried out, or a reader not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("there is no such room, or you have no part in it")]
+    NotFound,
+    #[error("this id was used before with another content; use a fresh id")]
+    IdConflict,
+    /// Nothing is known to have changed; the same command may be sent again.
+    #[error("the hub cannot do this now; send it again with the same id")]
+    Unavailable,
+}
+
+impl SubmitError {
+    pub fn code(&self) -> Code {
+        match self {
+            SubmitError::Refused(refusal) => Code::from(refusal),
+            SubmitError::NotFound => Code::NotFound,
+            SubmitError::IdConflict => Code::IdConflict,
+            SubmitError::Unavailable => Code::Unavailable,
+        }
+    }
+
+    pub fn detail(&self) -> Detail {
+        match self {
+            SubmitError::Refused(refusal) => refusal.detail(),
+            SubmitError::Unavailable => Detail { retry_after_ms: Some(1_000), ..Detail::default() },
+            SubmitError::NotFound | SubmitError::IdConflict => Detail::default(),
+        }
+    }
+
+    /// As an `error` frame that names neither a command nor a room.
+    pub fn frame(&self) -> ErrorFrame {
+        let code = self.code();
+        ErrorFrame {
+            id: None,
+            room: None,
+            code,
+            message: self.to_string(),
+            retryable: code.retryable(),
+            detail: self.detail(),
+        }
+    }
+}
+
+/// The content of a command, for telling a repetition from another command under the same id.
+pub fn command_hash(command: &Command) -> Hash {
+    let bytes = serde_json::to_vec(command).expect("a command has string keys and whole numbers only");
+    Sha256::digest(&bytes).into()
+}
+
+/// What the rooms of this node share.
+pub struct Inner {
+    pub store: Store,
+    pub appender: Appender,
+    pub clock: Clock,
+    /// The rules that rooms opened here live under.
+    pub policy: Policy,
+    pub feeds: Feeds,
+    pub marks: MarkWriter,
+    pub connections: Connections,
+    rooms: DashMap<RoomId, mpsc::Sender<Request>>,
+}
+
+impl Inner {
+    /// Looks up what a command needs to know about the world.
+    async fn facts(&self, need: Option<Need>) -> Result<Facts, SubmitError> {
+        let mut facts = Facts::default();
+        match need {
+            None => {}
+            Some(Need::Slot(id)) => facts.slot = self.store.slot_fact(id).await?,
+            Some(Need::Doctor(id)) => facts.doctor = self.store.doctor_fact(id).await?,
+            Some(Need::Pharmacy(id)) => facts.pharmacy = self.store.pharmacy_fact(id).await?,
+            Some(Need::Courier(id)) => facts.courier = self.store.courier_fact(id).await?,
+        }
+        Ok(facts)
+    }
+
+    /// Forgets an idle room; false if a request came meanwhile.
+    fn retire(&self, room: RoomId, inbox: &mpsc::Receiver<Request>) -> bool {
+        self.rooms.remove_if(&room, |_, _| inbox.is_empty()).is_some()
+    }
+}
+
+/// A handle on the hub; cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+impl Hub {
+    pub fn new(store: Store, appender: Appender, clock: Clock, policy: Policy) -> Self {
+        let feeds = Feeds::start(store.clone(), clock.clone());
+        let marks = MarkWriter::start(store.clone());
+        let connections = Connections::default();
+        Self {
+            inner: Arc::new(Inner { store, appender, clock, policy, feeds, marks, connections, rooms: DashMap::new() }),
+        }
+    }
+
+    /// Carries out a command: decided, committed and told to everybody concerned before this answers.
+    pub async fn submit(&self, submission: Submission) -> Result<Done, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let room = submission.room;
+        if self.ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply) }).is_err() {
+            return Err(SubmitError::Unavailable);
+        }
+        answer.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    /// Like [`submit`](Self::submit), but answers by a frame on `connection`, behind the command's own events, so that
+    /// the commands of one connection keep their order.
+    pub fn submit_from(&self, connection: &Arc<Connection>, submission: Submission) {
+        let (id, room) = (submission.id, submission.room);
+        let reply = ReplyTo::Connection(connection.clone());
+        if self.ask(room, Request::Submit { submission, reply }).is_err() {
+            connection.end_command();
+            connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
+                id: Some(id),
+                room: Some(room),
+                ..SubmitError::Unavailable.frame()
+            }));
+        }
+    }
+
+    /// Wakes a room whose timer is due.
+    pub fn wake(&self, room: RoomId) {
+        let id = CommandId(self.inner.clock.fresh_id());
+        let submission = Submission { room, actor: Actor::System, id, command: room::timer_command(), expect: None };
+        // A full inbox means that the room is at work; the timer comes again.
+        let _ = self.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody });
+    }
+
+    /// A room as `actor` sees it.
+    pub async fn look(&self, room: RoomId, actor: &Actor) -> Result<Look, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(room, Request::Look { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
+        answer.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    /// Lets `connection` listen to a room from `cursor` on, or says what it must read first.
+    pub async fn attach(&self, room: RoomId, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Attach { connection: connection.clone(), cursor, reply };
+        self.ask(room, request).map_err(|_| SubmitError::Unavailable)?;
+        answer.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    /// Ends listening.
+    pub async fn detach(&self, room: RoomId, connection: Uuid) {
+        let sender = self.inner.rooms.get(&room).map(|sender| sender.clone());
+        if let Some(sender) = sender {
+            // The room's end means that nobody listens.
+            let _ = sender.send(Request::Detach { connection }).await;
+        }
+    }
+
+    /// Relays a signal to the others in the room; may be lost.
+    pub fn signal(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, signal: Signal) {
+        let _ = self.ask(room, Request::Signal { actor: actor.clone(), from, signal });
+    }
+
+    /// Notes how far somebody got; a later mark makes up for a lost one.
+    pub fn mark(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, mark: Mark) {
+        let _ = self.ask(room, Request::Mark { actor: actor.clone(), from, mark });
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.inner.connections
+    }
+
+    pub fn feeds(&self) -> &Feeds {
+        &self.inner.feeds
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Finishes what was accepted: marks are written and the appender has nothing left.
+    pub async fn finish(&self) {
+        self.inner.marks.flush().await;
+        self.inner.appender.finish().await;
+    }
+
+    /// Hands a request to the room's task, which is started if it is not there. Never waits.
+    fn ask(&self, room: RoomId, mut request: Request) -> Result<(), Full> {
+        loop {
+            // The map's lock is held while sending, so that a room that retires cannot miss a request.
+            let sender = self.inner.rooms.entry(room).or_insert_with(|| {
+                let (sender, inbox) = mpsc::channel(INBOX);
+                tokio::spawn(RoomTask::new(room, self.inner.clone()).run(inbox));
+                sender
+            });
+            match sender.try_send(request) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
+                Err(mpsc::error::TrySendError::Closed(back)) => {
+                    // The task died; the next round starts another one.
+                    drop(sender);
+                    self.inner.rooms.remove_if(&room, |_, known| known.is_closed());
+                    request = back;
+                }
+            }
+        }
+    }
+}
+
+/// The room's inbox is full.
+struct Full;

@@ -1,0 +1,218 @@
+//! People and pharmacies.
+
+use rooms::event::{Person, Pharmacy};
+use rooms::id::{PharmacyId, UserId};
+use rooms::role::Role;
+use rooms::text::{Line, Text};
+use rooms::time::Timestamp;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::page::{Page, PageRequest, instant};
+use super::{Store, StoreError, read, write_one};
+
+/// Whether an account may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// A doctor or pharmacist who waits for an administrator's approval.
+    Pending,
+    Active,
+    Disabled,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Active => "active",
+            Status::Disabled => "disabled",
+        }
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: UserId,
+    pub email: String,
+    pub name: Line,
+    pub role: Role,
+    pub status: Status,
+    pub pharmacy: Option<PharmacyId>,
+    pub specialty: Option<String>,
+    pub languages: Option<String>,
+    pub created_at: Timestamp,
+    pub changed_at: Timestamp,
+    /// In PHC form.
+    pub password_hash: String,
+}
+
+#[derive(FromRow)]
+struct UserRow {
+    id: Uuid,
+    email: String,
+    name: String,
+    role: String,
+    status: String,
+    pharmacy: Option<Uuid>,
+    specialty: Option<String>,
+    languages: Option<String>,
+    created_at: i64,
+    changed_at: i64,
+    password_hash: String,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = StoreError;
+
+    fn try_from(row: UserRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: UserId(row.id),
+            email: row.email,
+            name: line(&row.name)?,
+            role: named(&row.role)?,
+            status: named(&row.status)?,
+            pharmacy: row.pharmacy.map(PharmacyId),
+            specialty: row.specialty,
+            languages: row.languages,
+            created_at: instant(row.created_at),
+            changed_at: instant(row.changed_at),
+            password_hash: row.password_hash,
+        })
+    }
+}
+
+/// An enum by the name it has on the wire and in the database.
+pub(super) fn named<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, StoreError> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map_err(|_| StoreError::Unexpected("a name that this version does not know".into()))
+}
+
+pub(super) fn line<const MAX: usize>(text: &str) -> Result<Text<MAX>, StoreError> {
+    Text::parse(text).map_err(|_| StoreError::Unexpected("a text that breaks its own rules".into()))
+}
+
+impl Store {
+    /// Adds an account; false if the e-mail address has one already.
+    pub async fn insert_user(&self, user: &User) -> Result<bool, StoreError> {
+        let sql = "insert into users (id, email, name, password_hash, role, status, pharmacy, specialty, languages, \
+            created_at, changed_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing";
+        let inserted = write_one!(self, db => sqlx::query(sql)
+            .bind(user.id.0).bind(&user.email).bind(user.name.as_str()).bind(&user.password_hash)
+            .bind(user.role.as_str()).bind(user.status.as_str()).bind(user.pharmacy.map(|it| it.0))
+            .bind(&user.specialty).bind(&user.languages).bind(user.created_at.micros()).bind(user.changed_at.micros())
+            .execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(inserted == 1)
+    }
+
+    /// The account of this e-mail address, which must be in lower case.
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, StoreError> {
+        let sql = "select * from users where email = $1";
+        let row: Option<UserRow> = read!(self, db => sqlx::query_as(sql).bind(email).fetch_optional(db).await)?;
+        row.map(User::try_from).transpose()
+    }
+
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let sql = "select * from users where id = $1";
+        let row: Option<UserRow> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
+        row.map(User::try_from).transpose()
+    }
+
+    /// Changes role, status and pharmacy; tokens issued before `at` are no longer good.
+    pub async fn update_user(
+        &self,
+        id: UserId,
+        role: Role,
+        status: Status,
+        pharmacy: Option<PharmacyId>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "update users set role = $2, status = $3, pharmacy = $4, changed_at = $5 where id = $1";
+        let changed = write_one!(self, db => sqlx::query(sql)
+            .bind(id.0).bind(role.as_str()).bind(status.as_str()).bind(pharmacy.map(|it| it.0)).bind(at.micros())
+            .execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// All accounts, by id.
+    pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
+        let sql = "select * from users where id > $1 order by id limit $2";
+        let rows: Vec<UserRow> =
+            read!(self, db => sqlx::query_as(sql).bind(request.above()).bind(request.rows()).fetch_all(db).await)?;
+        let users =
+            rows.into_iter().map(|row| Ok((row.id, User::try_from(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(request.page(users, |user| user))
+    }
+
+    /// Active people of a role, by id; `like` is looked for in the name and, for doctors, in the specialty.
+    pub async fn people(&self, role: Role, like: &str, request: PageRequest) -> Result<Page<User>, StoreError> {
+        let sql = "select * from users where role = $1 and status = 'active' and id > $2 \
+            and (lower(name) like $3 or lower(coalesce(specialty, '')) like $3) order by id limit $4";
+        let rows: Vec<UserRow> = read!(self, db => sqlx::query_as(sql)
+            .bind(role.as_str()).bind(request.above()).bind(pattern(like)).bind(request.rows())
+            .fetch_all(db).await)?;
+        let users =
+            rows.into_iter().map(|row| Ok((row.id, User::try_from(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(request.page(users, |user| user))
+    }
+
+    /// Whose tokens from before their last change may still be about: everybody changed since `since`.
+    pub async fn changed_users(&self, since: Timestamp) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
+        let sql = "select id, changed_at from users where changed_at >= $1 and changed_at > created_at";
+        let rows: Vec<(Uuid, i64)> = read!(self, db => sqlx::query_as(sql).bind(since.micros()).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(|(id, at)| (UserId(id), instant(at))).collect())
+    }
+
+    /// An active doctor, as the log names people.
+    pub async fn doctor_fact(&self, id: UserId) -> Result<Option<Person>, StoreError> {
+        self.active(id, Role::Doctor).await
+    }
+
+    /// An active courier, as the log names people.
+    pub async fn courier_fact(&self, id: UserId) -> Result<Option<Person>, StoreError> {
+        self.active(id, Role::Courier).await
+    }
+
+    async fn active(&self, id: UserId, role: Role) -> Result<Option<Person>, StoreError> {
+        let sql = "select name from users where id = $1 and role = $2 and status = 'active'";
+        let row: Option<(String,)> =
+            read!(self, db => sqlx::query_as(sql).bind(id.0).bind(role.as_str()).fetch_optional(db).await)?;
+        row.map(|(name,)| Ok(Person { id, name: line(&name)? })).transpose()
+    }
+
+    /// Adds a pharmacy.
+    pub async fn insert_pharmacy(&self, id: PharmacyId, name: &Line, address: &Text<400>) -> Result<(), StoreError> {
+        let sql = "insert into pharmacies (id, name, address) values ($1, $2, $3) on conflict do nothing";
+        write_one!(self, db => sqlx::query(sql)
+            .bind(id.0).bind(name.as_str()).bind(address.as_str()).execute(db).await.map(drop))?;
+        Ok(())
+    }
+
+    pub async fn pharmacy_fact(&self, id: PharmacyId) -> Result<Option<Pharmacy>, StoreError> {
+        let sql = "select name, address from pharmacies where id = $1";
+        let row: Option<(String, String)> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
+        row.map(|(name, address)| Ok(Pharmacy { id, name: line(&name)?, address: line(&address)? })).transpose()
+    }
+
+    /// Pharmacies, by id; `like` is looked for in name and address.
+    pub async fn pharmacies(&self, like: &str, request: PageRequest) -> Result<Page<Pharmacy>, StoreError> {
+        let sql = "select id, name, address from pharmacies where id > $1 \
+            and (lower(name) like $2 or lower(address) like $2) order by id limit $3";
+        let rows: Vec<(Uuid, String, String)> = read!(self, db => sqlx::query_as(sql)
+            .bind(request.above()).bind(pattern(like)).bind(request.rows()).fetch_all(db).await)?;
+        let found = rows
+            .into_iter()
+            .map(|(id, name, address)| {
+                Ok((id, Pharmacy { id: PharmacyId(id), name: line(&name)?, address: line(&address)? }))
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(request.page(found, |pharmacy| pharmacy))
+    }
+}
+
+/// What `like` finds a text anywhere with; the searcher's own wildcards mean themselves no more.
+fn pattern(like: &str) -> String {
+    let plain: String = like.to_lowercase().chars().filter(|c| !matches!(c, '%' | '_' | '\\' | '\0')).collect();
+    format!("%{plain}%")
+}

@@ -1,0 +1,103 @@
+//! A doctor's published time. Which room has a slot is written with the room's events.
+
+use rooms::event::{Person, Slot};
+use rooms::id::{RoomId, SlotId, UserId};
+use rooms::time::Timestamp;
+use uuid::Uuid;
+
+use super::page::instant;
+use super::people::line;
+use super::{Store, StoreError, on, read, write_one};
+
+/// A published slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedSlot {
+    pub id: SlotId,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    /// The room that holds or has booked it.
+    pub room: Option<RoomId>,
+}
+
+/// What became of slots to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    All,
+    /// The slot of this index overlaps another one; none was published.
+    Overlap(usize),
+}
+
+impl Store {
+    /// Publishes all of `slots`, or none if one of them overlaps another slot of the doctor.
+    pub async fn publish_slots(&self, doctor: UserId, slots: &[PublishedSlot]) -> Result<Published, StoreError> {
+        let mut tx = self.begin().await?;
+        // Writing the doctor's row makes others who publish for the same doctor wait until this is done.
+        on!(&mut tx, db => sqlx::query("update users set changed_at = changed_at where id = $1")
+            .bind(doctor.0).execute(db).await.map(drop))?;
+        let sql = "insert into slots (id, doctor, starts_at, ends_at) \
+            select $1, $2, cast($3 as bigint), cast($4 as bigint) where not exists \
+            (select 1 from slots where doctor = $2 and starts_at < $4 and ends_at > $3)";
+        for (at, slot) in slots.iter().enumerate() {
+            let inserted = on!(&mut tx, db => sqlx::query(sql)
+                .bind(slot.id.0).bind(doctor.0).bind(slot.starts_at.micros()).bind(slot.ends_at.micros())
+                .execute(db).await.map(|done| done.rows_affected()))?;
+            if inserted == 0 {
+                tx.rollback().await?;
+                return Ok(Published::Overlap(at));
+            }
+        }
+        tx.commit().await?;
+        Ok(Published::All)
+    }
+
+    /// A doctor's slots that begin in `from..to`, at most 500.
+    pub async fn slots(
+        &self,
+        doctor: UserId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<PublishedSlot>, StoreError> {
+        let sql = "select id, starts_at, ends_at, room from slots \
+            where doctor = $1 and starts_at >= $2 and starts_at < $3 order by starts_at limit 500";
+        let rows: Vec<(Uuid, i64, i64, Option<Uuid>)> = read!(self, db => sqlx::query_as(sql)
+            .bind(doctor.0).bind(from.micros()).bind(to.micros()).fetch_all(db).await)?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, starts_at, ends_at, room)| PublishedSlot {
+                id: SlotId(id),
+                starts_at: instant(starts_at),
+                ends_at: instant(ends_at),
+                room: room.map(RoomId),
+            })
+            .collect())
+    }
+
+    /// Withdraws a slot of the doctor's that nobody has; false if there is none such.
+    pub async fn withdraw_slot(&self, doctor: UserId, id: SlotId) -> Result<bool, StoreError> {
+        let sql = "delete from slots where id = $1 and doctor = $2 and room is null";
+        let deleted = write_one!(self, db => sqlx::query(sql).bind(id.0).bind(doctor.0)
+            .execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(deleted == 1)
+    }
+
+    /// A doctor's first free slot from `from` on.
+    pub async fn next_free(&self, doctor: UserId, from: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "select min(starts_at) from slots where doctor = $1 and room is null and starts_at >= $2";
+        let (first,): (Option<i64>,) =
+            read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(from.micros()).fetch_one(db).await)?;
+        Ok(first.map(instant))
+    }
+
+    /// A slot, as the log keeps it, with its doctor, who must be active.
+    pub async fn slot_fact(&self, id: SlotId) -> Result<Option<Slot>, StoreError> {
+        let sql = "select s.doctor, u.name, s.starts_at, s.ends_at from slots s join users u on u.id = s.doctor \
+            where s.id = $1 and u.status = 'active'";
+        let row: Option<(Uuid, String, i64, i64)> =
+            read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
+        row.map(|(doctor, name, starts_at, ends_at)| {
+            let doctor = Person { id: UserId(doctor), name: line(&name)? };
+            Ok(Slot { id, doctor, starts_at: instant(starts_at), ends_at: instant(ends_at) })
+        })
+        .transpose()
+    }
+}

@@ -20,6 +20,9 @@ pub type Hash = [u8; 32];
 /// What stands before the first record.
 pub const GENESIS: Hash = [0; 32];
 
+/// The largest whole number of the canonical form: RFC 8785 writes numbers as JavaScript knows them, so 2^53 - 1.
+pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {

@@ -48,7 +48,6 @@ pub enum Actor {
 
 /// Who did something, as the log keeps it. The name is kept too, so that an archive can be read alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct By {
     /// Absent when the hub itself acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,15 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant in UTC, cut to microseconds when it is made, because PostgreSQL keeps no more and a hash must not change
-/// on the way through a database. RFC 3339 on the wire, always with six decimals and `Z`.
+/// on the way through a database. RFC 3339 on the wire, always with six decimals and `Z`; read from the years 1970 to
+/// 9999 only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(with = "DateTime<Utc>")]
 pub struct Timestamp(DateTime<Utc>);
+
+/// What RFC 3339 and every database can say.
+const OUT_OF_RANGE: &str = "a time must lie in the years 1970 to 9999";
 
 impl Timestamp {
     /// Cuts `at` to microseconds.
@@ -66,6 +70,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DateTime::<Utc>::deserialize(deserializer).map(Self::new)
+        let at = DateTime::<Utc>::deserialize(deserializer)?;
+        if (1970..=9999).contains(&at.year()) { Ok(Self::new(at)) } else { Err(de::Error::custom(OUT_OF_RANGE)) }
     }
 }

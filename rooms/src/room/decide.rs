@@ -13,6 +13,7 @@ use crate::event::{
 };
 use crate::id::RoomId;
 use crate::permission::{View, may};
+use crate::record::MAX_AMOUNT;
 use crate::refusal::Refusal;
 use crate::role::{Actor, Role};
 use crate::text::{Line, Prose};
@@ -71,6 +72,9 @@ fn open(room: RoomId, request: &Request, patient: Person, context: &Context<'_>)
             return Err(Refusal::Invalid { field: "slot", why: "name either a slot or a doctor" });
         }
     };
+    if policy.price > MAX_AMOUNT {
+        return Err(Refusal::Invalid { field: "price", why: "is larger than the record can say" });
+    }
     let hold_until = slot.is_some().then(|| context.now.plus(seconds(policy.hold_s)));
     let reason = request.reason.clone();
     let requested = Requested { patient, doctor, slot, hold_until, reason, policy: policy.clone() };
@@ -246,7 +250,8 @@ impl Case {
         if record.currency != payment.currency {
             return Err(Refusal::Invalid { field: "currency", why: "is not the one that was asked for" });
         }
-        if record.to.covers() && record.amount != self.policy.price {
+        let price = self.policy.price;
+        if record.amount > price || (record.to.covers() && record.amount != price) {
             return Err(Refusal::Invalid { field: "amount", why: "is not the one that was asked for" });
         }
         Ok(vec![Event::PaymentMoved(PaymentMoved {

@@ -1,0 +1,137 @@
+//! Commands made from the names that `allowed` lists, with well-formed data.
+
+use rooms::command::*;
+use rooms::event::Thread;
+use rooms::role::{Actor, Role};
+use rooms::time::Timestamp;
+use rooms::wire::snapshot::{Allowed, DeliveryView, DispensingView, PrescriptionView, Snapshot};
+
+use crate::support::*;
+
+/// Every name that can stand in the consultation's `allowed`.
+pub const AT_LARGE: [&str; 15] = [
+    "consultation.confirm",
+    "consultation.reschedule",
+    "consultation.cancel",
+    "consultation.check_in",
+    "consultation.admit",
+    "consultation.enter",
+    "consultation.put_back",
+    "consultation.refer",
+    "consultation.end",
+    "consultation.complete",
+    "consultation.mark_error",
+    "chat.send",
+    "prescription.draft",
+    "record.export",
+    "record.open",
+];
+
+/// Every name that can stand in a prescription's `allowed`.
+pub const OF_PRESCRIPTION: [&str; 6] = [
+    "prescription.amend",
+    "prescription.sign",
+    "prescription.cancel",
+    "prescription.send",
+    "prescription.review",
+    "prescription.answer",
+];
+
+pub fn at_large(key: &str) -> Command {
+    match key {
+        "consultation.confirm" => Command::Confirm(Nothing {}),
+        "consultation.reschedule" => Command::Reschedule(Reschedule { slot: slot(2).id }),
+        "consultation.cancel" => Command::Cancel(reason()),
+        "consultation.check_in" => check_in(),
+        "consultation.admit" => Command::Admit(Nothing {}),
+        "consultation.enter" => Command::Enter(Nothing {}),
+        "consultation.put_back" => Command::PutBack(Nothing {}),
+        "consultation.refer" => Command::Refer(reason()),
+        "consultation.end" => Command::End(Nothing {}),
+        "consultation.complete" => Command::Complete(Note { note: text("better") }),
+        "consultation.mark_error" => Command::MarkError(reason()),
+        "chat.send" => chat(Thread::Care),
+        "prescription.draft" => draft(),
+        "record.export" => Command::Export(Purpose { purpose: Some(text("asked for it")) }),
+        "record.open" => Command::OpenRecord(reason()),
+        other => panic!("{other} is not in the list"),
+    }
+}
+
+/// `pick` chooses among pharmacies and verdicts.
+pub fn of_prescription(key: &str, view: &PrescriptionView, pick: u128) -> Command {
+    let prescription = view.id;
+    match key {
+        "prescription.amend" => Command::Amend(Amend { prescription, items: vec![item(), item()] }),
+        "prescription.sign" => Command::Sign(OfPrescription { prescription }),
+        "prescription.cancel" => Command::CancelPrescription(CancelPrescription { prescription, reason: text("no") }),
+        "prescription.send" => Command::Send(SendPrescription {
+            prescription,
+            pharmacy: pharmacy_id(1 + pick % 3),
+            hand_over: if pick.is_multiple_of(2) { to_home() } else { rooms::event::HandOver::Pickup },
+        }),
+        "prescription.review" => Command::Review(Review {
+            prescription,
+            verdict: [Verdict::Approve, Verdict::Approve, Verdict::Query, Verdict::Reject][pick as usize % 4],
+            text: Some(text("why so much?")),
+        }),
+        "prescription.answer" => Command::Answer(Answer { prescription, text: text("so it is") }),
+        other => panic!("{other} is not in the list"),
+    }
+}
+
+pub fn of_dispensing(key: &str, view: &DispensingView) -> Command {
+    match key {
+        "chat.send" => chat(Thread::Pharmacy(view.pharmacy.id)),
+        key => move_dispensing(view.id, key.strip_prefix("dispensing.move:").expect("a move")),
+    }
+}
+
+pub fn of_delivery(key: &str, view: &DeliveryView, pick: u128, now: Timestamp) -> Command {
+    match key {
+        "delivery.assign" => assign(view.id, 1 + pick % 2),
+        key => move_delivery(view.id, key.strip_prefix("delivery.move:").expect("a move"), now),
+    }
+}
+
+/// Everything that a full view says is possible now, each with somebody who may do it.
+pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Command)> {
+    let mut all = Vec::new();
+    let mut add = |allowed: &Allowed, who: &dyn Fn(Role) -> Actor, command: &dyn Fn(&str) -> Command| {
+        for (role, keys) in allowed {
+            all.extend(keys.iter().map(|key| (who(*role), command(key))));
+        }
+    };
+    if let Some(consultation) = &care.consultation {
+        add(&consultation.allowed, &|role| someone(role, 1, pick), &at_large);
+    }
+    for view in &care.prescriptions {
+        let n = view.pharmacy.as_ref().map_or(1, |at| (1..4).find(|n| pharmacy_id(*n) == at.id).expect("known"));
+        add(&view.allowed, &|role| someone(role, n, pick), &|key| of_prescription(key, view, pick));
+    }
+    for view in &care.dispensings {
+        let n = (1..4).find(|n| pharmacy_id(*n) == view.pharmacy.id).expect("known");
+        add(&view.allowed, &|role| someone(role, n, pick), &|key| of_dispensing(key, view));
+    }
+    for view in &care.deliveries {
+        let n = (1..4).find(|n| pharmacy_id(*n) == view.pharmacy.id).expect("known");
+        let who = |role| match (&view.courier, role) {
+            (Some(own), Role::Courier) => (1..3).map(courier).find(|c| user(c) == own.id).expect("known"),
+            _ => someone(role, n, pick),
+        };
+        add(&view.allowed, &who, &|key| of_delivery(key, view, pick, now));
+    }
+    all
+}
+
+fn someone(role: Role, n: u128, pick: u128) -> Actor {
+    match role {
+        Role::Patient => patient(),
+        Role::Doctor => doctor(),
+        Role::Pharmacist => pharmacist(n),
+        Role::Courier => courier(1),
+        Role::Admin => admin(1 + pick % 2),
+        Role::Support => support(),
+        Role::System => Actor::System,
+    }
+}

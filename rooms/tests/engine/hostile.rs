@@ -1,0 +1,133 @@
+//! What comes from outside is not trusted: a bad frame is an error, never a panic, and says nothing of its content.
+
+use proptest::prelude::*;
+use rooms::command::Command;
+use rooms::record::Record;
+use rooms::wire::client::ClientFrame;
+
+use crate::support::*;
+
+const ID: &str = "01900000-0000-7000-8000-000000000001";
+
+fn frame(command: &str) -> String {
+    format!(r#"{{"type":"command","id":"{ID}","room":"{ID}","command":{command}}}"#)
+}
+
+/// Frames that are well-formed, to show that the corpus fails for its own reason.
+fn good() -> Vec<String> {
+    vec![
+        r#"{"type":"hello","token":"t"}"#.into(),
+        r#"{"type":"beat"}"#.into(),
+        format!(r#"{{"type":"join","room":"{ID}","after":0}}"#),
+        r#"{"type":"subscribe","feed":{"name":"me"}}"#.into(),
+        frame(r#"{"kind":"chat.send","data":{"text":"hello"}}"#),
+        frame(r#"{"kind":"chat.send","data":{"text":"hello","thread":"care"}}"#),
+        frame(&format!(r#"{{"kind":"chat.send","data":{{"text":"hello","thread":{{"pharmacy":"{ID}"}}}}}}"#)),
+        frame(r#"{"kind":"consultation.admit","data":{}}"#),
+    ]
+}
+
+fn bad() -> Vec<(&'static str, String)> {
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(10_000), close.repeat(10_000));
+    let chat = |text: &str| frame(&format!(r#"{{"kind":"chat.send","data":{{"text":{text}}}}}"#));
+    vec![
+        ("nothing", String::new()),
+        ("no JSON", "hello".into()),
+        ("half a frame", good()[4][..30].into()),
+        ("two frames", good()[1].repeat(2)),
+        ("an array", "[]".into()),
+        ("null", "null".into()),
+        ("unknown type", r#"{"type":"root"}"#.into()),
+        ("no type", "{}".into()),
+        ("unknown field in the frame", r#"{"type":"beat","extra":1}"#.into()),
+        ("unknown field beside the command", frame(r#"{"kind":"chat.send","data":{"text":"a"},"as":"doctor"}"#)),
+        ("unknown field in the command", frame(r#"{"kind":"chat.send","data":{"text":"a","by":"doctor"}}"#)),
+        ("unknown kind", frame(r#"{"kind":"chat.delete","data":{}}"#)),
+        ("no data", frame(r#"{"kind":"consultation.admit"}"#)),
+        ("data for a command without any", frame(r#"{"kind":"consultation.admit","data":{"now":true}}"#)),
+        ("wrong type", frame(r#"{"kind":"chat.send","data":{"text":7}}"#)),
+        ("wrong type of an id", good()[2].replace(&format!("\"{ID}\""), "7")),
+        ("not an id", good()[2].replace(ID, "../../etc/passwd")),
+        ("negative number", good()[2].replace("\"after\":0", "\"after\":-1")),
+        ("fraction", good()[2].replace("\"after\":0", "\"after\":0.5")),
+        ("too large a number", good()[2].replace("\"after\":0", "\"after\":1e30")),
+        ("repeated field", r#"{"type":"hello","token":"a","token":"b"}"#.into()),
+        ("empty text", chat(r#""""#)),
+        ("blank text", chat(r#""  \n ""#)),
+        ("NUL in text", chat(r#""a\u0000b""#)),
+        ("bell in text", chat(r#""a\u0007b""#)),
+        ("raw line feed in a string", chat("\"a\nb\"")),
+        ("half a surrogate pair", chat(r#""\ud800""#)),
+        ("too long a text", chat(&format!("\"{}\"", "a".repeat(4001)))),
+        ("too long in bytes", chat(&format!("\"{}\"", "ü".repeat(2001)))),
+        ("deep array", deep("[", "]")),
+        ("deep object", deep(r#"{"a":"#, "}").replace("}}", "1}}")),
+        ("deep array as data", frame(&format!(r#"{{"kind":"chat.send","data":{}}}"#, deep("[", "]")))),
+        ("deep array as text", chat(&deep("[", "]"))),
+        (
+            "a time before 1970",
+            frame(&format!(
+                r#"{{"kind":"delivery.move","data":{{"delivery":"{ID}","to":"picked_up","occurred_at":"-0044-03-15T12:00:00Z"}}}}"#
+            )),
+        ),
+        (
+            "a time after 9999",
+            frame(&format!(
+                r#"{{"kind":"delivery.move","data":{{"delivery":"{ID}","to":"rescheduled","window":"+12026-03-15T12:00:00Z"}}}}"#
+            )),
+        ),
+        (
+            "a quantity beyond its type",
+            frame(
+                r#"{"kind":"prescription.draft","data":{"items":[{"medicine":"a","dosage":"b","quantity":70000,"days":1}]}}"#,
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn hostile_frames_are_refused() {
+    for text in good() {
+        serde_json::from_str::<ClientFrame>(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+    for (what, text) in bad() {
+        assert!(serde_json::from_str::<ClientFrame>(&text).is_err(), "{what} was taken");
+        assert!(serde_json::from_str::<Record>(&text).is_err(), "{what} was taken for a record");
+    }
+}
+
+#[test]
+fn texts_are_cleaned_and_never_printed() {
+    let parsed: rooms::text::Line = text("  Ünï\u{202e}code\t ");
+    assert_eq!(parsed.as_str(), "Ünï\u{202e}code");
+    assert!(!format!("{parsed:?}").contains("code"));
+    let secret = frame(&format!(r#"{{"kind":"chat.send","data":{{"text":"I have{}"}}}}"#, " HIV".repeat(2000)));
+    let error = serde_json::from_str::<ClientFrame>(&secret).expect_err("too long");
+    assert!(!error.to_string().contains("HIV"), "{error}");
+}
+
+proptest! {
+    /// Bytes flipped, cut and put in anywhere.
+    #[test]
+    fn mangled_frames_never_panic(which in 0usize..8, at in any::<prop::sample::Index>(), with in any::<u8>(), how in 0u8..3) {
+        let mut bytes = good()[which].clone().into_bytes();
+        let at = at.index(bytes.len());
+        match how {
+            0 => bytes[at] = with,
+            1 => bytes.truncate(at),
+            _ => bytes.insert(at, with),
+        }
+        // Either way is fine as long as it returns; what is taken must be what is written back.
+        if let Ok(frame) = serde_json::from_slice::<ClientFrame>(&bytes) {
+            let again = serde_json::to_vec(&frame).expect("frames are JSON");
+            prop_assert_eq!(serde_json::from_slice::<ClientFrame>(&again).expect("reads back"), frame);
+        }
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}") {
+        let _ = serde_json::from_str::<ClientFrame>(&text);
+        let _ = serde_json::from_str::<Command>(&text);
+        let _ = serde_json::from_str::<Record>(&text);
+    }
+}

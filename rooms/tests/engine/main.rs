@@ -1,0 +1,14 @@
+//! The engine's promises. One file per kind of promise; `support` is a small clinic to play in.
+
+mod allowed;
+mod canonical;
+mod commands;
+mod delivery;
+mod docs;
+mod hostile;
+mod medicine;
+mod random;
+mod reader;
+mod support;
+mod talk;
+mod wire;

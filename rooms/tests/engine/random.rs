@@ -1,0 +1,360 @@
+//! Random cases: whatever anybody asks in whatever state, the rules of a case hold.
+
+use proptest::prelude::*;
+use rooms::case::delivery::DeliveryState;
+use rooms::case::dispensing::DispensingState;
+use rooms::case::prescription::PrescriptionState;
+use rooms::command::*;
+use rooms::event::{Event, Party, Policy};
+use rooms::permission::{View, sees};
+use rooms::role::{Actor, Role};
+use rooms::room::Room;
+use rooms::wire::snapshot::Snapshot;
+
+use crate::allowed::screens_and_decisions_agree;
+use crate::commands::{self, AT_LARGE, OF_PRESCRIPTION};
+use crate::support::*;
+
+/// One random wish.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// Something that is possible now, by the one who may.
+    Possible(u16, u8),
+    /// Anything by anybody, about anything that exists.
+    Anything { who: u8, what: u16, pick: u8 },
+    /// The clock goes on, a little or past the next deadline.
+    Wait { s: u32 },
+    /// A side's connection goes or comes.
+    Presence { patient: bool, here: bool },
+    /// The provider's word.
+    Pay(u8),
+    /// A courier's late word.
+    Late { pick: u8, to: u8, s: u32 },
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        20 => (any::<u16>(), any::<u8>()).prop_map(|(which, pick)| Wish::Possible(which, pick)),
+        3 => (any::<u8>(), any::<u16>(), any::<u8>()).prop_map(|(who, what, pick)| Wish::Anything { who, what, pick }),
+        1 => (0u32..4000).prop_map(|s| Wish::Wait { s }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(patient, here)| Wish::Presence { patient, here }),
+        1 => any::<u8>().prop_map(Wish::Pay),
+        1 => (any::<u8>(), any::<u8>(), 0u32..900).prop_map(|(pick, to, s)| Wish::Late { pick, to, s }),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (any::<bool>(), prop_oneof![3 => Just(0u64), 1 => Just(2500u64)], 1u32..4).prop_map(|(review, price, rings)| {
+        // Deadlines far enough away that most cases get somewhere before the clock ends them.
+        Policy { review, price, rings, doctor_grace_s: 20_000, patient_grace_s: 20_000, ..Policy::default() }
+    })
+}
+
+pub fn case() -> impl Strategy<Value = (Policy, bool, Vec<Wish>)> {
+    (policy(), any::<bool>(), prop::collection::vec(wish(), 1..100))
+}
+
+/// The command that a wish comes to in the present state.
+fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
+    let care = clinic.care();
+    let pick = |from: usize, n: u16| usize::from(n) % from.max(1);
+    match wish {
+        Wish::Possible(which, p) => {
+            let possible = commands::possible(&care, u128::from(*p), clinic.now);
+            // What ends a case is rare, what turns it in circles not frequent: so that cases get far.
+            let threshold = |command: &Command| match command {
+                Command::Cancel(_) | Command::MarkError(_) | Command::Refer(_) | Command::CancelPrescription(_) => 10,
+                Command::Chat(_) | Command::Export(_) | Command::OpenRecord(_) | Command::PutBack(_) => 25,
+                Command::Amend(_) | Command::Reschedule(_) | Command::AssignDelivery(_) => 40,
+                Command::Draft(_) if !care.prescriptions.is_empty() => 25,
+                Command::Send(_) if !care.dispensings.is_empty() => 60,
+                Command::MoveDispensing(MoveDispensing { to: DispensingState::Declined, .. }) => 25,
+                Command::MoveDelivery(MoveDelivery {
+                    to: DeliveryState::Cancelled | DeliveryState::Lost | DeliveryState::Damaged,
+                    ..
+                }) => 40,
+                _ => 256,
+            };
+            let calm: Vec<_> = possible.into_iter().filter(|(_, c)| i32::from(*p) < threshold(c)).collect();
+            let index = pick(calm.len(), *which);
+            calm.into_iter().nth(index)
+        }
+        Wish::Anything { who, what, pick: p } => {
+            let everybody = everybody();
+            let who = everybody[pick(everybody.len(), (*who).into())].clone();
+            let everything = everything(&care, u128::from(*p), clinic.now);
+            let index = pick(everything.len(), *what);
+            Some((who, everything.into_iter().nth(index)?))
+        }
+        Wish::Wait { .. } => Some((Actor::System, Command::Timer(Nothing {}))),
+        Wish::Presence { patient, here } => {
+            let party = if *patient { Party::Patient } else { Party::Doctor };
+            Some((Actor::System, Command::Presence(PresenceChange { party, here: *here })))
+        }
+        Wish::Pay(n) => {
+            let to = rooms::case::payment::PaymentState::ALL[usize::from(*n) % 5];
+            let record = RecordPayment { to, amount: 2500, currency: text("EUR"), reference: text("r-1") };
+            Some((Actor::System, Command::RecordPayment(record)))
+        }
+        Wish::Late { pick: p, to, s } => {
+            let delivery = care.deliveries.get(pick(care.deliveries.len(), (*p).into()))?;
+            let to = DeliveryState::ALL[usize::from(*to) % 15].as_str();
+            let Command::MoveDelivery(mut step) = move_delivery(delivery.id, to, clinic.now) else { return None };
+            step.occurred_at =
+                Some(rooms::time::Timestamp::from_micros(clinic.now.micros() - i64::from(*s) * 1_000_000));
+            let own = delivery.courier.as_ref().map_or(1, |own| if own.id == user(&courier(1)) { 1 } else { 2 });
+            Some((courier(own), Command::MoveDelivery(step)))
+        }
+    }
+}
+
+/// Every command there is about everything there is, well-formed.
+pub fn everything(care: &Snapshot, pick: u128, now: rooms::time::Timestamp) -> Vec<Command> {
+    let mut all: Vec<Command> = AT_LARGE.iter().map(|key| commands::at_large(key)).collect();
+    all.extend([request_slot(3), walk_in(), Command::Timer(Nothing {}), Command::Export(Purpose::default())]);
+    for view in &care.prescriptions {
+        all.extend(OF_PRESCRIPTION.iter().map(|key| commands::of_prescription(key, view, pick)));
+    }
+    for view in &care.dispensings {
+        all.extend(DispensingState::ALL.iter().map(|to| move_dispensing(view.id, to.as_str())));
+        all.push(commands::of_dispensing("chat.send", view));
+    }
+    for view in &care.deliveries {
+        all.extend(DeliveryState::ALL.iter().map(|to| move_delivery(view.id, to.as_str(), now)));
+        all.push(commands::of_delivery("delivery.assign", view, pick, now));
+    }
+    all
+}
+
+/// Plays a case and looks at it after every wish.
+pub fn play(policy: Policy, slot: bool, wishes: &[Wish], mut look: impl FnMut(&Clinic, &Clinic)) -> Clinic {
+    let mut clinic = Clinic::new(policy);
+    clinic.ok(&patient(), if slot { request_slot(1) } else { walk_in() });
+    for wish in wishes {
+        let before = clinic.clone();
+        let s = if let Wish::Wait { s } = wish { *s } else { 7 };
+        clinic.pass(secs(s.into()));
+        if let Some((who, command)) = interpret(&clinic, wish) {
+            // Refused or not is the state's affair; here only what comes of it counts.
+            let _ = clinic.ask(&who, command);
+        }
+        look(&before, &clinic);
+    }
+    clinic
+}
+
+pub fn views() -> Vec<View> {
+    let pharmacies = (1..4).map(|n| View::Pharmacy(pharmacy_id(n)));
+    let couriers = (1..3).map(|n| View::Courier(user(&courier(n))));
+    [View::Care].into_iter().chain(pharmacies).chain(couriers).collect()
+}
+
+/// What must be true of every case at every time.
+fn invariants(clinic: &Clinic) {
+    let care = clinic.care();
+    let over = |state| {
+        use DispensingState::*;
+        matches!(state, Completed | ReturnedToStock | Declined | Cancelled)
+    };
+    for prescription in &care.prescriptions {
+        let works: Vec<_> = care.dispensings.iter().filter(|work| work.prescription == prescription.id).collect();
+        let active = works.iter().filter(|work| !over(work.state)).count();
+        assert!(active <= 1, "a prescription is at one pharmacy at a time");
+        use PrescriptionState::*;
+        match prescription.state {
+            InReview | Queried | WithPharmacy => assert_eq!(active, 1, "{:?} has a pharmacy", prescription.state),
+            Released => {}
+            _ => assert_eq!(active, 0, "{:?} has no pharmacy", prescription.state),
+        }
+        let completed = works.iter().any(|work| work.state == DispensingState::Completed);
+        assert_eq!(prescription.state == Completed, completed, "completed means handed over or delivered");
+        assert!(!prescription.items.is_empty() && prescription.items.len() <= 20);
+    }
+    for work in &care.dispensings {
+        let parcels: Vec<_> = care.deliveries.iter().filter(|parcel| parcel.dispensing == work.id).collect();
+        use DeliveryState::*;
+        let way = |state| {
+            matches!(state, PickedUp | InTransit | OutForDelivery | AttemptFailed | Rescheduled | Returning | Returned)
+        };
+        let under_way = parcels.iter().filter(|parcel| way(parcel.state)).count();
+        assert_eq!(work.state == DispensingState::Released, under_way == 1, "released means with a courier");
+        let open = parcels.iter().any(|parcel| matches!(parcel.state, Requested | Assigned));
+        assert!(!open || work.state == DispensingState::Ready, "a parcel waits only for medicine that is ready");
+        assert!(parcels.iter().all(|parcel| parcel.attempts <= 3));
+    }
+    for (index, record) in clinic.log.iter().enumerate() {
+        assert_eq!(record.seq, index as u64 + 1, "numbered without gaps");
+    }
+    // Proof stands beside every hand-over.
+    for record in &clinic.log {
+        match &record.event {
+            Event::DispensingMoved(moved) if moved.to == DispensingState::Completed => assert!(moved.proof.is_some()),
+            Event::DeliveryMoved(moved) if moved.to == DeliveryState::Delivered => assert!(moved.proof.is_some()),
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// However a case went, its log tells it whole: through JSON and back, another room comes to the same state.
+    #[test]
+    fn replaying_the_log_gives_the_live_state((policy, slot, wishes) in case()) {
+        let clinic = play(policy, slot, &wishes, |_, _| {});
+        let mut replayed = Room::new(clinic.room.id());
+        for record in &clinic.log {
+            let line = record.canonical();
+            let read: rooms::record::Record = serde_json::from_str(&line).expect("a record reads back");
+            prop_assert_eq!(&read, record);
+            prop_assert!(replayed.apply(&read));
+        }
+        prop_assert_eq!(&replayed, &clinic.room);
+    }
+
+    #[test]
+    fn no_wish_by_anybody_breaks_a_rule_of_the_case((policy, slot, wishes) in case()) {
+        play(policy, slot, &wishes, |_, after| invariants(after));
+    }
+
+    /// Every event from the log is one that the views were told of: an unseen event leaves a view's snapshot as it was,
+    /// and a view's head is the last event it sees.
+    #[test]
+    fn a_view_learns_nothing_from_events_it_does_not_see((policy, slot, wishes) in case()) {
+        let clinic = play(policy, slot, &wishes, |_, _| {});
+        let mut room = Room::new(clinic.room.id());
+        let mut last: Vec<(View, u64, Option<Snapshot>)> = views().into_iter().map(|view| (view, 0, None)).collect();
+        for record in &clinic.log {
+            room.apply(record);
+            for (view, head, snapshot) in &mut last {
+                let now = room.snapshot(view);
+                if sees(view, &record.event) {
+                    *head = record.seq;
+                } else if let (Some(before), true) = (&*snapshot, *head > 0) {
+                    prop_assert_eq!(before, &now, "{:?} changed {:?}", record.event.kind(), view);
+                }
+                prop_assert_eq!(room.visible_head(view), *head);
+                *snapshot = Some(now);
+            }
+        }
+    }
+
+    /// A pharmacy or courier never reads what was written between patient and doctor.
+    #[test]
+    fn only_care_sees_the_clinical_part((policy, slot, wishes) in case()) {
+        let clinic = play(policy, slot, &wishes, |_, _| {});
+        for record in &clinic.log {
+            let outside = views().into_iter().filter(|view| *view != View::Care && sees(view, &record.event));
+            let line = record.canonical();
+            for view in outside {
+                match view {
+                    View::Pharmacy(own) => prop_assert!(line.contains(&own.to_string()), "about another: {line}"),
+                    View::Courier(own) => prop_assert!(line.contains(&own.to_string()) && !line.contains("medicine")),
+                    View::Care => unreachable!(),
+                }
+                let kind = record.event.kind();
+                prop_assert!(!kind.starts_with("consultation.") && !kind.starts_with("record."), "{kind}");
+                prop_assert!(!line.contains(r#""thread":"care""#));
+            }
+        }
+    }
+
+    /// The timer does what is due, leaves nothing due, and does nothing before its time.
+    #[test]
+    fn the_timer_is_exact((policy, slot, wishes) in case(), late in 0u64..100_000) {
+        let mut clinic = play(policy, slot, &wishes, |_, _| {});
+        while let Some(at) = clinic.room.wake_at() {
+            if at > clinic.now {
+                clinic.now = rooms::time::Timestamp::from_micros(at.micros() - 1);
+                prop_assert!(clinic.timer().is_empty(), "nothing happens a microsecond early");
+            }
+            clinic.now = clinic.now.max(at).plus(secs(late));
+            prop_assert!(!clinic.timer().is_empty(), "something is due at wake_at");
+            invariants(&clinic);
+        }
+        clinic.pass(secs(10_000_000));
+        prop_assert!(clinic.timer().is_empty());
+    }
+
+    /// Who has a view has it for a reason, and nobody else does.
+    #[test]
+    fn views_belong_to_parts((policy, slot, wishes) in case()) {
+        play(policy, slot, &wishes, |_, after| {
+            for who in everybody() {
+                let view = after.room.view_of(&who, after.now);
+                match (who.role(), view) {
+                    (Role::Support, view) => assert_eq!(view, None),
+                    (Role::Pharmacist, Some(view)) => assert!(after.room.visible_head(&view) > 0),
+                    (Role::Courier, Some(view)) => assert!(after.room.visible_head(&view) > 0),
+                    (Role::Admin, Some(_)) => {
+                        let opened = after.log.iter().rev().find_map(|record| match &record.event {
+                            Event::RecordOpened(opened) if opened.by == user(&who) => Some(opened.until),
+                            _ => None,
+                        });
+                        assert!(opened.is_some_and(|until| until > after.now));
+                    }
+                    (Role::Patient | Role::Doctor, Some(_)) => assert!(who == patient() || who == doctor()),
+                    _ => {}
+                }
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_screen_offers_is_what_a_decision_allows((policy, slot, wishes) in case()) {
+        play(policy, slot, &wishes, |_, after| screens_and_decisions_agree(after));
+    }
+}
+
+/// Many cases, the same at every run, each played to its end by the clock.
+pub fn fixed_cases(count: usize, mut look: impl FnMut(&Clinic, &Clinic)) -> Vec<Clinic> {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let play_one = |_| {
+        let (policy, slot, wishes) = case().new_tree(&mut runner).expect("a case").current();
+        let mut clinic = play(policy, slot, &wishes, &mut look);
+        while clinic.room.wake_at().is_some() {
+            let before = clinic.clone();
+            clinic.pass(secs(1_000_000));
+            clinic.timer();
+            look(&before, &clinic);
+        }
+        clinic
+    };
+    (0..count).map(play_one).collect()
+}
+
+/// The generator is only worth something if it gets everywhere.
+#[test]
+fn random_cases_reach_every_state_and_every_event() {
+    use rooms::case::{consultation::ConsultationState, payment::PaymentState};
+    use std::collections::BTreeSet;
+
+    let mut states = BTreeSet::new();
+    let cases = fixed_cases(1500, |_, after| states.extend(states_of(after).into_values()));
+    let kinds: BTreeSet<_> = cases.iter().flat_map(|case| &case.log).map(|record| record.event.kind()).collect();
+    let missing: Vec<_> = Event::KINDS.iter().filter(|kind| !kinds.contains(*kind)).collect();
+    assert!(missing.is_empty(), "no random case had {missing:?}");
+    let all = (ConsultationState::ALL.iter().map(|s| ("consultation", s.as_str())))
+        .chain(PrescriptionState::ALL.iter().map(|s| ("prescription", s.as_str())))
+        .chain(DispensingState::ALL.iter().map(|s| ("dispensing", s.as_str())))
+        .chain(DeliveryState::ALL.iter().map(|s| ("delivery", s.as_str())))
+        .chain(PaymentState::ALL.iter().map(|s| ("payment", s.as_str())));
+    let missing: Vec<_> = all.filter(|state| !states.contains(state)).collect();
+    assert!(missing.is_empty(), "no random case reached {missing:?}");
+}
+
+/// Where each thing of a case stands: machine and state, by the thing's id.
+pub fn states_of(clinic: &Clinic) -> std::collections::BTreeMap<String, (&'static str, &'static str)> {
+    let care = clinic.care();
+    let prescriptions = care.prescriptions.iter().map(|p| (p.id.to_string(), ("prescription", p.state.as_str())));
+    let dispensings = care.dispensings.iter().map(|d| (d.id.to_string(), ("dispensing", d.state.as_str())));
+    let deliveries = care.deliveries.iter().map(|d| (d.id.to_string(), ("delivery", d.state.as_str())));
+    let payment = care.payment.iter().map(|p| ("payment".to_owned(), ("payment", p.state.as_str())));
+    let consultation = ("consultation".to_owned(), ("consultation", clinic.state()));
+    prescriptions.chain(dispensings).chain(deliveries).chain(payment).chain([consultation]).collect()
+}

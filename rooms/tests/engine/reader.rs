@@ -1,0 +1,128 @@
+//! A reader over a bus that loses, repeats and reorders ends complete and in order, in every view.
+
+use proptest::prelude::*;
+use rooms::feed::{Feed, Offer};
+use rooms::permission::{View, sees};
+use rooms::record::Record;
+
+use crate::random::{case, play, views};
+
+/// What the bus does to one frame.
+#[derive(Clone, Debug)]
+enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+    /// Arrives this many frames later.
+    Late(usize),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        5 => Just(Fate::Arrives),
+        2 => Just(Fate::Lost),
+        1 => Just(Fate::Twice),
+        2 => (1usize..6).prop_map(Fate::Late),
+    ]
+}
+
+/// The frames a hub sends to a view for the records after `after`: each event with its claim.
+fn frames<'a>(log: &'a [Record], view: &'a View, after: u64) -> impl Iterator<Item = (u64, u64)> + 'a {
+    let before = log.iter().take_while(move |record| record.seq <= after);
+    let mut prev = before.filter(|record| sees(view, &record.event)).last().map_or(0, |record| record.seq);
+    let rest = log.iter().filter(move |record| record.seq > after && sees(view, &record.event));
+    rest.map(move |record| (std::mem::replace(&mut prev, record.seq), record.seq))
+}
+
+/// A client that believes only what it can prove.
+struct Reader {
+    feed: Feed,
+    got: Vec<u64>,
+}
+
+impl Reader {
+    /// Whether the frame was no sign of a gap.
+    fn take(&mut self, (prev, seq): (u64, u64)) -> bool {
+        match self.feed.offer(prev, seq) {
+            Offer::Deliver => self.got.push(seq),
+            Offer::Repeat => {}
+            Offer::Gap => return false,
+        }
+        true
+    }
+
+    /// Joins again with the cursor. The answer comes in order, but may be cut after a while.
+    fn join(&mut self, log: &[Record], view: &View, cut: Option<usize>) {
+        let cursor = self.feed.cursor();
+        for frame in frames(log, view, cursor).take(cut.unwrap_or(usize::MAX)) {
+            assert!(self.take(frame), "an answer to join has no gap");
+        }
+    }
+}
+
+/// Sends the live frames of a log over a bad bus to a reader that joins again whenever it sees a gap.
+fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], start: u64) -> Vec<u64> {
+    let live: Vec<_> = frames(log, view, 0).collect();
+    let mut arriving: Vec<(usize, usize, (u64, u64))> = Vec::new();
+    for (index, frame) in live.iter().enumerate() {
+        match fates[index % fates.len()] {
+            Fate::Arrives => arriving.push((index, index, *frame)),
+            Fate::Lost => {}
+            Fate::Twice => arriving.extend([(index, index, *frame), (index + 3, index, *frame)]),
+            Fate::Late(by) => arriving.push((index + by, index, *frame)),
+        }
+    }
+    arriving.sort();
+    let start = start.min(log.len() as u64);
+    let mut reader = Reader { feed: Feed::new(start), got: Vec::new() };
+    let mut joins = cuts.iter().cycle();
+    for (when, _, frame) in arriving {
+        if !reader.take(frame) {
+            // By now the log has grown up to what was last sent.
+            let head = live[when.min(live.len() - 1)].1.max(frame.1) as usize;
+            reader.join(&log[..head], view, *joins.next().expect("endless"));
+        }
+    }
+    // The hub's next beat tells the head, and a last join that is not cut brings the rest.
+    let head = live.last().map_or(0, |(_, seq)| *seq);
+    if reader.feed.behind(head) {
+        reader.join(log, view, None);
+    }
+    assert!(!reader.feed.behind(head));
+    reader.got
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_reader_ends_complete_and_in_order_on_any_bus(
+        (policy, slot, wishes) in case(),
+        fates in prop::collection::vec(fate(), 1..40),
+        cuts in prop::collection::vec(prop::option::of(0usize..5), 1..8),
+        start in prop_oneof![Just(0u64), 0u64..80],
+    ) {
+        let clinic = play(policy, slot, &wishes, |_, _| {});
+        for view in views() {
+            let visible: Vec<u64> = clinic.log.iter()
+                .filter(|record| record.seq > start && sees(&view, &record.event))
+                .map(|record| record.seq)
+                .collect();
+            prop_assert_eq!(read(&clinic.log, &view, &fates, &cuts, start), visible, "{:?}", view);
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_judged_by_its_claim() {
+    let mut feed = Feed::new(4);
+    assert_eq!(feed.offer(5, 6), Offer::Gap);
+    assert_eq!(feed.cursor(), 4);
+    // Of a filtered log: 5 to 8 are not for this view, and the claim says so.
+    assert_eq!(feed.offer(3, 9), Offer::Deliver);
+    assert_eq!(feed.offer(3, 9), Offer::Repeat);
+    assert_eq!(feed.offer(0, 2), Offer::Repeat);
+    assert_eq!(feed.offer(9, 10), Offer::Deliver);
+    assert!(feed.behind(11) && !feed.behind(10) && !feed.behind(3));
+    assert_eq!(Feed::default().offer(u64::MAX, u64::MAX), Offer::Gap);
+}

@@ -1,0 +1,73 @@
+//! Ten thousand rooms fit in memory, and talk costs a room nothing. Alone in its binary, because it counts allocations.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+#[path = "engine/support.rs"]
+#[allow(dead_code, reason = "shared with the engine's tests, which need all of it")]
+mod support;
+
+use rooms::event::Thread;
+use rooms::id::RoomId;
+use rooms::room::Room;
+use support::*;
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged; only counters are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Relaxed);
+        TAKEN.fetch_add(layout.size(), Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_room_is_small_and_stays_small_however_long_it_talks() {
+    let mut clinic = Clinic::plain();
+    clinic.parcel();
+    let hello = clinic.would(&patient(), &chat(Thread::Care), None).expect("chat is open");
+
+    // Whole cases, replayed: what a room holds is what is left when everything else is freed.
+    let before = LIVE.load(Relaxed);
+    let rooms: Vec<Room> = (0..1000)
+        .map(|_| {
+            let mut room = Room::new(RoomId(uuid(0)));
+            assert!(clinic.log.iter().all(|record| room.apply(record)));
+            room
+        })
+        .collect();
+    let each = (LIVE.load(Relaxed) - before) / 1000;
+    println!("a room with a prescription at a pharmacy and a parcel: {each} bytes");
+    assert!(each < 4096, "{each} bytes");
+    drop(rooms);
+
+    let before = LIVE.load(Relaxed);
+    let log = clinic.log.len();
+    for _ in 0..500 {
+        clinic.take(&patient(), &hello);
+    }
+    clinic.log.truncate(log);
+    clinic.log.shrink_to_fit();
+    assert!(LIVE.load(Relaxed) <= before + 64, "500 messages leave nothing in a room");
+
+    // Deciding a message copies the message, not the case.
+    let command = chat(Thread::Care);
+    let before = TAKEN.load(Relaxed);
+    let events = clinic.would(&patient(), &command, None);
+    let taken = TAKEN.load(Relaxed) - before;
+    println!("deciding a message of 5 bytes: {taken} bytes allocated");
+    assert!(events.is_ok() && taken < 2 * size_of::<rooms::event::Event>() + 256, "{taken} bytes");
+}

@@ -61,6 +61,8 @@ pub struct Heard {
     pub brief: Brief,
     /// With events only.
     pub order: Option<Order>,
+    /// The command to which this is the first final answer.
+    pub settles: Option<CommandId>,
 }
 
 /// The hub's last word on a command.
@@ -391,6 +393,7 @@ impl Client {
     fn hear(&mut self, text: Utf8Bytes) -> Result<Heard, ClientError> {
         let brief = Brief::read(&text)?;
         let mut order = None;
+        let mut settles = None;
         match &brief {
             Brief::Event { room, prev, seq, .. } => {
                 let Some(member) = self.rooms.get_mut(room) else {
@@ -435,10 +438,10 @@ impl Client {
                     }
                 }
             }
-            Brief::Ack { id, .. } => self.settled(*id),
+            Brief::Ack { id, .. } => settles = self.settled(*id),
             Brief::Error(error) => {
                 if let (Some(id), false) = (error.id, error.retryable) {
-                    self.settled(id);
+                    settles = self.settled(id);
                 }
                 if let (Some(member), None) = (error.room.and_then(|room| self.rooms.get_mut(&room)), error.id) {
                     member.healing = false;
@@ -446,13 +449,13 @@ impl Client {
             }
             _ => {}
         }
-        Ok(Heard { text, brief, order })
+        Ok(Heard { text, brief, order, settles })
     }
 
-    fn settled(&mut self, id: CommandId) {
-        if let Some(at) = self.unanswered.iter().position(|(known, _)| *known == id) {
-            self.unanswered.remove(at);
-        }
+    fn settled(&mut self, id: CommandId) -> Option<CommandId> {
+        let at = self.unanswered.iter().position(|(known, _)| *known == id)?;
+        self.unanswered.remove(at);
+        Some(id)
     }
 }
 

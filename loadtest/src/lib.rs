@@ -2,9 +2,17 @@
 //!
 //! Knows `rooms::wire` and nothing of the server, so that it proves the protocol and not the implementation.
 
+pub mod arrivals;
 pub mod client;
 pub mod fixture;
+pub mod fleet;
 pub mod frame;
+pub mod latency;
+pub mod meter;
+pub mod report;
+pub mod run;
+pub mod search;
 pub mod socket;
+pub mod stamp;
 pub mod tally;
 pub mod target;

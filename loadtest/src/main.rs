@@ -1,3 +1,224 @@
-//! The command `loadtest`.
+//! The command `loadtest`: runs a profile, prints its report, and ends with 0 when the bounds were kept, 1 when one was
+//! broken, 2 when the run could not be made.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use loadtest::fixture::{Fixture, FixtureRoom};
+use loadtest::fleet::script::Kind;
+use loadtest::fleet::{Happening, Phase, Plan};
+use loadtest::meter::Meter;
+use loadtest::report::{Bound, Found, Report};
+use loadtest::run::Run;
+use loadtest::search::Search;
+use rooms::time::Timestamp;
+
+use crate::cli::{Cli, Common, Profile, Talk};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match play(&cli.profile) {
+        Ok(report) if report.passes() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn play(profile: &Profile) -> anyhow::Result<Report> {
+    let (common, report) = match profile {
+        Profile::Chat(talk) => (&talk.common, Once::new("chat", talk).play()?),
+        Profile::Status { talk, cycle } => {
+            ensure!(*cycle != Kind::Chat, "--cycle is dispensing or consultation");
+            (&talk.common, Once { kind: *cycle, ..Once::new("status", talk) }.play()?)
+        }
+        Profile::Duplicates { talk, copies } => {
+            (&talk.common, Once { copies: *copies, ..Once::new("duplicates", talk) }.play()?)
+        }
+        Profile::Slow { talk, share } => {
+            let end = Duration::from_secs(talk.warmup + talk.duration);
+            let happenings = vec![(Duration::ZERO, Happening::Stall), (end, Happening::ReadOn)];
+            (&talk.common, Once { slow: *share, happenings, ..Once::new("slow", talk) }.play()?)
+        }
+        Profile::Storm { talk, share, jitter_ms, cut_after, max_resume_p99_ms } => {
+            let cut = Happening::Cut { share: *share, jitter: Duration::from_millis(*jitter_ms) };
+            let happenings = vec![(Duration::from_secs(talk.warmup + cut_after), cut)];
+            let mut report = Once { happenings, ..Once::new("storm", talk) }.play()?;
+            if let Some(limit) = max_resume_p99_ms {
+                let p99 = worst(&report, |phase| phase.resume.p99);
+                report.bounds.push(Bound::at_most("resume_p99_ms", *limit, p99));
+            }
+            (&talk.common, report)
+        }
+        Profile::Idle { common, connections, duration, max_kib_per_connection } => {
+            (common, idle(common, *connections as usize, *duration, *max_kib_per_connection)?)
+        }
+        Profile::Search { talk, kind, below_ms, min_rate } => {
+            (&talk.common, search(talk, *kind, *below_ms, *min_rate)?)
+        }
+    };
+    print!("{report}");
+    if let Some(path) = &common.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?).context("cannot write the report")?;
+    }
+    Ok(report)
+}
+
+/// A profile of one phase.
+struct Once<'a> {
+    name: &'static str,
+    talk: &'a Talk,
+    kind: Kind,
+    copies: u8,
+    slow: f64,
+    happenings: Vec<(Duration, Happening)>,
+}
+
+impl<'a> Once<'a> {
+    fn new(name: &'static str, talk: &'a Talk) -> Self {
+        Self { name, talk, kind: Kind::Chat, copies: 1, slow: 0.0, happenings: Vec::new() }
+    }
+
+    fn start(&self) -> anyhow::Result<(Run, Report)> {
+        let talk = self.talk;
+        let (rooms, members) = (talk.rooms as usize, talk.members as usize);
+        ensure!(self.kind == Kind::Chat || members == 3, "status changes need --members 3");
+        let plan = Plan {
+            copies: self.copies,
+            slow: self.slow,
+            bytes: talk.bytes as usize,
+            ..plan(&talk.common, fixture(&talk.common)?.take(rooms, members)?, Some(self.kind))
+        };
+        let run = start(plan, &talk.common)?;
+        let connections = run.fleet.connected();
+        let memory = run.memory()?;
+        Ok((run, Report { profile: self.name, rooms, members, connections, memory, ..Report::default() }))
+    }
+
+    fn play(self) -> anyhow::Result<Report> {
+        let (run, mut report) = self.start()?;
+        report.phases.push(run.measure(&self.talk.phase(self.happenings))?);
+        report.readers = Some(run.fleet.verify()?);
+        report.bounds = bounds(self.talk, &report);
+        Ok(report)
+    }
+}
+
+fn search(talk: &Talk, kind: Kind, below_ms: f64, min_rate: Option<f64>) -> anyhow::Result<Report> {
+    let (run, mut report) = Once { kind, ..Once::new("search", talk) }.start()?;
+    let phase = |rate| Phase { rate, ..talk.phase(Vec::new()) };
+    let mut search = Search::from(talk.rate);
+    let mut best = 0.0;
+    while let Some(rate) = search.rate() {
+        let step = run.measure(&phase(rate))?;
+        let p99 = step.ack.p99 as f64 / 1000.0;
+        let kept = p99 < below_ms && step.kept_up();
+        if kept {
+            best = p99;
+        }
+        let word = if kept { "kept" } else { "not kept" };
+        eprintln!("{rate:.0}/s: p99 {p99:.2} ms, {:.0} acks/s, {word}", step.acks_per_s);
+        search.tried(rate, kept);
+        report.phases.push(step);
+    }
+    let highest_rate = search.best().unwrap_or(0.0);
+    let mut found = Found { bound_ms: below_ms, highest_rate, p99_ms: best, ..Found::default() };
+    if highest_rate > 0.0 {
+        let half = run.measure(&phase(highest_rate / 2.0))?;
+        found.half_rate = half.rate;
+        found.half_p99_ms = half.ack.p99 as f64 / 1000.0;
+        report.phases.push(half);
+    }
+    report.found = Some(found);
+    report.readers = Some(run.fleet.verify()?);
+    // The steps beyond the limit are meant to be slow and to be refused; what is never excused is a loss.
+    report.bounds = bounds(talk, &report).into_iter().filter(|bound| bound.name != "errors").collect();
+    report.bounds.retain(|bound| bound.name != "unanswered");
+    if let Some(least) = min_rate {
+        let kept = highest_rate >= least;
+        report.bounds.push(Bound { name: "rate_at_least", limit: least, value: highest_rate, kept });
+    }
+    Ok(report)
+}
+
+fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -> anyhow::Result<Report> {
+    let fixture = fixture(common)?;
+    ensure!(fixture.rooms.iter().any(|room| !room.members.is_empty()), "the fixture is empty");
+    let mut rooms: Vec<FixtureRoom> = Vec::new();
+    let mut left = connections;
+    for room in fixture.rooms.iter().cycle() {
+        if left == 0 {
+            break;
+        }
+        let members: Vec<_> = room.members.iter().take(left).cloned().collect();
+        left -= members.len();
+        rooms.push(FixtureRoom { members, ..room.clone() });
+    }
+    let count = rooms.len();
+    let run = start(plan(common, rooms, None), common)?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    let memory = run.memory()?;
+    let mut bounds =
+        vec![Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64)];
+    if let (Some(limit), Some(memory)) = (limit, memory) {
+        bounds.push(Bound::at_most("kib_per_connection", limit, memory.kib_per_connection));
+    }
+    let connected = run.fleet.connected();
+    Ok(Report {
+        profile: "idle",
+        rooms: count,
+        members: 3,
+        connections: connected,
+        memory,
+        bounds,
+        ..Report::default()
+    })
+}
+
+fn start(plan: Plan, common: &Common) -> anyhow::Result<Run> {
+    let hub = common.hub_pid.map(Meter::of).transpose().context("no process has the id that --hub-pid names")?;
+    Run::start(plan, hub, common.quiet)
+}
+
+fn fixture(common: &Common) -> anyhow::Result<Fixture> {
+    Ok(Fixture::read(&common.fixture, Timestamp::new(std::time::SystemTime::now().into()))?)
+}
+
+fn plan(common: &Common, rooms: Vec<FixtureRoom>, kind: Option<Kind>) -> Plan {
+    let workers = common.workers as usize;
+    Plan { target: common.target, rooms, workers, kind, bytes: 1, copies: 1, slow: 0.0, seed: common.seed }
+}
+
+fn worst(report: &Report, micros: impl Fn(&loadtest::report::PhaseReport) -> u64) -> f64 {
+    report.phases.iter().map(micros).max().unwrap_or(0) as f64 / 1000.0
+}
+
+fn bounds(talk: &Talk, report: &Report) -> Vec<Bound> {
+    let limits = &talk.limits;
+    let readers = report.readers.unwrap_or_default();
+    let errors = report.phases.iter().flat_map(|phase| phase.errors.values()).sum::<u64>();
+    let unanswered = report.phases.iter().map(|phase| phase.unanswered).sum::<u64>();
+    let doubled = report.phases.iter().map(|phase| phase.doubled).sum::<u64>();
+    let mut bounds = vec![
+        Bound::at_most("lost", limits.max_lost as f64, readers.lost as f64),
+        Bound::at_most("repeated", limits.max_repeated as f64, readers.repeated as f64),
+        Bound::at_most("out_of_order", limits.max_out_of_order as f64, readers.out_of_order as f64),
+        Bound::at_most("unreachable", 0.0, readers.unreachable as f64),
+        Bound::at_most("doubled", 0.0, doubled as f64),
+        Bound::at_most("errors", limits.max_errors as f64, errors as f64),
+        Bound::at_most("unanswered", limits.max_unanswered as f64, unanswered as f64),
+    ];
+    let ack = limits.max_p99_ms.map(|limit| Bound::at_most("p99_ms", limit, worst(report, |phase| phase.ack.p99)));
+    let delivery = limits
+        .max_delivery_p99_ms
+        .map(|limit| Bound::at_most("delivery_p99_ms", limit, worst(report, |phase| phase.delivery.p99)));
+    bounds.extend(ack);
+    bounds.extend(delivery);
+    bounds
+}

@@ -1,0 +1,196 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use loadtest::arrivals::Spacing;
+use loadtest::fleet::script::Kind;
+use loadtest::fleet::{Happening, Phase};
+use loadtest::target::Target;
+
+/// Open-loop load for a Wardroom hub on this machine.
+///
+/// Seed a throwaway hub first: `wardroom seed --rooms 1000 --out fixture.json`.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub profile: Profile,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// Messages that all members of a room see.
+    Chat(Talk),
+    /// Status changes, in a loop that the state machine allows.
+    Status {
+        #[command(flatten)]
+        talk: Talk,
+        /// Which loop.
+        #[arg(long, value_enum, default_value = "dispensing")]
+        cycle: Kind,
+    },
+    /// Every message is sent 1 to N times, and once more after its ack.
+    Duplicates {
+        #[command(flatten)]
+        talk: Talk,
+        /// The most copies before the ack.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=5))]
+        copies: u8,
+    },
+    /// Messages while some members stop reading; they read on when the load is over.
+    Slow {
+        #[command(flatten)]
+        talk: Talk,
+        /// The share of rooms with such a member.
+        #[arg(long, default_value_t = 0.1, value_parser = share)]
+        share: f64,
+    },
+    /// Messages while connections are cut all at once and come back.
+    Storm {
+        #[command(flatten)]
+        talk: Talk,
+        /// The share of rooms whose connections are cut. Below 1, latencies are those of the others.
+        #[arg(long, default_value_t = 1.0, value_parser = share)]
+        share: f64,
+        /// Each comes back after a random time up to this, in milliseconds.
+        #[arg(long, default_value_t = 0)]
+        jitter_ms: u64,
+        /// When, in seconds after the warm-up.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3600))]
+        cut_after: u64,
+        /// Bound on the p99 of the time from the cut to the end of the replay.
+        #[arg(long)]
+        max_resume_p99_ms: Option<f64>,
+    },
+    /// Connections that are signed in and in a room and do nothing.
+    Idle {
+        #[command(flatten)]
+        common: Common,
+        /// How many; people of the fixture get several when it has too few.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+        connections: u32,
+        /// How long they stay, in seconds; the hub's memory is read at the end.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        duration: u64,
+        /// Bound on the hub's memory per connection.
+        #[arg(long, requires = "hub_pid")]
+        max_kib_per_connection: Option<f64>,
+    },
+    /// The highest rate whose p99 of acks stays below a bound, and the p99 at half of it.
+    Search {
+        #[command(flatten)]
+        talk: Talk,
+        /// What the load consists of.
+        #[arg(long, value_enum, default_value = "chat")]
+        kind: Kind,
+        /// The bound on the p99 of acks, in milliseconds.
+        #[arg(long, default_value_t = 100.0)]
+        below_ms: f64,
+        /// Bound: fail when the rate that is found is lower.
+        #[arg(long)]
+        min_rate: Option<f64>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The hub: a loopback address and a port. Others are refused.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub target: Target,
+    /// What `wardroom seed` wrote.
+    #[arg(long)]
+    pub fixture: PathBuf,
+    /// The hub's process, for its CPU time and memory.
+    #[arg(long)]
+    pub hub_pid: Option<u32>,
+    /// Where to write the report as JSON.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Threads of the generator.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub workers: u32,
+    /// Where random choices begin.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Talk {
+    #[command(flatten)]
+    pub common: Common,
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=6_000))]
+    pub rooms: u32,
+    /// Members of each room.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub members: u32,
+    /// Commands a second, over all rooms; with `search`, where it begins.
+    #[arg(long, default_value_t = 1000.0, value_parser = rate)]
+    pub rate: f64,
+    /// The measured time in seconds; with `search`, of each step.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub duration: u64,
+    /// Seconds of load before the measured time.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warmup: u64,
+    /// Seconds that answers may take after the end.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub drain: u64,
+    #[arg(long, value_enum, default_value = "poisson")]
+    pub arrivals: Spacing,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub bytes: u32,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// What makes the exit code 1.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Bound on the p99 of acks.
+    #[arg(long)]
+    pub max_p99_ms: Option<f64>,
+    /// Bound on the p99 of deliveries.
+    #[arg(long)]
+    pub max_delivery_p99_ms: Option<f64>,
+    #[arg(long, default_value_t = 0)]
+    pub max_lost: u64,
+    #[arg(long, default_value_t = 0)]
+    pub max_repeated: u64,
+    #[arg(long, default_value_t = 0)]
+    pub max_out_of_order: u64,
+    /// Bound on error frames.
+    #[arg(long, default_value_t = 0)]
+    pub max_errors: u64,
+    /// Bound on commands without an answer.
+    #[arg(long, default_value_t = 0)]
+    pub max_unanswered: u64,
+}
+
+impl Talk {
+    pub fn phase(&self, happenings: Vec<(Duration, Happening)>) -> Phase {
+        Phase {
+            rate: self.rate,
+            spacing: self.arrivals,
+            warmup: Duration::from_secs(self.warmup),
+            duration: Duration::from_secs(self.duration),
+            drain: Duration::from_secs(self.drain),
+            happenings,
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("from 0 to 1".to_owned()) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number".to_owned())?;
+    if (0.1..=200_000.0).contains(&rate) { Ok(rate) } else { Err("from 0.1 to 200000".to_owned()) }
+}

@@ -1,0 +1,243 @@
+//! One room of the fleet: whose turn it is, what waits, what was acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rooms::command::Command;
+use rooms::id::{CommandId, RoomId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fleet::account::{Account, Gauges, Verdict};
+use crate::fleet::script::{PHARMACIST, Script};
+use crate::stamp::{Stamp, Stamps};
+
+/// What the rooms and members of one worker share. A worker is one thread.
+#[derive(Debug)]
+pub struct Shared {
+    base: Instant,
+    pub stamps: Stamps,
+    phase: Cell<u8>,
+    window: Cell<(u64, u64)>,
+    pub account: RefCell<Account>,
+    pub gauges: Arc<Gauges>,
+    outstanding: Cell<u64>,
+    last_event: Cell<u64>,
+    count: Cell<u32>,
+    pub random: RefCell<StdRng>,
+    /// How often a command is sent, at most.
+    pub copies: u8,
+}
+
+/// What a member is told to do.
+#[derive(Debug)]
+pub enum Do {
+    /// Send a command; `copies` times, if it is to be sent more than once.
+    Say { id: CommandId, command: Command, copies: u8 },
+    /// Send it again, if it has no answer yet.
+    Again(CommandId),
+    /// Cut the connection now, come back after this time.
+    Cut(Duration),
+    /// Stop reading, keep the connection.
+    Stall,
+    /// Read on.
+    ReadOn,
+    /// Compare with the hub's head and account for everything.
+    Verify(oneshot::Sender<Verdict>),
+    /// Close the connection and end.
+    Leave,
+}
+
+#[derive(Debug)]
+pub struct Room {
+    pub id: RoomId,
+    script: Option<Script>,
+    busy: bool,
+    waiting: VecDeque<u64>,
+    acked: Vec<(u64, u64)>,
+    members: Vec<mpsc::UnboundedSender<Do>>,
+    /// The members that may speak: all but the slow ones.
+    speakers: Vec<usize>,
+    /// Its connections were cut on purpose.
+    cut: bool,
+}
+
+impl Shared {
+    pub fn new(base: Instant, stamps: Stamps, gauges: Arc<Gauges>, random: StdRng, copies: u8, first: u32) -> Self {
+        Self {
+            base,
+            stamps,
+            phase: Cell::new(0),
+            window: Cell::new((0, 0)),
+            account: RefCell::default(),
+            gauges,
+            outstanding: Cell::new(0),
+            last_event: Cell::new(0),
+            count: Cell::new(first),
+            random: RefCell::new(random),
+            copies,
+        }
+    }
+
+    /// Microseconds since the run began.
+    pub fn now(&self) -> u64 {
+        self.base.elapsed().as_micros() as u64
+    }
+
+    /// Begins a phase whose measured part is `window`, in microseconds since the run began.
+    pub fn begin(&self, window: (u64, u64)) {
+        self.phase.set(self.phase.get().wrapping_add(1));
+        self.window.set(window);
+        *self.account.borrow_mut() = Account::default();
+    }
+
+    fn is_measured(&self, at: u64) -> bool {
+        let (from, to) = self.window.get();
+        (from..to).contains(&at)
+    }
+
+    /// The intended time of a command of this phase, if it lies in the measured part.
+    fn measured(&self, id: CommandId) -> Option<u64> {
+        let stamp = self.stamps.read(id)?;
+        (stamp.phase == self.phase.get() && self.is_measured(stamp.intended)).then_some(stamp.intended)
+    }
+
+    fn fresh(&self, intended: u64) -> CommandId {
+        self.count.set(self.count.get().wrapping_add(1));
+        self.stamps.make(Stamp { phase: self.phase.get(), intended }, self.count.get())
+    }
+
+    pub fn outstanding(&self) -> u64 {
+        self.outstanding.get()
+    }
+
+    /// How long no event has come, in microseconds.
+    pub fn quiet(&self) -> u64 {
+        self.now().saturating_sub(self.last_event.get())
+    }
+
+    /// A member got an event that it did not have. Its latency `counts` where nothing was done to the connection.
+    pub fn delivered(&self, id: Option<CommandId>, counts: bool) {
+        let now = self.now();
+        self.last_event.set(now);
+        Gauges::count(&self.gauges.delivered);
+        let mut account = self.account.borrow_mut();
+        account.delivered += u64::from(self.is_measured(now));
+        if let Some(intended) = id.filter(|_| counts).and_then(|id| self.measured(id)) {
+            account.delivery.record(now.saturating_sub(intended));
+        }
+    }
+
+    fn acked(&self, id: CommandId, counts: bool) {
+        let now = self.now();
+        Gauges::count(&self.gauges.acked);
+        let mut account = self.account.borrow_mut();
+        account.acked += u64::from(self.is_measured(now));
+        if let Some(stamp) = self.stamps.read(id) {
+            let latency = now.saturating_sub(stamp.intended);
+            self.gauges.worst.fetch_max(latency, std::sync::atomic::Ordering::Relaxed);
+            if counts && self.measured(id).is_some() {
+                account.ack.record(latency);
+            }
+        }
+    }
+}
+
+impl Room {
+    pub fn new(
+        id: RoomId,
+        script: Option<Script>,
+        members: Vec<mpsc::UnboundedSender<Do>>,
+        speakers: Vec<usize>,
+    ) -> Self {
+        Self { id, script, busy: false, waiting: VecDeque::new(), acked: Vec::new(), members, speakers, cut: false }
+    }
+
+    pub fn members(&self) -> &[mpsc::UnboundedSender<Do>] {
+        &self.members
+    }
+
+    pub fn speakers(&self) -> &[usize] {
+        &self.speakers
+    }
+
+    /// A command is due.
+    pub fn begin(&mut self, shared: &Shared, intended: u64) {
+        shared.outstanding.set(shared.outstanding.get() + 1);
+        {
+            let mut account = shared.account.borrow_mut();
+            if shared.is_measured(intended) {
+                account.sent += 1;
+                account.lag.record(shared.now().saturating_sub(intended));
+            }
+        }
+        if self.busy {
+            self.waiting.push_back(intended);
+        } else {
+            self.play(shared, intended);
+        }
+    }
+
+    fn play(&mut self, shared: &Shared, intended: u64) {
+        let Some(script) = &self.script else { return };
+        let mut random = shared.random.borrow_mut();
+        let Some((who, command)) = script.next(self.speakers.len(), &mut random) else {
+            // The room has left the loop; what is due in it cannot be done any more.
+            shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
+            return;
+        };
+        self.busy = script.is_sequential();
+        let member = if self.busy { who } else { self.speakers[who] };
+        let copies = if shared.copies > 1 { random.random_range(1..=shared.copies) } else { 1 };
+        Gauges::count(&shared.gauges.sent);
+        // A member that has given up takes nothing more; its commands count as unanswered.
+        let _ = self.members[member].send(Do::Say { id: shared.fresh(intended), command, copies });
+    }
+
+    /// A command's first ack.
+    pub fn acked(&mut self, shared: &Shared, id: CommandId, first: u64, last: u64) {
+        shared.acked(id, !self.cut);
+        self.acked.push((first, last));
+        if let Some(script) = &mut self.script {
+            script.done();
+        }
+        self.settle(shared);
+    }
+
+    /// A command was refused for good.
+    pub fn refused(&mut self, shared: &Shared, state: Option<&str>) {
+        if let (Some(script), Some(state)) = (&mut self.script, state) {
+            script.resync(state);
+        }
+        self.settle(shared);
+    }
+
+    fn settle(&mut self, shared: &Shared) {
+        shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
+        self.busy = false;
+        if let Some(intended) = self.waiting.pop_front() {
+            self.play(shared, intended);
+        }
+    }
+
+    /// The room's connections are cut: from now on its latencies say nothing about the others.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Whether nothing was done to the connection of the member at this place.
+    pub fn is_undisturbed(&self, member: usize) -> bool {
+        !self.cut && self.speakers.contains(&member)
+    }
+
+    /// The `seq` of every acknowledged event that the member at this place must have seen.
+    pub fn owed_to(&self, member: usize) -> impl Iterator<Item = u64> {
+        let seen = self.script.as_ref().is_some_and(|script| script.is_seen_by(member));
+        // Of several events from one command, a filtered view may rightly lack some.
+        let certain = move |(first, last): &(u64, u64)| seen && (first == last || member < PHARMACIST);
+        self.acked.iter().copied().filter(certain).flat_map(|(first, last)| first..=last)
+    }
+}

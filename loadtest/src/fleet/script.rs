@@ -1,0 +1,227 @@
+//! What the members of a room say, one step after the other, for as long as the test runs.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rooms::case::consultation::ConsultationState;
+use rooms::case::dispensing::{DispensingState, HoldReason};
+use rooms::command::{Chat, Command, MoveDispensing, Nothing};
+use rooms::event::Thread;
+use rooms::id::{DispensingId, PharmacyId};
+use rooms::text::Prose;
+use rooms::wire::snapshot::Snapshot;
+use serde::Serialize;
+
+/// What the load consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Messages in the pharmacy's thread, which all three members see, from all of them in turn.
+    #[default]
+    Chat,
+    /// The pharmacist puts the dispensing on hold and resumes it; all three members see it.
+    Dispensing,
+    /// The doctor puts the patient back and calls again, the patient enters; the pharmacist sees nothing of it.
+    Consultation,
+}
+
+/// The places of the members in a fixture's room.
+const PATIENT: usize = 0;
+const DOCTOR: usize = 1;
+pub const PHARMACIST: usize = 2;
+
+/// One room's script. Steps that depend on each other are played one at a time.
+#[derive(Clone, Debug)]
+pub enum Script {
+    Chat { pharmacy: PharmacyId, body: Prose },
+    Dispensing { id: DispensingId, state: DispensingState },
+    Consultation { state: ConsultationState },
+}
+
+/// A room that is not in a state its script can begin with.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unplayable(pub &'static str);
+
+impl Script {
+    /// The script for a room whose state is `snapshot`, as [`Script::reader`] sees it. `bytes` is the length of a chat
+    /// message.
+    pub fn new(kind: Kind, pharmacy: PharmacyId, snapshot: &Snapshot, bytes: usize) -> Result<Self, Unplayable> {
+        match kind {
+            Kind::Chat => {
+                let body = Prose::parse(&filler(bytes)).map_err(|_| Unplayable("a message has 1 to 4000 bytes"))?;
+                Ok(Self::Chat { pharmacy, body })
+            }
+            Kind::Dispensing => {
+                let open = snapshot.dispensings.iter().find(|dispensing| dispensing.pharmacy.id == pharmacy);
+                let open = open.ok_or(Unplayable("the room has no dispensing; seed again"))?;
+                Ok(Self::Dispensing { id: open.id, state: open.state })
+            }
+            Kind::Consultation => {
+                let consultation = snapshot.consultation.as_ref();
+                let consultation = consultation.ok_or(Unplayable("the room has no consultation; seed again"))?;
+                Ok(Self::Consultation { state: consultation.state })
+            }
+        }
+    }
+
+    /// The member whose snapshot a script of this kind begins with.
+    pub fn reader(kind: Kind) -> usize {
+        match kind {
+            Kind::Chat | Kind::Consultation => DOCTOR,
+            Kind::Dispensing => PHARMACIST,
+        }
+    }
+
+    /// Whether the member at this place sees what this script does.
+    pub fn is_seen_by(&self, member: usize) -> bool {
+        !matches!(self, Self::Consultation { .. }) || member != PHARMACIST
+    }
+
+    /// Whether a step must be answered before the next may be sent.
+    pub fn is_sequential(&self) -> bool {
+        !matches!(self, Self::Chat { .. })
+    }
+
+    /// The step that leads towards the loop, and who says it; nothing once the loop is reached.
+    pub fn prepare(&self) -> Result<Option<(usize, Command)>, Unplayable> {
+        match self {
+            Self::Dispensing { state: DispensingState::Received | DispensingState::Accepted, .. } => Ok(self.step()),
+            Self::Dispensing { state: DispensingState::Preparing | DispensingState::OnHold, .. } => Ok(None),
+            Self::Dispensing { .. } => Err(Unplayable("the dispensing is too far; seed again")),
+            Self::Consultation { .. } if self.step().is_none() => {
+                Err(Unplayable("the consultation is over; seed again"))
+            }
+            Self::Consultation { .. } | Self::Chat { .. } => Ok(None),
+        }
+    }
+
+    /// What comes next and who says it; `among` picks a speaker where any member may speak.
+    pub fn next(&self, among: usize, random: &mut StdRng) -> Option<(usize, Command)> {
+        match self {
+            Self::Chat { pharmacy, body } => {
+                let chat = Chat { text: body.clone(), thread: Thread::Pharmacy(*pharmacy) };
+                Some((random.random_range(0..among), Command::Chat(chat)))
+            }
+            _ => self.step(),
+        }
+    }
+
+    /// The step was taken.
+    pub fn done(&mut self) {
+        match self {
+            Self::Chat { .. } => {}
+            Self::Dispensing { state, .. } => *state = after(*state),
+            Self::Consultation { state } => {
+                *state = match state {
+                    ConsultationState::InProgress => ConsultationState::Waiting,
+                    ConsultationState::Waiting => ConsultationState::Called,
+                    _ => ConsultationState::InProgress,
+                }
+            }
+        }
+    }
+
+    /// The step was refused because the present state is `name`, e.g. after a ring that nobody answered in time.
+    pub fn resync(&mut self, name: &str) {
+        match self {
+            Self::Chat { .. } => {}
+            Self::Dispensing { state, .. } => {
+                *state = DispensingState::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(*state);
+            }
+            Self::Consultation { state } => {
+                *state = ConsultationState::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(*state);
+            }
+        }
+    }
+
+    fn step(&self) -> Option<(usize, Command)> {
+        match self {
+            Self::Chat { .. } => None,
+            Self::Dispensing { id, state } => {
+                let to = after(*state);
+                let hold = (to == DispensingState::OnHold).then_some(HoldReason::OutOfStock);
+                let step = MoveDispensing { dispensing: *id, to, hold, reason: None, proof: None };
+                Some((PHARMACIST, Command::MoveDispensing(step)))
+            }
+            Self::Consultation { state } => match state {
+                ConsultationState::InProgress => Some((DOCTOR, Command::PutBack(Nothing {}))),
+                ConsultationState::Waiting => Some((DOCTOR, Command::Admit(Nothing {}))),
+                ConsultationState::Called => Some((PATIENT, Command::Enter(Nothing {}))),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// The next state of a dispensing that goes round.
+fn after(state: DispensingState) -> DispensingState {
+    match state {
+        DispensingState::Received => DispensingState::Accepted,
+        DispensingState::Preparing => DispensingState::OnHold,
+        _ => DispensingState::Preparing,
+    }
+}
+
+/// Words of the given length in all.
+fn filler(bytes: usize) -> String {
+    let mut text = "take one tablet in the morning with water ".repeat(bytes / 42 + 1);
+    text.truncate(bytes);
+    // Spaces at the end would be trimmed.
+    if text.ends_with(' ') {
+        text.pop();
+        text.push('.');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_dispensing_is_led_to_the_loop_and_then_goes_round() {
+        let id = DispensingId(Uuid::now_v7());
+        let mut script = Script::Dispensing { id, state: DispensingState::Received };
+        let mut steps = Vec::new();
+        while let Some((who, _)) = script.prepare().unwrap() {
+            assert_eq!(who, PHARMACIST);
+            script.done();
+        }
+        let mut random = StdRng::seed_from_u64(1);
+        for _ in 0..3 {
+            let Some((_, Command::MoveDispensing(step))) = script.next(3, &mut random) else { panic!("no step") };
+            assert_eq!(step.hold.is_some(), step.to == DispensingState::OnHold);
+            steps.push(step.to);
+            script.done();
+        }
+        assert_eq!(steps, [DispensingState::OnHold, DispensingState::Preparing, DispensingState::OnHold]);
+        assert!(Script::Dispensing { id, state: DispensingState::Completed }.prepare().is_err());
+    }
+
+    #[test]
+    fn a_consultation_goes_round_and_finds_its_place_again() {
+        let mut script = Script::Consultation { state: ConsultationState::InProgress };
+        let mut random = StdRng::seed_from_u64(1);
+        let mut say = |script: &mut Script| {
+            let (who, command) = script.next(3, &mut random).unwrap();
+            script.done();
+            (who, command)
+        };
+        assert_eq!(say(&mut script), (DOCTOR, Command::PutBack(Nothing {})));
+        assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
+        script.resync("waiting");
+        assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
+        assert_eq!(say(&mut script), (PATIENT, Command::Enter(Nothing {})));
+        assert!(!script.is_seen_by(PHARMACIST) && script.is_seen_by(PATIENT));
+    }
+
+    #[test]
+    fn messages_have_the_length_that_was_asked_for() {
+        for bytes in [1, 42, 43, 200, 4000] {
+            assert_eq!(Prose::parse(&filler(bytes)).unwrap().as_str().len(), bytes);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One thread of the fleet: a share of the rooms, all their members, and its own part of the schedule.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rooms::wire::server::ServerFrame;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::arrivals::Arrivals;
+use crate::client::{Answer, Client};
+use crate::fixture::FixtureRoom;
+use crate::fleet::account::{Account, Verdict};
+use crate::fleet::member::Member;
+use crate::fleet::room::{Do, Room, Shared};
+use crate::fleet::script::Script;
+use crate::fleet::{Happening, Phase, Plan};
+use crate::frame::Brief;
+
+/// What the fleet tells a worker. Each order is answered when it is done.
+pub enum Order {
+    Muster(std_mpsc::Sender<anyhow::Result<()>>),
+    Run(Phase, std_mpsc::Sender<Account>),
+    Verify(std_mpsc::Sender<Verdict>),
+}
+
+pub struct Worker {
+    pub plan: Plan,
+    pub shared: Rc<Shared>,
+    pub rooms: Vec<Rc<RefCell<Room>>>,
+    /// The members' tasks.
+    pub members: Vec<JoinHandle<()>>,
+}
+
+/// How many rooms are opened at once.
+const OPENING: usize = 64;
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// As long as events still come, a phase is not over.
+const QUIET: Duration = Duration::from_millis(300);
+
+impl Worker {
+    pub async fn work(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Muster(reply) => drop(reply.send(self.muster().await)),
+                Order::Run(phase, reply) => drop(reply.send(self.run(&phase).await)),
+                Order::Verify(reply) => drop(reply.send(self.verify().await)),
+            }
+        }
+        for room in &self.rooms {
+            for member in room.borrow().members() {
+                let _ = member.send(Do::Leave);
+            }
+        }
+        let _ = timeout(GOODBYE, join_all(self.members)).await;
+    }
+
+    /// Connects all members, joins, and leads every room to where its script begins.
+    async fn muster(&mut self) -> anyhow::Result<()> {
+        let rooms = std::mem::take(&mut self.plan.rooms);
+        let opened =
+            stream::iter(rooms).map(|room| open_room(&self.plan, &self.shared, room)).buffer_unordered(OPENING);
+        let opened: Vec<_> = opened.collect().await;
+        for room in opened {
+            let (room, members) = room?;
+            self.rooms.push(room);
+            self.members.extend(members);
+        }
+        Ok(())
+    }
+
+    async fn run(&self, phase: &Phase) -> Account {
+        let start = self.shared.now() + 20_000;
+        let measured = start + phase.warmup.as_micros() as u64;
+        let end = measured + phase.duration.as_micros() as u64;
+        self.shared.begin((measured, end));
+        let rooms: Rc<[_]> = self.rooms.clone().into();
+        for (at, happening) in phase.happenings.clone() {
+            let (rooms, shared) = (rooms.clone(), self.shared.clone());
+            tokio::task::spawn_local(async move {
+                sleep(at + Duration::from_millis(20)).await;
+                happen(&rooms, &shared, happening);
+            });
+        }
+        let (due, mut dues) = mpsc::unbounded_channel();
+        let pacer = Pacer {
+            arrivals: Arrivals::new(phase.spacing, phase.rate),
+            random: StdRng::seed_from_u64(self.shared.random.borrow_mut().random()),
+            start: Instant::now() + Duration::from_millis(20),
+            length: phase.warmup + phase.duration,
+            rooms: self.rooms.len(),
+        };
+        let thread = std::thread::spawn(move || pacer.pace(&due));
+        while let Some((at, room)) = dues.recv().await {
+            self.rooms[room].borrow_mut().begin(&self.shared, start + at);
+        }
+        let _ = thread.join();
+        let over = Instant::now() + phase.drain;
+        while Instant::now() < over {
+            if self.shared.outstanding() == 0 && self.shared.quiet() > QUIET.as_micros() as u64 {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        let mut account = self.shared.account.take();
+        account.unanswered = self.shared.outstanding();
+        account
+    }
+
+    async fn verify(&self) -> Verdict {
+        let mut replies = Vec::new();
+        for room in &self.rooms {
+            for member in room.borrow().members() {
+                let (reply, verdict) = oneshot::channel();
+                if member.send(Do::Verify(reply)).is_ok() {
+                    replies.push(verdict);
+                }
+            }
+        }
+        let mut sum = Verdict::default();
+        for verdict in join_all(replies).await {
+            sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
+        }
+        sum
+    }
+}
+
+/// A room and its members' tasks.
+type Opened = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
+
+async fn open_room(plan: &Plan, shared: &Rc<Shared>, fixture: FixtureRoom) -> anyhow::Result<Opened> {
+    let reader = plan.kind.map(Script::reader);
+    let mut snapshot = None;
+    let mut clients = Vec::new();
+    let mut speakers = Vec::new();
+    for (place, member) in fixture.members.iter().enumerate() {
+        let mut client = Client::new(plan.target, member.token.clone());
+        // One of the members at most, so that somebody is left to speak.
+        if place == 0 && shared.random.borrow_mut().random::<f64>() < plan.slow {
+            client.narrow();
+        } else {
+            speakers.push(place);
+        }
+        client.connect().await.context("a member cannot connect")?;
+        client.join(fixture.room).await.context("a member cannot join its room")?;
+        shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
+        while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
+            if reader == Some(place) && matches!(heard.brief, Brief::Joined { .. }) {
+                snapshot = Some(heard.text);
+            }
+        }
+        clients.push(client);
+    }
+    let mut script = None;
+    if let Some(kind) = plan.kind {
+        let text = snapshot.context("the room has no member from whom its script could begin")?;
+        let ServerFrame::Joined { snapshot, .. } = serde_json::from_str(&text)? else { bail!("not a joined frame") };
+        let mut begun = Script::new(kind, fixture.pharmacy, &snapshot, plan.bytes)?;
+        while let Some((who, command)) = begun.prepare()? {
+            match clients[who].command(fixture.room, command).await? {
+                Answer::Done { .. } => begun.done(),
+                Answer::Refused(error) => bail!("a room cannot be prepared: {}", error.message),
+            }
+        }
+        script = Some(begun);
+    }
+    let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders.clone(), speakers)));
+    let mut members = Vec::new();
+    for (place, ((client, orders), receiver)) in clients.into_iter().zip(senders).zip(receivers).enumerate() {
+        let member = Member {
+            client,
+            room: room.clone(),
+            place,
+            shared: shared.clone(),
+            orders,
+            reading: true,
+            said: HashMap::new(),
+            effects: HashMap::new(),
+        };
+        members.push(tokio::task::spawn_local(member.serve(receiver)));
+    }
+    Ok((room, members))
+}
+
+fn happen(rooms: &[Rc<RefCell<Room>>], shared: &Shared, happening: Happening) {
+    for room in rooms {
+        let mut room = room.borrow_mut();
+        match happening {
+            Happening::Cut { share, jitter } => {
+                if shared.random.borrow_mut().random::<f64>() >= share {
+                    continue;
+                }
+                room.cut();
+                for member in room.members() {
+                    let delay = shared.random.borrow_mut().random_range(Duration::ZERO..=jitter);
+                    let _ = member.send(Do::Cut(delay));
+                }
+            }
+            Happening::Stall | Happening::ReadOn => {
+                for (place, member) in room.members().iter().enumerate() {
+                    if !room.speakers().contains(&place) {
+                        let stall = matches!(happening, Happening::Stall);
+                        let _ = member.send(if stall { Do::Stall } else { Do::ReadOn });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps on a thread of its own: the runtime's timers have a grain of a millisecond.
+struct Pacer {
+    arrivals: Arrivals,
+    random: StdRng,
+    start: Instant,
+    length: Duration,
+    rooms: usize,
+}
+
+impl Pacer {
+    /// Tells when each command is due, in microseconds from the start, and in which room. Ends with the schedule.
+    fn pace(mut self, due: &mpsc::UnboundedSender<(u64, usize)>) {
+        if self.rooms == 0 {
+            return;
+        }
+        loop {
+            let at = self.arrivals.next(&mut self.random);
+            if at >= self.length {
+                return;
+            }
+            if let Some(wait) = (self.start + at).checked_duration_since(Instant::now()) {
+                std::thread::sleep(wait);
+            }
+            let room = self.random.random_range(0..self.rooms);
+            if due.send((at.as_micros() as u64, room)).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Latencies in microseconds, from the intended time on.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest latency that is told apart from longer ones: 60 seconds.
+const LONGEST: u64 = 60_000_000;
+
+/// A histogram of up to 60 s with three digits.
+#[derive(Clone, Debug)]
+pub struct Latency(Histogram<u64>);
+
+/// What a report says of a histogram. All but the count in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    pub count: u64,
+    pub mean: f64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are constant and valid"))
+    }
+}
+
+impl Latency {
+    pub fn record(&mut self, micros: u64) {
+        self.0.saturating_record(micros);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all histograms have the same bounds");
+    }
+
+    pub fn summary(&self) -> Summary {
+        if self.0.is_empty() {
+            return Summary::default();
+        }
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        Summary {
+            count: self.0.len(),
+            mean: self.0.mean(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.0.max(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_what_was_recorded_and_nothing_is_too_long() {
+        let mut one = Latency::default();
+        let mut two = Latency::default();
+        for micros in 1..=500 {
+            one.record(micros);
+            two.record(micros + 500);
+        }
+        one.merge(&two);
+        let summary = one.summary();
+        assert_eq!((summary.count, summary.p50, summary.p99, summary.max), (1000, 500, 990, 1000));
+        one.record(u64::MAX);
+        assert!(one.summary().max >= LONGEST);
+        assert_eq!(Latency::default().summary(), Summary::default());
+    }
+}

@@ -1,0 +1,244 @@
+//! What a run says at its end, as text and as JSON, and whether it kept its bounds.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::fleet::account::{Account, Verdict};
+use crate::latency::Summary;
+
+/// One run. Times in the unit that a field's name ends with, latencies in microseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    pub profile: &'static str,
+    pub rooms: usize,
+    pub members: usize,
+    /// Connections that were open when the run began.
+    pub connections: usize,
+    /// The parts of the run, in order.
+    pub phases: Vec<PhaseReport>,
+    /// The readers' account at the end; absent where nothing was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Verdict>,
+    /// Absent without `--hub-pid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// With `search` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+    pub bounds: Vec<Bound>,
+}
+
+/// One time at one rate.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PhaseReport {
+    pub rate: f64,
+    pub seconds: f64,
+    pub acks_per_s: f64,
+    pub delivered_per_s: f64,
+    pub sent: u64,
+    pub unanswered: u64,
+    pub doubled: u64,
+    pub errors: BTreeMap<&'static str, u64>,
+    pub closes: BTreeMap<u16, u64>,
+    pub failed_opens: u64,
+    pub ack: Summary,
+    pub delivery: Summary,
+    pub lag: Summary,
+    pub resume: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<Cost>,
+}
+
+/// What a process used in the measured part of a phase.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Cost {
+    /// 100 is one core.
+    pub cpu_percent: f64,
+    pub cpu_s_per_100k_deliveries: f64,
+    pub rss_mib: f64,
+}
+
+/// The hub's memory before the first connection and with all of them idle.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Memory {
+    pub before_mib: f64,
+    pub after_mib: f64,
+    pub kib_per_connection: f64,
+}
+
+/// What `search` found.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Found {
+    pub bound_ms: f64,
+    /// The highest rate whose p99 of acks stayed below the bound, with nothing refused, unanswered or behind.
+    pub highest_rate: f64,
+    pub p99_ms: f64,
+    pub half_rate: f64,
+    pub half_p99_ms: f64,
+}
+
+/// A bound and what was measured against it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bound {
+    pub name: &'static str,
+    pub limit: f64,
+    pub value: f64,
+    pub kept: bool,
+}
+
+impl Bound {
+    pub fn at_most(name: &'static str, limit: f64, value: f64) -> Self {
+        Self { name, limit, value, kept: value <= limit }
+    }
+}
+
+impl PhaseReport {
+    /// `seconds` is the length of the measured part.
+    pub fn new(rate: f64, seconds: f64, account: &Account, hub: Option<Cost>, generator: Option<Cost>) -> Self {
+        Self {
+            rate,
+            seconds,
+            acks_per_s: account.acked as f64 / seconds,
+            delivered_per_s: account.delivered as f64 / seconds,
+            sent: account.sent,
+            unanswered: account.unanswered,
+            doubled: account.doubled,
+            errors: account.errors.iter().map(|(code, count)| (code.as_str(), *count)).collect(),
+            closes: account.closes.clone(),
+            failed_opens: account.failed_opens,
+            ack: account.ack.summary(),
+            delivery: account.delivery.summary(),
+            lag: account.lag.summary(),
+            resume: account.resume.summary(),
+            hub,
+            generator,
+        }
+    }
+
+    /// Whether the hub kept up: nothing was refused or left without an answer, and acks came as fast as commands.
+    pub fn kept_up(&self) -> bool {
+        self.errors.is_empty() && self.unanswered == 0 && self.acks_per_s >= 0.97 * self.sent as f64 / self.seconds
+    }
+}
+
+impl Report {
+    /// Whether every bound was kept.
+    pub fn passes(&self) -> bool {
+        self.bounds.iter().all(|bound| bound.kept)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} rooms × {} members, {} connections",
+            self.profile, self.rooms, self.members, self.connections
+        )?;
+        for phase in &self.phases {
+            phase.fmt(f)?;
+        }
+        if let Some(found) = &self.found {
+            writeln!(
+                f,
+                "\nhighest rate with p99 < {} ms: {:.0}/s (p99 {:.2} ms); at half of it, {:.0}/s: p99 {:.2} ms",
+                found.bound_ms, found.highest_rate, found.p99_ms, found.half_rate, found.half_p99_ms
+            )?;
+        }
+        if let Some(v) = &self.readers {
+            writeln!(
+                f,
+                "\n{} readers, {} events: lost {}, repeated {}, out of order {}, healed {}, unreachable {}",
+                v.readers, v.delivered, v.lost, v.repeated, v.out_of_order, v.healed, v.unreachable
+            )?;
+        }
+        if let Some(m) = &self.memory {
+            writeln!(
+                f,
+                "hub memory: {:.1} MiB before, {:.1} MiB with all connected and idle, {:.2} KiB per connection",
+                m.before_mib, m.after_mib, m.kib_per_connection
+            )?;
+        }
+        for bound in &self.bounds {
+            let word = if bound.kept { "kept" } else { "BROKEN" };
+            writeln!(f, "bound {word}: {} {:.2}, at most {}", bound.name, bound.value, bound.limit)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PhaseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:.0}/s for {:.0} s: {:.0} acks/s, {:.0} delivered/s, {} unanswered",
+            self.rate, self.seconds, self.acks_per_s, self.delivered_per_s, self.unanswered
+        )?;
+        if self.doubled > 0 {
+            writeln!(f, "  {} commands with two effects or two answers", self.doubled)?;
+        }
+        if !self.errors.is_empty() || !self.closes.is_empty() || self.failed_opens > 0 {
+            let mut line = format!("  errors {:?}, closes {:?}", self.errors, self.closes);
+            let _ = write!(line, ", failed to open {}", self.failed_opens);
+            writeln!(f, "{line}")?;
+        }
+        let rows = [("ack", &self.ack), ("delivery", &self.delivery), ("resume", &self.resume), ("lag", &self.lag)];
+        if rows.iter().any(|(_, row)| row.count > 0) {
+            writeln!(f, "  ms              p50       p90       p99     p99.9       max     count")?;
+        }
+        for (name, row) in rows.into_iter().filter(|(_, row)| row.count > 0) {
+            let ms = |micros: u64| micros as f64 / 1000.0;
+            writeln!(
+                f,
+                "  {name:<9} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9}",
+                ms(row.p50),
+                ms(row.p90),
+                ms(row.p99),
+                ms(row.p999),
+                ms(row.max),
+                row.count
+            )?;
+        }
+        for (name, cost) in [("hub", &self.hub), ("generator", &self.generator)] {
+            if let Some(cost) = cost {
+                writeln!(
+                    f,
+                    "  {name}: {:.0} % of a core, {:.2} CPU s per 100,000 deliveries, {:.1} MiB",
+                    cost.cpu_percent, cost.cpu_s_per_100k_deliveries, cost.rss_mib
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rooms::wire::code::Code;
+
+    #[test]
+    fn a_broken_bound_fails_the_run_and_is_named() {
+        let bounds = vec![Bound::at_most("lost", 0.0, 0.0), Bound::at_most("p99_ms", 100.0, 120.5)];
+        let report = Report { profile: "chat", bounds, ..Report::default() };
+        assert!(!report.passes());
+        assert!(report.to_string().contains("bound BROKEN: p99_ms 120.50, at most 100"));
+        assert!(serde_json::to_string(&report).unwrap().contains(r#""profile":"chat""#));
+    }
+
+    #[test]
+    fn a_hub_that_refuses_or_falls_behind_has_not_kept_up() {
+        let account = |sent, acked| Account { sent, acked, ..Account::default() };
+        assert!(PhaseReport::new(100.0, 10.0, &account(1000, 990), None, None).kept_up());
+        assert!(!PhaseReport::new(100.0, 10.0, &account(1000, 900), None, None).kept_up());
+        let mut refused = account(1000, 1000);
+        refused.errors.insert(Code::Unavailable, 1);
+        let report = PhaseReport::new(100.0, 10.0, &refused, None, None);
+        assert!(!report.kept_up());
+        assert!(report.to_string().contains("unavailable"));
+    }
+}

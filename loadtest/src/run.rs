@@ -1,0 +1,154 @@
+//! A fleet under observation: progress while it works, costs of both sides, and the parts of the report.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, Instant};
+
+use crate::fleet::account::Gauges;
+use crate::fleet::{Fleet, Phase, Plan};
+use crate::meter::{Meter, Reading};
+use crate::report::{Cost, Memory, PhaseReport};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A connected fleet and the meters beside it.
+pub struct Run {
+    pub fleet: Fleet,
+    gauges: Arc<Gauges>,
+    hub: Option<Meter>,
+    own: Option<Meter>,
+    before: Option<Reading>,
+    quiet: bool,
+}
+
+/// Two readings around the measured part.
+type Around = Option<(Reading, Reading)>;
+
+impl Run {
+    /// Connects the fleet. `hub` is the process whose costs are told; a `quiet` run shows no progress.
+    pub fn start(plan: Plan, hub: Option<Meter>, quiet: bool) -> anyhow::Result<Self> {
+        let gauges = Arc::new(Gauges::default());
+        let before = hub.map(Meter::read).transpose()?;
+        let began = Instant::now();
+        let fleet = Fleet::muster(plan, gauges.clone())?;
+        if !quiet {
+            eprintln!("{} connections after {:.1} s", fleet.connected(), began.elapsed().as_secs_f64());
+        }
+        Ok(Self { fleet, gauges, hub, own: Meter::own().ok(), before, quiet })
+    }
+
+    /// Plays a phase.
+    pub fn measure(&self, phase: &Phase) -> anyhow::Result<PhaseReport> {
+        let (over, ended) = std_mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(move || self.watch(phase, &ended));
+            let account = self.fleet.run(phase);
+            drop(over);
+            let (hub, own) = watch.join().unwrap_or((None, None));
+            let account = account?;
+            let seconds = phase.duration.as_secs_f64();
+            let cost = |around: Around| around.map(|(from, to)| cost(from, to, seconds, account.delivered));
+            Ok(PhaseReport::new(phase.rate, seconds, &account, cost(hub), cost(own)))
+        })
+    }
+
+    /// What each connection costs the hub in memory, once everything is quiet.
+    pub fn memory(&self) -> anyhow::Result<Option<Memory>> {
+        let (Some(hub), Some(before)) = (self.hub, self.before) else { return Ok(None) };
+        let after = hub.read()?;
+        let grown = after.rss as f64 - before.rss as f64;
+        Ok(Some(Memory {
+            before_mib: before.rss as f64 / MIB,
+            after_mib: after.rss as f64 / MIB,
+            kib_per_connection: grown / 1024.0 / self.fleet.connected().max(1) as f64,
+        }))
+    }
+
+    /// Reads the meters at both ends of the measured part, and shows progress, until the phase is over.
+    fn watch(&self, phase: &Phase, ended: &std_mpsc::Receiver<()>) -> (Around, Around) {
+        let start = Instant::now();
+        let read = || (self.hub.and_then(|meter| meter.read().ok()), self.own.and_then(|meter| meter.read().ok()));
+        let (mut from, mut to) = (None, None);
+        let mut line = Line::new(&self.gauges);
+        let mut shown = start;
+        loop {
+            let now = Instant::now();
+            if from.is_none() && now >= start + phase.warmup {
+                from = Some(read());
+            }
+            if to.is_none() && now >= start + phase.warmup + phase.duration {
+                to = Some(read());
+            }
+            if !self.quiet && now >= shown + Duration::from_secs(1) {
+                line.show(now.duration_since(start), now.duration_since(shown), self.hub);
+                shown = now;
+            }
+            match ended.recv_timeout(Duration::from_millis(20)) {
+                Err(std_mpsc::RecvTimeoutError::Timeout) => {}
+                _ => break,
+            }
+        }
+        if !self.quiet {
+            line.end();
+        }
+        let (from, to) = (from.unwrap_or_default(), to.unwrap_or_else(read));
+        (from.0.zip(to.0), from.1.zip(to.1))
+    }
+}
+
+fn cost(from: Reading, to: Reading, seconds: f64, delivered: u64) -> Cost {
+    let cpu = to.cpu_s - from.cpu_s;
+    Cost {
+        cpu_percent: 100.0 * cpu / seconds,
+        cpu_s_per_100k_deliveries: if delivered == 0 { 0.0 } else { cpu * 100_000.0 / delivered as f64 },
+        rss_mib: to.rss as f64 / MIB,
+    }
+}
+
+/// The live line: rates of the last second.
+struct Line<'a> {
+    gauges: &'a Gauges,
+    last: [u64; 4],
+    terminal: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(gauges: &'a Gauges) -> Self {
+        let mut line = Self { gauges, last: [0; 4], terminal: std::io::stderr().is_terminal() };
+        line.last = line.read();
+        line
+    }
+
+    fn read(&self) -> [u64; 4] {
+        [&self.gauges.sent, &self.gauges.acked, &self.gauges.delivered, &self.gauges.errors].map(Gauges::read)
+    }
+
+    fn show(&mut self, at: Duration, since: Duration, hub: Option<Meter>) {
+        let now = self.read();
+        let rate = |i: usize| (now[i] - self.last[i]) as f64 / since.as_secs_f64();
+        let worst = self.gauges.worst.swap(0, Ordering::Relaxed) as f64 / 1000.0;
+        let memory = hub.and_then(|hub| hub.read().ok()).map(|r| format!(", hub {:.0} MiB", r.rss as f64 / MIB));
+        let text = format!(
+            "{:>4.0} s: {} connected, {:.0} sent/s, {:.0} acks/s, {:.0} delivered/s, slowest ack {worst:.1} ms, {} errors{}",
+            at.as_secs_f64(),
+            self.gauges.connected.load(Ordering::Relaxed),
+            rate(0),
+            rate(1),
+            rate(2),
+            now[3],
+            memory.unwrap_or_default(),
+        );
+        self.last = now;
+        let mut stderr = std::io::stderr();
+        let _ = if self.terminal { write!(stderr, "\r\x1b[2K{text}") } else { writeln!(stderr, "{text}") };
+        let _ = stderr.flush();
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            eprintln!();
+        }
+    }
+}

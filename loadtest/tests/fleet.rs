@@ -1,0 +1,269 @@
+//! The fleet against a small hub that keeps its promises, or breaks one on purpose: each broken one must be told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use loadtest::arrivals::Spacing;
+use loadtest::fixture::{FixtureMember, FixtureRoom};
+use loadtest::fleet::account::{Account, Gauges, Verdict};
+use loadtest::fleet::script::Kind;
+use loadtest::fleet::{Fleet, Happening, Phase, Plan};
+use loadtest::target::Target;
+use rooms::id::{CommandId, PharmacyId, RoomId, SessionId, UserId};
+use rooms::role::Role;
+use rooms::time::Timestamp;
+use rooms::wire::client::{ClientFrame, Token};
+use rooms::wire::server::{ServerFrame, Welcome, event_frame};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use uuid::Uuid;
+
+/// What the hub does wrong, at every tenth event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Nothing,
+    /// One member does not get it.
+    Lost,
+    /// One member gets it twice.
+    Repeated,
+    /// One member gets it after the next one, which claims that nothing is missing.
+    Swapped,
+    /// A repeated command has its effect again.
+    TwoEffects,
+}
+
+#[derive(Default)]
+struct Log {
+    records: Vec<String>,
+    members: Vec<mpsc::UnboundedSender<String>>,
+    done: HashMap<CommandId, u64>,
+    held: Option<String>,
+}
+
+type Logs = Arc<Mutex<HashMap<RoomId, Log>>>;
+
+/// Starts a hub on a thread of its own.
+fn hub(fault: Fault) -> Target {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let logs = Logs::default();
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                tokio::spawn(serve(stream, fault, logs.clone()));
+            }
+        });
+    });
+    Target::new(addr).unwrap()
+}
+
+async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
+    #[allow(clippy::result_large_err)]
+    let choose = |_: &Request, mut response: Response| {
+        response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("wardroom.v1"));
+        Ok(response)
+    };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, choose).await else { return };
+    let (mut sink, mut source) = socket.split();
+    let (out, mut outbox) = mpsc::unbounded_channel::<String>();
+    tokio::spawn(async move {
+        while let Some(text) = outbox.recv().await {
+            if sink.send(Message::text(text)).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(Ok(message)) = source.next().await {
+        let Message::Text(text) = message else { continue };
+        let say = |frame: ServerFrame| out.send(frame.encode()).unwrap_or(());
+        match serde_json::from_str(&text).unwrap() {
+            ClientFrame::Hello { .. } => say(welcome()),
+            ClientFrame::Join { room, after } => {
+                let mut logs = logs.lock().unwrap();
+                let log = logs.entry(room).or_default();
+                let head = log.records.len() as u64;
+                out.send(joined(room, head)).unwrap_or(());
+                for seq in after + 1..=head {
+                    out.send(event_frame(room, seq - 1, &log.records[seq as usize - 1])).unwrap_or(());
+                }
+                say(ServerFrame::Live { room, head });
+                if !log.members.iter().any(|member| member.same_channel(&out)) {
+                    log.members.push(out.clone());
+                }
+            }
+            ClientFrame::Command { id, room, .. } => {
+                let mut logs = logs.lock().unwrap();
+                let log = logs.entry(room).or_default();
+                let known = log.done.get(&id).copied();
+                let seq = match known {
+                    Some(seq) if fault != Fault::TwoEffects => seq,
+                    _ => append(log, room, id, fault),
+                };
+                let seq = known.unwrap_or(seq);
+                log.done.insert(id, seq);
+                say(ServerFrame::Ack { id, room, first: seq, last: seq });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn append(log: &mut Log, room: RoomId, id: CommandId, fault: Fault) -> u64 {
+    let seq = log.records.len() as u64 + 1;
+    let record = format!(r#"{{"command":"{id}","seq":{seq}}}"#);
+    let frame = event_frame(room, seq - 1, &record);
+    log.records.push(record);
+    let strikes = seq.is_multiple_of(10);
+    for (place, member) in log.members.iter().enumerate() {
+        let wrong = place == 0 && strikes;
+        // Lies about what came before, so that only a reader's own account can find it.
+        let lie = event_frame(room, seq.saturating_sub(2), &log.records[seq as usize - 1]);
+        match fault {
+            Fault::Lost | Fault::Swapped if wrong => log.held = Some(frame.clone()),
+            Fault::Lost | Fault::Swapped if place == 0 && log.held.is_some() => {
+                let held = log.held.take();
+                member.send(lie).unwrap_or(());
+                if fault == Fault::Swapped {
+                    held.map(|held| member.send(held));
+                }
+            }
+            Fault::Repeated if wrong => {
+                member.send(frame.clone()).unwrap_or(());
+                member.send(frame.clone()).unwrap_or(());
+            }
+            _ => member.send(frame.clone()).unwrap_or(()),
+        }
+    }
+    seq
+}
+
+fn welcome() -> ServerFrame {
+    ServerFrame::Welcome(Welcome {
+        connection: Uuid::now_v7().to_string(),
+        session: SessionId(Uuid::now_v7()),
+        user: UserId(Uuid::now_v7()),
+        name: "P".into(),
+        role: Role::Patient,
+        now: Timestamp::from_micros(0),
+        token_expires_at: Timestamp::from_micros(1),
+        beat_ms: 15_000,
+        max_frame: 65_536,
+    })
+}
+
+const PHARMACY: PharmacyId = PharmacyId(Uuid::from_u128(9));
+
+fn joined(room: RoomId, head: u64) -> String {
+    let id = Uuid::from_u128(1);
+    let person = format!(r#"{{"id":"{id}","name":"P"}}"#);
+    let pharmacy = format!(r#"{{"id":"{PHARMACY}","name":"P","address":"A"}}"#);
+    let dispensing = format!(
+        r#"{{"id":"{id}","prescription":"{id}","pharmacy":{pharmacy},"state":"received","version":1,"hand_over":"pickup","allowed":{{}}}}"#
+    );
+    format!(
+        r#"{{"type":"joined","room":"{room}","head":{head},"snapshot":{{"room":"{room}","patient":{person},"doctor":{person},"prescriptions":[],"dispensings":[{dispensing}],"deliveries":[]}}}}"#
+    )
+}
+
+fn plan(target: Target, rooms: usize) -> Plan {
+    let member = |role| FixtureMember { user: UserId(Uuid::now_v7()), role, token: Token("t".into()) };
+    let room = |_| FixtureRoom {
+        room: RoomId(Uuid::now_v7()),
+        pharmacy: PHARMACY,
+        members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
+    };
+    Plan {
+        target,
+        rooms: (0..rooms).map(room).collect(),
+        workers: 2,
+        kind: Some(Kind::Chat),
+        bytes: 20,
+        copies: 1,
+        slow: 0.0,
+        seed: 1,
+    }
+}
+
+fn phase() -> Phase {
+    Phase {
+        rate: 500.0,
+        spacing: Spacing::Uniform,
+        warmup: Duration::from_millis(200),
+        duration: Duration::from_millis(1000),
+        drain: Duration::from_secs(10),
+        happenings: Vec::new(),
+    }
+}
+
+fn play(plan: Plan, phase: &Phase) -> (Account, Verdict) {
+    let fleet = Fleet::muster(plan, Arc::new(Gauges::default())).unwrap();
+    let account = fleet.run(phase).unwrap();
+    (account, fleet.verify().unwrap())
+}
+
+#[test]
+fn a_hub_that_keeps_its_promises_has_nothing_held_against_it() {
+    let (account, verdict) = play(plan(hub(Fault::Nothing), 4), &phase());
+    assert!((490..=510).contains(&account.sent), "{}", account.sent);
+    assert_eq!((account.ack.summary().count, account.delivery.summary().count), (account.sent, account.sent * 3));
+    assert_eq!((account.unanswered, account.doubled, account.errors.len()), (0, 0, 0));
+    // The warm-up is not measured, but the readers account for it.
+    assert!(verdict.delivered > account.sent * 3);
+    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
+}
+
+#[test]
+fn lost_events_are_found_even_when_the_hub_claims_that_nothing_is_missing() {
+    let (_, verdict) = play(plan(hub(Fault::Lost), 2), &phase());
+    assert!(verdict.lost > 20, "{verdict:?}");
+    assert_eq!((verdict.repeated, verdict.out_of_order), (0, 0));
+}
+
+#[test]
+fn repeated_events_are_counted() {
+    let (_, verdict) = play(plan(hub(Fault::Repeated), 2), &phase());
+    assert!(verdict.repeated > 20, "{verdict:?}");
+    assert_eq!((verdict.lost, verdict.out_of_order), (0, 0));
+}
+
+#[test]
+fn swapped_events_are_counted() {
+    let (_, verdict) = play(plan(hub(Fault::Swapped), 2), &phase());
+    assert!(verdict.out_of_order > 20, "{verdict:?}");
+    assert_eq!((verdict.lost, verdict.repeated), (0, 0));
+}
+
+#[test]
+fn repeated_commands_must_have_one_effect() {
+    let duplicates = |fault| play(Plan { copies: 3, ..plan(hub(fault), 2) }, &phase()).0.doubled;
+    assert_eq!(duplicates(Fault::Nothing), 0);
+    assert!(duplicates(Fault::TwoEffects) > 100);
+}
+
+#[test]
+fn a_storm_loses_nothing_and_its_resumes_are_timed() {
+    let cut = Happening::Cut { share: 1.0, jitter: Duration::from_millis(50) };
+    let phase = Phase { happenings: vec![(Duration::from_millis(500), cut)], ..phase() };
+    let (account, verdict) = play(plan(hub(Fault::Nothing), 4), &phase);
+    assert_eq!(account.resume.summary().count, 12);
+    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
+    assert_eq!(account.unanswered, 0);
+}
+
+#[test]
+fn status_changes_are_prepared_and_then_played_one_at_a_time() {
+    let (account, verdict) = play(Plan { kind: Some(Kind::Dispensing), ..plan(hub(Fault::Nothing), 4) }, &phase());
+    assert!(account.sent >= 490, "{}", account.sent);
+    assert_eq!(account.ack.summary().count, account.sent);
+    assert_eq!((verdict.lost, verdict.repeated, account.unanswered), (0, 0, 0));
+}

@@ -1,0 +1,222 @@
+//! The hub's own secrets, in `data/keys/`: made when absent, readable by their owner only, never built in.
+//!
+//! `*.pem` are signing keys for access tokens: the last by name signs, all verify and are published, so that a key is
+//! replaced by adding a file, restarting, and removing the old one after an access token's life. `server-secret` keys
+//! the refresh tokens. Nodes that serve one database share these files.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const PEM_END: &str = "-----END PRIVATE KEY-----";
+
+/// Why a key cannot be used. Names the file, never its content.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("{path}: {why}")]
+    Io { path: PathBuf, why: io::Error },
+    #[error("{0} can be read by others than its owner: run `chmod 600` on it, and replace the key if others had it")]
+    Open(PathBuf),
+    #[error(
+        "{0} is not what the hub writes there: restore it from a backup, or remove it for a fresh one (signs everybody out)"
+    )]
+    Broken(PathBuf),
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// One signing key and how others know it.
+pub struct SigningKey {
+    /// RFC 7638 thumbprint of the public key.
+    pub kid: String,
+    pub sign: EncodingKey,
+    pub verify: DecodingKey,
+    jwk: Value,
+}
+
+/// All secrets of this hub.
+pub struct Keys {
+    /// Never empty; the last one signs.
+    signing: Vec<SigningKey>,
+    /// Keys the refresh tokens.
+    pub refresh: ring::hmac::Key,
+}
+
+impl Keys {
+    /// Reads the secrets below `data_dir`, and makes those that are absent.
+    pub fn open(data_dir: &Path) -> Result<Self, KeyError> {
+        let folder = data_dir.join("keys");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|why| KeyError::Io { path: folder.clone(), why })?;
+        let mut names = pem_files(&folder)?;
+        if names.is_empty() {
+            let path = folder.join("access-1.pem");
+            create(&path, || {
+                Ok(pem(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random())
+                    .map_err(|_| KeyError::Random)?
+                    .as_ref()))
+            })?;
+            names.push(path);
+        }
+        let signing = names.iter().map(|path| signing_key(path)).collect::<Result<_, _>>()?;
+        let path = folder.join("server-secret");
+        if !path.exists() {
+            create(&path, || {
+                let mut secret = [0; 32];
+                random().fill(&mut secret).map_err(|_| KeyError::Random)?;
+                Ok(URL_SAFE_NO_PAD.encode(secret))
+            })?;
+        }
+        let secret = read(&path)?;
+        let secret = URL_SAFE_NO_PAD.decode(secret.trim()).ok().filter(|it| it.len() >= 32);
+        let secret = secret.ok_or(KeyError::Broken(path))?;
+        // A key per use: what is derived for refresh tokens can sign nothing else.
+        let refresh = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret), b"refresh token");
+        Ok(Self { signing, refresh: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, refresh.as_ref()) })
+    }
+
+    /// The key that signs now.
+    pub fn current(&self) -> &SigningKey {
+        self.signing.last().expect("a key is made when there is none")
+    }
+
+    /// The key of a token's `kid`.
+    pub fn find(&self, kid: &str) -> Option<&SigningKey> {
+        self.signing.iter().find(|key| key.kid == kid)
+    }
+
+    /// The public keys as a JSON Web Key Set.
+    pub fn jwks(&self) -> Value {
+        json!({"keys": self.signing.iter().map(|key| &key.jwk).collect::<Vec<_>>()})
+    }
+}
+
+fn random() -> SystemRandom {
+    SystemRandom::new()
+}
+
+fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
+    let fault = |why| KeyError::Io { path: folder.to_owned(), why };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        if path.extension().is_some_and(|it| it == "pem") {
+            names.push(path);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn signing_key(path: &Path) -> Result<SigningKey, KeyError> {
+    let broken = || KeyError::Broken(path.to_owned());
+    let text = read(path)?;
+    let body = text.trim().strip_prefix(PEM_BEGIN).and_then(|it| it.strip_suffix(PEM_END)).ok_or_else(broken)?;
+    let der = STANDARD.decode(body.split_whitespace().collect::<String>()).map_err(|_| broken())?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &random()).map_err(|_| broken())?;
+    // The uncompressed point: 4, then the two coordinates of 32 bytes.
+    let [4, point @ ..] = pair.public_key().as_ref() else { return Err(broken()) };
+    let (x, y) = point.split_at_checked(32).ok_or_else(broken)?;
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    let kid = URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)));
+    let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid, "x": x, "y": y});
+    let verify = DecodingKey::from_ec_components(&x, &y).map_err(|_| broken())?;
+    Ok(SigningKey { kid, sign: EncodingKey::from_ec_der(&der), verify, jwk })
+}
+
+fn pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let lines: Vec<&str> = (0..encoded.len()).step_by(64).map(|at| &encoded[at..encoded.len().min(at + 64)]).collect();
+    format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", lines.join("\n"))
+}
+
+fn read(path: &Path) -> Result<String, KeyError> {
+    let fault = |why| KeyError::Io { path: path.to_owned(), why };
+    if fs::metadata(path).map_err(fault)?.permissions().mode() & 0o077 != 0 {
+        return Err(KeyError::Open(path.to_owned()));
+    }
+    fs::read_to_string(path).map_err(fault)
+}
+
+/// Writes a file that appears whole or not at all; one that is there by then, made by another process, stays.
+fn create(path: &Path, content: impl FnOnce() -> Result<String, KeyError>) -> Result<(), KeyError> {
+    let fault = |why| KeyError::Io { path: path.to_owned(), why };
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    // A draft that a crash left behind is in the way of `create_new`.
+    let _ = fs::remove_file(&draft);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(fault)?;
+    file.write_all(content()?.as_bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
+    let linked = fs::hard_link(&draft, path);
+    let _ = fs::remove_file(&draft);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fault(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_once_and_only_their_owner_may_read_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Keys::open(folder.path()).unwrap();
+        let again = Keys::open(folder.path()).unwrap();
+        assert_eq!(first.current().kid, again.current().kid);
+        for name in ["access-1.pem", "server-secret"] {
+            let mode = fs::metadata(folder.path().join("keys").join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(first.current().kid, Keys::open(other.path()).unwrap().current().kid);
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        Keys::open(folder.path()).unwrap();
+        let path = folder.path().join("keys/access-1.pem");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Keys::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("access-1.pem") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_secret_is_refused_and_not_replaced() {
+        for name in ["access-1.pem", "server-secret"] {
+            let folder = tempfile::tempdir().unwrap();
+            Keys::open(folder.path()).unwrap();
+            let path = folder.path().join("keys").join(name);
+            fs::write(&path, "short").unwrap();
+            assert!(matches!(Keys::open(folder.path()), Err(KeyError::Broken(_))), "{name}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "short");
+        }
+    }
+
+    #[test]
+    fn the_newest_key_signs_and_all_verify() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let old = Keys::open(one.path()).unwrap().current().kid.clone();
+        let new = Keys::open(two.path()).unwrap().current().kid.clone();
+        fs::copy(two.path().join("keys/access-1.pem"), one.path().join("keys/access-2.pem")).unwrap();
+        let both = Keys::open(one.path()).unwrap();
+        assert_eq!(both.current().kid, new);
+        assert!(both.find(&old).is_some() && both.find("other").is_none());
+        assert_eq!(both.jwks()["keys"].as_array().unwrap().len(), 2);
+        assert!(both.jwks().to_string().find("\"d\"").is_none(), "no private part is published");
+    }
+}

@@ -1,0 +1,260 @@
+//! Access tokens: what they say, and what is refused.
+
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
+use rooms::id::{PharmacyId, SessionId, UserId};
+use rooms::role::{Actor, Role};
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use rooms::wire::close::Close;
+use serde::{Deserialize, Serialize};
+
+use super::keys::Keys;
+use crate::config::TokenSettings;
+
+/// `typ` of access tokens (RFC 9068): no other token of this hub can stand in for one.
+const TYPE: &str = "at+jwt";
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN: usize = 4096;
+
+/// Who somebody is, by a token that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    pub user: UserId,
+    /// The sign-in that the token belongs to.
+    pub session: SessionId,
+    pub role: Role,
+    pub name: Line,
+    pub pharmacy: Option<PharmacyId>,
+    /// Counts the changes of the person's rights: a token of before a change is refused after it.
+    pub rights: u64,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl Claims {
+    /// The person as the engine knows them.
+    pub fn actor(&self) -> Actor {
+        Actor::Person { id: self.user, role: self.role, name: self.name.clone(), pharmacy: self.pharmacy }
+    }
+}
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    #[error("this is not an access token of this hub; sign in")]
+    Invalid,
+    #[error("the access token has ended; refresh it")]
+    Expired,
+    #[error("this sign-in was ended; sign in again")]
+    Revoked,
+    #[error("your rights have changed; refresh the access token")]
+    Changed,
+}
+
+impl AuthError {
+    /// The close code that tells it on a socket.
+    pub fn close(&self) -> Close {
+        match self {
+            AuthError::Invalid => Close::Unauthenticated,
+            AuthError::Expired | AuthError::Changed => Close::TokenExpired,
+            AuthError::Revoked => Close::Revoked,
+        }
+    }
+}
+
+/// The token's payload, in the names of RFC 7519 where it has them.
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    sid: SessionId,
+    role: Role,
+    name: Line,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pharmacy: Option<PharmacyId>,
+    rights: u64,
+    iat: i64,
+    exp: i64,
+}
+
+/// Makes a token that lasts until `claims.expires_at`, cut to seconds.
+pub fn issue(keys: &Keys, settings: &TokenSettings, claims: &Claims) -> String {
+    let key = keys.current();
+    let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
+    let payload = Payload {
+        iss: settings.issuer.clone(),
+        aud: settings.audience.clone(),
+        sub: claims.user,
+        sid: claims.session,
+        role: claims.role,
+        name: claims.name.clone(),
+        pharmacy: claims.pharmacy,
+        rights: claims.rights,
+        iat: claims.issued_at.utc().timestamp(),
+        exp: claims.expires_at.utc().timestamp(),
+    };
+    encode(&header, &payload, &key.sign).expect("the hub's own key signs what has string keys only")
+}
+
+/// Checks everything that a token says of itself. Whether its sign-in still stands is not in the token.
+pub fn verify(keys: &Keys, settings: &TokenSettings, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+    if token.len() > MAX_TOKEN {
+        return Err(AuthError::Invalid);
+    }
+    let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+    if header.typ.as_deref() != Some(TYPE) {
+        return Err(AuthError::Invalid);
+    }
+    let key = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(AuthError::Invalid)?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[&settings.issuer]);
+    validation.set_audience(&[&settings.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // The time is checked below, by the hub's own clock.
+    validation.validate_exp = false;
+    let payload = decode::<Payload>(token, &key.verify, &validation).map_err(|error| match error.kind() {
+        ErrorKind::ExpiredSignature => AuthError::Expired,
+        _ => AuthError::Invalid,
+    })?;
+    let Payload { sub, sid, role, name, pharmacy, rights, iat, exp, .. } = payload.claims;
+    let expires_at = Timestamp::from_micros(exp.saturating_mul(1_000_000));
+    if role == Role::System {
+        return Err(AuthError::Invalid);
+    }
+    if expires_at <= now {
+        return Err(AuthError::Expired);
+    }
+    let issued_at = Timestamp::from_micros(iat.saturating_mul(1_000_000));
+    Ok(Claims { user: sub, session: sid, role, name, pharmacy, rights, issued_at, expires_at })
+}
+
+/// When a token that is made now ends: on a whole second, as the token says it.
+pub fn end_of(now: Timestamp, life: Duration) -> Timestamp {
+    Timestamp::from_micros(now.plus(life).micros().div_euclid(1_000_000).saturating_mul(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::provider;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    struct Bench {
+        keys: Keys,
+        settings: TokenSettings,
+        now: Timestamp,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            provider::install();
+            let folder = tempfile::tempdir().unwrap();
+            let settings = crate::config::Config::for_test(folder.path()).tokens;
+            let now = Timestamp::from_micros(1_800_000_000_000_000);
+            Self { keys: Keys::open(folder.path()).unwrap(), settings, now, _folder: folder }
+        }
+
+        fn claims(&self) -> Claims {
+            Claims {
+                user: UserId(uuid::Uuid::now_v7()),
+                session: SessionId(uuid::Uuid::now_v7()),
+                role: Role::Doctor,
+                name: Line::parse("Dr. Test").unwrap(),
+                pharmacy: None,
+                rights: 3,
+                issued_at: self.now,
+                expires_at: end_of(self.now, Duration::from_secs(900)),
+            }
+        }
+
+        fn verify(&self, token: &str) -> Result<Claims, AuthError> {
+            verify(&self.keys, &self.settings, token, self.now)
+        }
+
+        /// A token signed by the hub's own key, with header and payload changed.
+        fn signed(&self, header: impl FnOnce(&mut Value), payload: impl FnOnce(&mut Value)) -> String {
+            let token = issue(&self.keys, &self.settings, &self.claims());
+            let mut parts = token.split('.').map(|part| {
+                serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap_or_default()).unwrap_or_default()
+            });
+            let (mut head, mut body) = (parts.next().unwrap(), parts.next().unwrap());
+            header(&mut head);
+            payload(&mut body);
+            let message = format!("{}.{}", encoded(&head), encoded(&body));
+            let signature =
+                jsonwebtoken::crypto::sign(message.as_bytes(), &self.keys.current().sign, Algorithm::ES256).unwrap();
+            format!("{message}.{signature}")
+        }
+    }
+
+    fn encoded(value: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(value.to_string())
+    }
+
+    #[test]
+    fn a_token_says_who_it_was_issued_to() {
+        let bench = Bench::new();
+        let claims = bench.claims();
+        assert_eq!(bench.verify(&issue(&bench.keys, &bench.settings, &claims)), Ok(claims));
+        assert!(bench.verify(&bench.signed(|_| {}, |_| {})).is_ok(), "the forger's tool itself makes good tokens");
+    }
+
+    #[test]
+    fn a_token_ends_at_its_second() {
+        let mut bench = Bench::new();
+        let token = issue(&bench.keys, &bench.settings, &bench.claims());
+        bench.now = bench.now.plus(Duration::from_secs(899));
+        assert!(bench.verify(&token).is_ok());
+        bench.now = bench.now.plus(Duration::from_secs(1));
+        assert_eq!(bench.verify(&token), Err(AuthError::Expired));
+    }
+
+    #[test]
+    fn forged_tokens_are_refused() {
+        let bench = Bench::new();
+        let stranger = Bench::new();
+        let good = issue(&bench.keys, &bench.settings, &bench.claims());
+        let (message, _) = good.rsplit_once('.').unwrap();
+        let (_, foreign_signature) = issue(&stranger.keys, &stranger.settings, &bench.claims())
+            .rsplit_once('.')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
+        let public = bench.keys.jwks()["keys"][0]["x"].as_str().unwrap().to_owned();
+        let hs256 = {
+            let head = encoded(&json!({"alg": "HS256", "typ": TYPE, "kid": bench.keys.current().kid}));
+            let message = format!("{head}.{}", message.split('.').nth(1).unwrap());
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, public.as_bytes());
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, message.as_bytes())))
+        };
+        let cases = [
+            ("nothing", String::new()),
+            ("noise", "a.b.c".to_owned()),
+            ("no signature", format!("{message}.")),
+            ("somebody else's signature", format!("{message}.{foreign_signature}")),
+            ("another hub's token", issue(&stranger.keys, &stranger.settings, &bench.claims())),
+            ("alg none", bench.signed(|head| head["alg"] = json!("none"), |_| {})),
+            ("the public key as HMAC secret", hs256),
+            ("alg ES384", bench.signed(|head| head["alg"] = json!("ES384"), |_| {})),
+            ("alg RS256", bench.signed(|head| head["alg"] = json!("RS256"), |_| {})),
+            ("kid as a path", bench.signed(|head| head["kid"] = json!("../../etc/passwd"), |_| {})),
+            ("no kid", bench.signed(|head| head["kid"] = Value::Null, |_| {})),
+            ("another type", bench.signed(|head| head["typ"] = json!("JWT"), |_| {})),
+            ("another audience", bench.signed(|_| {}, |body| body["aud"] = json!("other"))),
+            ("another issuer", bench.signed(|_| {}, |body| body["iss"] = json!("other"))),
+            ("no end", bench.signed(|_| {}, |body| body["exp"] = Value::Null)),
+            ("the hub's own role", bench.signed(|_| {}, |body| body["role"] = json!("system"))),
+            ("an unknown role", bench.signed(|_| {}, |body| body["role"] = json!("root"))),
+            ("too long", format!("{good}{}", "a".repeat(MAX_TOKEN))),
+        ];
+        for (what, token) in cases {
+            assert_eq!(bench.verify(&token), Err(AuthError::Invalid), "{what}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Wardroom: a real-time consultation and status hub for telemedicine.
 
+pub mod archive;
 pub mod auth;
 pub mod clock;
 pub mod config;

@@ -46,6 +46,13 @@ impl Record {
     }
 }
 
+/// The canonical form of a record in any spelling: white space and the order of keys do not matter. `None` if it is not
+/// JSON.
+pub fn canonical_form(json: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    serde_json_canonicalizer::to_string(&value).ok()
+}
+
 /// The hash of the record whose canonical form is `canonical` and whose predecessor's hash is `before`.
 pub fn chain(before: &Hash, canonical: &str) -> Hash {
     let mut hasher = Sha256::new();

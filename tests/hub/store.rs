@@ -212,7 +212,7 @@ async fn overlapping_slots_of_a_doctor_are_never_published(store: Store) {
     assert_eq!(store.publish_slots(doctor.id, &[slot(100, 110), slot(110, 120)]).await.unwrap(), Published::All);
 }
 
-async fn settings(postgres: bool) -> (DatabaseSettings, Option<tempfile::TempDir>) {
+pub async fn settings(postgres: bool) -> (DatabaseSettings, Option<tempfile::TempDir>) {
     if postgres {
         let dir = std::env::var("WARDROOM_TEST_PG").expect("pg");
         let store = sqlx_admin(&dir).await;
@@ -235,13 +235,13 @@ macro_rules! both {
         mod $story {
             #[tokio::test(flavor = "multi_thread")]
             async fn sqlite() {
-                let (settings, _dir) = super::settings(false).await;
-                super::$story(super::Store::connect(&settings).await.unwrap()).await;
+                let (settings, _dir) = crate::store::settings(false).await;
+                super::$story(wardroom::store::Store::connect(&settings).await.unwrap()).await;
             }
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
-                let (settings, _dir) = super::settings(true).await;
-                super::$story(super::Store::connect(&settings).await.unwrap()).await;
+                let (settings, _dir) = crate::store::settings(true).await;
+                super::$story(wardroom::store::Store::connect(&settings).await.unwrap()).await;
             }
         }
     )*};

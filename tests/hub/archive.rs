@@ -1,0 +1,111 @@
+//! The record can be checked: whatever one changes in it is found, and named.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use rooms::event::{ChatSent, Event, Thread};
+use rooms::id::{CommandId, RoomId, UserId};
+use rooms::record::{GENESIS, Record, chain};
+use rooms::role::{By, Role};
+use rooms::text::{Line, Prose};
+use rooms::time::Timestamp;
+use uuid::Uuid;
+use wardroom::archive::{Why, export, verify, verify_room};
+use wardroom::store::Store;
+use wardroom::store::events::{Append, Appended, Sealed};
+
+const EVENTS: usize = 6;
+
+/// Stores a room of six messages, and exports it.
+async fn exported(store: &Store) -> (RoomId, Vec<String>) {
+    let (room, sender) = (RoomId(Uuid::now_v7()), UserId(Uuid::now_v7()));
+    let mut hash = GENESIS;
+    for seq in 1..=EVENTS as u64 {
+        let command = CommandId(Uuid::now_v7());
+        let actor = By { id: Some(sender), name: Some(Line::parse("Ann").unwrap()), role: Role::Patient };
+        let text = Prose::parse(&format!("message {seq}, \"quoted\" \\ and 한국어 €")).unwrap();
+        let event = Event::ChatSent(ChatSent { text, thread: Thread::Care });
+        let at = Timestamp::from_micros(1_790_000_000_000_000 + seq as i64);
+        let record = Record { room, seq, at, actor, command: Some(command), event };
+        let canonical = record.canonical();
+        hash = chain(&hash, &canonical);
+        let records = vec![Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }];
+        let append = Append {
+            room,
+            records,
+            sender: Some(sender),
+            command: Some(command),
+            command_hash: [0; 32],
+            after: None,
+            wake_at: None,
+        };
+        assert_eq!(store.append(&[append]).await.unwrap(), [Appended::Committed]);
+    }
+    (room, export(store, room, Timestamp::from_micros(0)).await.unwrap())
+}
+
+/// The line and the reason that `verify` names.
+fn found(lines: &[String]) -> (u64, Why) {
+    let mismatch = verify(Cursor::new(lines.join("\n"))).expect_err("something was changed");
+    (mismatch.line, mismatch.why)
+}
+
+async fn a_whole_record_is_whole_in_any_spelling(store: Store) {
+    let (room, mut lines) = exported(&store).await;
+    let report = verify(Cursor::new(lines.join("\n") + "\n")).unwrap();
+    assert_eq!((report.room, report.events), (room, EVENTS as u64));
+    assert_eq!(verify_room(&store, room).await.unwrap().unwrap(), report);
+    // Another program may write the same JSON with other white space.
+    lines[3] = lines[3].replace("\",\"", "\" ,  \"");
+    assert_eq!(verify(Cursor::new(lines.join("\r\n"))).unwrap(), report);
+}
+
+async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(store: Store) {
+    let (_, lines) = exported(&store).await;
+    for at in 1..lines.len() {
+        let line = at as u64 + 1;
+        let changed = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut lines = lines.clone();
+            change(&mut lines);
+            found(&lines)
+        };
+        let edit = |from: &'static str, to: &'static str| {
+            changed(&move |lines| {
+                assert!(lines[at].contains(from));
+                lines[at] = lines[at].replacen(from, to, 1);
+            })
+        };
+        assert_eq!(edit("message", "massage"), (line, Why::Hash));
+        assert_eq!(edit("patient", "doctor"), (line, Why::Hash));
+        assert_eq!(edit("\"hash\":\"", "\"hash\":\"0"), (line, Why::NotAnEntry));
+        assert_eq!(edit("}", ""), (line, Why::NotAnEntry));
+        assert_eq!(changed(&|lines| lines[at].insert_str(9, "00")), (line, Why::NotAnEntry));
+        let repeated = changed(&|lines| lines.insert(at, lines[at].clone()));
+        assert_eq!(repeated, (line + 1, Why::Place { found: at as u64 }));
+        let deleted = changed(&|lines| drop(lines.remove(at)));
+        if at == EVENTS {
+            assert_eq!(deleted, (line, Why::Count { promised: EVENTS as u64, found: EVENTS as u64 - 1 }));
+        } else {
+            assert_eq!(deleted, (line, Why::Place { found: at as u64 + 1 }));
+            let swapped = changed(&|lines| lines.swap(at, at + 1));
+            assert_eq!(swapped, (line, Why::Place { found: at as u64 + 1 }));
+        }
+    }
+    let promise_less = |lines: &mut Vec<String>| {
+        lines[0] = lines[0].replace("\"events\":6", "\"events\":5");
+        lines.pop();
+    };
+    let mut cut = lines.clone();
+    promise_less(&mut cut);
+    assert_eq!(found(&cut), (1, Why::Head), "the manifest's hash still tells");
+    assert_eq!(found(&lines[1..]), (1, Why::NoManifest));
+    let (_, other) = exported(&store).await;
+    let mut mixed = lines.clone();
+    mixed[2] = other[2].clone();
+    assert_eq!(found(&mixed), (3, Why::OtherRoom));
+}
+
+both! {
+    a_whole_record_is_whole_in_any_spelling
+    every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place
+}

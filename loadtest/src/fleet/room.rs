@@ -87,6 +87,11 @@ impl Shared {
         self.base.elapsed().as_micros() as u64
     }
 
+    /// The instant that lies `at` microseconds after the run's begin.
+    pub fn instant(&self, at: u64) -> Instant {
+        self.base + Duration::from_micros(at)
+    }
+
     /// Begins a phase whose measured part is `window`, in microseconds since the run began.
     pub fn begin(&self, window: (u64, u64)) {
         self.phase.set(self.phase.get().wrapping_add(1));

@@ -100,7 +100,7 @@ impl Worker {
         let pacer = Pacer {
             arrivals: Arrivals::new(phase.spacing, phase.rate),
             random: StdRng::seed_from_u64(self.shared.random.borrow_mut().random()),
-            start: Instant::now() + Duration::from_millis(20),
+            start: self.shared.instant(start),
             length: phase.warmup + phase.duration,
             rooms: self.rooms.len(),
         };

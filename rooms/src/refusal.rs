@@ -13,7 +13,7 @@ pub enum Refusal {
     #[error("there is no such {0}")]
     NoSuch(&'static str),
     /// The present state does not allow it.
-    #[error("not possible while {subject} is {state}; possible now: {}", allowed.join(", "))]
+    #[error("not possible while {subject} is {state}; possible now: {}", listed(allowed))]
     Illegal {
         subject: &'static str,
         /// The present state.
@@ -33,6 +33,10 @@ pub enum Refusal {
     /// The room has reached its greatest number of events.
     #[error("this room is full; no more than {max} events are kept in one room")]
     RoomFull { max: u64 },
+}
+
+fn listed(allowed: &[String]) -> String {
+    if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") }
 }
 
 /// What a refusal adds to its code and its sentence, for programs.

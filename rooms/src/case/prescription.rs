@@ -205,14 +205,13 @@ impl Prescription {
 
     /// Whether somebody in this role may take this step now.
     pub fn possible(&self, role: Role, step: Step, around: Around) -> bool {
-        let unclaimed = around.dispensing.is_none_or(|state| state == DispensingState::Received);
         match step {
             Step::Amend => {
                 role == Role::Doctor
                     && !around.in_error
                     && match self.stage {
-                        Stage::Draft | Stage::Signed { .. } | Stage::Queried { .. } => true,
-                        Stage::Released { .. } => unclaimed,
+                        // Released is not claimed yet.
+                        Stage::Draft | Stage::Signed { .. } | Stage::Queried { .. } | Stage::Released { .. } => true,
                         Stage::InReview { .. } | Stage::WithPharmacy { .. } | Stage::Closed { .. } => false,
                     }
             }
@@ -230,8 +229,7 @@ impl Prescription {
                 role == Role::Patient
                     && !around.in_error
                     && match self.stage {
-                        Stage::Signed { .. } | Stage::InReview { .. } => true,
-                        Stage::Released { .. } => unclaimed,
+                        Stage::Signed { .. } | Stage::InReview { .. } | Stage::Released { .. } => true,
                         Stage::Draft | Stage::Queried { .. } | Stage::WithPharmacy { .. } | Stage::Closed { .. } => {
                             false
                         }

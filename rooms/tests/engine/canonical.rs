@@ -56,6 +56,7 @@ fn check(record: &Record) {
     let line = record.canonical();
     let value: Value = serde_json::to_value(record).expect("a record is JSON");
     assert_eq!(line, canonical(&value));
+    assert_eq!(value["kind"], record.event.kind());
     assert_eq!(&serde_json::from_str::<Record>(&line).expect("reads back"), record);
     assert!(!line.contains('\n'), "a record is one line");
 }

@@ -110,6 +110,12 @@ fn who_does_not_come_is_a_no_show() {
     let view = clinic.care().consultation.expect("care sees it");
     assert_eq!((view.state.as_str(), view.missing), ("no_show", Some(Party::Patient)));
 
+    // Came late, but within the grace time: the doctor is late only from then.
+    let mut clinic = Clinic::plain();
+    clinic.booked().now = slot(1).starts_at.plus(secs(600));
+    clinic.ok(&patient(), check_in());
+    assert_eq!(clinic.room.wake_at(), Some(slot(1).starts_at.plus(secs(600 + 3600))));
+
     let mut clinic = Clinic::plain();
     clinic.waiting();
     // Came early: the doctor is late only from the slot's begin.
@@ -237,6 +243,8 @@ fn an_unpaid_consultation_is_not_confirmed() {
     clinic.ok(&patient(), Command::Confirm(Nothing {}));
     clinic.ok(&Actor::System, pay(PaymentState::Captured, 2500));
     illegal(clinic.ask(&Actor::System, pay(PaymentState::Authorized, 2500)), "captured");
+    let too_much = clinic.ask(&Actor::System, pay(PaymentState::Refunded, 2501));
+    assert!(matches!(too_much, Err(Refusal::Invalid { field: "amount", .. })));
     clinic.ok(&Actor::System, pay(PaymentState::Refunded, 1000));
     illegal(clinic.ask(&Actor::System, pay(PaymentState::Captured, 2500)), "refunded");
 

@@ -9,7 +9,7 @@ use rooms::wire::client::ClientFrame;
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
 use rooms::wire::server::{ServerFrame, event_frame};
-use rooms::wire::snapshot::Snapshot;
+use rooms::wire::snapshot::{FeedItem, FeedRow, Snapshot};
 
 use crate::random::everything;
 use crate::support::*;
@@ -86,6 +86,19 @@ fn snapshots_and_frames_read_back() {
             other => panic!("{other:?}"),
         }
     }
+    let row = FeedRow::Waiting {
+        room: clinic.room.id(),
+        patient: None,
+        state: rooms::case::consultation::ConsultationState::Waiting,
+        position: 2,
+        estimate_s: Some(600),
+        since: clinic.now,
+        starts_at: None,
+    };
+    let item = FeedItem { key: "a".into(), row };
+    let value = serde_json::to_value(&item).expect("an item is JSON");
+    assert_eq!((&value["kind"], &value["position"]), (&"waiting".into(), &2.into()), "a row is one flat object");
+    assert_eq!(serde_json::from_value::<FeedItem>(value).expect("reads back"), item);
     let frame = ClientFrame::Beat {};
     assert_eq!(serde_json::to_string(&frame).expect("a frame is JSON"), r#"{"type":"beat"}"#);
 }

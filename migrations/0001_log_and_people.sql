@@ -144,12 +144,14 @@ create index deliveries_by_room on deliveries (room);
 create index deliveries_by_courier on deliveries (courier, id);
 create index deliveries_by_pharmacy on deliveries (pharmacy, id);
 
--- The answer to an unsafe request, for its repetition. A row without a status is a request that runs.
+-- The answer to an unsafe request, for its repetition. A row without a status is a request that runs. `fresh` is the id
+-- that whatever the request makes will have: if the hub dies in between, the repetition makes the same thing.
 create table idempotency (
     user_id uuid not null,
     route text not null,
     key text not null,
     body_hash bytea not null,
+    fresh uuid not null,
     status bigint,
     headers text,
     body bytea,

@@ -16,7 +16,7 @@ use rooms::text::Line;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-pub use self::address::{BaseUrl, Origin};
+pub use self::address::{BaseUrl, Origin, is_loopback_host, split_port};
 use self::sources::Settings;
 
 /// A checked configuration.

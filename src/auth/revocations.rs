@@ -49,6 +49,14 @@ impl Revocations {
         self.tell(Revocation::Session(session));
     }
 
+    /// All of one person's sign-ins ended at `at`; `sessions` are those that stood.
+    pub fn end_all(&self, user: UserId, sessions: &[SessionId], at: Timestamp) {
+        for session in sessions {
+            self.sessions.insert(*session, at);
+        }
+        self.tell(Revocation::User(user));
+    }
+
     /// A person's rights changed at `at`, for the `rights`th time; with `ended`, all their sign-ins are over too.
     pub fn change(&self, user: UserId, rights: u64, at: Timestamp, ended: bool) {
         let mut known = self.rights.entry(user).or_insert((rights, at));

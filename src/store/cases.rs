@@ -1,10 +1,26 @@
 //! Which room a part of a case belongs to.
 
+use rooms::case::prescription::PrescriptionState;
+use rooms::event::Person;
 use rooms::id::{DeliveryId, DispensingId, PrescriptionId, RoomId, UserId};
+use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest};
+use super::page::{Page, PageRequest, instant};
+use super::people::{line, named};
 use super::{Store, StoreError, read};
+
+/// A prescription in a listing.
+#[derive(Clone, Debug)]
+pub struct PrescriptionLine {
+    pub id: PrescriptionId,
+    pub room: RoomId,
+    pub state: PrescriptionState,
+    pub version: u64,
+    pub patient: Person,
+    pub doctor: Person,
+    pub updated_at: Timestamp,
+}
 
 impl Store {
     pub async fn room_of_prescription(&self, id: PrescriptionId) -> Result<Option<RoomId>, StoreError> {
@@ -24,17 +40,33 @@ impl Store {
         Ok(row.map(|(room,)| RoomId(room)))
     }
 
-    /// The prescriptions in a person's rooms as patient or doctor, newest first, each with its room.
+    /// The prescriptions in a person's rooms as patient or doctor, newest first.
     pub async fn prescriptions_of(
         &self,
         user: UserId,
         request: PageRequest,
-    ) -> Result<Page<(PrescriptionId, RoomId)>, StoreError> {
-        let sql = "select p.id, p.room from prescriptions p join rooms r on r.id = p.room \
+    ) -> Result<Page<PrescriptionLine>, StoreError> {
+        let sql = "select p.id, p.room, p.state, p.version, p.updated_at, r.patient, r.patient_name, r.doctor, \
+            r.doctor_name from prescriptions p join rooms r on r.id = p.room \
             where (r.patient = $1 or r.doctor = $1) and p.id < $2 order by p.id desc limit $3";
-        let rows: Vec<(Uuid, Uuid)> = read!(self, db => sqlx::query_as(sql)
+        type Row = (Uuid, Uuid, String, i64, i64, Uuid, String, Uuid, String);
+        let rows: Vec<Row> = read!(self, db => sqlx::query_as(sql)
             .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
-        let rows = rows.into_iter().map(|(id, room)| (id, (PrescriptionId(id), RoomId(room)))).collect();
+        let rows = rows
+            .into_iter()
+            .map(|(id, room, state, version, updated_at, patient, patient_name, doctor, doctor_name)| {
+                let row = PrescriptionLine {
+                    id: PrescriptionId(id),
+                    room: RoomId(room),
+                    state: named(&state)?,
+                    version: u64::try_from(version).unwrap_or(0),
+                    patient: Person { id: UserId(patient), name: line(&patient_name)? },
+                    doctor: Person { id: UserId(doctor), name: line(&doctor_name)? },
+                    updated_at: instant(updated_at),
+                };
+                Ok((id, row))
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(rows, |row| row))
     }
 }

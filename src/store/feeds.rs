@@ -73,22 +73,26 @@ impl Store {
     /// A patient's or a doctor's newest consultations.
     pub async fn person_feed(&self, user: UserId, role: Role) -> Result<Vec<FeedItem>, StoreError> {
         let first = PageRequest { after: None, limit: FEED_ROWS };
-        Ok(self.consultations(user, role, None, first).await?.items)
+        Ok(self.consultations(user, role, &[], first).await?.items)
     }
 
-    /// A patient's or a doctor's consultations, newest first; only those in `state`, if that is given.
+    /// A patient's or a doctor's consultations, newest first; only those in `among`, unless that is empty.
     pub async fn consultations(
         &self,
         user: UserId,
         role: Role,
-        state: Option<ConsultationState>,
+        among: &[ConsultationState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
         let of = if role == Role::Doctor { "doctor" } else { "patient" };
-        let sql = format!("{ROOM_COLUMNS} where {of} = $1 and id < $2 and state like $3 order by id desc limit $4");
-        let state = state.map_or("%", ConsultationState::as_str);
+        let among = if among.is_empty() { &ConsultationState::ALL[..] } else { among };
+        let names: Vec<String> = among.iter().map(|state| format!("'{}'", state.as_str())).collect();
+        let sql = format!(
+            "{ROOM_COLUMNS} where {of} = $1 and id < $2 and state in ({}) order by id desc limit $3",
+            names.join(", ")
+        );
         let rows: Vec<RoomRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(user.0).bind(request.below()).bind(state).bind(request.rows()).fetch_all(db).await)?;
+            .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let (from, to) = match (rows.last(), rows.first()) {
             (Some(oldest), Some(newest)) => (oldest.id, newest.id),
             _ => return Ok(Page { items: Vec::new(), next: None }),

@@ -4,6 +4,7 @@
 use rooms::id::UserId;
 use rooms::record::Hash;
 use rooms::time::Timestamp;
+use uuid::Uuid;
 
 use super::{Store, StoreError, read, write_one};
 
@@ -19,8 +20,8 @@ pub struct SavedAnswer {
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// It is new, and now this request's.
-    Fresh,
+    /// It is new, or its request died, and now this request's. The id is the same for both.
+    Fresh(Uuid),
     /// The first request still runs.
     Running,
     /// It was used for another content.
@@ -30,25 +31,28 @@ pub enum Begin {
 }
 
 impl Store {
-    /// Claims a key, or says what became of it. A claim older than `stale` counts as dead and is taken over.
+    /// Claims a key, with a `fresh` id for what its request makes, or says what became of it. A claim older than `stale` counts as dead and is taken over.
+    #[expect(clippy::too_many_arguments, reason = "each is a column of the one row")]
     pub async fn begin_request(
         &self,
         user: UserId,
         route: &str,
         key: &str,
         body: &Hash,
+        fresh: Uuid,
         now: Timestamp,
         stale: Timestamp,
     ) -> Result<Begin, StoreError> {
-        let sql = "insert into idempotency (user_id, route, key, body_hash, created_at) values ($1, $2, $3, $4, $5) \
+        let sql = "insert into idempotency (user_id, route, key, body_hash, created_at, fresh) \
+            values ($1, $2, $3, $4, $5, $7) \
             on conflict (user_id, route, key) do update set created_at = excluded.created_at \
             where idempotency.status is null and idempotency.body_hash = excluded.body_hash \
-            and idempotency.created_at < $6";
-        let claimed = write_one!(self, db => sqlx::query(sql)
-            .bind(user.0).bind(route).bind(key).bind(&body[..]).bind(now.micros()).bind(stale.micros())
-            .execute(db).await.map(|done| done.rows_affected()))?;
-        if claimed == 1 {
-            return Ok(Begin::Fresh);
+            and idempotency.created_at < $6 returning fresh";
+        let claimed: Option<(Uuid,)> = write_one!(self, db => sqlx::query_as(sql)
+            .bind(user.0).bind(route).bind(key).bind(&body[..]).bind(now.micros()).bind(stale.micros()).bind(fresh)
+            .fetch_optional(db).await)?;
+        if let Some((fresh,)) = claimed {
+            return Ok(Begin::Fresh(fresh));
         }
         let sql =
             "select body_hash, status, headers, body from idempotency where user_id = $1 and route = $2 and key = $3";

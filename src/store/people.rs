@@ -119,18 +119,35 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
-    /// Changes role, status and pharmacy; tokens issued before `at` are no longer good.
+    /// Changes what patients read about a doctor.
+    pub async fn update_profile(
+        &self,
+        id: UserId,
+        specialty: Option<&str>,
+        languages: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let sql = "update users set specialty = coalesce($2, specialty), languages = coalesce($3, languages) \
+            where id = $1";
+        write_one!(self, db => sqlx::query(sql).bind(id.0).bind(specialty).bind(languages).execute(db).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Changes role, status and pharmacy, if the last change is still that of `from`; tokens of before `at` are no
+    /// longer good.
     pub async fn update_user(
         &self,
         id: UserId,
         role: Role,
         status: Status,
         pharmacy: Option<PharmacyId>,
+        from: Timestamp,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let sql = "update users set role = $2, status = $3, pharmacy = $4, changed_at = $5 where id = $1";
+        let sql = "update users set role = $2, status = $3, pharmacy = $4, changed_at = $6 \
+            where id = $1 and changed_at = $5";
         let changed = write_one!(self, db => sqlx::query(sql)
-            .bind(id.0).bind(role.as_str()).bind(status.as_str()).bind(pharmacy.map(|it| it.0)).bind(at.micros())
+            .bind(id.0).bind(role.as_str()).bind(status.as_str()).bind(pharmacy.map(|it| it.0))
+            .bind(from.micros()).bind(at.micros())
             .execute(db).await.map(|done| done.rows_affected()))?;
         Ok(changed == 1)
     }
@@ -145,13 +162,20 @@ impl Store {
         Ok(request.page(users, |user| user))
     }
 
-    /// Active people of a role, by id; `like` is looked for in the name and, for doctors, in the specialty.
-    pub async fn people(&self, role: Role, like: &str, request: PageRequest) -> Result<Page<User>, StoreError> {
+    /// Active people of a role, by id; `like` is looked for in name and specialty, `specialty` in the specialty only.
+    pub async fn people(
+        &self,
+        role: Role,
+        like: &str,
+        specialty: &str,
+        request: PageRequest,
+    ) -> Result<Page<User>, StoreError> {
         let sql = "select * from users where role = $1 and status = 'active' and id > $2 \
-            and (lower(name) like $3 or lower(coalesce(specialty, '')) like $3) order by id limit $4";
+            and (lower(name) like $3 or lower(coalesce(specialty, '')) like $3) \
+            and lower(coalesce(specialty, '')) like $5 order by id limit $4";
         let rows: Vec<UserRow> = read!(self, db => sqlx::query_as(sql)
             .bind(role.as_str()).bind(request.above()).bind(pattern(like)).bind(request.rows())
-            .fetch_all(db).await)?;
+            .bind(pattern(specialty)).fetch_all(db).await)?;
         let users =
             rows.into_iter().map(|row| Ok((row.id, User::try_from(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(users, |user| user))

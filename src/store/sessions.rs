@@ -98,11 +98,12 @@ impl Store {
         Ok(revoked == 1)
     }
 
-    /// Ends all sign-ins of a person.
-    pub async fn revoke_sessions(&self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
-        let sql = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null";
-        write_one!(self, db => sqlx::query(sql).bind(user.0).bind(now.micros()).execute(db).await.map(drop))?;
-        Ok(())
+    /// Ends all sign-ins of a person and says which stood.
+    pub async fn revoke_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {
+        let sql = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null returning id";
+        let rows: Vec<(Uuid,)> =
+            write_one!(self, db => sqlx::query_as(sql).bind(user.0).bind(now.micros()).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(|(id,)| SessionId(id)).collect())
     }
 
     /// The sign-ins that were ended since `since`: access tokens of theirs may still be about.

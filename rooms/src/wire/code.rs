@@ -56,6 +56,8 @@ codes! {
     Forbidden = "forbidden", 403, false;
     /// There is no such thing, or not for you.
     NotFound = "not_found", 404, false;
+    /// This address knows other methods; `Allow` names them.
+    MethodNotAllowed = "method_not_allowed", 405, false;
     /// The present state does not allow it; `detail` has the state and the moves that are possible.
     IllegalTransition = "illegal_transition", 409, false;
     /// What the command is about has changed since the sender saw it; `detail` has the present version. Look again.

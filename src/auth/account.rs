@@ -1,0 +1,232 @@
+//! Accounts: made by their owners or an administrator, and changed by administrators.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use rooms::id::{PharmacyId, UserId};
+use rooms::role::Role;
+use rooms::text::Line;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::demo::DemoToken;
+use super::password::{Busy, weakness};
+use super::{Auth, rights};
+use crate::store::StoreError;
+use crate::store::people::{Status, User};
+
+/// What a person says to get an account.
+pub struct Registration {
+    pub email: String,
+    pub password: SecretString,
+    pub name: Line,
+    pub role: Role,
+}
+
+/// What an administrator changes; what is absent stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    pub role: Option<Role>,
+    pub status: Option<Status>,
+    /// `Some(None)` takes the pharmacy away.
+    pub pharmacy: Option<Option<PharmacyId>>,
+}
+
+/// Why an account was not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("{field} {why}")]
+    Invalid { field: &'static str, why: &'static str },
+    #[error("this e-mail address already has an account")]
+    EmailTaken,
+    #[error("there is no such account")]
+    NoSuch,
+    #[error("an administrator cannot take the own rights away")]
+    Yourself,
+    /// Somebody else changed the account since it was looked at.
+    #[error("the account has changed since you looked; look again")]
+    Changed,
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn invalid(field: &'static str, why: &'static str) -> AccountError {
+    AccountError::Invalid { field, why }
+}
+
+impl Auth {
+    /// Makes an account. Patients may use it at once; doctors and pharmacists wait for an administrator.
+    pub async fn register(&self, registration: Registration) -> Result<User, AccountError> {
+        let Registration { email, password, name, role } = registration;
+        let status = match role {
+            Role::Patient => Status::Active,
+            Role::Doctor | Role::Pharmacist => Status::Pending,
+            _ => return Err(invalid("role", "must be patient, doctor or pharmacist")),
+        };
+        let email = email_address(&email)?;
+        if let Some(why) = weakness(password.expose_secret(), &email, name.as_str()) {
+            return Err(invalid("password", why));
+        }
+        let password_hash = self.inner.passwords.hash(password).await?;
+        let user = self.account(email, name, role, status, None, password_hash);
+        self.insert(user).await
+    }
+
+    /// Makes the account of an administrator and answers its password, which is nowhere else.
+    pub async fn create_admin(&self, email: &str, name: &str) -> Result<String, AccountError> {
+        let email = email_address(email)?;
+        let name = Line::parse(name).map_err(|_| invalid("name", "must be one line of 1 to 200 bytes"))?;
+        let mut bytes = [0; 18];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Busy)?;
+        let password = URL_SAFE_NO_PAD.encode(bytes);
+        let password_hash = self.inner.passwords.hash(password.clone().into()).await?;
+        let user = self.account(email, name, Role::Admin, Status::Active, None, password_hash);
+        self.insert(user).await?;
+        Ok(password)
+    }
+
+    /// A person that no password lets in, for demo mode; the one of this address, if there is one.
+    pub async fn demo_person(
+        &self,
+        email: &str,
+        name: Line,
+        role: Role,
+        pharmacy: Option<PharmacyId>,
+        specialty: Option<(&str, &str)>,
+    ) -> Result<User, StoreError> {
+        if let Some(user) = self.inner.store.user_by_email(email).await? {
+            return Ok(user);
+        }
+        let mut user = self.account(email.to_owned(), name, role, Status::Active, pharmacy, "-".to_owned());
+        user.specialty = specialty.map(|(specialty, _)| specialty.to_owned());
+        user.languages = specialty.map(|(_, languages)| languages.to_owned());
+        self.inner.store.insert_user(&user).await?;
+        Ok(user)
+    }
+
+    /// What a demo link for this person carries; `None` outside demo mode.
+    pub fn demo_token(&self, user: UserId) -> Option<DemoToken> {
+        self.inner.demo.make(user)
+    }
+
+    /// Changes an account, if it is still of `version`; tokens from before are refused from now on, and for a disabled
+    /// account all sign-ins end.
+    pub async fn change_account(
+        &self,
+        admin: UserId,
+        id: UserId,
+        change: Change,
+        version: Option<u64>,
+    ) -> Result<User, AccountError> {
+        let store = &self.inner.store;
+        let user = store.user(id).await?.ok_or(AccountError::NoSuch)?;
+        if version.is_some_and(|version| version != account_version(&user)) {
+            return Err(AccountError::Changed);
+        }
+        let role = change.role.unwrap_or(user.role);
+        let status = change.status.unwrap_or(user.status);
+        let pharmacy = change.pharmacy.unwrap_or(user.pharmacy);
+        if admin == id && (role != Role::Admin || status != Status::Active) {
+            return Err(AccountError::Yourself);
+        }
+        if role == Role::System {
+            return Err(invalid("role", "must be a person's role"));
+        }
+        match (role, pharmacy) {
+            (Role::Pharmacist, None) if status == Status::Active => {
+                return Err(invalid("pharmacy", "must be set for an active pharmacist"));
+            }
+            (Role::Pharmacist, Some(pharmacy)) if store.pharmacy_fact(pharmacy).await?.is_none() => {
+                return Err(invalid("pharmacy", "must be a pharmacy's id"));
+            }
+            (Role::Pharmacist, _) | (_, None) => {}
+            (_, Some(_)) if change.pharmacy.is_some() => return Err(invalid("pharmacy", "is for pharmacists only")),
+            (_, Some(_)) => {}
+        }
+        let pharmacy = pharmacy.filter(|_| role == Role::Pharmacist);
+        if (role, status, pharmacy) == (user.role, user.status, user.pharmacy) {
+            return Ok(user);
+        }
+        let now = self.inner.clock.now();
+        // Always later than the former change, even if the clock went back: the order of changes must be told by it.
+        let at = now.max(user.changed_at.plus(std::time::Duration::from_micros(1)));
+        if !store.update_user(id, role, status, pharmacy, user.changed_at, at).await? {
+            return Err(AccountError::Changed);
+        }
+        let ended = status != Status::Active;
+        if ended {
+            let sessions = store.revoke_sessions(id, now).await?;
+            self.inner.revocations.end_all(id, &sessions, now);
+        }
+        self.inner.revocations.change(id, rights(at), now, ended);
+        tracing::info!(by = %admin, user = %id, role = role.as_str(), status = status.as_str(), "an account was changed");
+        Ok(User { role, status, pharmacy, changed_at: at, ..user })
+    }
+
+    fn account(
+        &self,
+        email: String,
+        name: Line,
+        role: Role,
+        status: Status,
+        pharmacy: Option<PharmacyId>,
+        password_hash: String,
+    ) -> User {
+        let now = self.inner.clock.now();
+        User {
+            id: UserId(self.inner.clock.fresh_id()),
+            email,
+            name,
+            role,
+            status,
+            pharmacy,
+            specialty: None,
+            languages: None,
+            created_at: now,
+            changed_at: now,
+            password_hash,
+        }
+    }
+
+    async fn insert(&self, user: User) -> Result<User, AccountError> {
+        match self.inner.store.insert_user(&user).await? {
+            true => Ok(user),
+            false => Err(AccountError::EmailTaken),
+        }
+    }
+}
+
+/// The version of an account, for `ETag`: it counts up with each change.
+pub fn account_version(user: &User) -> u64 {
+    rights(user.changed_at)
+}
+
+/// An address in the one form that is stored. Only the recipient's server knows whether it exists.
+fn email_address(text: &str) -> Result<String, AccountError> {
+    let email = text.trim().to_lowercase();
+    let good = email.len() <= 254
+        && email.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && local.len() <= 64
+                && domain.contains('.')
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
+                && !domain.contains('@')
+        })
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    if good { Ok(email) } else { Err(invalid("email", "must be an e-mail address of at most 254 bytes")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_form() {
+        assert_eq!(email_address(" Some.One@Example.ORG ").unwrap(), "some.one@example.org");
+        for bad in ["", "a", "@b.c", "a@", "a@b", "a b@c.d", "a@b@c.d", "a@.c", "a@b.", "a\u{0}@b.c"] {
+            assert!(email_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The one who calls, as an argument of a handler.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use rooms::id::UserId;
+use rooms::role::{Actor, Role};
+
+use super::token::{AuthError, Claims};
+
+/// A caller whose token was checked. The router's guard puts it into the request, for those operations whose entry in
+/// the table asks for a token; asking for it elsewhere is a mistake of the program.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub claims: Claims,
+}
+
+impl Caller {
+    pub fn actor(&self) -> Actor {
+        self.claims.actor()
+    }
+
+    pub fn user(&self) -> UserId {
+        self.claims.user
+    }
+
+    pub fn role(&self) -> Role {
+        self.claims.role
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        parts.extensions.get::<Caller>().cloned().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// A bare 401 that carries its reason; the router's outermost layer puts it into words.
+impl IntoResponse for AuthError {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::UNAUTHORIZED.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

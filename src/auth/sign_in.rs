@@ -1,0 +1,197 @@
+//! Sign-ins: begun by password, kept by refresh tokens, listed and ended.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rooms::id::{SessionId, UserId};
+use rooms::role::Role;
+use rooms::time::Timestamp;
+use secrecy::SecretString;
+
+use super::limits::Subject;
+use super::password::Busy;
+use super::refresh::{RefreshToken, Verdict, judge};
+use super::token::{self, Claims};
+use super::{Auth, rights};
+use crate::store::StoreError;
+use crate::store::people::{Status, User};
+use crate::store::sessions::Session;
+
+/// From where somebody signs in.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub address: IpAddr,
+    /// What the device calls itself, for the list of own sign-ins.
+    pub label: String,
+}
+
+/// A sign-in that stands, with fresh tokens.
+pub struct SignedIn {
+    pub access_token: String,
+    /// When the access token ends.
+    pub expires_at: Timestamp,
+    pub refresh_token: String,
+    /// When the sign-in ends, however often it is refreshed.
+    pub session_expires_at: Timestamp,
+    pub user: User,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    #[error("the e-mail address and the password do not belong together")]
+    BadCredentials,
+    #[error("this account waits for an administrator's approval")]
+    Pending,
+    #[error("this account is disabled")]
+    Disabled,
+    /// The refresh token is unknown, used up, or its sign-in has ended.
+    #[error("this sign-in has ended; sign in again")]
+    Ended,
+    #[error("too many tries; wait a while")]
+    Limited(Duration),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Auth {
+    /// By e-mail address and password. An unknown address gets the same answer after the same work.
+    pub async fn sign_in(&self, email: &str, password: SecretString, client: Client) -> Result<SignedIn, SignInError> {
+        let email = email.trim().to_lowercase();
+        self.limiter().count(&Subject::SignIn(&email, client.address)).map_err(SignInError::Limited)?;
+        let user = self.inner.store.user_by_email(&email).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.clone());
+        let matches = self.inner.passwords.matches(password, stored).await?;
+        match user.filter(|_| matches) {
+            Some(user) => self.begin(user, client).await,
+            None => Err(SignInError::BadCredentials),
+        }
+    }
+
+    /// By a demo link's token.
+    pub async fn sign_in_demo(&self, token: &str, client: Client) -> Result<SignedIn, SignInError> {
+        let user = self.inner.demo.find(token).ok_or(SignInError::BadCredentials)?;
+        let user = self.inner.store.user(user).await?.ok_or(SignInError::BadCredentials)?;
+        self.begin(user, client).await
+    }
+
+    async fn begin(&self, user: User, client: Client) -> Result<SignedIn, SignInError> {
+        usable(&user)?;
+        let now = self.inner.clock.now();
+        let life = match user.role {
+            Role::Patient => self.inner.settings.patient_session,
+            _ => self.inner.settings.staff_session,
+        };
+        let session = Session {
+            id: SessionId(self.inner.clock.fresh_id()),
+            user: user.id,
+            counter: 0,
+            rotated_at: now,
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now.plus(life),
+            revoked_at: None,
+            label: client.label,
+        };
+        self.inner.store.insert_session(&session).await?;
+        tracing::info!(user = %user.id, session = %session.id, role = user.role.as_str(), "somebody signed in");
+        Ok(self.tokens(user, &session, session.counter, now))
+    }
+
+    /// Exchanges a refresh token for fresh tokens; see [`super::refresh`].
+    pub async fn refresh(&self, text: &str) -> Result<SignedIn, SignInError> {
+        let now = self.inner.clock.now();
+        let store = &self.inner.store;
+        let token = RefreshToken::decode(&self.inner.keys.refresh, text).ok_or(SignInError::Ended)?;
+        loop {
+            let session = store.session(token.family).await?.ok_or(SignInError::Ended)?;
+            if session.revoked_at.is_some() || session.expires_at <= now {
+                return Err(SignInError::Ended);
+            }
+            let newest = u64::try_from(session.counter).map_err(|_| SignInError::Ended)?;
+            let counter = match judge(token.counter, newest, session.rotated_at, now) {
+                Verdict::Rotate => {
+                    if !store.rotate_session(session.id, session.counter, now).await? {
+                        // Somebody else was faster with this very token: look again, and get the same successor.
+                        continue;
+                    }
+                    session.counter + 1
+                }
+                Verdict::Again => session.counter,
+                Verdict::Reused => {
+                    tracing::warn!(user = %session.user, session = %session.id, "a refresh token came back after its successor: the sign-in is ended");
+                    self.end_session(session.user, session.id).await?;
+                    return Err(SignInError::Ended);
+                }
+                Verdict::Unknown => return Err(SignInError::Ended),
+            };
+            let user = store.user(session.user).await?.ok_or(SignInError::Ended)?;
+            usable(&user)?;
+            return Ok(self.tokens(user, &session, counter, now));
+        }
+    }
+
+    /// Ends one sign-in of a person; false if it is not theirs.
+    pub async fn end_session(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now();
+        let ended = self.inner.store.revoke_session(user, session, now).await?;
+        if ended {
+            self.inner.revocations.end(session, now);
+        }
+        Ok(ended)
+    }
+
+    /// Ends the sign-in that a refresh token belongs to, if any.
+    pub async fn end_by_refresh_token(&self, text: &str) -> Result<(), StoreError> {
+        let Some(token) = RefreshToken::decode(&self.inner.keys.refresh, text) else { return Ok(()) };
+        if let Some(session) = self.inner.store.session(token.family).await? {
+            self.end_session(session.user, session.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all sign-ins of a person.
+    pub async fn end_all_sessions(&self, user: UserId) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        let ended = self.inner.store.revoke_sessions(user, now).await?;
+        self.inner.revocations.end_all(user, &ended, now);
+        Ok(())
+    }
+
+    /// A person's sign-ins that stand, newest first.
+    pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
+        self.inner.store.sessions_of(user, self.inner.clock.now()).await
+    }
+
+    fn tokens(&self, user: User, session: &Session, counter: i64, now: Timestamp) -> SignedIn {
+        let expires_at = token::end_of(now, self.inner.settings.access).min(session.expires_at);
+        let claims = Claims {
+            user: user.id,
+            session: session.id,
+            role: user.role,
+            name: user.name.clone(),
+            pharmacy: user.pharmacy,
+            rights: rights(user.changed_at),
+            issued_at: now,
+            expires_at,
+        };
+        let counter = u64::try_from(counter).unwrap_or(0);
+        SignedIn {
+            access_token: token::issue(&self.inner.keys, &self.inner.settings, &claims),
+            expires_at,
+            refresh_token: RefreshToken { family: session.id, counter }.encode(&self.inner.keys.refresh),
+            session_expires_at: session.expires_at,
+            user,
+        }
+    }
+}
+
+fn usable(user: &User) -> Result<(), SignInError> {
+    match user.status {
+        Status::Active => Ok(()),
+        Status::Pending => Err(SignInError::Pending),
+        Status::Disabled => Err(SignInError::Disabled),
+    }
+}

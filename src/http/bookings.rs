@@ -1,0 +1,121 @@
+//! Booking: from a held slot, or a walk-in, to a confirmed consultation.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rooms::case::consultation::ConsultationState;
+use rooms::command::{Command, Nothing, Reason, Request, Reschedule};
+use rooms::id::RoomId;
+use rooms::role::Role;
+use rooms::wire::code::Code;
+use rooms::wire::snapshot::FeedItem;
+
+use super::idempotency::Key;
+use super::input::{Body, IfMatch, Path, Query};
+use super::listing::{List, PageQuery};
+use super::operation::{Matching, Operation, Tag, get, post};
+use super::submit::{Done, by_precondition, submit};
+use super::{AppState, Problem};
+use crate::auth::Caller;
+
+const PATIENT: &[Role] = &[Role::Patient];
+const BOTH: &[Role] = &[Role::Patient, Role::Doctor];
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        post("/v1/bookings", "book", book)
+            .for_roles(PATIENT)
+            .about(Tag::Bookings, "Holds a slot for the caller, or walks in to a doctor; this opens the room")
+            .body::<Request>()
+            .answers::<Done>(201, "Held until the policy's time is over; then confirm it. A walk-in needs no more.")
+            .submits()
+            .errors(&[Code::SlotTaken]),
+        post("/v1/bookings/{room}/confirm", "confirmBooking", confirm)
+            .for_roles(PATIENT)
+            .about(Tag::Bookings, "Confirms a held slot")
+            .body::<Nothing>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Booked.")
+            .submits()
+            .errors(&[Code::SlotTaken]),
+        post("/v1/bookings/{room}/reschedule", "rescheduleBooking", reschedule)
+            .for_roles(BOTH)
+            .about(Tag::Bookings, "Moves a booking to another slot of the same doctor")
+            .body::<Reschedule>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Moved.")
+            .submits()
+            .errors(&[Code::SlotTaken]),
+        post("/v1/bookings/{room}/cancel", "cancelBooking", cancel)
+            .for_roles(&[Role::Patient, Role::Doctor, Role::Admin])
+            .about(Tag::Bookings, "Cancels a booking; the slot is free again")
+            .body::<Reason>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Cancelled.")
+            .submits(),
+        get("/v1/bookings", "listBookings", list)
+            .for_roles(BOTH)
+            .about(Tag::Bookings, "Lists the own consultations that are requested or booked")
+            .query::<PageQuery>()
+            .answers::<List<FeedItem>>(200, "Newest first."),
+    ]
+}
+
+async fn book(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Body(request): Body<Request>,
+) -> Result<Response, Problem> {
+    let room = RoomId(key.fresh);
+    let done = submit(&state, &caller, key, room, None, Command::Request(request)).await?;
+    let location = format!("/v1/consultations/{room}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(done)).into_response())
+}
+
+async fn confirm(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(room): Path<RoomId>,
+    IfMatch(expect): IfMatch,
+    Body(nothing): Body<Nothing>,
+) -> Result<Json<Done>, Problem> {
+    let done = submit(&state, &caller, key, room, expect, Command::Confirm(nothing)).await;
+    done.map(Json).map_err(by_precondition)
+}
+
+async fn reschedule(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(room): Path<RoomId>,
+    IfMatch(expect): IfMatch,
+    Body(slot): Body<Reschedule>,
+) -> Result<Json<Done>, Problem> {
+    let done = submit(&state, &caller, key, room, expect, Command::Reschedule(slot)).await;
+    done.map(Json).map_err(by_precondition)
+}
+
+async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(room): Path<RoomId>,
+    IfMatch(expect): IfMatch,
+    Body(reason): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let done = submit(&state, &caller, key, room, expect, Command::Cancel(reason)).await;
+    done.map(Json).map_err(by_precondition)
+}
+
+async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<FeedItem>>, Problem> {
+    let among = [ConsultationState::Requested, ConsultationState::Booked];
+    let page = state.store.consultations(caller.user(), caller.role(), &among, query.request()?).await?;
+    Ok(Json(List::of(page, |item| item)))
+}

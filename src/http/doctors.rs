@@ -1,0 +1,120 @@
+//! Finding a doctor, and when one is free.
+
+use axum::Json;
+use axum::extract::State;
+use rooms::id::{SlotId, UserId};
+use rooms::role::Role;
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use rooms::wire::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::input::{Path, Query};
+use super::listing::{List, page_request};
+use super::operation::{Operation, Tag, get};
+use super::slots::{Window, WindowQuery};
+use super::{AppState, Problem};
+use crate::store::people::{Status, User};
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/doctors", "listDoctors", list)
+            .about(Tag::Doctors, "Finds doctors by name and specialty")
+            .query::<DoctorsQuery>()
+            .answers::<List<Doctor>>(200, "Doctors who may be booked."),
+        get("/v1/doctors/{doctor}", "getDoctor", show)
+            .about(Tag::Doctors, "Shows a doctor")
+            .answers::<Doctor>(200, "The doctor."),
+        get("/v1/doctors/{doctor}/slots", "listDoctorSlots", slots)
+            .about(Tag::Doctors, "Shows a doctor's slots, free and taken")
+            .query::<WindowQuery>()
+            .answers::<List<OpenSlot>>(200, "The slots that begin in the window, at most 500.")
+            .errors(&[Code::NotFound]),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DoctorsQuery {
+    /// Is looked for in name and specialty.
+    q: Option<String>,
+    /// Is looked for in the specialty.
+    specialty: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Items of a page, 1 to 200; 50 if absent.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+}
+
+/// A doctor, as patients see one.
+#[derive(Serialize, JsonSchema)]
+struct Doctor {
+    id: UserId,
+    name: Line,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    specialty: Option<String>,
+    /// As the doctor wrote them, e.g. `en, de`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    languages: Option<String>,
+    /// When the first free slot begins; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_free: Option<Timestamp>,
+}
+
+/// A slot, as patients see one.
+#[derive(Serialize, JsonSchema)]
+struct OpenSlot {
+    id: SlotId,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    free: bool,
+}
+
+async fn list(State(state): State<AppState>, Query(query): Query<DoctorsQuery>) -> Result<Json<List<Doctor>>, Problem> {
+    let request = page_request(query.cursor.as_deref(), query.limit)?;
+    let (like, specialty) = (query.q.unwrap_or_default(), query.specialty.unwrap_or_default());
+    let page = state.store.people(Role::Doctor, &like, &specialty, request).await?;
+    let mut list = List::of(page, doctor);
+    let now = state.clock.now();
+    for doctor in &mut list.items {
+        doctor.next_free = state.store.next_free(doctor.id, now).await?;
+    }
+    Ok(Json(list))
+}
+
+async fn show(State(state): State<AppState>, Path(id): Path<UserId>) -> Result<Json<Doctor>, Problem> {
+    let user = bookable(&state, id).await?;
+    let next_free = state.store.next_free(id, state.clock.now()).await?;
+    Ok(Json(Doctor { next_free, ..doctor(user) }))
+}
+
+async fn slots(
+    State(state): State<AppState>,
+    Path(id): Path<UserId>,
+    Query(query): Query<WindowQuery>,
+) -> Result<Json<List<OpenSlot>>, Problem> {
+    bookable(&state, id).await?;
+    let now = state.clock.now();
+    let Window { from, to } = query.window(now)?;
+    let slots = state.store.slots(id, from, to).await?;
+    let open = slots.into_iter().map(|slot| OpenSlot {
+        id: slot.id,
+        starts_at: slot.starts_at,
+        ends_at: slot.ends_at,
+        free: slot.room.is_none() && slot.ends_at > now,
+    });
+    Ok(Json(List::whole(open.collect())))
+}
+
+async fn bookable(state: &AppState, id: UserId) -> Result<User, Problem> {
+    let user = state.store.user(id).await?;
+    user.filter(|user| user.role == Role::Doctor && user.status == Status::Active)
+        .ok_or_else(|| Problem::not_found("doctor"))
+}
+
+fn doctor(user: User) -> Doctor {
+    let User { id, name, specialty, languages, .. } = user;
+    Doctor { id, name, specialty, languages, next_free: None }
+}

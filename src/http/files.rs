@@ -1,0 +1,47 @@
+//! The pages, embedded in the binary.
+
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rooms::wire::code::Code;
+use rust_embed::RustEmbed;
+
+use super::Problem;
+
+#[derive(RustEmbed)]
+#[folder = "static/"]
+struct Pages;
+
+/// A page for what no operation answers; `/` is the app.
+pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = match uri.path().trim_start_matches('/') {
+        "" => "index.html",
+        path => path,
+    };
+    let Some(file) = Pages::get(path) else {
+        return Problem::new(Code::NotFound, "there is nothing at this address").into_response();
+    };
+    if method != Method::GET && method != Method::HEAD {
+        let mut response =
+            Problem::new(Code::MethodNotAllowed, "this address does not know this method").into_response();
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
+    let mut response = if known.is_some_and(|known| known.split(',').any(|it| it.trim() == etag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let kind = file.metadata.mimetype();
+        let kind = if kind.starts_with("text/") { format!("{kind}; charset=utf-8") } else { kind.to_owned() };
+        ([(header::CONTENT_TYPE, kind)], file.data).into_response()
+    };
+    let headers = response.headers_mut();
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    // Asked for anew each time, and answered by 304: a restarted hub never meets pages of the one before.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}

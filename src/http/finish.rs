@@ -1,0 +1,157 @@
+//! What stands around everything: a time limit, errors as problems, and the headers that protect browsers.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use rooms::wire::code::Code;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::origin::{Verdict, judge};
+use super::problem::{self, Problem};
+use crate::auth::AuthError;
+use crate::config::Config;
+
+/// How long a request may take until its answer begins, its body's arrival included.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the headers depend on.
+#[derive(Clone)]
+pub struct Headers {
+    config: Arc<Config>,
+    fixed: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl Headers {
+    pub fn new(config: &Arc<Config>) -> Self {
+        let socket = match &config.public_url {
+            Some(url) if url.is_https() => format!(" wss://{}", url.authority()),
+            Some(url) => format!(" ws://{}", url.authority()),
+            // 'self' covers the own WebSocket in current browsers; older ones want it named.
+            None => " ws://127.0.0.1:* ws://localhost:*".to_owned(),
+        };
+        let policy = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src blob:; \
+             font-src 'self'; manifest-src 'self'; worker-src 'self'; connect-src 'self'{socket}; base-uri 'none'; \
+             object-src 'none'; frame-ancestors 'none'; form-action 'self'"
+        );
+        let mut fixed = vec![
+            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+            (header::REFERRER_POLICY, "no-referrer".to_owned()),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin".to_owned()),
+            (HeaderName::from_static("cross-origin-resource-policy"), "same-origin".to_owned()),
+            (
+                HeaderName::from_static("permissions-policy"),
+                "camera=(self), microphone=(self), geolocation=(), payment=(), usb=()".to_owned(),
+            ),
+        ];
+        if config.public_url.as_ref().is_some_and(|url| url.is_https()) {
+            fixed.push((header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains".to_owned()));
+        }
+        let fixed = fixed
+            .into_iter()
+            .map(|(name, text)| (name, HeaderValue::try_from(text).expect("checked settings make a header's text")))
+            .collect();
+        Self { config: config.clone(), fixed }
+    }
+}
+
+/// The outermost layer.
+pub async fn finish(State(headers): State<Headers>, request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7();
+    let verdict = judge(&headers.config, request.headers());
+    let preflight = is_preflight(&request).then(|| request.headers().clone());
+    let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let mut response = match preflight {
+        Some(asked) => preflight_answer(&verdict, &asked),
+        None => next.run(request).instrument(span).await,
+    };
+    let set = response.headers_mut();
+    for (name, value) in &*headers.fixed {
+        set.entry(name).or_insert_with(|| value.clone());
+    }
+    // What the hub says is for one person at one time, unless the handler knows better.
+    set.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    set.insert(REQUEST_ID, HeaderValue::try_from(id.to_string()).expect("a UUID is ASCII"));
+    if let Verdict::Allowed(origin) = verdict {
+        allow(set, origin.as_str());
+    }
+    response
+}
+
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// What a browser asks before a page of another origin may send what a form could not.
+fn preflight_answer(verdict: &Verdict, asked: &HeaderMap) -> Response {
+    if !matches!(verdict, Verdict::Allowed(_)) {
+        return Problem::new(Code::Forbidden, "pages of this origin may not use this hub").into_response();
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    if let Some(method) = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method.clone());
+    }
+    let allowed = "authorization, content-type, idempotency-key, if-match, if-none-match";
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+fn allow(headers: &mut HeaderMap, origin: &str) {
+    let Ok(origin) = HeaderValue::from_str(origin) else { return };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, retry-after, x-request-id"));
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
+}
+
+/// Turns whatever went wrong below into a problem: a handler that panics or takes too long, axum's own refusals.
+pub async fn speak_in_problems(request: Request, next: Next) -> Response {
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = match tokio::time::timeout(TIME_LIMIT, run).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!("a handler panicked");
+            return Problem::new(Code::Internal, "the hub failed").into_response();
+        }
+        Err(_) => return Problem::new(Code::Unavailable, "the request took too long").into_response(),
+    };
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_problem(&response) {
+        return response;
+    }
+    let problem = match (status, response.extensions().get::<AuthError>()) {
+        (_, Some(error)) => Problem::from(*error),
+        (StatusCode::UNAUTHORIZED, None) => Problem::new(Code::Unauthenticated, "sign in"),
+        (StatusCode::NOT_FOUND, _) => Problem::new(Code::NotFound, "there is nothing at this address"),
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            Problem::new(Code::MethodNotAllowed, "this address does not know this method")
+        }
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => Problem::new(Code::TooLarge, "the body is larger than allowed"),
+        (status, _) if status.is_client_error() => {
+            Problem::new(Code::Malformed, "the request is not what this address expects")
+        }
+        _ => Problem::new(Code::Internal, "the hub failed"),
+    };
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut response = problem.into_response();
+    if let Some(methods) = allow {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
+fn is_problem(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|it| it.as_bytes() == problem::CONTENT_TYPE.as_bytes())
+}

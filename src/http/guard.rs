@@ -1,0 +1,114 @@
+//! What stands before every operation, as its entry in the table says: token, role, rates and key.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::CookieJar;
+use rooms::wire::code::Code;
+
+use super::idempotency::{self, Keep};
+use super::operation::{Access, Operation};
+use super::origin::{Verdict, judge};
+use super::{AppState, Problem};
+use crate::auth::{AuthError, Caller, Claims, Client, Subject};
+
+/// The cookie of the access token, for sibling services of a parent domain.
+pub const ACCESS_COOKIE: &str = "wardroom_access";
+/// Bytes of what a device calls itself that are kept.
+const MAX_LABEL: usize = 120;
+
+/// What an entry of the table demands.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    id: &'static str,
+    access: Access,
+    keep: Option<Keep>,
+}
+
+impl Rule {
+    pub fn of(operation: &Operation) -> Self {
+        Self { id: operation.id, access: operation.access, keep: operation.keep() }
+    }
+}
+
+/// The guard's own state.
+#[derive(Clone)]
+pub struct Guarded {
+    pub state: AppState,
+    pub rule: Rule,
+}
+
+/// Lets a request through to its handler, with the [`Caller`] and the [`Client`] beside it.
+pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: Request, next: Next) -> Response {
+    let client = client(&state, &request);
+    let caller = match admit(&state, &rule, &request, &client) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(client);
+    let Some(caller) = caller else { return next.run(request).await };
+    let user = caller.user();
+    request.extensions_mut().insert(caller);
+    match rule.keep {
+        Some(keep) => idempotency::once(&state, rule.id, user, keep, request, next).await,
+        None => next.run(request).await,
+    }
+}
+
+fn admit(state: &AppState, rule: &Rule, request: &Request, client: &Client) -> Result<Option<Caller>, Problem> {
+    let limiter = state.auth.limiter();
+    if rule.access == Access::Anyone {
+        // Reading what is public costs nothing; what is posted without a token may be an attempt to guess.
+        if request.method() == Method::POST {
+            limiter.count(&Subject::Anonymous(client.address)).map_err(Problem::limited)?;
+        }
+        return Ok(None);
+    }
+    let caller = Caller { claims: identify(state, request)? };
+    limiter.count(&Subject::Person(caller.user())).map_err(Problem::limited)?;
+    match rule.access {
+        Access::Roles(roles) if !roles.contains(&caller.role()) => {
+            Err(Problem::new(Code::Forbidden, "your role does not allow this"))
+        }
+        _ => Ok(Some(caller)),
+    }
+}
+
+/// By the `Authorization` header; else by the cookie, which a browser sends by itself: so not for a foreign page.
+fn identify(state: &AppState, request: &Request) -> Result<Claims, Problem> {
+    let now = state.clock.now();
+    if let Some(claims) = state.auth.bearer(request.headers(), now)? {
+        return Ok(claims);
+    }
+    let jar = CookieJar::from_headers(request.headers());
+    let cookie = jar.get(ACCESS_COOKIE).filter(|_| state.config.cookie_domain.is_some());
+    let Some(cookie) = cookie else {
+        return Err(Problem::new(Code::Unauthenticated, "send an access token: Authorization: Bearer …"));
+    };
+    let claims = state.auth.verify(cookie.value(), now).map_err(|error: AuthError| Problem::from(error))?;
+    let is_safe = request.method() == Method::GET || request.method() == Method::HEAD;
+    if is_safe || matches!(judge(&state.config, request.headers()), Verdict::Own | Verdict::Allowed(_)) {
+        Ok(claims)
+    } else {
+        Err(Problem::new(Code::Forbidden, "a change by cookie must come from a page that may use this hub"))
+    }
+}
+
+/// Who connects. Behind a proxy, what the proxy says of its own client, which it puts last.
+fn client(state: &AppState, request: &Request) -> Client {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let forwarded = state.config.behind_proxy.then(|| forwarded_for(request.headers())).flatten();
+    let label = request.headers().get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or("unknown");
+    Client {
+        address: forwarded.or(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        label: label.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect(),
+    }
+}
+
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+}

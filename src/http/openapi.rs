@@ -1,0 +1,228 @@
+//! The OpenAPI 3.1 document, made from the table of operations.
+
+use std::collections::BTreeMap;
+
+use rooms::role::Role;
+use rooms::wire::code::Code;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::idempotency::Keep;
+use super::operation::{Access, Answer, Matching, Operation, Tag};
+use super::problem::{CONTENT_TYPE, ProblemBody};
+use super::table;
+
+const ABOUT: &str = "A real-time consultation and status hub for telemedicine: one room per case, from the booking to \
+    the delivery. This is the REST side; `/asyncapi.json` describes the socket, and docs/protocol.md both in words.\n\n\
+    Every change of a case answers with the numbers of its events in the room's log. Times are UTC in RFC 3339 with \
+    microseconds; ids are UUIDs. Unknown fields are refused. Every error is `application/problem+json` with a `code` \
+    of the list at the operation; what a code means is said there.";
+
+/// The document as it is served and committed.
+pub fn document_text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).expect("a JSON value is JSON");
+    text.push('\n');
+    text
+}
+
+/// A generator whose types land in the document's components.
+pub fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+        .into_generator()
+}
+
+fn document() -> Value {
+    let mut generator = generator();
+    let problem = generator.subschema_for::<ProblemBody>();
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for operation in table::operations() {
+        let item = paths.entry(operation.path).or_default();
+        item.insert(operation.method.as_str().to_lowercase(), describe(&operation, &problem, &mut generator));
+    }
+    let schemas = generator.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Wardroom",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": Tag::ALL.map(|tag| json!({"name": tag.as_str()})),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "An access token; its keys are at /.well-known/jwks.json.",
+                },
+                "cookie": {
+                    "type": "apiKey", "in": "cookie", "name": super::guard::ACCESS_COOKIE,
+                    "description": "The access token in a cookie, where a cookie domain is configured. A change must \
+                        carry an Origin that may use the hub.",
+                },
+            },
+            "parameters": {
+                "IdempotencyKey": {
+                    "name": "Idempotency-Key", "in": "header", "required": true,
+                    "description": "The call's own id, best a fresh UUID. Sent again with the same content, the call \
+                        takes effect once and gets the first answer; kept for 24 hours, for each person and operation.",
+                    "schema": {"type": "string", "minLength": 8, "maxLength": 66},
+                },
+            },
+            "headers": {
+                "ETag": {
+                    "description": "The version, for If-Match.",
+                    "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+                },
+            },
+        },
+    })
+}
+
+fn describe(operation: &Operation, problem: &Schema, generator: &mut SchemaGenerator) -> Value {
+    let mut described = Map::new();
+    described.insert("operationId".into(), operation.id.into());
+    described.insert("summary".into(), operation.summary.into());
+    described.insert("tags".into(), json!([operation.tag.as_str()]));
+    if let Some(text) = explanation(operation) {
+        described.insert("description".into(), text.into());
+    }
+    let security = match operation.access {
+        Access::Anyone => json!([]),
+        Access::SignedIn | Access::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
+    };
+    described.insert("security".into(), security);
+    if let Access::Roles(roles) = operation.access {
+        described.insert("x-roles".into(), json!(roles));
+    }
+    let parameters = parameters(operation, generator);
+    if !parameters.is_empty() {
+        described.insert("parameters".into(), parameters.into());
+    }
+    if let Some(body) = operation.body {
+        let schema = body(generator);
+        let required = operation.body_required;
+        described.insert(
+            "requestBody".into(),
+            json!({"required": required, "content": {"application/json": {"schema": schema}}}),
+        );
+    }
+    described.insert("responses".into(), responses(operation, problem, generator).into());
+    Value::Object(described)
+}
+
+fn explanation(operation: &Operation) -> Option<String> {
+    let who = match operation.access {
+        Access::Roles(roles) => {
+            let names: Vec<&str> = roles.iter().map(|role: &Role| role.as_str()).collect();
+            Some(format!("For: {}.", names.join(", ")))
+        }
+        Access::Anyone | Access::SignedIn => None,
+    };
+    let kept = (operation.keep() == Some(Keep::Nothing)).then(|| {
+        "The answer is not kept: the same key takes effect once, but answers with what is true then.".to_owned()
+    });
+    let parts: Vec<String> = who.into_iter().chain(kept).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let mut parameters = Vec::new();
+    for name in operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        let schema = json!({"type": "string", "format": "uuid"});
+        parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema}));
+    }
+    if let Some(query) = operation.query {
+        parameters.extend(query_parameters(&query(generator), generator));
+    }
+    if operation.keep().is_some() {
+        parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+    }
+    if operation.matching != Matching::Never {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": operation.matching == Matching::Required,
+            "description": "The version that the caller saw, as ETag gave it. Another present version refuses.",
+            "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
+        }));
+    }
+    parameters
+}
+
+/// The fields of a query's type, each a parameter. The type itself is no component.
+fn query_parameters(reference: &Schema, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let Some(schema) = name.and_then(|name| generator.definitions_mut().remove(name)) else { return Vec::new() };
+    let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
+    properties
+        .iter()
+        .map(|(name, schema)| {
+            let mut schema = schema.clone();
+            let description = schema.as_object_mut().and_then(|fields| fields.remove("description"));
+            let mut parameter = json!({"name": name, "in": "query", "required": false, "schema": not_null(schema)});
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            parameter
+        })
+        .collect()
+}
+
+/// A parameter is there or not; it is never null.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(types) = schema["type"].as_array().cloned()
+        && let [only] = &types.into_iter().filter(|kind| kind != "null").collect::<Vec<_>>()[..]
+    {
+        schema["type"] = only.clone();
+    }
+    if let Some(any) = schema["anyOf"].as_array().cloned()
+        && let [only] = &any.into_iter().filter(|kind| kind["type"] != "null").collect::<Vec<_>>()[..]
+    {
+        return only.clone();
+    }
+    schema
+}
+
+fn responses(operation: &Operation, problem: &Schema, generator: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut responses = Map::new();
+    for answer in &operation.answers {
+        responses.insert(answer.status.to_string(), success(answer, generator));
+    }
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in operation.codes() {
+        by_status.entry(code.status()).or_default().push(code);
+    }
+    for (status, codes) in by_status {
+        let meanings: Vec<String> =
+            codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
+        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+        let schema = json!({"allOf": [problem, {"properties": {"code": {"enum": names}}}]});
+        responses.insert(
+            status.to_string(),
+            json!({"description": meanings.join("\n\n"), "content": {CONTENT_TYPE: {"schema": schema}}}),
+        );
+    }
+    responses
+}
+
+fn success(answer: &Answer, generator: &mut SchemaGenerator) -> Value {
+    let mut described = json!({"description": answer.meaning});
+    if let Some((content_type, schema)) = answer.content {
+        let content = match schema {
+            Some(describe) => json!({"schema": describe(generator)}),
+            None => json!({}),
+        };
+        described["content"] = json!({content_type: content});
+    }
+    if answer.versioned {
+        described["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
+    }
+    described
+}

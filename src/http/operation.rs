@@ -1,0 +1,294 @@
+//! One entry of the table of operations: the route that is served and its description, in one place.
+//!
+//! The router and the OpenAPI document are both made from the table, so neither can know an operation, a role, an error
+//! or a type that the other does not.
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use rooms::role::Role;
+use rooms::wire::code::Code;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::AppState;
+use super::idempotency::Keep;
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, without a token.
+    Anyone,
+    /// Everybody with a token.
+    SignedIn,
+    /// Those of these roles.
+    Roles(&'static [Role]),
+}
+
+/// The groups of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tag {
+    SignIn,
+    Doctors,
+    Bookings,
+    Consultations,
+    Prescriptions,
+    Dispensing,
+    Deliveries,
+    Records,
+    Live,
+    Administration,
+    Service,
+}
+
+impl Tag {
+    pub const ALL: [Tag; 11] = [
+        Tag::SignIn,
+        Tag::Doctors,
+        Tag::Bookings,
+        Tag::Consultations,
+        Tag::Prescriptions,
+        Tag::Dispensing,
+        Tag::Deliveries,
+        Tag::Records,
+        Tag::Live,
+        Tag::Administration,
+        Tag::Service,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tag::SignIn => "Sign-in",
+            Tag::Doctors => "Doctors and slots",
+            Tag::Bookings => "Bookings",
+            Tag::Consultations => "Consultations",
+            Tag::Prescriptions => "Prescriptions",
+            Tag::Dispensing => "Dispensing",
+            Tag::Deliveries => "Deliveries",
+            Tag::Records => "Records",
+            Tag::Live => "Live",
+            Tag::Administration => "Administration",
+            Tag::Service => "Service",
+        }
+    }
+}
+
+/// Writes a type's schema.
+pub type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+fn describe<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// What is answered when all went well.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    pub status: u16,
+    pub meaning: &'static str,
+    /// Content type and schema; `None` for an empty body.
+    pub content: Option<(&'static str, Option<Describe>)>,
+    /// Whether an `ETag` says the version.
+    pub versioned: bool,
+}
+
+/// Whether a call names the version it is about, by `If-Match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    Never,
+    Optional,
+    Required,
+}
+
+/// See the module.
+pub struct Operation {
+    pub method: Method,
+    pub path: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub tag: Tag,
+    pub access: Access,
+    /// Whether an `Idempotency-Key` is needed, and what is kept under it.
+    keep: Option<Keep>,
+    pub matching: Matching,
+    pub query: Option<Describe>,
+    pub body: Option<Describe>,
+    pub body_required: bool,
+    pub answers: Vec<Answer>,
+    errors: Vec<Code>,
+    route: MethodRouter<AppState>,
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident = $method:ident, $keep:expr;)*) => {$(
+        $(#[$doc])*
+        pub fn $name<H, T>(path: &'static str, id: &'static str, handler: H) -> Operation
+        where
+            H: Handler<T, AppState>,
+            T: 'static,
+        {
+            Operation {
+                method: Method::$method,
+                path,
+                id,
+                summary: "",
+                tag: Tag::Service,
+                access: Access::SignedIn,
+                keep: $keep,
+                matching: Matching::Never,
+                query: None,
+                body: None,
+                body_required: true,
+                answers: Vec::new(),
+                errors: Vec::new(),
+                route: on(MethodFilter::$method, handler),
+            }
+        }
+    )*};
+}
+
+constructors! {
+    /// A read.
+    get = GET, None;
+    post = POST, Some(Keep::Answer);
+    put = PUT, Some(Keep::Answer);
+    patch = PATCH, Some(Keep::Answer);
+    delete = DELETE, Some(Keep::Answer);
+}
+
+impl Operation {
+    /// For calls that need no key: they are safe to repeat, or have a protection of their own.
+    pub fn unkeyed(mut self) -> Self {
+        self.keep = None;
+        self
+    }
+
+    /// For calls whose answer is not kept: the command that they send is known by the key.
+    pub fn unkept(mut self) -> Self {
+        self.keep = Some(Keep::Nothing);
+        self
+    }
+
+    pub fn keep(&self) -> Option<Keep> {
+        self.keep
+    }
+
+    pub fn about(mut self, tag: Tag, summary: &'static str) -> Self {
+        (self.tag, self.summary) = (tag, summary);
+        self
+    }
+
+    pub fn for_anyone(mut self) -> Self {
+        self.access = Access::Anyone;
+        self
+    }
+
+    pub fn for_roles(mut self, roles: &'static [Role]) -> Self {
+        self.access = Access::Roles(roles);
+        self
+    }
+
+    pub fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(describe::<T>);
+        self
+    }
+
+    pub fn body<T: JsonSchema>(mut self) -> Self {
+        self.body = Some(describe::<T>);
+        self
+    }
+
+    /// The body may be left out.
+    pub fn body_optional(mut self) -> Self {
+        self.body_required = false;
+        self
+    }
+
+    pub fn matching(mut self, matching: Matching) -> Self {
+        self.matching = matching;
+        self
+    }
+
+    pub fn answers<T: JsonSchema>(self, status: u16, meaning: &'static str) -> Self {
+        self.answer(status, meaning, Some(("application/json", Some(describe::<T> as Describe))))
+    }
+
+    /// Without a body.
+    pub fn answers_nothing(self, status: u16, meaning: &'static str) -> Self {
+        self.answer(status, meaning, None)
+    }
+
+    /// With a body that is not a JSON document of the hub's own types.
+    pub fn answers_as(self, status: u16, meaning: &'static str, content_type: &'static str) -> Self {
+        self.answer(status, meaning, Some((content_type, None)))
+    }
+
+    fn answer(mut self, status: u16, meaning: &'static str, content: Option<(&'static str, Option<Describe>)>) -> Self {
+        self.answers.push(Answer { status, meaning, content, versioned: false });
+        self
+    }
+
+    /// The answer's `ETag` is its version.
+    pub fn versioned(mut self) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.versioned = true;
+        }
+        self
+    }
+
+    /// What may go wrong beyond what follows from the rest of the entry.
+    pub fn errors(mut self, codes: &[Code]) -> Self {
+        self.errors.extend_from_slice(codes);
+        self
+    }
+
+    /// It sends a command to a room.
+    pub fn submits(self) -> Self {
+        self.errors(&[
+            Code::NotFound,
+            Code::Forbidden,
+            Code::Invalid,
+            Code::IllegalTransition,
+            Code::StaleVersion,
+            Code::IdConflict,
+            Code::RoomFull,
+        ])
+    }
+
+    /// Every code that this operation may answer, sorted.
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes = self.errors.clone();
+        codes.extend([Code::Unavailable, Code::Internal, Code::RateLimited]);
+        if self.access != Access::Anyone {
+            // Forbidden also for a cookie that came from a page that may not use it.
+            codes.extend([Code::Unauthenticated, Code::Forbidden]);
+        }
+        match self.keep {
+            None => {}
+            Some(Keep::Answer) => {
+                codes.extend([Code::KeyRequired, Code::IdConflict, Code::InFlight, Code::Malformed, Code::TooLarge]);
+            }
+            Some(Keep::Nothing) => codes.extend([Code::KeyRequired, Code::Malformed, Code::TooLarge]),
+        }
+        if self.body.is_some() {
+            codes.extend([Code::Malformed, Code::Invalid, Code::TooLarge]);
+        }
+        if self.query.is_some() {
+            codes.extend([Code::Malformed, Code::Invalid]);
+        }
+        if self.path.contains('{') {
+            codes.push(Code::NotFound);
+        }
+        match self.matching {
+            Matching::Never => {}
+            Matching::Optional => codes.push(Code::PreconditionFailed),
+            Matching::Required => codes.extend([Code::PreconditionFailed, Code::PreconditionRequired]),
+        }
+        codes.sort();
+        codes.dedup();
+        codes
+    }
+
+    /// The route, without what the router puts around it.
+    pub fn into_route(self) -> MethodRouter<AppState> {
+        self.route
+    }
+}

@@ -1,0 +1,83 @@
+//! Pharmacies, and the couriers who carry for them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use rooms::event::{Person, Pharmacy};
+use rooms::id::PharmacyId;
+use rooms::role::Role;
+use rooms::text::{Line, Text};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::idempotency::Key;
+use super::input::{Body, Query};
+use super::listing::{List, page_request};
+use super::operation::{Operation, Tag, get, post};
+use super::{AppState, Problem};
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/pharmacies", "listPharmacies", list)
+            .about(Tag::Dispensing, "Finds pharmacies by name and address")
+            .query::<SearchQuery>()
+            .answers::<List<Pharmacy>>(200, "Pharmacies that take prescriptions."),
+        post("/v1/pharmacies", "addPharmacy", add)
+            .for_roles(&[Role::Admin])
+            .about(Tag::Administration, "Adds a pharmacy")
+            .body::<PharmacyRequest>()
+            .answers::<Pharmacy>(201, "The pharmacy."),
+        get("/v1/couriers", "listCouriers", couriers)
+            .for_roles(&[Role::Pharmacist, Role::Admin])
+            .about(Tag::Deliveries, "Finds couriers by name")
+            .query::<SearchQuery>()
+            .answers::<List<Person>>(200, "Couriers who may be given a parcel."),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SearchQuery {
+    /// What is looked for.
+    q: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Items of a page, 1 to 200; 50 if absent.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PharmacyRequest {
+    name: Line,
+    address: Text<400>,
+}
+
+async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Json<List<Pharmacy>>, Problem> {
+    let request = page_request(query.cursor.as_deref(), query.limit)?;
+    let page = state.store.pharmacies(&query.q.unwrap_or_default(), request).await?;
+    Ok(Json(List::of(page, |pharmacy| pharmacy)))
+}
+
+async fn add(
+    State(state): State<AppState>,
+    key: Key,
+    Body(PharmacyRequest { name, address }): Body<PharmacyRequest>,
+) -> Result<(StatusCode, Json<Pharmacy>), Problem> {
+    let id = PharmacyId(key.fresh);
+    state.store.insert_pharmacy(id, &name, &address).await?;
+    Ok((StatusCode::CREATED, Json(Pharmacy { id, name, address })))
+}
+
+async fn couriers(
+    State(state): State<AppState>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Json<List<Person>>, Problem> {
+    let request = page_request(query.cursor.as_deref(), query.limit)?;
+    let page = state.store.people(Role::Courier, &query.q.unwrap_or_default(), "", request).await?;
+    Ok(Json(List::of(page, |user| Person { id: user.id, name: user.name })))
+}

@@ -1,0 +1,181 @@
+//! Prescriptions: listed, looked at, amended, signed, cancelled, sent.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use rooms::case::prescription::PrescriptionState;
+use rooms::command::{Amend, CancelPrescription, Command, Draft, Nothing, OfPrescription, Reason, SendPrescription};
+use rooms::event::{HandOver, Person};
+use rooms::id::{PharmacyId, PrescriptionId, RoomId};
+use rooms::role::Role;
+use rooms::time::Timestamp;
+use rooms::wire::snapshot::PrescriptionView;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::consultations::{Drafted, case_of, drafted};
+use super::idempotency::Key;
+use super::input::{Body, IfMatch, Path, Query};
+use super::listing::{List, PageQuery};
+use super::operation::{Matching, Operation, Tag, get, post, put};
+use super::submit::{Done, Versioned, by_precondition, find, submit};
+use super::{AppState, Problem};
+use crate::auth::Caller;
+use crate::store::cases::PrescriptionLine;
+
+const DOCTOR: &[Role] = &[Role::Doctor];
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/prescriptions", "listPrescriptions", list)
+            .for_roles(&[Role::Patient, Role::Doctor])
+            .about(Tag::Prescriptions, "Lists the prescriptions of the own consultations")
+            .query::<PageQuery>()
+            .answers::<List<Row>>(200, "Newest first."),
+        get("/v1/prescriptions/{prescription}", "getPrescription", show)
+            .about(Tag::Prescriptions, "Shows a prescription")
+            .answers::<InRoom<PrescriptionView>>(200, "The prescription.")
+            .versioned(),
+        put("/v1/prescriptions/{prescription}", "amendPrescription", amend)
+            .for_roles(DOCTOR)
+            .about(Tag::Prescriptions, "Replaces the items: of a draft in place, else by a new draft that is linked")
+            .body::<Draft>()
+            .matching(Matching::Required)
+            .answers::<Drafted>(200, "The draft, which may be a new one.")
+            .submits(),
+        post("/v1/prescriptions/{prescription}/sign", "signPrescription", sign)
+            .for_roles(DOCTOR)
+            .about(Tag::Prescriptions, "Signs a draft")
+            .body::<Nothing>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Signed.")
+            .submits(),
+        post("/v1/prescriptions/{prescription}/cancel", "cancelPrescription", cancel)
+            .for_roles(DOCTOR)
+            .about(Tag::Prescriptions, "Cancels a prescription that was not handed out")
+            .body::<Reason>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Cancelled; the pharmacy has been told.")
+            .submits(),
+        post("/v1/prescriptions/{prescription}/send", "sendPrescription", send)
+            .for_roles(&[Role::Patient])
+            .about(Tag::Prescriptions, "Sends a signed prescription to the pharmacy of the patient's choice")
+            .body::<SendRequest>()
+            .matching(Matching::Optional)
+            .answers::<Done>(200, "Sent.")
+            .submits(),
+    ]
+}
+
+/// A prescription in a list.
+#[derive(Serialize, JsonSchema)]
+struct Row {
+    id: PrescriptionId,
+    room: RoomId,
+    state: PrescriptionState,
+    version: u64,
+    patient: Person,
+    doctor: Person,
+    updated_at: Timestamp,
+}
+
+/// A part of a case, with the case's room.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}InRoom")]
+pub struct InRoom<T> {
+    pub room: RoomId,
+    #[serde(flatten)]
+    pub part: T,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SendRequest {
+    pharmacy: PharmacyId,
+    hand_over: HandOver,
+}
+
+async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<List<Row>>, Problem> {
+    let page = state.store.prescriptions_of(caller.user(), query.request()?).await?;
+    Ok(Json(List::of(page, |line| {
+        let PrescriptionLine { id, room, state, version, patient, doctor, updated_at } = line;
+        Row { id, room, state, version, patient, doctor, updated_at }
+    })))
+}
+
+async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<PrescriptionId>,
+) -> Result<Versioned<InRoom<PrescriptionView>>, Problem> {
+    let room = state.store.room_of_prescription(id).await?;
+    let (room, snapshot) = case_of(&state, &caller, "prescription.read", room, "prescription").await?;
+    let part = find(snapshot.prescriptions, id.0, |it| it.id.0, "prescription")?;
+    Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
+}
+
+async fn amend(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(prescription): Path<PrescriptionId>,
+    version: IfMatch,
+    Body(Draft { items }): Body<Draft>,
+) -> Result<Json<Drafted>, Problem> {
+    let expect = Some(version.required()?);
+    let done =
+        change(&state, &caller, key, prescription, expect, Command::Amend(Amend { prescription, items })).await?;
+    Ok(Json(drafted(&state, done).await?))
+}
+
+async fn sign(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(prescription): Path<PrescriptionId>,
+    IfMatch(expect): IfMatch,
+    Body(Nothing {}): Body<Nothing>,
+) -> Result<Json<Done>, Problem> {
+    let command = Command::Sign(OfPrescription { prescription });
+    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+}
+
+async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(prescription): Path<PrescriptionId>,
+    IfMatch(expect): IfMatch,
+    Body(Reason { reason }): Body<Reason>,
+) -> Result<Json<Done>, Problem> {
+    let command = Command::CancelPrescription(CancelPrescription { prescription, reason });
+    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+}
+
+async fn send(
+    State(state): State<AppState>,
+    caller: Caller,
+    key: Key,
+    Path(prescription): Path<PrescriptionId>,
+    IfMatch(expect): IfMatch,
+    Body(SendRequest { pharmacy, hand_over }): Body<SendRequest>,
+) -> Result<Json<Done>, Problem> {
+    let command = Command::Send(SendPrescription { prescription, pharmacy, hand_over });
+    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+}
+
+async fn change(
+    state: &AppState,
+    caller: &Caller,
+    key: Key,
+    id: PrescriptionId,
+    expect: Option<u64>,
+    command: Command,
+) -> Result<Done, Problem> {
+    let room = state.store.room_of_prescription(id).await?.ok_or_else(|| Problem::not_found("prescription"))?;
+    submit(state, caller, key, room, expect, command).await.map_err(by_precondition)
+}

@@ -1,0 +1,83 @@
+//! What machines ask: whether the hub lives, its keys, and what it can do.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use rooms::wire::code::Code;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::operation::{Operation, Tag, get};
+use super::{AppState, Problem, asyncapi, files, openapi};
+
+/// How long the store may take to answer before the hub counts as not ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/healthz", "isAlive", alive)
+            .for_anyone()
+            .about(Tag::Service, "Says that the process lives; asks nothing else")
+            .answers::<Health>(200, "It lives."),
+        get("/readyz", "isReady", ready)
+            .for_anyone()
+            .about(Tag::Service, "Says whether the hub can serve: its store answers")
+            .answers::<Health>(200, "It can."),
+        get("/.well-known/jwks.json", "getKeys", keys)
+            .for_anyone()
+            .about(Tag::Service, "The public keys of the access tokens (ES256), for services that verify them")
+            .answers_as(200, "A JSON Web Key Set (RFC 7517).", "application/json"),
+        get("/openapi.json", "getOpenApi", openapi_document)
+            .for_anyone()
+            .about(Tag::Service, "This document")
+            .answers_as(200, "An OpenAPI 3.1 document.", "application/json"),
+        get("/asyncapi.json", "getAsyncApi", asyncapi_document)
+            .for_anyone()
+            .about(Tag::Service, "The socket's frames")
+            .answers_as(200, "An AsyncAPI 3.0 document.", "application/json"),
+        get("/docs", "getDocs", docs).for_anyone().about(Tag::Service, "This document, for people").answers_as(
+            200,
+            "A page.",
+            "text/html",
+        ),
+    ]
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    status: &'static str,
+}
+
+async fn alive() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+    match tokio::time::timeout(PATIENCE, state.store.ping()).await {
+        Ok(Ok(())) => Ok(Json(Health { status: "ok" })),
+        Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not answer")),
+    }
+}
+
+async fn keys(State(state): State<AppState>) -> Response {
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(state.auth.jwks())).into_response()
+}
+
+async fn openapi_document() -> Response {
+    document(openapi::document_text())
+}
+
+async fn asyncapi_document() -> Response {
+    document(asyncapi::document_text())
+}
+
+fn document(text: String) -> Response {
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+async fn docs(method: Method, headers: HeaderMap) -> Response {
+    files::serve(method, Uri::from_static("/docs.html"), headers).await
+}

@@ -1,0 +1,96 @@
+//! From a call to a room's command and back.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rooms::command::Command;
+use rooms::event::Event;
+use rooms::id::RoomId;
+use rooms::record::Record;
+use rooms::wire::code::Code;
+use rooms::wire::snapshot::Snapshot;
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::idempotency::Key;
+use super::{AppState, Problem};
+use crate::auth::Caller;
+use crate::hub::Submission;
+use crate::store::audit::Access;
+
+/// A command that is committed.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Done {
+    pub room: RoomId,
+    /// `seq` of its first event.
+    pub first: u64,
+    /// `seq` of its last event.
+    pub last: u64,
+}
+
+/// Sends a command by the one way that every change takes. `expect` is the version that the caller saw.
+pub async fn submit(
+    state: &AppState,
+    caller: &Caller,
+    key: Key,
+    room: RoomId,
+    expect: Option<u64>,
+    command: Command,
+) -> Result<Done, Problem> {
+    let submission = Submission { room, actor: caller.actor(), id: key.command, command, expect };
+    let done = state.hub.submit(submission).await?;
+    Ok(Done { room, first: done.first, last: done.last })
+}
+
+/// A version that came by `If-Match` is a precondition of HTTP, and refused as one.
+pub fn by_precondition(problem: Problem) -> Problem {
+    if problem.code() == Code::StaleVersion { problem.coded(Code::PreconditionFailed) } else { problem }
+}
+
+/// A room as the caller sees it; a room without a part for the caller is none.
+pub async fn look(state: &AppState, caller: &Caller, room: RoomId) -> Result<(Snapshot, u64), Problem> {
+    let look = state.hub.look(room, &caller.actor()).await?;
+    Ok((look.snapshot, look.head))
+}
+
+/// The event at `seq`, which was committed.
+pub async fn event_at(state: &AppState, room: RoomId, seq: u64) -> Result<Event, Problem> {
+    let stored = state.store.events_after(room, seq.saturating_sub(1), 1).await?;
+    let record = stored.first().and_then(|stored| serde_json::from_str::<Record>(&stored.canonical).ok());
+    record.map(|record| record.event).ok_or_else(|| Problem::new(Code::Internal, "the committed event cannot be read"))
+}
+
+/// Notes that somebody read a record, before they get it.
+pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<(), Problem> {
+    let access = Access {
+        id: state.clock.fresh_id(),
+        at: state.clock.now(),
+        user: caller.user(),
+        role: caller.role(),
+        action: action.to_owned(),
+        room: Some(room),
+    };
+    Ok(state.store.note_access(&access).await?)
+}
+
+/// An answer whose version is its `ETag`.
+pub struct Versioned<T>(pub StatusCode, pub u64, pub T);
+
+impl<T: Serialize> IntoResponse for Versioned<T> {
+    fn into_response(self) -> Response {
+        let Self(status, version, body) = self;
+        let mut response = (status, Json(body)).into_response();
+        response.headers_mut().insert(header::ETAG, etag(version));
+        response
+    }
+}
+
+pub fn etag(version: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes are a header's text")
+}
+
+/// What a list or a path names, by the first of `items` that has this id.
+pub fn find<T>(items: Vec<T>, id: Uuid, id_of: impl Fn(&T) -> Uuid, what: &str) -> Result<T, Problem> {
+    items.into_iter().find(|item| id_of(item) == id).ok_or_else(|| Problem::not_found(what))
+}

@@ -1,0 +1,159 @@
+//! What administrators do: approve and change accounts, and read who read what.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use rooms::id::{PharmacyId, RoomId, UserId};
+use rooms::role::Role;
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use rooms::wire::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
+
+use super::input::{Body, IfMatch, Path, Query};
+use super::listing::{List, PageQuery, page_request};
+use super::operation::{Matching, Operation, Tag, get, patch};
+use super::sign_in::Person;
+use super::submit::Versioned;
+use super::{AppState, Problem};
+use crate::auth::{Caller, Change, account_version};
+use crate::store::audit::Access;
+use crate::store::people::{Status, User};
+
+const ADMIN: &[Role] = &[Role::Admin];
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/users", "listUsers", list)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Lists all accounts")
+            .query::<PageQuery>()
+            .answers::<List<Account>>(200, "Oldest first."),
+        get("/v1/users/{user}", "getUser", show)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Shows an account")
+            .answers::<Account>(200, "The account.")
+            .versioned(),
+        patch("/v1/users/{user}", "changeUser", change)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Approves, disables or changes an account; open connections follow at once")
+            .body::<ChangeRequest>()
+            .matching(Matching::Optional)
+            .answers::<Account>(200, "The account as it is now.")
+            .versioned()
+            .errors(&[Code::Forbidden]),
+        get("/v1/audit", "listAccesses", audit)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Lists who read which record when")
+            .query::<AuditQuery>()
+            .answers::<List<AccessView>>(200, "Newest first."),
+    ]
+}
+
+/// An account, as administrators see it.
+#[derive(Serialize, JsonSchema)]
+struct Account {
+    #[serde(flatten)]
+    person: Person,
+    created_at: Timestamp,
+    /// Counts up with each change of the rights; for `If-Match`.
+    version: u64,
+}
+
+/// What is absent stays.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeRequest {
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    status: Option<Status>,
+    /// For pharmacists; null takes it away.
+    #[serde(default, deserialize_with = "present")]
+    pharmacy: Option<Option<PharmacyId>>,
+    /// What patients read about a doctor.
+    #[serde(default)]
+    specialty: Option<Line>,
+    /// What patients read about a doctor, e.g. `en, de`.
+    #[serde(default)]
+    languages: Option<Line>,
+}
+
+/// Tells `null` from an absent field.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<PharmacyId>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    /// Only accesses to this room's record.
+    room: Option<RoomId>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Items of a page, 1 to 200; 50 if absent.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+}
+
+/// One access to a record.
+#[derive(Serialize, JsonSchema)]
+struct AccessView {
+    id: Uuid,
+    at: Timestamp,
+    user: UserId,
+    role: Role,
+    /// What was done, e.g. `events.read`.
+    action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<RoomId>,
+}
+
+async fn list(State(state): State<AppState>, Query(query): Query<PageQuery>) -> Result<Json<List<Account>>, Problem> {
+    Ok(Json(List::of(state.store.users(query.request()?).await?, account)))
+}
+
+async fn show(State(state): State<AppState>, Path(id): Path<UserId>) -> Result<Versioned<Account>, Problem> {
+    let user = state.store.user(id).await?.ok_or_else(|| Problem::not_found("account"))?;
+    Ok(versioned(user))
+}
+
+async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<UserId>,
+    IfMatch(version): IfMatch,
+    Body(request): Body<ChangeRequest>,
+) -> Result<Versioned<Account>, Problem> {
+    let ChangeRequest { role, status, pharmacy, specialty, languages } = request;
+    let user = state.auth.change_account(caller.user(), id, Change { role, status, pharmacy }, version).await?;
+    if specialty.is_some() || languages.is_some() {
+        let specialty = specialty.as_ref().map(|line| line.as_str());
+        state.store.update_profile(id, specialty, languages.as_ref().map(|line| line.as_str())).await?;
+    }
+    Ok(versioned(user))
+}
+
+async fn audit(
+    State(state): State<AppState>,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<List<AccessView>>, Problem> {
+    let request = page_request(query.cursor.as_deref(), query.limit)?;
+    let page = state.store.accesses(query.room, request).await?;
+    Ok(Json(List::of(page, |access| {
+        let Access { id, at, user, role, action, room } = access;
+        AccessView { id, at, user, role, action, room }
+    })))
+}
+
+fn account(user: User) -> Account {
+    let (created_at, version) = (user.created_at, account_version(&user));
+    Account { person: user.into(), created_at, version }
+}
+
+fn versioned(user: User) -> Versioned<Account> {
+    let account = account(user);
+    Versioned(StatusCode::OK, account.version, account)
+}

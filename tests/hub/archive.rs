@@ -11,8 +11,11 @@ use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 use wardroom::archive::{Why, export, verify, verify_room};
+use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
+
+use crate::support::both;
 
 const EVENTS: usize = 6;
 
@@ -50,7 +53,8 @@ fn found(lines: &[String]) -> (u64, Why) {
     (mismatch.line, mismatch.why)
 }
 
-async fn a_whole_record_is_whole_in_any_spelling(store: Store) {
+async fn a_whole_record_is_whole_in_any_spelling(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let (room, mut lines) = exported(&store).await;
     let report = verify(Cursor::new(lines.join("\n") + "\n")).unwrap();
     assert_eq!((report.room, report.events), (room, EVENTS as u64));
@@ -60,7 +64,8 @@ async fn a_whole_record_is_whole_in_any_spelling(store: Store) {
     assert_eq!(verify(Cursor::new(lines.join("\r\n"))).unwrap(), report);
 }
 
-async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(store: Store) {
+async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let (_, lines) = exported(&store).await;
     for at in 1..lines.len() {
         let line = at as u64 + 1;

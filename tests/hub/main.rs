@@ -1,4 +1,6 @@
 //! The tests of the server: one binary, a file per promise or story.
-#[macro_use]
-mod store;
+
+mod support;
+
 mod archive;
+mod store;

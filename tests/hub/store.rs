@@ -20,6 +20,8 @@ use wardroom::store::events::{Append, Appended, Sealed};
 use wardroom::store::people::{Status, User};
 use wardroom::store::slots::{Published, PublishedSlot};
 
+use crate::support::both;
+
 fn now() -> Timestamp {
     Timestamp::new(chrono::Utc::now())
 }
@@ -53,7 +55,8 @@ fn ids() -> (RoomId, UserId, CommandId) {
     (RoomId(Uuid::now_v7()), UserId(Uuid::now_v7()), CommandId(Uuid::now_v7()))
 }
 
-async fn appending_compares_and_one_bad_append_harms_no_other(store: Store) {
+async fn appending_compares_and_one_bad_append_harms_no_other(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let (room, sender, command) = ids();
     let first = chat(room, 0, sender, command, "one");
     assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
@@ -81,7 +84,8 @@ async fn appending_compares_and_one_bad_append_harms_no_other(store: Store) {
     assert_eq!(before[0].canonical, *batch[0].records[0].canonical);
 }
 
-async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(store: Store) {
+async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let (room, ..) = ids();
     let mut tasks = Vec::new();
     for _ in 0..8 {
@@ -107,7 +111,8 @@ async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(store: Store) {
     assert_eq!(seqs, (1..=80).collect::<Vec<_>>());
 }
 
-async fn a_large_batch_of_any_size_is_committed_whole(store: Store) {
+async fn a_large_batch_of_any_size_is_committed_whole(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     for size in [1usize, 2, 3, 100, 129, 256] {
         let batch: Vec<Append> = (0..size)
             .map(|_| {
@@ -170,7 +175,8 @@ fn request(slot: &PublishedSlot, doctor: &User) -> Append {
     Append { room, records, sender: actor.user(), command: Some(command), command_hash: [1; 32], after, wake_at }
 }
 
-async fn a_slot_is_sold_once_also_within_one_batch(store: Store) {
+async fn a_slot_is_sold_once_also_within_one_batch(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let doctor = account("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());
     let slots: Vec<PublishedSlot> = (0..5).map(|at| slot(at * 10, at * 10 + 10)).collect();
@@ -195,7 +201,8 @@ async fn a_slot_is_sold_once_also_within_one_batch(store: Store) {
     assert_eq!(store.next_free(doctor.id, minutes(-10)).await.unwrap(), None);
 }
 
-async fn overlapping_slots_of_a_doctor_are_never_published(store: Store) {
+async fn overlapping_slots_of_a_doctor_are_never_published(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
     let doctor = account("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());
     let tries = (0..8).map(|at| {
@@ -210,41 +217,6 @@ async fn overlapping_slots_of_a_doctor_are_never_published(store: Store) {
     let both = [slot(100, 110), slot(105, 115)];
     assert_eq!(store.publish_slots(doctor.id, &both).await.unwrap(), Published::Overlap(1));
     assert_eq!(store.publish_slots(doctor.id, &[slot(100, 110), slot(110, 120)]).await.unwrap(), Published::All);
-}
-
-pub async fn settings(postgres: bool) -> (DatabaseSettings, Option<tempfile::TempDir>) {
-    if postgres {
-        let dir = std::env::var("WARDROOM_TEST_PG").expect("pg");
-        let store = sqlx_admin(&dir).await;
-        (DatabaseSettings::new(store), None)
-    } else {
-        let dir = tempfile::tempdir().unwrap();
-        (DatabaseSettings::new(format!("sqlite:{}/test.db", dir.path().display())), Some(dir))
-    }
-}
-
-async fn sqlx_admin(dir: &str) -> String {
-    let name = format!("t{}", Uuid::now_v7().simple());
-    let done = std::process::Command::new("createdb").args(["-h", dir, "-U", "postgres", &name]).status().unwrap();
-    assert!(done.success());
-    format!("postgres://postgres@localhost/{name}?host={dir}")
-}
-
-macro_rules! both {
-    ($($story:ident)*) => {$(
-        mod $story {
-            #[tokio::test(flavor = "multi_thread")]
-            async fn sqlite() {
-                let (settings, _dir) = crate::store::settings(false).await;
-                super::$story(wardroom::store::Store::connect(&settings).await.unwrap()).await;
-            }
-            #[tokio::test(flavor = "multi_thread")]
-            async fn postgres() {
-                let (settings, _dir) = crate::store::settings(true).await;
-                super::$story(wardroom::store::Store::connect(&settings).await.unwrap()).await;
-            }
-        }
-    )*};
 }
 
 both! {

@@ -1,0 +1,24 @@
+//! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
+
+pub mod database;
+
+/// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
+/// `async fn(DatabaseSettings)`.
+macro_rules! both {
+    ($($story:ident)*) => {$(
+        mod $story {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                let database = $crate::support::database::Database::sqlite();
+                super::$story(database.settings()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                let database = $crate::support::database::Database::postgres();
+                super::$story(database.settings()).await;
+            }
+        }
+    )*};
+}
+pub(crate) use both;

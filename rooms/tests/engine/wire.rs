@@ -45,7 +45,7 @@ fn kinds_are_what_is_on_the_wire() {
     assert_eq!(Command::KINDS.iter().collect::<BTreeSet<_>>().len(), Command::KINDS.len());
     assert_eq!(Event::KINDS.iter().collect::<BTreeSet<_>>().len(), Event::KINDS.len());
     let mut clinic = Clinic::plain();
-    clinic.parcel();
+    clinic.parcel().deliver(&["picked_up"]).ok(&patient(), chat(Default::default()));
     for command in everything(&clinic.care(), 0, clinic.now) {
         let wire = serde_json::to_value(&command).expect("commands are JSON");
         assert_eq!(wire["kind"], command.kind());

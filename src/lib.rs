@@ -1,5 +1,10 @@
 //! Wardroom: a real-time consultation and status hub for telemedicine.
+//!
+//! The rules are in the crate `rooms`. This crate is the server around them: it keeps the logs ([`store`]), carries out
+//! commands and tells everybody concerned ([`hub`]), and lets people in by REST ([`http`]) and socket ([`ws`]).
+//! Imports point down only: app → http, ws, jobs → hub → store → `rooms`.
 
+pub mod app;
 pub mod archive;
 pub mod auth;
 pub mod clock;
@@ -7,5 +12,9 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod hub;
+pub mod jobs;
+pub mod lifecycle;
+pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod ws;

@@ -1,7 +1,34 @@
 //! The operations of the live connections; what they do is in [`crate::ws`].
 
-use super::operation::Operation;
+use rooms::wire::code::Code;
+
+use super::operation::{Operation, Tag, get, post};
+use crate::ws;
+use crate::ws::fallback::{FramesRequest, FramesResponse, StreamRequest};
 
 pub fn operations() -> Vec<Operation> {
-    Vec::new()
+    vec![
+        get("/v1/ws", "openSocket", ws::upgrade)
+            .for_anyone()
+            .about(
+                Tag::Live,
+                "Upgrades to a WebSocket of the subprotocol wardroom.v1; the AsyncAPI document describes it",
+            )
+            .answers_nothing(101, "The socket is open; the client says hello.")
+            .errors(&[Code::Malformed, Code::Unauthenticated, Code::Forbidden]),
+        post("/v1/stream", "openStream", ws::fallback::stream)
+            .unkeyed()
+            .about(Tag::Live, "Server frames as server-sent events, for networks that break WebSockets")
+            .body::<StreamRequest>()
+            .answers_as(
+                200,
+                "Frames, until either side ends the stream; a `close` event says why.",
+                "text/event-stream",
+            ),
+        post("/v1/frames", "sendFrames", ws::fallback::frames)
+            .unkeyed()
+            .about(Tag::Live, "Commands, signals and marks beside a stream; each command has its own id")
+            .body::<FramesRequest>()
+            .answers::<FramesResponse>(200, "The answers to the commands, in their order."),
+    ]
 }

@@ -142,6 +142,13 @@ impl Members {
         }
     }
 
+    /// The connections that may no longer have the view they have.
+    pub fn unfit(&self, view_of: impl Fn(&Connection) -> Option<View>) -> Vec<Arc<Connection>> {
+        let listed =
+            self.channels.iter().flat_map(|channel| channel.members.iter().map(|member| (channel.view, member)));
+        listed.filter(|(view, member)| view_of(member) != Some(*view)).map(|(_, member)| member.clone()).collect()
+    }
+
     /// Whether any connection of `user` listens.
     pub fn has(&self, user: UserId) -> bool {
         self.channels.iter().flat_map(|channel| &channel.members).any(|member| member.user == user)

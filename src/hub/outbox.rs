@@ -18,12 +18,15 @@ pub enum Out {
     Event { room: RoomId, prev: u64, seq: u64, text: Bytes },
     /// Any other frame.
     Frame(Bytes),
+    /// The room has put this reader out: what it was allowed to see has changed.
+    Left(RoomId),
 }
 
 impl Out {
     fn bytes(&self) -> usize {
         match self {
             Out::Event { text, .. } | Out::Frame(text) => text.len(),
+            Out::Left(_) => 0,
         }
     }
 }
@@ -85,6 +88,11 @@ impl Outbox {
             queue.frames = VecDeque::new();
         }
         Some(Ok(out))
+    }
+
+    /// Why it was closed, if it was.
+    pub fn closed(&self) -> Option<Close> {
+        self.lock().closed
     }
 
     /// Waits until [`take`](Self::take) may have something.

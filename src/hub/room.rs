@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::members::{Members, Sent};
+use super::outbox::Out;
 use super::presence::Presences;
 use super::{Done, Inner, Submission, SubmitError, command_hash};
 use crate::store::StoreError;
@@ -31,10 +32,12 @@ use crate::store::events::{Append, Appended, Sealed};
 pub const INBOX: usize = 256;
 /// How long a room without listeners stays in memory.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often the right of readers to be here is looked at when it can end by the clock alone.
+const RECHECK: Duration = Duration::from_millis(500);
 /// How long a commit may take before its outcome counts as unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a command is decided again after another node was faster.
-const MAX_CONFLICTS: usize = 8;
+const MAX_CONFLICTS: usize = 100;
 /// Answered commands that are remembered here; older ones are looked up in the store.
 const RECENT: usize = 32;
 /// Events read from the store at a time.
@@ -99,6 +102,8 @@ pub struct RoomTask {
     members: Members,
     presences: Presences,
     marks: BTreeMap<UserId, Mark>,
+    /// Whether an administrator listens, whose right to do so ends by the clock.
+    is_opened: bool,
 }
 
 impl RoomTask {
@@ -111,13 +116,15 @@ impl RoomTask {
             members: Members::default(),
             presences: Presences::default(),
             marks: BTreeMap::new(),
+            is_opened: false,
         }
     }
 
     /// Works until nobody listens, nobody is expected back and nothing was asked for a while.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         loop {
-            let wake = self.presences.next().unwrap_or_else(|| Instant::now() + IDLE);
+            let idle = Instant::now() + if self.is_opened { RECHECK } else { IDLE };
+            let wake = self.presences.next().map_or(idle, |next| next.min(idle));
             tokio::select! {
                 request = inbox.recv() => match request {
                     Some(request) => self.handle(request).await,
@@ -125,6 +132,7 @@ impl RoomTask {
                 },
                 () = tokio::time::sleep_until(wake) => {
                     self.drop_absent().await;
+                    self.put_out_unfit();
                     if self.members.is_empty() && self.presences.is_empty() && self.hub.retire(self.id, &inbox) {
                         return;
                     }
@@ -304,8 +312,20 @@ impl RoomTask {
         }
         if records.iter().any(|sealed| !matches!(sealed.record.event, Event::ChatSent(_))) {
             self.touch_feeds();
+            self.put_out_unfit();
         }
         done
+    }
+
+    /// Ends the listening of those whose part in the case is over.
+    fn put_out_unfit(&mut self) {
+        let Some(loaded) = &self.loaded else { return };
+        let now = self.hub.clock.now();
+        for connection in self.members.unfit(|connection| loaded.room.view_of(&connection.actor, now)) {
+            connection.outbox.push(Out::Left(self.id));
+            self.detach(connection.id);
+        }
+        self.is_opened = self.members.connections().any(|connection| connection.actor.role() == Role::Admin);
     }
 
     /// Applies a committed event and tells everybody who listens.
@@ -372,6 +392,7 @@ impl RoomTask {
         for sealed in &news {
             self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
         }
+        self.put_out_unfit();
         Ok(())
     }
 
@@ -408,6 +429,7 @@ impl RoomTask {
             look.snapshot.presence.push(Presence { user: connection.user, here: true });
             self.relay_presence(connection.user, true, Some(connection.id));
         }
+        self.is_opened |= connection.actor.role() == Role::Admin;
         self.party_changed(connection.user, true).await;
         Ok(Attach::Live { look, missing, head })
     }

@@ -3,4 +3,6 @@
 mod support;
 
 mod archive;
+mod socket;
 mod store;
+mod timers;

@@ -39,11 +39,6 @@ impl Database {
         settings.connections = 4;
         settings
     }
-
-    /// As `WARDROOM_DATABASE_URL` has it.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
 }
 
 struct Server {
@@ -99,7 +94,7 @@ fn start() -> Server {
         let socket = folder.display().to_string();
         run("pg_isready").args(["-q", "-h", &socket]).status().is_ok_and(|status| status.success())
     };
-    for _ in 0..300 {
+    for _ in 0..1200 {
         if ready() {
             return Server { socket: folder };
         }

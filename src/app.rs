@@ -1,0 +1,72 @@
+//! Puts the parts together: the one place where implementations are chosen.
+
+use anyhow::Context;
+use rooms::wire::close::Close;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Auth, Revocation};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::{self, AppState};
+use crate::hub::Hub;
+use crate::hub::appender::Appender;
+use crate::jobs;
+use crate::lifecycle::Server;
+use crate::store::Store;
+
+/// A hub that is ready to serve.
+pub struct App {
+    pub state: AppState,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the store, reads or makes the keys, and starts what runs in the background.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
+        let store =
+            Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
+        let auth = Auth::open(&config, store.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
+        let appender = Appender::start(store.clone());
+        let hub = Hub::new(store.clone(), appender, clock.clone(), config.policy.clone());
+        let stop = CancellationToken::new();
+        jobs::start(&hub, &clock, &stop);
+        follow_revocations(&auth, &hub);
+        let state = AppState::new(config, store, auth, hub, clock);
+        Ok(Self { state, stop })
+    }
+
+    /// Ends the hub when cancelled.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves on `listener` until stopped.
+    pub async fn run(self, listener: TcpListener) {
+        let connections = self.state.config.limits.connections;
+        let hub = self.state.hub.clone();
+        Server::new(http::router(self.state), hub, connections, self.stop).run(listener).await;
+    }
+}
+
+/// Ends open connections when their sign-in ends or their rights change.
+fn follow_revocations(auth: &Auth, hub: &Hub) {
+    use tokio::sync::broadcast::error::RecvError;
+    let (mut revocations, hub) = (auth.revocations(), hub.clone());
+    tokio::spawn(async move {
+        loop {
+            let connections = hub.connections();
+            match revocations.recv().await {
+                Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
+                Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
+                Ok(Revocation::Changed(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
+                // Too many at once to follow: everybody proves anew who they are, which loses nothing.
+                Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+}

@@ -1,0 +1,63 @@
+//! What happens by itself as time goes by. Every job can run twice, or on two nodes at once, without harm.
+
+mod sweep;
+mod timers;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::store::StoreError;
+
+/// A task that is repeated.
+pub enum Job {
+    /// Wakes the rooms whose timers are due.
+    Timers,
+    /// Deletes what has served its time: idempotency keys and ended sign-ins.
+    Sweep,
+}
+
+impl Job {
+    const ALL: [Job; 2] = [Job::Timers, Job::Sweep];
+
+    fn every(&self) -> Duration {
+        match self {
+            Job::Timers => timers::EVERY,
+            Job::Sweep => sweep::EVERY,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Job::Timers => "timers",
+            Job::Sweep => "sweep",
+        }
+    }
+
+    async fn run(&self, hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
+        match self {
+            Job::Timers => timers::run(hub, clock).await,
+            Job::Sweep => sweep::run(hub, clock).await,
+        }
+    }
+}
+
+/// Starts all jobs; they end with `stop`.
+pub fn start(hub: &Hub, clock: &Clock, stop: &CancellationToken) {
+    for job in Job::ALL {
+        let (hub, clock, stop) = (hub.clone(), clock.clone(), stop.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(job.every()) => {}
+                }
+                if let Err(error) = job.run(&hub, &clock).await {
+                    tracing::warn!(job = job.name(), %error, "a job failed; it is tried again");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,15 @@
+//! Deletes what has served its time. Nothing clinical is among it.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::store::StoreError;
+
+/// How often is swept.
+pub const EVERY: Duration = Duration::from_secs(600);
+
+/// Deletes idempotency keys after a day and sign-ins that ended.
+pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
+    hub.store().sweep(clock.now()).await
+}

@@ -1,0 +1,140 @@
+//! Listening, and stopping cleanly.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rooms::wire::close::Close;
+use rooms::wire::server::ServerFrame;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::hub::Hub;
+
+/// How long a client may take to send a request's head. Without it a silent connection stays open for ever.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long stopping may take before what is left is cut.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Over how long the clients of a stopping hub are told to come back.
+const SPREAD: Duration = Duration::from_secs(5);
+/// Connections, of any kind, that may be open on top of the sockets: requests, and sockets that say hello.
+const SPARE_CONNECTIONS: usize = 2_000;
+
+/// What a served connection is part of.
+#[derive(Clone)]
+pub struct Server {
+    router: Router,
+    hub: Hub,
+    open: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// A server for at most `connections` sockets; `stop` ends it.
+    pub fn new(router: Router, hub: Hub, connections: usize, stop: CancellationToken) -> Self {
+        let open = Arc::new(Semaphore::new(connections + SPARE_CONNECTIONS));
+        Self { router, hub, open, tasks: TaskTracker::new(), stop }
+    }
+
+    /// Serves until stopped, then drains: no new connections, each client is told when to come back, what was accepted
+    /// is finished.
+    pub async fn run(self, listener: TcpListener) {
+        loop {
+            let permit = tokio::select! {
+                permit = self.open.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+                () = self.stop.cancelled() => break,
+            };
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.serve(stream, peer, permit),
+                    Err(error) => {
+                        // Out of descriptors, usually: waiting lets others close, spinning would not.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                () = self.stop.cancelled() => break,
+            }
+        }
+        drop(listener);
+        self.drain().await;
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        // Small frames must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let router = self.router.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().call(request)
+        });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let mut connection = std::pin::pin!(connection);
+            let result = tokio::select! {
+                result = connection.as_mut() => result,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+            drop(permit);
+        });
+    }
+
+    async fn drain(self) {
+        self.tasks.close();
+        let open = self.hub.connections().len();
+        tracing::info!(connections = open, "stopping: clients are told to come back");
+        self.hub.connections().for_each(|connection| {
+            let share = f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
+            let after_ms = u64::try_from(SPREAD.mul_f64(share).as_millis()).unwrap_or(0);
+            connection.send(&ServerFrame::Reconnect { after_ms });
+        });
+        let finish = async {
+            // The commands that were accepted are answered before their connections close.
+            self.hub.finish().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.hub.connections().close(Close::Restart, |_| true);
+            while !self.hub.connections().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.tasks.wait().await;
+            self.hub.finish().await;
+        };
+        if tokio::time::timeout(STOP_LIMIT, finish).await.is_err() {
+            tracing::warn!(connections = self.hub.connections().len(), "stopped with connections still open");
+        }
+    }
+}
+
+/// Completes when the process is asked to stop.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set at start");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be set at start");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,134 @@
+//! For networks that break WebSockets: the same frames, down as server-sent events and up as posts.
+//!
+//! Neither knows of the other: a post is answered by itself and the stream carries its own cursors, so the two may reach
+//! different nodes, and a proxy may cut either at any time.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rooms::id::RoomId;
+use rooms::refusal::{Detail, Refusal};
+use rooms::signal::Mark;
+use rooms::wire::client::{ClientFrame, FeedName};
+use rooms::wire::code::Code;
+use rooms::wire::server::{ErrorFrame, ServerFrame};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::transport::EventStream;
+use super::upgrade::serve;
+use crate::auth::Caller;
+use crate::http::{AppState, Body as Parsed, Problem};
+use crate::hub::{Submission, SubmitError};
+
+/// Frames that may wait between the session and the response's body.
+const DOWN: usize = 16;
+/// Frames in one post.
+const MAX_FRAMES: usize = 64;
+
+/// What a stream starts with.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRequest {
+    /// The rooms to join, each with the client's cursor; at most 64.
+    #[serde(default)]
+    pub rooms: Vec<JoinRequest>,
+    /// The feeds to follow; at most 16.
+    #[serde(default)]
+    pub feeds: Vec<FeedName>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    pub room: RoomId,
+    /// The last `seq` the client has; 0 for none.
+    #[serde(default)]
+    pub after: u64,
+}
+
+/// Frames going up: `command`, `signal` and `mark`; at most 64.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FramesRequest {
+    pub frames: Vec<ClientFrame>,
+}
+
+/// The answers to the commands among them, in their order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FramesResponse {
+    pub frames: Vec<ServerFrame>,
+}
+
+/// `POST /v1/stream`: server frames as server-sent events, until either side ends it. A `close` event says why.
+pub async fn stream(State(state): State<AppState>, caller: Caller, Parsed(request): Parsed<StreamRequest>) -> Response {
+    let hello = ClientFrame::Hello { token: None, replaces: None };
+    let joins = request.rooms.into_iter().map(|join| ClientFrame::Join { room: join.room, after: join.after });
+    let feeds = request.feeds.into_iter().map(|feed| ClientFrame::Subscribe { feed });
+    let asked = std::iter::once(hello)
+        .chain(joins)
+        .chain(feeds)
+        .map(|frame| serde_json::to_string(&frame).expect("a frame has string keys").into())
+        .collect();
+    let (down, mut body) = mpsc::channel::<Bytes>(DOWN);
+    tokio::spawn(serve(state, EventStream::new(asked, down), Some(caller.claims)));
+    let body =
+        futures_util::stream::poll_fn(move |context| body.poll_recv(context)).map(Ok::<_, std::convert::Infallible>);
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // Proxies that collect a response before passing it on would hold a stream back for ever.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+/// `POST /v1/frames`: commands, signals and marks; answers when all commands are committed or refused.
+pub async fn frames(
+    State(state): State<AppState>,
+    caller: Caller,
+    Parsed(request): Parsed<FramesRequest>,
+) -> Result<Json<FramesResponse>, Problem> {
+    if request.frames.len() > MAX_FRAMES {
+        return Err(Problem::new(Code::TooLarge, format!("at most {MAX_FRAMES} frames fit in one post")));
+    }
+    let actor = caller.claims.actor();
+    let mut answers = Vec::new();
+    for frame in request.frames {
+        match frame {
+            ClientFrame::Command { id, room, expect, command } => {
+                let opens = matches!(command, rooms::command::Command::Request(_));
+                let submission = Submission { room, actor: actor.clone(), id, command, expect };
+                let result = if opens { Err(Refusal::Forbidden.into()) } else { state.hub.submit(submission).await };
+                answers.push(match result {
+                    Ok(done) => ServerFrame::Ack { id, room, first: done.first, last: done.last },
+                    Err(error) => ServerFrame::Error(ErrorFrame { id: Some(id), room: Some(room), ..error.frame() }),
+                });
+            }
+            ClientFrame::Signal { room, signal } => state.hub.signal(room, &actor, None, signal),
+            ClientFrame::Mark { room, delivered, seen } => state.hub.mark(room, &actor, None, Mark { delivered, seen }),
+            other => answers.push(not_here(&other)),
+        }
+    }
+    Ok(Json(FramesResponse { frames: answers }))
+}
+
+/// A frame that belongs to a stream's request, not to a post beside it.
+fn not_here(frame: &ClientFrame) -> ServerFrame {
+    let room = match frame {
+        ClientFrame::Join { room, .. } | ClientFrame::Leave { room } => Some(*room),
+        _ => None,
+    };
+    let error =
+        SubmitError::from(Refusal::Invalid { field: "frames", why: "only command, signal and mark go up by post" });
+    ServerFrame::Error(ErrorFrame {
+        room,
+        detail: Detail { field: Some("frames".to_owned()), ..Detail::default() },
+        ..error.frame()
+    })
+}

@@ -1,0 +1,55 @@
+//! A connection before anybody knows whose it is: it may say `hello`, and nothing else.
+
+use std::time::Duration;
+
+use rooms::wire::client::{ClientFrame, Token};
+use rooms::wire::close::Close;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::transport::{Incoming, Transport};
+use crate::auth::{Auth, Claims};
+use crate::clock::Clock;
+
+/// How long a client may take to say `hello`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client that has said who it is.
+pub struct Greeted {
+    pub claims: Claims,
+    /// The client's former connection.
+    pub replaces: Option<Uuid>,
+}
+
+/// Waits for `hello`. `known` is the token of the upgrade request's header, already checked.
+pub async fn greet<T: Transport>(
+    transport: &mut T,
+    auth: &Auth,
+    clock: &Clock,
+    known: Option<Claims>,
+) -> Result<Greeted, Close> {
+    let text = match timeout(PATIENCE, first(transport)).await {
+        Ok(Some(text)) => text,
+        Ok(None) | Err(_) => return Err(Close::NoHello),
+    };
+    let Ok(ClientFrame::Hello { token, replaces }) = serde_json::from_str(&text) else {
+        return Err(Close::NoHello);
+    };
+    let claims = match (token, known) {
+        (Some(Token(token)), _) => auth.verify(&token, clock.now()).map_err(|error| error.close())?,
+        (None, Some(claims)) => claims,
+        (None, None) => return Err(Close::Unauthenticated),
+    };
+    let replaces = replaces.and_then(|name| name.as_str().parse().ok());
+    Ok(Greeted { claims, replaces })
+}
+
+async fn first<T: Transport>(transport: &mut T) -> Option<axum::extract::ws::Utf8Bytes> {
+    loop {
+        match transport.next().await {
+            Incoming::Text(text) => return Some(text),
+            Incoming::Alive => {}
+            Incoming::Foreign | Incoming::End => return None,
+        }
+    }
+}

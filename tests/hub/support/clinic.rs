@@ -1,0 +1,146 @@
+//! A hub that runs in this process, with a case in it, for tests that look at it from its sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::command::{CheckIn, Command, Draft, Nothing, OfPrescription, Request, SendPrescription};
+use rooms::event::{HandOver, Item};
+use rooms::id::{CommandId, PharmacyId, RoomId, UserId};
+use rooms::role::{Actor, Role};
+use rooms::text::{Line, Text};
+use rooms::wire::client::Token;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wardroom::app::App;
+use wardroom::config::{Config, DatabaseSettings};
+use wardroom::http::AppState;
+use wardroom::hub::{Done, Submission, SubmitError};
+use wardroom::store::people::{Status, User};
+
+/// A running hub.
+pub struct Clinic {
+    pub state: AppState,
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    _data: tempfile::TempDir,
+}
+
+impl Drop for Clinic {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A room in progress, and who is in it. The prescription has reached the pharmacy.
+pub struct Case {
+    pub room: RoomId,
+    pub patient: Actor,
+    pub doctor: Actor,
+    pub pharmacist: Actor,
+    pub pharmacy: PharmacyId,
+}
+
+impl Clinic {
+    /// Starts a hub over this database.
+    pub async fn start(database: DatabaseSettings) -> Self {
+        Self::start_with(database, |_| {}).await
+    }
+
+    /// Starts a hub with other settings than the tests' usual ones.
+    pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let environment =
+            [("WARDROOM_DATA_DIR", data.path().display().to_string()), ("WARDROOM_LISTEN", "127.0.0.1:0".to_owned())];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        let mut config = Config::from_parts("", environment, false).expect("the tests' settings are usable");
+        config.database = database;
+        change(&mut config);
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = App::build(config).await.expect("the hub starts");
+        let (state, stop) = (app.state.clone(), app.stop_token());
+        tokio::spawn(app.run(listener));
+        Self { state, address, stop, _data: data }
+    }
+
+    /// An account of this role, ready to act.
+    pub async fn person(&self, role: Role, name: &str, pharmacy: Option<PharmacyId>) -> Actor {
+        let id = UserId(Uuid::now_v7());
+        let now = self.state.clock.now();
+        let user = User {
+            id,
+            email: format!("{id}@example.org"),
+            name: Line::parse(name).unwrap(),
+            role,
+            status: Status::Active,
+            pharmacy,
+            specialty: None,
+            languages: None,
+            created_at: now,
+            changed_at: now,
+            password_hash: "-".into(),
+        };
+        assert!(self.state.store.insert_user(&user).await.unwrap());
+        Actor::Person { id, role, name: user.name, pharmacy }
+    }
+
+    /// A token that lasts for the test.
+    pub fn token(&self, actor: &Actor) -> Token {
+        Token(self.state.auth.token_for_test(actor, Duration::from_secs(600)))
+    }
+
+    /// A client of this person that is not connected yet.
+    pub fn client(&self, actor: &Actor) -> Client {
+        Client::new(Target::new(self.address).expect("loopback"), self.token(actor))
+    }
+
+    /// A client of this person that is connected and in the room.
+    pub async fn joined(&self, actor: &Actor, room: RoomId) -> Client {
+        let mut client = self.client(actor);
+        client.connect().await.expect("the hub welcomes");
+        client.join(room).await.expect("a member may join");
+        client
+    }
+
+    /// Submits a command from inside.
+    pub async fn submit(&self, room: RoomId, actor: &Actor, command: Command) -> Result<Done, SubmitError> {
+        let id = CommandId(Uuid::now_v7());
+        self.state.hub.submit(Submission { room, actor: actor.clone(), id, command, expect: None }).await
+    }
+
+    /// A patient in the doctor's waiting room.
+    pub async fn waiting(&self, patient: &Actor, doctor: &Actor) -> RoomId {
+        let room = RoomId(Uuid::now_v7());
+        let request = Request { slot: None, doctor: doctor.user(), reason: None };
+        self.submit(room, patient, Command::Request(request)).await.unwrap();
+        let consent = self.state.config.policy.consent.clone();
+        let identity = Line::parse("account").unwrap();
+        self.submit(room, patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
+        room
+    }
+
+    /// A consultation in progress with a prescription that was sent to a pharmacy.
+    pub async fn case(&self) -> Case {
+        let pharmacy = PharmacyId(Uuid::now_v7());
+        let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
+        self.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
+        let patient = self.person(Role::Patient, "Pat", None).await;
+        let doctor = self.person(Role::Doctor, "Doc", None).await;
+        let pharmacist = self.person(Role::Pharmacist, "Phil", Some(pharmacy)).await;
+        let room = self.waiting(&patient, &doctor).await;
+        self.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
+        self.submit(room, &patient, Command::Enter(Nothing {})).await.unwrap();
+        let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
+        let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
+        self.submit(room, &doctor, Command::Draft(Draft { items })).await.unwrap();
+        let look = self.state.hub.look(room, &doctor).await.unwrap();
+        let prescription = look.snapshot.prescriptions[0].id;
+        self.submit(room, &doctor, Command::Sign(OfPrescription { prescription })).await.unwrap();
+        let send = SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup };
+        self.submit(room, &patient, Command::Send(send)).await.unwrap();
+        Case { room, patient, doctor, pharmacist, pharmacy }
+    }
+}

@@ -1,0 +1,81 @@
+//! Timers are rows: they outlive the hub that set them. And two hubs over one database agree.
+
+use std::time::Duration;
+
+use rooms::command::{Chat, Command, Request};
+use rooms::event::Thread;
+use rooms::id::{RoomId, SlotId};
+use rooms::record::Record;
+use rooms::role::Role;
+use rooms::text::Prose;
+use tokio::time::timeout;
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+use wardroom::store::slots::{Published, PublishedSlot};
+
+use crate::support::both;
+use crate::support::clinic::Clinic;
+
+async fn a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted(database: DatabaseSettings) {
+    let clinic = Clinic::start(database.clone()).await;
+    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
+    let patient = clinic.person(Role::Patient, "Pat", None).await;
+    let later = |seconds| clinic.state.clock.now().plus(Duration::from_secs(seconds));
+    let id = SlotId(Uuid::now_v7());
+    let slot = PublishedSlot { id, starts_at: later(86_400), ends_at: later(87_000), room: None };
+    let doctor = doctor.user().unwrap();
+    assert_eq!(clinic.state.store.publish_slots(doctor, &[slot]).await.unwrap(), Published::All);
+    let room = RoomId(Uuid::now_v7());
+    let request = Command::Request(Request { slot: Some(id), doctor: None, reason: None });
+    clinic.submit(room, &patient, request).await.unwrap();
+    assert_eq!(clinic.state.store.next_free(doctor, clinic.state.clock.now()).await.unwrap(), None);
+    let hold = clinic.state.config.policy.hold_s;
+    drop(clinic);
+
+    let clinic = Clinic::start(database).await;
+    clinic.state.clock.advance(Duration::from_secs(u64::from(hold) + 1));
+    let freed = async {
+        while clinic.state.store.next_free(doctor, clinic.state.clock.now()).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), freed).await.expect("the slot is free again");
+    let look = clinic.state.hub.look(room, &patient).await.unwrap();
+    assert_eq!(look.snapshot.consultation.unwrap().state.as_str(), "expired");
+}
+
+async fn two_hubs_that_append_to_one_room_leave_one_log(database: DatabaseSettings) {
+    let here = Clinic::start(database.clone()).await;
+    let there = Clinic::start(database).await;
+    let case = here.case().await;
+    let mut reader = here.joined(&case.patient, case.room).await;
+    let writers =
+        [(&here, &case.doctor, "here"), (&there, &case.patient, "there")].map(|(clinic, actor, name)| async move {
+            for number in 0..30 {
+                let text = Prose::parse(&format!("{name} {number}")).unwrap();
+                clinic.submit(case.room, actor, Command::Chat(Chat { text, thread: Thread::Care })).await.unwrap();
+            }
+        });
+    let [first, second] = writers;
+    tokio::join!(first, second);
+    let text = Prose::parse("last").unwrap();
+    let last = here.submit(case.room, &case.doctor, Command::Chat(Chat { text, thread: Thread::Care })).await.unwrap();
+    let stored = here.state.store.events_after(case.room, 0, 1000).await.unwrap();
+    let records: Vec<Record> = stored.iter().map(|it| serde_json::from_str(&it.canonical).unwrap()).collect();
+    assert_eq!(records.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=last.last).collect::<Vec<_>>());
+    for name in ["here", "there"] {
+        let all: String = stored.iter().map(|it| it.canonical.clone()).collect();
+        for number in 0..30 {
+            assert_eq!(all.matches(&format!("\"{name} {number}\"")).count(), 1);
+        }
+    }
+    assert!(wardroom::archive::verify_room(&here.state.store, case.room).await.unwrap().is_ok());
+    reader.until_seq(case.room, last.last).await.unwrap();
+    let tally = reader.tally(case.room).unwrap();
+    assert_eq!((tally.repeated(), tally.out_of_order(), tally.gaps()), (0, 0, 0));
+}
+
+both! {
+    a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted
+    two_hubs_that_append_to_one_room_leave_one_log
+}

@@ -5,8 +5,10 @@
 
 mod chain;
 pub mod command;
+mod database;
+mod names;
 
-use std::io::BufRead;
+use std::io::{BufRead, ErrorKind, Read};
 
 use rooms::id::RoomId;
 use rooms::record::{GENESIS, Hash};
@@ -16,6 +18,8 @@ use serde_json::value::RawValue;
 
 use self::chain::Chain;
 pub use self::chain::Why;
+pub use self::database::{Fault, Tally, verify_database, verify_room};
+use crate::store::events::Stored;
 use crate::store::{Store, StoreError};
 
 /// The name of the form, in every manifest.
@@ -71,23 +75,54 @@ pub struct Mismatch {
     pub why: Why,
 }
 
-/// A whole record as the lines of an export, for as many events as it has now.
-pub async fn export(store: &Store, room: RoomId, at: Timestamp) -> Result<Vec<String>, StoreError> {
-    let mut lines = vec![String::new()];
-    let (mut seq, mut head) = (0, GENESIS);
-    loop {
-        let page = store.events_after(room, seq, PAGE).await?;
-        for stored in &page {
-            (seq, head) = (stored.seq, stored.hash);
-            lines.push(format!(r#"{{"hash":"{}","record":{}}}"#, hex(&head), stored.canonical));
-        }
-        if page.len() < PAGE as usize {
-            break;
-        }
+/// A record on its way out, a page at a time, so that a long one needs little memory. It ends with the event that was
+/// the last one when the export began.
+pub struct Export {
+    store: Store,
+    manifest: Manifest,
+    /// How many events are out; `None`: not even the manifest.
+    out: Option<u64>,
+}
+
+impl Export {
+    /// Begins an export of `room`, as far as it goes now.
+    pub async fn begin(store: &Store, room: RoomId, at: Timestamp) -> Result<Self, StoreError> {
+        let last = store.events_before(room, u64::MAX, 1).await?.pop();
+        let (events, head) = last.map_or((0, GENESIS), |last| (last.seq, last.hash));
+        let manifest =
+            Manifest { format: FORMAT.into(), version: VERSION, room, events, head: hex(&head), exported_at: at };
+        Ok(Self { store: store.clone(), manifest, out: None })
     }
-    let manifest =
-        Manifest { format: FORMAT.into(), version: VERSION, room, events: seq, head: hex(&head), exported_at: at };
-    lines[0] = serde_json::to_string(&manifest).expect("a manifest has string keys");
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The next lines, each with its line feed; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<String>, StoreError> {
+        let Some(out) = self.out else {
+            self.out = Some(0);
+            let manifest = serde_json::to_string(&self.manifest).expect("a manifest has string keys");
+            return Ok(Some(manifest + "\n"));
+        };
+        let left = self.manifest.events - out;
+        let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let page =
+            if limit == 0 { Vec::new() } else { self.store.events_after(self.manifest.room, out, limit).await? };
+        let Some(last) = page.last() else { return Ok(None) };
+        self.out = Some(last.seq.min(self.manifest.events));
+        let line = |it: &Stored| format!("{{\"hash\":\"{}\",\"record\":{}}}\n", hex(&it.hash), it.canonical);
+        Ok(Some(page.iter().map(line).collect()))
+    }
+}
+
+/// A whole record as the lines of an export, without line feeds.
+pub async fn export(store: &Store, room: RoomId, at: Timestamp) -> Result<Vec<String>, StoreError> {
+    let mut export = Export::begin(store, room, at).await?;
+    let mut lines = Vec::new();
+    while let Some(piece) = export.next().await? {
+        lines.extend(piece.lines().map(str::to_owned));
+    }
     Ok(lines)
 }
 
@@ -123,29 +158,13 @@ pub fn verify(mut reader: impl BufRead) -> Result<Report, Mismatch> {
     Ok(Report { room: manifest.room, events, head })
 }
 
-/// Checks one stored record.
-pub async fn verify_room(store: &Store, room: RoomId) -> Result<Result<Report, Mismatch>, StoreError> {
-    let mut chain = Chain::new(room);
-    loop {
-        let page = store.events_after(room, chain.next() - 1, PAGE).await?;
-        for stored in &page {
-            let seq = chain.next();
-            if let Err(why) = chain.stored(stored.seq, &stored.canonical, &stored.hash) {
-                // As in its export, where the manifest is line 1.
-                return Ok(Err(Mismatch { line: seq + 1, seq: Some(seq), why }));
-            }
-        }
-        if page.len() < PAGE as usize {
-            return Ok(Ok(Report { room, events: chain.next() - 1, head: hex(chain.head()) }));
-        }
-    }
-}
-
 /// Reads a line, bounded; false at the end.
 fn next_line(reader: &mut impl BufRead, text: &mut String) -> Result<bool, Why> {
-    use std::io::Read;
     text.clear();
-    let read = reader.by_ref().take(MAX_LINE).read_line(text).map_err(|_| Why::NotAnEntry)?;
+    let read = reader.by_ref().take(MAX_LINE).read_line(text).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Why::NotAnEntry,
+        kind => Why::Unreadable(kind),
+    })?;
     if read as u64 == MAX_LINE { Err(Why::NotAnEntry) } else { Ok(read > 0) }
 }
 

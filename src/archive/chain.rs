@@ -3,6 +3,8 @@
 use rooms::id::RoomId;
 use rooms::record::{GENESIS, Hash, Record, canonical_form, chain};
 
+use super::names;
+
 /// Why something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
@@ -10,6 +12,10 @@ pub enum Why {
     NoManifest,
     #[error("this is not an event with its hash, or the line is longer than 1 MiB")]
     NotAnEntry,
+    #[error("the file cannot be read on: {0}")]
+    Unreadable(std::io::ErrorKind),
+    #[error("a name stands twice in one object, so that two readers may see two contents")]
+    NamedTwice,
     #[error("this is event {found}, so one is missing, repeated or out of place")]
     Place { found: u64 },
     #[error("this event belongs to another room")]
@@ -22,6 +28,10 @@ pub enum Why {
     Count { promised: u64, found: u64 },
     #[error("the last event's hash is not the one in the manifest")]
     Head,
+    #[error("somebody is noted to have got event {reached}, which is not there")]
+    Reached { reached: u64 },
+    #[error("the table {0} does not hold what follows from the record")]
+    Table(&'static str),
 }
 
 /// A record as far as it was checked.
@@ -49,15 +59,18 @@ impl Chain {
     /// Takes the next event of an export. White space and the order of keys do not matter: its canonical form is made.
     pub fn exported(&mut self, json: &str, hash: &Hash) -> Result<(), Why> {
         let canonical = canonical_form(json).ok_or(Why::NotAnEntry)?;
+        if !names::differ(json) {
+            return Err(Why::NamedTwice);
+        }
         let record: Record = serde_json::from_str(json).map_err(|_| Why::NotAnEntry)?;
         self.take(record.seq, &record, &canonical, hash)
     }
 
     /// Takes the next event of a database, whose bytes must be the canonical form itself.
-    pub fn stored(&mut self, seq: u64, canonical: &str, hash: &Hash) -> Result<(), Why> {
+    pub fn stored(&mut self, seq: u64, canonical: &str, hash: &Hash) -> Result<Record, Why> {
         let record: Record = serde_json::from_str(canonical).map_err(|_| Why::NotAnEntry)?;
         self.take(seq, &record, canonical, hash)?;
-        if canonical_form(canonical).as_deref() == Some(canonical) { Ok(()) } else { Err(Why::NotCanonical) }
+        if canonical_form(canonical).as_deref() == Some(canonical) { Ok(record) } else { Err(Why::NotCanonical) }
     }
 
     fn take(&mut self, seq: u64, record: &Record, canonical: &str, hash: &Hash) -> Result<(), Why> {

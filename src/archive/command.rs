@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{verify, verify_room};
+use super::{Fault, Tally, verify, verify_database};
 use crate::config::DatabaseSettings;
 use crate::store::Store;
 
-/// Rooms listed at a time.
-const PAGE: u32 = 500;
+/// Rooms between two notes of how far it is.
+const STEP: u64 = 1_000;
 
 /// Checks an exported file; says what it found and fails if something does not fit.
 pub fn file(path: &Path) -> anyhow::Result<ExitCode> {
@@ -32,27 +32,13 @@ pub fn file(path: &Path) -> anyhow::Result<ExitCode> {
 /// Checks every room of a database, with progress on the way.
 pub async fn database(settings: &DatabaseSettings) -> anyhow::Result<ExitCode> {
     let store = Store::connect(settings).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
-    let (mut rooms, mut events, mut broken) = (0u64, 0u64, 0u64);
-    let mut last = None;
-    loop {
-        let page = store.rooms_after(last, PAGE).await?;
-        for room in &page {
-            rooms += 1;
-            match verify_room(&store, *room).await? {
-                Ok(report) => events += report.events,
-                Err(mismatch) => {
-                    broken += 1;
-                    println!("room {room}: NOT whole: {mismatch}");
-                }
-            }
+    let fault = |fault: Fault| println!("room {}: NOT whole: {}", fault.room, fault.mismatch);
+    let progress = |so_far: &Tally| {
+        if so_far.rooms.is_multiple_of(STEP) {
+            eprintln!("{} rooms, {} events so far", so_far.rooms, so_far.events);
         }
-        eprint!("\r{rooms} rooms, {events} events   ");
-        if page.len() < PAGE as usize {
-            break;
-        }
-        last = page.last().copied();
-    }
-    eprintln!();
-    println!("{rooms} rooms, {events} events in whole rooms, {broken} rooms not whole");
-    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    };
+    let Tally { rooms, events, faults } = verify_database(&store, fault, progress).await?;
+    println!("{rooms} rooms, {events} events in whole rooms, {faults} rooms not whole");
+    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,100 +5,141 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::store::events::{Append, Appended};
 use crate::store::{Store, StoreError};
 
 /// Appends in one transaction.
 const MAX_BATCH: usize = 256;
-/// Bytes of events in one transaction.
+/// Bytes of events in one transaction, unless a single append has more.
 const MAX_BYTES: usize = 1024 * 1024;
 /// Appends that may wait; rooms that find no place wait for one.
 const WAITING: usize = 1024;
+/// Transactions that run at a time. SQLite writes one after the other anyway; more of them than this do not help
+/// PostgreSQL, because the batches get smaller.
+const LANES: usize = 1;
 
 type Reply = oneshot::Sender<Result<Appended, StoreError>>;
+
+/// What the appender is asked for.
+enum Ask {
+    Append(Append, Reply),
+    /// To answer when everything that was asked for before is done.
+    Finish(oneshot::Sender<()>),
+}
 
 /// Commits the appends of all rooms.
 #[derive(Clone, Debug)]
 pub struct Appender {
-    queue: mpsc::Sender<(Append, Reply)>,
-    /// Held while a batch is committed.
-    busy: Arc<Mutex<()>>,
+    queue: mpsc::Sender<Ask>,
 }
 
 impl Appender {
     /// Starts the task that commits.
     pub fn start(store: Store) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        let busy = Arc::new(Mutex::new(()));
-        tokio::spawn(run(store, waiting, busy.clone()));
-        Self { queue, busy }
+        tokio::spawn(run(store, waiting));
+        Self { queue }
     }
 
     /// Commits the events of one command. An error says that the outcome is unknown.
     pub async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || StoreError::Unavailable("the appender has stopped".into());
-        self.queue.send((append, reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        self.queue.send(Ask::Append(append, reply)).await.map_err(|_| lost())?;
+        answer.await.map_err(|_| lost())?
     }
 
-    /// Waits until everything that was handed over before is committed.
+    /// Waits until everything that was handed over before is committed, or has failed.
     pub async fn finish(&self) {
-        while self.queue.capacity() < self.queue.max_capacity() {
-            tokio::task::yield_now().await;
-            drop(self.busy.lock().await);
+        let (done, finished) = oneshot::channel();
+        if self.queue.send(Ask::Finish(done)).await.is_ok() {
+            // An error says that the appender is gone, and with it everything that waited.
+            let _ = finished.await;
         }
-        drop(self.busy.lock().await);
     }
 }
 
-async fn run(store: Store, mut waiting: mpsc::Receiver<(Append, Reply)>, busy: Arc<Mutex<()>>) {
-    let mut batch = Vec::new();
-    let mut replies = Vec::new();
+fn lost() -> StoreError {
+    StoreError::Unavailable("the appender gave no answer".into())
+}
+
+/// What goes into one transaction.
+#[derive(Default)]
+struct Batch {
+    appends: Vec<Append>,
+    replies: Vec<Reply>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds an append, unless the batch is full; then it comes back.
+    fn add(&mut self, append: Append, reply: Reply) -> Option<Ask> {
+        // Whoever gave up waiting was told that the outcome is unknown, and sends it again.
+        if reply.is_closed() {
+            return None;
+        }
+        let bytes = self.bytes + append.bytes();
+        if !self.appends.is_empty() && (bytes > MAX_BYTES || self.appends.len() == MAX_BATCH) {
+            return Some(Ask::Append(append, reply));
+        }
+        self.bytes = bytes;
+        self.appends.push(append);
+        self.replies.push(reply);
+        None
+    }
+
+    async fn commit(self, store: Store, _lane: OwnedSemaphorePermit) {
+        match store.append(&self.appends).await {
+            Ok(answers) => {
+                for (reply, appended) in self.replies.into_iter().zip(answers) {
+                    // Whoever asked may have given up waiting; the events stand.
+                    let _ = reply.send(Ok(appended));
+                }
+            }
+            Err(error) => {
+                let appends = self.appends.len();
+                tracing::warn!(%error, appends, "a batch was not committed, or its outcome is unknown");
+                for reply in self.replies {
+                    let _ = reply.send(Err(StoreError::Unavailable("the batch failed".into())));
+                }
+            }
+        }
+    }
+}
+
+async fn run(store: Store, mut waiting: mpsc::Receiver<Ask>) {
+    let lanes = Arc::new(Semaphore::new(LANES));
     let mut held = None;
     loop {
-        let Some((append, reply)) = (match held.take() {
-            Some(first) => Some(first),
+        let ask = match held.take() {
+            Some(ask) => Some(ask),
             None => waiting.recv().await,
-        }) else {
-            return;
         };
-        let _busy = busy.lock().await;
-        let mut bytes = append.bytes();
-        batch.push(append);
-        replies.push(reply);
-        while batch.len() < MAX_BATCH
-            && let Ok((append, reply)) = waiting.try_recv()
+        let mut batch = Batch::default();
+        match ask {
+            None => return,
+            Some(Ask::Finish(done)) => {
+                let all = u32::try_from(LANES).expect("there are few lanes");
+                let _idle = lanes.acquire_many(all).await.expect("the semaphore is never closed");
+                let _ = done.send(());
+                continue;
+            }
+            Some(Ask::Append(append, reply)) => held = batch.add(append, reply),
+        }
+        // The batch is collected when its commit can begin, not before: meanwhile it grows.
+        let lane = lanes.clone().acquire_owned().await.expect("the semaphore is never closed");
+        while held.is_none()
+            && let Ok(ask) = waiting.try_recv()
         {
-            bytes += append.bytes();
-            if bytes > MAX_BYTES {
-                held = Some((append, reply));
-                break;
-            }
-            batch.push(append);
-            replies.push(reply);
+            held = match ask {
+                Ask::Append(append, reply) => batch.add(append, reply),
+                finish => Some(finish),
+            };
         }
-        let result = store.append(&batch).await;
-        batch.clear();
-        answer(&mut replies, result);
-    }
-}
-
-fn answer(replies: &mut Vec<Reply>, result: Result<Vec<Appended>, StoreError>) {
-    match result {
-        Ok(answers) => {
-            for (reply, appended) in replies.drain(..).zip(answers) {
-                // Whoever asked may have given up waiting; the events stand.
-                let _ = reply.send(Ok(appended));
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, appends = replies.len(), "a batch was not committed, or its outcome is unknown");
-            for reply in replies.drain(..) {
-                let _ = reply.send(Err(StoreError::Unavailable("the batch failed".into())));
-            }
+        if !batch.appends.is_empty() {
+            // A task of its own, so that a mistake there ends one batch and not all that come after it.
+            tokio::spawn(batch.commit(store.clone(), lane));
         }
     }
 }

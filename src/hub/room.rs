@@ -192,6 +192,7 @@ impl RoomTask {
                     return if same_body { Ok(Done { first, last }) } else { Err(SubmitError::IdConflict) };
                 }
                 Appended::SlotTaken => return Err(Refusal::SlotTaken.into()),
+                Appended::Rejected => return Err(SubmitError::Unavailable),
             }
         }
         Err(SubmitError::Unavailable)
@@ -388,6 +389,11 @@ impl RoomTask {
         let Some(mut loaded) = self.loaded.take() else { return self.load().await };
         let mut news = Vec::new();
         while self.read_on(&mut loaded, |sealed| news.push(sealed.clone())).await? {}
+        if news.is_empty() {
+            // Nobody was first, and yet there is no place behind the head: the store was put back to an older copy.
+            tracing::error!(room = %self.id, head = loaded.room.head(), "the room in memory is not the stored one");
+            return self.load().await;
+        }
         self.loaded = Some(loaded);
         for sealed in &news {
             self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);

@@ -1,24 +1,14 @@
-//! The log: compare-and-append of many rooms in one transaction, and reading it back.
-//!
-//! The number of an event is its place: whoever inserts (room, seq) first has won, so inserting *is* comparing. A batch
-//! goes in with a few statements of many rows. If any row finds its place taken, the batch is taken back and done again
-//! one append after the other, so that the loser alone learns of it.
+//! The log: what is appended to it, and reading it back. How it is appended is [`super::append`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use rooms::event::Event;
 use rooms::id::{CommandId, RoomId, UserId};
 use rooms::record::{Hash, Record};
 use rooms::time::Timestamp;
 use rooms::wire::snapshot::Snapshot;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{Store, StoreError, Tx, on, read};
-
-/// Rows in one insert. Batches are cut into powers of two, so that few statement texts exist and all stay prepared.
-const MAX_ROWS: usize = 128;
+use super::{Store, StoreError, read};
 
 /// An event that is ready to be stored.
 #[derive(Clone, Debug)]
@@ -46,6 +36,11 @@ pub struct Append {
 }
 
 impl Append {
+    /// The number of its first event; 0 if it has none.
+    pub fn first(&self) -> u64 {
+        self.records.first().map_or(0, |sealed| sealed.seq)
+    }
+
     /// How much it adds to the log, in bytes.
     pub fn bytes(&self) -> usize {
         self.records.iter().map(|sealed| sealed.canonical.len()).sum()
@@ -64,8 +59,10 @@ pub enum Appended {
         last: u64,
         same_body: bool,
     },
-    /// The slot that the events take belongs to another room.
+    /// The slot that the events take belongs to another room, or was withdrawn.
     SlotTaken,
+    /// The database refuses these rows whatever is done: a mistake of the program, which harms this append alone.
+    Rejected,
 }
 
 /// An event as stored.
@@ -85,24 +82,6 @@ pub struct Found {
 }
 
 impl Store {
-    /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
-    /// batch may or may not have been committed.
-    pub async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        let mut tx = self.begin().await?;
-        if tx.append_all(batch).await? {
-            tx.commit().await?;
-            return Ok(vec![Appended::Committed; batch.len()]);
-        }
-        tx.rollback().await?;
-        let mut tx = self.begin().await?;
-        let mut answers = Vec::with_capacity(batch.len());
-        for append in batch {
-            answers.push(tx.append_one(append).await?);
-        }
-        tx.commit().await?;
-        Ok(answers)
-    }
-
     /// Up to `limit` events behind `after`, in order.
     pub async fn events_after(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<Stored>, StoreError> {
         let sql = "select seq, body, hash from events where room = $1 and seq > $2 order by seq limit $3";
@@ -134,147 +113,37 @@ impl Store {
         row.map(found).transpose()
     }
 
-    /// The rooms that have events, in order of their ids, behind `after`.
-    pub async fn rooms_after(&self, after: Option<RoomId>, limit: u32) -> Result<Vec<RoomId>, StoreError> {
-        let sql = "select id from rooms where id > $1 order by id limit $2";
+    /// The first room behind `after`, in order of their ids, that has events.
+    ///
+    /// One room at a time, because that is one step in the index: a list of all rooms would read every event.
+    pub async fn room_after(&self, after: Option<RoomId>) -> Result<Option<RoomId>, StoreError> {
+        let sql = "select room from events where room > $1 order by room limit 1";
         let after = after.map_or(Uuid::nil(), |room| room.0);
-        let rows: Vec<(Uuid,)> =
-            read!(self, db => sqlx::query_as(sql).bind(after).bind(i64::from(limit)).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(|(id,)| RoomId(id)).collect())
+        let row: Option<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(after).fetch_optional(db).await)?;
+        Ok(row.map(|(room,)| RoomId(room)))
     }
 }
 
-const FIND_COMMAND: &str = "select seq, command_events, command_hash from events \
+pub(super) const FIND_COMMAND: &str = "select seq, command_events, command_hash from events \
     where room = $1 and sender = $2 and command = $3";
-
-/// One row of `events`, and where it stands in the batch.
-struct Line<'a> {
-    append: &'a Append,
-    sealed: &'a Sealed,
-    first: bool,
-}
-
-impl Tx {
-    /// Tries the whole batch; false if any part of it found its place taken.
-    async fn append_all(&mut self, batch: &[Append]) -> Result<bool, StoreError> {
-        let lines: Vec<Line<'_>> = batch
-            .iter()
-            .flat_map(|append| {
-                append.records.iter().enumerate().map(move |(at, sealed)| Line { append, sealed, first: at == 0 })
-            })
-            .collect();
-        // Two appends of one command in one batch would trip over each other with an error instead of a count.
-        let mut places = HashSet::with_capacity(lines.len());
-        if !lines.iter().all(|line| places.insert((line.append.room, line.sealed.seq))) {
-            return Ok(false);
-        }
-        let mut rest = &lines[..];
-        while !rest.is_empty() {
-            let rows = (rest.len().min(MAX_ROWS) + 1).next_power_of_two() / 2;
-            let (now, later) = rest.split_at(rows);
-            if self.insert(now).await? < rows {
-                return Ok(false);
-            }
-            rest = later;
-        }
-        for append in batch {
-            if !self.project(append).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// One append by itself, without harm to what the transaction holds already.
-    async fn append_one(&mut self, append: &Append) -> Result<Appended, StoreError> {
-        if let (Some(sender), Some(command)) = (append.sender, append.command) {
-            let row: Option<(i64, i64, Vec<u8>)> = on!(self, db => {
-                sqlx::query_as(FIND_COMMAND).bind(append.room.0).bind(sender.0).bind(command.0).fetch_optional(db).await
-            })?;
-            if let Some(found) = row.map(found).transpose()? {
-                let same_body = found.hash == append.command_hash;
-                return Ok(Appended::Duplicate { first: found.first, last: found.last, same_body });
-            }
-        }
-        on!(self, db => sqlx::query("savepoint one").execute(db).await.map(drop))?;
-        for (at, sealed) in append.records.iter().enumerate() {
-            if self.insert(&[Line { append, sealed, first: at == 0 }]).await? == 0 {
-                on!(self, db => sqlx::query("rollback to savepoint one").execute(db).await.map(drop))?;
-                return Ok(Appended::Conflict);
-            }
-        }
-        if !self.project(append).await? {
-            on!(self, db => sqlx::query("rollback to savepoint one").execute(db).await.map(drop))?;
-            return Ok(Appended::SlotTaken);
-        }
-        on!(self, db => sqlx::query("release savepoint one").execute(db).await.map(drop))?;
-        Ok(Appended::Committed)
-    }
-
-    /// Inserts rows and says how many found their place free.
-    async fn insert(&mut self, lines: &[Line<'_>]) -> Result<usize, StoreError> {
-        let sql = insert_text(lines.len());
-        let inserted = on!(self, db => {
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for line in lines {
-                let (append, sealed) = (line.append, line.sealed);
-                let command = append.command.filter(|_| line.first);
-                query = query
-                    .bind(append.room.0)
-                    .bind(signed(sealed.seq))
-                    .bind(&*sealed.canonical)
-                    .bind(&sealed.hash[..])
-                    .bind(append.sender.filter(|_| line.first).map(|sender| sender.0))
-                    .bind(command.map(|command| command.0))
-                    .bind(command.map(|_| &append.command_hash[..]))
-                    .bind(command.map(|_| signed(append.records.len() as u64)));
-            }
-            query.execute(db).await.map(|done| done.rows_affected())
-        })?;
-        Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
-    }
-}
-
-fn insert_text(rows: usize) -> String {
-    let mut sql = String::from(
-        "insert into events (room, seq, body, hash, sender, command, command_hash, command_events) values ",
-    );
-    for row in 0..rows {
-        let at = row * 8;
-        let numbers: Vec<String> = (at + 1..=at + 8).map(|number| format!("${number}")).collect();
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        sql.push_str(&numbers.join(", "));
-        sql.push(')');
-    }
-    sql.push_str(" on conflict do nothing");
-    sql
-}
-
-/// Whether the events move the consultation, and so perhaps its slot.
-pub(super) fn moves_slot(append: &Append) -> bool {
-    append
-        .records
-        .iter()
-        .any(|sealed| matches!(sealed.record.event, Event::Requested(_) | Event::Rescheduled(_) | Event::Moved(_)))
-}
 
 fn stored((seq, canonical, hash): (i64, String, Vec<u8>)) -> Result<Stored, StoreError> {
     Ok(Stored { seq: unsigned(seq)?, canonical, hash: hash_of(hash)? })
 }
 
-fn found((first, events, hash): (i64, i64, Vec<u8>)) -> Result<Found, StoreError> {
+pub(super) fn found((first, events, hash): (i64, i64, Vec<u8>)) -> Result<Found, StoreError> {
     let first = unsigned(first)?;
     Ok(Found { first, last: first + unsigned(events)?.saturating_sub(1), hash: hash_of(hash)? })
 }
 
-fn hash_of(bytes: Vec<u8>) -> Result<Hash, StoreError> {
+pub(super) fn hash_of(bytes: Vec<u8>) -> Result<Hash, StoreError> {
     bytes.try_into().map_err(|_| StoreError::Unexpected("a hash that is not 32 bytes long".into()))
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> Result<u64, StoreError> {
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Unexpected("a negative number".into()))
 }

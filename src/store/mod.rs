@@ -3,6 +3,7 @@
 //! SQLite has one writing connection, whose transactions begin immediate, and a pool of readers; what is acknowledged is
 //! on the disk (`synchronous=FULL`). PostgreSQL is one pool.
 
+mod append;
 pub mod audit;
 pub mod cases;
 pub mod events;
@@ -12,20 +13,24 @@ pub mod maintenance;
 pub mod marks;
 pub mod page;
 pub mod people;
-mod project;
+pub mod project;
 pub mod sessions;
 pub mod slots;
 
+use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Connection, Postgres, Sqlite, Transaction};
+use tokio::time::timeout;
 
 use crate::config::DatabaseSettings;
 
-/// How long to wait for a connection, or for another process's lock.
+/// How long to wait for a connection, for another process's lock, or for the answer to one statement. A server behind a
+/// network that swallows everything would otherwise be waited for until the kernel gives up, a quarter of an hour later.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `pragma synchronous` for FULL; EXTRA is above it.
 const FULL: i64 = 2;
@@ -51,8 +56,8 @@ pub enum StoreError {
     /// The database does not answer, is locked, is full or cannot write: the outcome of a commit may be unknown.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
-    /// The database answered something that the program does not expect.
-    #[error("the database holds something unexpected: {0}")]
+    /// The database answered something that the program does not expect, or refused what the program takes for right.
+    #[error("the database and the program disagree: {0}")]
     Unexpected(String),
     /// The address, or the settings of the database behind it, cannot be used.
     #[error("{0}")]
@@ -63,8 +68,8 @@ pub enum StoreError {
 macro_rules! read {
     ($store:expr, $db:ident => $body:expr) => {
         match $store {
-            $crate::store::Store::Sqlite { read: $db, .. } => $body,
-            $crate::store::Store::Postgres($db) => $body,
+            $crate::store::Store::Sqlite { read: $db, .. } => $crate::store::soon(async { $body }).await,
+            $crate::store::Store::Postgres($db) => $crate::store::soon(async { $body }).await,
         }
     };
 }
@@ -73,8 +78,8 @@ macro_rules! read {
 macro_rules! write_one {
     ($store:expr, $db:ident => $body:expr) => {
         match $store {
-            $crate::store::Store::Sqlite { write: $db, .. } => $body,
-            $crate::store::Store::Postgres($db) => $body,
+            $crate::store::Store::Sqlite { write: $db, .. } => $crate::store::soon(async { $body }).await,
+            $crate::store::Store::Postgres($db) => $crate::store::soon(async { $body }).await,
         }
     };
 }
@@ -85,17 +90,26 @@ macro_rules! on {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => {
                 let $db = &mut **tx;
-                $body
+                $crate::store::soon(async { $body }).await
             }
             $crate::store::Tx::Postgres(tx) => {
                 let $db = &mut **tx;
-                $body
+                $crate::store::soon(async { $body }).await
             }
         }
     };
 }
 
 pub(crate) use {on, read, write_one};
+
+/// Waits for an answer, but not for ever. What is given up may still take effect: for a commit that means that its outcome
+/// is unknown.
+pub(crate) async fn soon<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match timeout(PATIENCE, work).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {PATIENCE:?}"))),
+    }
+}
 
 impl Store {
     /// Opens the database, checks that it keeps what it confirms, and brings its tables up to date.
@@ -106,8 +120,12 @@ impl Store {
             Some("postgres" | "postgresql") => Self::postgres(url, connections).await?,
             _ => return Err(StoreError::Setting("the address must begin with sqlite: or postgres:".into())),
         };
-        write_one!(&store, db => sqlx::migrate!().run(db).await)
-            .map_err(|error| StoreError::Setting(format!("the tables cannot be brought up to date: {error}")))?;
+        // Without a time limit: another node may be at it, and a large table takes long.
+        let migrated = match &store {
+            Store::Sqlite { write, .. } => sqlx::migrate!().run(write).await,
+            Store::Postgres(pool) => sqlx::migrate!().run(pool).await,
+        };
+        migrated.map_err(|error| StoreError::Setting(format!("the tables cannot be brought up to date: {error}")))?;
         Ok(store)
     }
 
@@ -123,12 +141,22 @@ impl Store {
             // A longer log: fewer pauses in which pages go from the log into the file.
             .pragma("wal_autocheckpoint", "4000");
         let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
-        let write = pool(1).connect_with(options.clone()).await?;
-        let (mode,): (i64,) = sqlx::query_as("pragma synchronous").fetch_one(&write).await?;
-        if mode < FULL {
+        // When the disk is full SQLite ends a transaction by itself, and the driver's count of open ones is wrong from
+        // then on. Such a connection is replaced, so that writing goes on when there is space again.
+        let write = pool(1)
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options.clone())
+            .await?;
+        let (synchronous,): (i64,) = sqlx::query_as("pragma synchronous").fetch_one(&write).await?;
+        if synchronous < FULL {
             return Err(StoreError::Setting("SQLite does not flush at each commit (synchronous is below FULL)".into()));
         }
-        let read = pool(readers).connect_with(options).await?;
+        let (journal,): (String,) = sqlx::query_as("pragma journal_mode").fetch_one(&write).await?;
+        if journal != "wal" {
+            let why = "SQLite cannot keep a write-ahead log there: give the path of a file on a local disk";
+            return Err(StoreError::Setting(why.into()));
+        }
+        let read = pool(readers).connect_with(options.pragma("query_only", "on")).await?;
         Ok(Self::Sqlite { read, write })
     }
 
@@ -153,8 +181,8 @@ impl Store {
     /// Begins a transaction that may write.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Store::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Store::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Store::Sqlite { write, .. } => Tx::Sqlite(soon(write.begin_with("BEGIN IMMEDIATE")).await?),
+            Store::Postgres(pool) => Tx::Postgres(soon(pool.begin()).await?),
         })
     }
 
@@ -168,18 +196,16 @@ impl Store {
 impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Tx::Sqlite(tx) => tx.commit().await?,
-            Tx::Postgres(tx) => tx.commit().await?,
+            Tx::Sqlite(tx) => soon(tx.commit()).await,
+            Tx::Postgres(tx) => soon(tx.commit()).await,
         }
-        Ok(())
     }
 
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         match self {
-            Tx::Sqlite(tx) => tx.rollback().await?,
-            Tx::Postgres(tx) => tx.rollback().await?,
+            Tx::Sqlite(tx) => soon(tx.rollback()).await,
+            Tx::Postgres(tx) => soon(tx.rollback()).await,
         }
-        Ok(())
     }
 }
 
@@ -191,9 +217,17 @@ impl From<sqlx::Error> for StoreError {
             }
             // A database's message can quote a value (a unique key, for one), so only its code is passed on.
             sqlx::Error::Database(database) => {
-                StoreError::Unavailable(format!("code {}", database.code().unwrap_or_default()))
+                let code = format!("code {}", database.code().unwrap_or_default());
+                if is_refusal(&**database) { StoreError::Unexpected(code) } else { StoreError::Unavailable(code) }
             }
             other => StoreError::Unavailable(other.to_string()),
         }
     }
+}
+
+/// Whether the database refuses the values themselves, so that trying again is useless.
+fn is_refusal(error: &dyn DatabaseError) -> bool {
+    // PostgreSQL's class 22: a value that its type cannot hold. SQLite's codes are shorter.
+    let bad_value = error.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"));
+    bad_value || !matches!(error.kind(), ErrorKind::Other)
 }

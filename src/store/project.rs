@@ -1,65 +1,217 @@
 //! The projections: tables that are queried, written from the room's state in the transaction of its events.
+//!
+//! What they must hold is a pure function of that state, [`Projection::of`]: it is what is written, and what a check of
+//! the database compares them with.
 
 use rooms::case::consultation::ConsultationState;
-use rooms::event::HandOver;
-use rooms::id::RoomId;
+use rooms::event::{Event, HandOver};
+use rooms::id::{RoomId, SlotId};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{ConsultationView, DeliveryView, DispensingView, PrescriptionView};
+use rooms::wire::snapshot::{ConsultationView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
+use sqlx::FromRow;
+use uuid::Uuid;
 
-use super::events::{Append, moves_slot};
-use super::{StoreError, Tx, on};
+use super::events::{Append, signed};
+use super::{Store, StoreError, Tx, on, read};
 
-impl Tx {
-    /// Writes what the events changed; false if they take a slot that belongs to another room.
-    pub(super) async fn project(&mut self, append: &Append) -> Result<bool, StoreError> {
-        let (Some(after), Some(last)) = (&append.after, append.records.last()) else { return Ok(true) };
-        let at = last.record.at;
-        // Versions are the seq of the last change, so what is older than this append has not changed.
-        let since = append.records.first().map_or(0, |sealed| sealed.seq);
-        if let (Some(consultation), Some(doctor)) = (&after.consultation, &after.doctor) {
-            if moves_slot(append) && !self.place(append.room, consultation).await? {
-                return Ok(false);
-            }
-            let row = sqlx_room(append, consultation, at);
-            on!(self, db => sqlx::query(UPSERT_ROOM)
-                .bind(append.room.0)
-                .bind(after.patient.id.0)
-                .bind(after.patient.name.as_str())
-                .bind(doctor.id.0)
-                .bind(doctor.name.as_str())
-                .bind(consultation.state.as_str())
-                .bind(row.slot)
-                .bind(row.starts_at)
-                .bind(row.waiting_since)
-                .bind(consultation.started_at.map(Timestamp::micros))
-                .bind(consultation.ended_at.map(Timestamp::micros))
-                .bind(row.wake_at)
-                .bind(at.micros())
-                .execute(db)
-                .await.map(drop))?;
-        }
-        for it in after.prescriptions.iter().filter(|it| it.version >= since) {
-            self.prescription(append.room, it, at).await?;
-        }
-        for it in after.dispensings.iter().filter(|it| it.version >= since) {
-            let items = after.prescriptions.iter().find(|of| of.id == it.prescription).map_or(0, |of| of.items.len());
-            self.dispensing(append.room, it, items, at).await?;
-        }
-        for it in after.deliveries.iter().filter(|it| it.version >= since) {
-            self.delivery(append.room, it, at).await?;
-        }
-        Ok(true)
+/// What an append does to slots. The order is the one in which slots are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SlotWish {
+    /// Whatever the room has, it keeps.
+    Keep,
+    /// The room gives back what it has.
+    Free,
+    /// The room takes this one in place of what it has.
+    Take(Uuid),
+}
+
+impl SlotWish {
+    /// Told by the events, not by the state after them: a consultation that was cancelled long ago and is now marked as
+    /// an error still names the slot it once had, which may be somebody else's by now.
+    pub(super) fn of(append: &Append) -> Self {
+        let wish = |event: &Event| match event {
+            Event::Requested(requested) => Some(requested.slot.as_ref().map_or(Self::Keep, |it| Self::Take(it.id.0))),
+            Event::Rescheduled(rescheduled) => Some(Self::Take(rescheduled.slot.id.0)),
+            Event::Moved(moved) if gives_back(moved.to) => Some(Self::Free),
+            _ => None,
+        };
+        append.records.iter().rev().find_map(|sealed| wish(&sealed.record.event)).unwrap_or(Self::Keep)
+    }
+}
+
+/// Whether a consultation in this state has given its slot back. One that was not kept has used it up.
+pub fn gives_back(state: ConsultationState) -> bool {
+    matches!(state, ConsultationState::Cancelled | ConsultationState::Expired)
+}
+
+/// What the tables hold of one room, apart from when it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projection {
+    room: Option<RoomRow>,
+    prescriptions: Vec<PrescriptionRow>,
+    dispensings: Vec<DispensingRow>,
+    deliveries: Vec<DeliveryRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+struct RoomRow {
+    patient: Uuid,
+    patient_name: String,
+    doctor: Uuid,
+    doctor_name: String,
+    state: String,
+    slot: Option<Uuid>,
+    starts_at: Option<i64>,
+    waiting_since: Option<i64>,
+    started_at: Option<i64>,
+    ended_at: Option<i64>,
+    wake_at: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+struct PrescriptionRow {
+    id: Uuid,
+    state: String,
+    version: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+struct DispensingRow {
+    id: Uuid,
+    prescription: Uuid,
+    pharmacy: Uuid,
+    state: String,
+    version: i64,
+    items: i64,
+    delivery: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    dispensing: Uuid,
+    pharmacy: Uuid,
+    pharmacy_name: String,
+    pharmacy_address: String,
+    recipient: Uuid,
+    recipient_name: String,
+    address: String,
+    courier: Option<Uuid>,
+    state: String,
+    version: i64,
+}
+
+impl Projection {
+    /// What the tables must hold of a room whose state, as its care team sees it, is `after`.
+    pub fn of(after: &Snapshot, wake_at: Option<Timestamp>) -> Self {
+        let room = after.consultation.as_ref().zip(after.doctor.as_ref()).map(|(consultation, doctor)| RoomRow {
+            patient: after.patient.id.0,
+            patient_name: after.patient.name.as_str().to_owned(),
+            doctor: doctor.id.0,
+            doctor_name: doctor.name.as_str().to_owned(),
+            wake_at: wake_at.map(Timestamp::micros),
+            ..RoomRow::of(consultation)
+        });
+        let items = |of: &DispensingView| {
+            let prescription = after.prescriptions.iter().find(|it| it.id == of.prescription);
+            signed(prescription.map_or(0, |it| it.items.len()) as u64)
+        };
+        let mut projection = Self {
+            room,
+            prescriptions: after.prescriptions.iter().map(PrescriptionRow::of).collect(),
+            dispensings: after.dispensings.iter().map(|it| DispensingRow::of(it, items(it))).collect(),
+            deliveries: after.deliveries.iter().map(DeliveryRow::of).collect(),
+        };
+        // As they are read.
+        projection.prescriptions.sort_by_key(|row| row.id);
+        projection.dispensings.sort_by_key(|row| row.id);
+        projection.deliveries.sort_by_key(|row| row.id);
+        projection
     }
 
-    /// Gives the room the slot it has now, and frees the one it had before.
-    async fn place(&mut self, room: RoomId, consultation: &ConsultationView) -> Result<bool, StoreError> {
-        let over = matches!(consultation.state, ConsultationState::Cancelled | ConsultationState::Expired);
-        let slot = consultation.slot.as_ref().filter(|_| !over).map(|slot| slot.id.0);
-        // A null would make the comparison unknown, and free nothing.
-        let kept = slot.unwrap_or_default();
+    /// The first table in which another projection holds something else.
+    pub fn differs(&self, other: &Self) -> Option<&'static str> {
+        let tables = [
+            (self.room == other.room, "rooms"),
+            (self.prescriptions == other.prescriptions, "prescriptions"),
+            (self.dispensings == other.dispensings, "dispensings"),
+            (self.deliveries == other.deliveries, "deliveries"),
+        ];
+        tables.into_iter().find_map(|(same, table)| (!same).then_some(table))
+    }
+}
+
+impl RoomRow {
+    fn of(it: &ConsultationView) -> Self {
+        let waits = matches!(it.state, ConsultationState::Waiting | ConsultationState::Called);
+        Self {
+            patient: Uuid::nil(),
+            patient_name: String::new(),
+            doctor: Uuid::nil(),
+            doctor_name: String::new(),
+            state: it.state.as_str().to_owned(),
+            slot: it.slot.as_ref().map(|slot| slot.id.0),
+            starts_at: it.slot.as_ref().map(|slot| slot.starts_at.micros()),
+            waiting_since: it.waiting_since.filter(|_| waits).map(Timestamp::micros),
+            started_at: it.started_at.map(Timestamp::micros),
+            ended_at: it.ended_at.map(Timestamp::micros),
+            wake_at: None,
+        }
+    }
+}
+
+impl PrescriptionRow {
+    fn of(it: &PrescriptionView) -> Self {
+        Self { id: it.id.0, state: it.state.as_str().to_owned(), version: signed(it.version) }
+    }
+}
+
+impl DispensingRow {
+    fn of(it: &DispensingView, items: i64) -> Self {
+        Self {
+            id: it.id.0,
+            prescription: it.prescription.0,
+            pharmacy: it.pharmacy.id.0,
+            state: it.state.as_str().to_owned(),
+            version: signed(it.version),
+            items,
+            delivery: matches!(it.hand_over, HandOver::Delivery(_)),
+        }
+    }
+}
+
+impl DeliveryRow {
+    fn of(it: &DeliveryView) -> Self {
+        Self {
+            id: it.id.0,
+            dispensing: it.dispensing.0,
+            pharmacy: it.pharmacy.id.0,
+            pharmacy_name: it.pharmacy.name.as_str().to_owned(),
+            pharmacy_address: it.pharmacy.address.as_str().to_owned(),
+            recipient: it.recipient.id.0,
+            recipient_name: it.recipient.name.as_str().to_owned(),
+            address: it.address.as_str().to_owned(),
+            courier: it.courier.as_ref().map(|courier| courier.id.0),
+            state: it.state.as_str().to_owned(),
+            version: signed(it.version),
+        }
+    }
+}
+
+impl Tx {
+    /// Gives the room the slot it wishes for; false if that one is not to be had.
+    pub(super) async fn place(&mut self, room: RoomId, wish: SlotWish) -> Result<bool, StoreError> {
+        let slot = match wish {
+            SlotWish::Keep => return Ok(true),
+            // No slot has this id, so that every slot of the room is another one.
+            SlotWish::Free => Uuid::nil(),
+            SlotWish::Take(slot) => slot,
+        };
         on!(self, db => sqlx::query("update slots set room = null where room = $1 and id <> $2")
-            .bind(room.0).bind(kept).execute(db).await.map(drop))?;
-        let Some(slot) = slot else { return Ok(true) };
+            .bind(room.0).bind(slot).execute(db).await.map(drop))?;
+        if wish == SlotWish::Free {
+            return Ok(true);
+        }
         let taken = on!(self, db => {
             sqlx::query("update slots set room = $1 where id = $2 and (room is null or room = $1)")
                 .bind(room.0).bind(slot).execute(db).await.map(|done| done.rows_affected())
@@ -67,49 +219,38 @@ impl Tx {
         Ok(taken == 1)
     }
 
-    async fn prescription(&mut self, room: RoomId, it: &PrescriptionView, at: Timestamp) -> Result<(), StoreError> {
-        on!(self, db => sqlx::query(
-            "insert into prescriptions (id, room, state, version, updated_at) values ($1, $2, $3, $4, $5) \
-             on conflict (id) do update set state = excluded.state, version = excluded.version, \
-             updated_at = excluded.updated_at")
-            .bind(it.id.0).bind(room.0).bind(it.state.as_str()).bind(number(it.version)).bind(at.micros())
-            .execute(db).await.map(drop))?;
-        Ok(())
-    }
-
-    async fn dispensing(
-        &mut self,
-        room: RoomId,
-        it: &DispensingView,
-        items: usize,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        on!(self, db => sqlx::query(
-            "insert into dispensings \
-             (id, room, prescription, pharmacy, state, version, items, delivery, received_at, updated_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
-             on conflict (id) do update set state = excluded.state, version = excluded.version, \
-             updated_at = excluded.updated_at")
-            .bind(it.id.0).bind(room.0).bind(it.prescription.0).bind(it.pharmacy.id.0).bind(it.state.as_str())
-            .bind(number(it.version)).bind(number(items as u64)).bind(matches!(it.hand_over, HandOver::Delivery(_)))
-            .bind(at.micros())
-            .execute(db).await.map(drop))?;
-        Ok(())
-    }
-
-    async fn delivery(&mut self, room: RoomId, it: &DeliveryView, at: Timestamp) -> Result<(), StoreError> {
-        on!(self, db => sqlx::query(
-            "insert into deliveries \
-             (id, room, dispensing, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, \
-             courier, state, version, updated_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-             on conflict (id) do update set courier = excluded.courier, state = excluded.state, \
-             version = excluded.version, updated_at = excluded.updated_at")
-            .bind(it.id.0).bind(room.0).bind(it.dispensing.0).bind(it.pharmacy.id.0).bind(it.pharmacy.name.as_str())
-            .bind(it.pharmacy.address.as_str()).bind(it.recipient.id.0).bind(it.recipient.name.as_str())
-            .bind(it.address.as_str()).bind(it.courier.as_ref().map(|courier| courier.id.0)).bind(it.state.as_str())
-            .bind(number(it.version)).bind(at.micros())
-            .execute(db).await.map(drop))?;
+    /// Writes what the events changed.
+    pub(super) async fn project(&mut self, append: &Append) -> Result<(), StoreError> {
+        let (Some(after), Some(last)) = (&append.after, append.records.last()) else { return Ok(()) };
+        let (room, at) = (append.room, last.record.at.micros());
+        // Versions are the seq of the last change, so what is older than this append has not changed.
+        let since = signed(append.first());
+        let projection = Projection::of(after, append.wake_at);
+        if let Some(row) = &projection.room {
+            on!(self, db => sqlx::query(UPSERT_ROOM)
+                .bind(room.0).bind(row.patient).bind(&row.patient_name).bind(row.doctor).bind(&row.doctor_name)
+                .bind(&row.state).bind(row.slot).bind(row.starts_at).bind(row.waiting_since).bind(row.started_at)
+                .bind(row.ended_at).bind(row.wake_at).bind(at)
+                .execute(db).await.map(drop))?;
+        }
+        for row in projection.prescriptions.iter().filter(|row| row.version >= since) {
+            on!(self, db => sqlx::query(UPSERT_PRESCRIPTION)
+                .bind(row.id).bind(room.0).bind(&row.state).bind(row.version).bind(at)
+                .execute(db).await.map(drop))?;
+        }
+        for row in projection.dispensings.iter().filter(|row| row.version >= since) {
+            on!(self, db => sqlx::query(UPSERT_DISPENSING)
+                .bind(row.id).bind(room.0).bind(row.prescription).bind(row.pharmacy).bind(&row.state)
+                .bind(row.version).bind(row.items).bind(row.delivery).bind(at)
+                .execute(db).await.map(drop))?;
+        }
+        for row in projection.deliveries.iter().filter(|row| row.version >= since) {
+            on!(self, db => sqlx::query(UPSERT_DELIVERY)
+                .bind(row.id).bind(room.0).bind(row.dispensing).bind(row.pharmacy).bind(&row.pharmacy_name)
+                .bind(&row.pharmacy_address).bind(row.recipient).bind(&row.recipient_name).bind(&row.address)
+                .bind(row.courier).bind(&row.state).bind(row.version).bind(at)
+                .execute(db).await.map(drop))?;
+        }
         Ok(())
     }
 }
@@ -122,23 +263,48 @@ const UPSERT_ROOM: &str = "insert into rooms \
     waiting_since = excluded.waiting_since, started_at = excluded.started_at, ended_at = excluded.ended_at, \
     wake_at = excluded.wake_at, updated_at = excluded.updated_at";
 
-struct RoomRow {
-    slot: Option<uuid::Uuid>,
-    starts_at: Option<i64>,
-    waiting_since: Option<i64>,
-    wake_at: Option<i64>,
-}
+const UPSERT_PRESCRIPTION: &str = "insert into prescriptions (id, room, state, version, updated_at) \
+    values ($1, $2, $3, $4, $5) \
+    on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
 
-fn sqlx_room(append: &Append, consultation: &ConsultationView, _: Timestamp) -> RoomRow {
-    let waits = matches!(consultation.state, ConsultationState::Waiting | ConsultationState::Called);
-    RoomRow {
-        slot: consultation.slot.as_ref().map(|slot| slot.id.0),
-        starts_at: consultation.slot.as_ref().map(|slot| slot.starts_at.micros()),
-        waiting_since: consultation.waiting_since.filter(|_| waits).map(Timestamp::micros),
-        wake_at: append.wake_at.map(Timestamp::micros),
+const UPSERT_DISPENSING: &str = "insert into dispensings \
+    (id, room, prescription, pharmacy, state, version, items, delivery, received_at, updated_at) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+    on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
+
+const UPSERT_DELIVERY: &str = "insert into deliveries \
+    (id, room, dispensing, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, courier, \
+    state, version, updated_at) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+    on conflict (id) do update set courier = excluded.courier, state = excluded.state, version = excluded.version, \
+    updated_at = excluded.updated_at";
+
+impl Store {
+    /// What the tables hold of a room.
+    pub async fn projection(&self, room: RoomId) -> Result<Projection, StoreError> {
+        let sql = "select * from rooms where id = $1";
+        let row = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;
+        let sql = "select id, state, version from prescriptions where room = $1 order by id";
+        let prescriptions = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;
+        let sql = "select * from dispensings where room = $1 order by id";
+        let dispensings = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;
+        let sql = "select * from deliveries where room = $1 order by id";
+        let deliveries = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;
+        Ok(Projection { room: row, prescriptions, dispensings, deliveries })
     }
-}
 
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    /// The first room behind `after`, in order of their ids, that the tables know.
+    pub async fn listed_room_after(&self, after: Option<RoomId>) -> Result<Option<RoomId>, StoreError> {
+        let sql = "select id from rooms where id > $1 order by id limit 1";
+        let after = after.map_or(Uuid::nil(), |room| room.0);
+        let row: Option<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(after).fetch_optional(db).await)?;
+        Ok(row.map(|(id,)| RoomId(id)))
+    }
+
+    /// The slot that a room has taken.
+    pub async fn slot_of(&self, room: RoomId) -> Result<Option<SlotId>, StoreError> {
+        let sql = "select id from slots where room = $1";
+        let row: Option<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;
+        Ok(row.map(|(id,)| SlotId(id)))
+    }
 }

@@ -1,0 +1,222 @@
+//! Compare-and-append of many rooms in one transaction.
+//!
+//! The number of an event is its place: whoever inserts (room, seq) first has won, so inserting *is* comparing. A batch
+//! goes in with a few statements of many rows. If any row finds its place taken, the batch is taken back and done again
+//! one append after the other, so that the loser alone learns of it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use rooms::record::{GENESIS, Hash, chain};
+use uuid::Uuid;
+
+use super::events::{Append, Appended, FIND_COMMAND, Sealed, found, hash_of, signed, unsigned};
+use super::project::SlotWish;
+use super::{Store, StoreError, Tx, on};
+
+/// Rows in one statement. Batches are cut into powers of two, so that few statement texts exist and all stay prepared.
+const MAX_ROWS: usize = 128;
+/// Parameters of a row of `events`.
+const COLUMNS: usize = 8;
+
+/// Statements for 1, 2, 4 … [`MAX_ROWS`] rows.
+type Texts = LazyLock<Vec<String>>;
+
+static INSERT: Texts = LazyLock::new(|| {
+    let insert = "insert into events (room, seq, body, hash, sender, command, command_hash, command_events) values ";
+    texts(COLUMNS, |rows| format!("{insert}{rows} on conflict do nothing"))
+});
+
+static PREDECESSORS: Texts = LazyLock::new(|| {
+    let select = "select room, seq, hash from events where (room, seq) in (values ";
+    texts(2, |rows| format!("{select}{rows})"))
+});
+
+/// One row of `events`, and where it stands in its append.
+struct Line<'a> {
+    append: &'a Append,
+    sealed: &'a Sealed,
+    first: bool,
+}
+
+impl Store {
+    /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
+    /// batch may or may not have been committed.
+    pub async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        // Every node takes its rooms in the same order, so that two of them do not wait for each other.
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_by_key(|at| (batch[*at].room, batch[*at].first()));
+        let sorted: Vec<&Append> = order.iter().map(|at| &batch[*at]).collect();
+        let mut tx = self.begin().await?;
+        match tx.append_all(&sorted).await {
+            Ok(true) => {
+                tx.commit().await?;
+                return Ok(vec![Appended::Committed; batch.len()]);
+            }
+            Ok(false) | Err(StoreError::Unexpected(_)) => tx.rollback().await?,
+            Err(error) => return Err(error),
+        }
+        let mut tx = self.begin().await?;
+        let mut answers = vec![Appended::Conflict; batch.len()];
+        for at in order {
+            answers[at] = tx.append_one(&batch[at]).await?;
+        }
+        tx.commit().await?;
+        Ok(answers)
+    }
+}
+
+impl Tx {
+    /// Tries the whole batch; false if any part of it found its place taken.
+    async fn append_all(&mut self, batch: &[&Append]) -> Result<bool, StoreError> {
+        let lines: Vec<Line<'_>> = batch.iter().flat_map(|append| lines(append)).collect();
+        for lines in powers(&lines) {
+            if self.insert(lines).await? < lines.len() {
+                return Ok(false);
+            }
+        }
+        if !self.all_follow(batch).await? {
+            return Ok(false);
+        }
+        let mut wishes: Vec<(SlotWish, &Append)> = batch.iter().map(|append| (SlotWish::of(append), *append)).collect();
+        wishes.sort_by_key(|(wish, _)| *wish);
+        for (wish, append) in wishes {
+            if !self.place(append.room, wish).await? {
+                return Ok(false);
+            }
+        }
+        for append in batch {
+            self.project(append).await?;
+        }
+        Ok(true)
+    }
+
+    /// One append by itself, without harm to what the transaction holds already.
+    async fn append_one(&mut self, append: &Append) -> Result<Appended, StoreError> {
+        if let (Some(sender), Some(command)) = (append.sender, append.command) {
+            let row: Option<(i64, i64, Vec<u8>)> = on!(self, db => {
+                sqlx::query_as(FIND_COMMAND).bind(append.room.0).bind(sender.0).bind(command.0).fetch_optional(db).await
+            })?;
+            if let Some(found) = row.map(found).transpose()? {
+                let same_body = found.hash == append.command_hash;
+                return Ok(Appended::Duplicate { first: found.first, last: found.last, same_body });
+            }
+        }
+        on!(self, db => sqlx::query("savepoint one").execute(db).await.map(drop))?;
+        let appended = match self.write(append).await {
+            // The savepoint makes the transaction usable again, also on PostgreSQL.
+            Err(StoreError::Unexpected(why)) => {
+                tracing::error!(room = %append.room, why, "the database refused the rows of an append");
+                Appended::Rejected
+            }
+            other => other?,
+        };
+        if appended != Appended::Committed {
+            on!(self, db => sqlx::query("rollback to savepoint one").execute(db).await.map(drop))?;
+        }
+        on!(self, db => sqlx::query("release savepoint one").execute(db).await.map(drop))?;
+        Ok(appended)
+    }
+
+    async fn write(&mut self, append: &Append) -> Result<Appended, StoreError> {
+        let lines: Vec<Line<'_>> = lines(append).collect();
+        for lines in powers(&lines) {
+            if self.insert(lines).await? < lines.len() {
+                return Ok(Appended::Conflict);
+            }
+        }
+        if !self.all_follow(&[append]).await? {
+            return Ok(Appended::Conflict);
+        }
+        if !self.place(append.room, SlotWish::of(append)).await? {
+            return Ok(Appended::SlotTaken);
+        }
+        self.project(append).await?;
+        Ok(Appended::Committed)
+    }
+
+    /// Inserts rows and says how many found their place free.
+    async fn insert(&mut self, lines: &[Line<'_>]) -> Result<usize, StoreError> {
+        let inserted = on!(self, db => {
+            let mut query = sqlx::query(text(&INSERT, lines.len()));
+            for line in lines {
+                let (append, sealed) = (line.append, line.sealed);
+                let command = append.command.filter(|_| line.first);
+                query = query
+                    .bind(append.room.0)
+                    .bind(signed(sealed.seq))
+                    .bind(&*sealed.canonical)
+                    .bind(&sealed.hash[..])
+                    .bind(append.sender.filter(|_| line.first).map(|sender| sender.0))
+                    .bind(command.map(|command| command.0))
+                    .bind(command.map(|_| &append.command_hash[..]))
+                    .bind(command.map(|_| signed(append.records.len() as u64)));
+            }
+            query.execute(db).await.map(|done| done.rows_affected())
+        })?;
+        Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+    }
+
+    /// Whether each append stands behind the very event that it was chained to. A free place alone does not tell: a
+    /// database that came back from an older copy has lost events that a hub still has in mind.
+    async fn all_follow(&mut self, batch: &[&Append]) -> Result<bool, StoreError> {
+        let mut before = Vec::with_capacity(batch.len());
+        for append in batch {
+            if append.first() > 1 {
+                before.push(*append);
+            } else if !follows(append, &GENESIS) {
+                return Ok(false);
+            }
+        }
+        for appends in powers(&before) {
+            let rows: Vec<(Uuid, i64, Vec<u8>)> = on!(self, db => {
+                let mut query = sqlx::query_as(text(&PREDECESSORS, appends.len()));
+                for append in appends {
+                    query = query.bind(append.room.0).bind(signed(append.first() - 1));
+                }
+                query.fetch_all(db).await
+            })?;
+            let mut known = HashMap::with_capacity(rows.len());
+            for (room, seq, hash) in rows {
+                known.insert((room, unsigned(seq)?), hash_of(hash)?);
+            }
+            let fits = |append: &&Append| {
+                known.get(&(append.room.0, append.first() - 1)).is_some_and(|hash| follows(append, hash))
+            };
+            if !appends.iter().all(fits) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn lines(append: &Append) -> impl Iterator<Item = Line<'_>> {
+    append.records.iter().enumerate().map(move |(at, sealed)| Line { append, sealed, first: at == 0 })
+}
+
+fn follows(append: &Append, before: &Hash) -> bool {
+    append.records.first().is_some_and(|first| chain(before, &first.canonical) == first.hash)
+}
+
+/// Cuts into pieces of 1, 2, 4 … [`MAX_ROWS`].
+fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let rows = 1 << rest.len().min(MAX_ROWS).checked_ilog2()?;
+        let (now, later) = rest.split_at(rows);
+        rest = later;
+        Some(now)
+    })
+}
+
+fn text(texts: &'static Texts, rows: usize) -> &'static str {
+    &texts[rows.ilog2() as usize]
+}
+
+fn texts(columns: usize, make: impl Fn(&str) -> String) -> Vec<String> {
+    let numbers = |row: usize| -> Vec<String> {
+        (row * columns + 1..=(row + 1) * columns).map(|number| format!("${number}")).collect()
+    };
+    let row = |row| format!("({})", numbers(row).join(", "));
+    (0..=MAX_ROWS.ilog2()).map(|power| make(&(0..1 << power).map(row).collect::<Vec<_>>().join(", "))).collect()
+}

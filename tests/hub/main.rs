@@ -5,4 +5,5 @@ mod support;
 mod archive;
 mod socket;
 mod store;
+mod store_slots;
 mod timers;

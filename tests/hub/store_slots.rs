@@ -1,0 +1,222 @@
+//! Slots: published without overlap, sold once, given back. On both databases.
+
+use std::collections::BTreeSet;
+
+use rooms::case::consultation::ConsultationState;
+use rooms::case::prescription::PrescriptionState;
+use rooms::command::{Command, Context, Facts, Request};
+use rooms::event::{Event, Moved, Person, Policy, Rescheduled, Slot};
+use rooms::id::{CommandId, PrescriptionId, RoomId, SlotId, UserId};
+use rooms::permission::View;
+use rooms::role::{Actor, Role};
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use rooms::wire::snapshot::{Allowed, PrescriptionView};
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+use wardroom::hub::appender::Appender;
+use wardroom::store::Store;
+use wardroom::store::events::{Append, Appended};
+use wardroom::store::people::{Status, User};
+use wardroom::store::slots::{Published, PublishedSlot};
+
+use crate::store::{Log, open};
+use crate::support::both;
+
+fn now() -> Timestamp {
+    Timestamp::new(chrono::Utc::now())
+}
+
+pub fn account(name: &str, role: Role) -> User {
+    let id = UserId(Uuid::now_v7());
+    User {
+        id,
+        email: format!("{id}@example.org"),
+        name: Line::parse(name).unwrap(),
+        role,
+        status: Status::Active,
+        pharmacy: None,
+        specialty: None,
+        languages: None,
+        created_at: now(),
+        changed_at: now(),
+        password_hash: "-".into(),
+    }
+}
+
+fn minutes(count: i64) -> Timestamp {
+    Timestamp::from_micros(1_800_000_000_000_000 + count * 60_000_000)
+}
+
+fn slot(from: i64, to: i64) -> PublishedSlot {
+    PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at: minutes(from), ends_at: minutes(to), room: None }
+}
+
+/// A request for a slot by some patient, and the room before it.
+fn request(slot: &PublishedSlot, doctor: &User) -> (Log, Append) {
+    let patient = Actor::Person {
+        id: UserId(Uuid::now_v7()),
+        role: Role::Patient,
+        name: Line::parse("Patient").unwrap(),
+        pharmacy: None,
+    };
+    let doctor = Person { id: doctor.id, name: doctor.name.clone() };
+    let fact = Slot { id: slot.id, doctor, starts_at: slot.starts_at, ends_at: slot.ends_at };
+    let facts = Facts { slot: Some(fact), ..Facts::default() };
+    let mut fresh = Uuid::now_v7;
+    let now = Timestamp::from_micros(minutes(0).micros() - 3_600_000_000);
+    let mut context =
+        Context { now, actor: &patient, facts: &facts, policy: &Policy::default(), expect: None, fresh: &mut fresh };
+    let ask = Command::Request(Request { slot: Some(slot.id), doctor: None, reason: None });
+    let log = Log::new();
+    let events = log.state.decide(&ask, &mut context).expect("a free slot can be requested");
+    let append = log.append(&patient, CommandId(Uuid::now_v7()), events);
+    (log, append)
+}
+
+/// An append with a prescription of a case that does not exist.
+pub fn headless() -> Append {
+    let mut append = Log::new().chat(UserId(Uuid::now_v7()), CommandId(Uuid::now_v7()), "x");
+    let mut after = Log::new().state.snapshot(&View::Care);
+    after.prescriptions.push(PrescriptionView {
+        id: PrescriptionId(Uuid::now_v7()),
+        state: PrescriptionState::Draft,
+        version: 1,
+        items: Vec::new(),
+        replaces: None,
+        valid_until: None,
+        pharmacy: None,
+        allowed: Allowed::new(),
+    });
+    append.after = Some(Box::new(after));
+    append
+}
+
+fn moved(log: &Log, from: ConsultationState, to: ConsultationState) -> Append {
+    let event = Event::Moved(Moved { from, to, reason: None, party: None });
+    Append { sender: None, command: None, ..log.append(&Actor::System, CommandId(Uuid::now_v7()), vec![event]) }
+}
+
+async fn append(store: &Store, append: &Append) -> Appended {
+    store.append(std::slice::from_ref(append)).await.unwrap()[0]
+}
+
+/// A doctor who has published `count` slots.
+async fn doctor_with_slots(store: &Store, count: i64) -> (User, Vec<PublishedSlot>) {
+    let doctor = account("Doctor", Role::Doctor);
+    assert!(store.insert_user(&doctor).await.unwrap());
+    let slots: Vec<PublishedSlot> = (0..count).map(|at| slot(at * 10, at * 10 + 10)).collect();
+    assert_eq!(store.publish_slots(doctor.id, &slots).await.unwrap(), Published::All);
+    (doctor, slots)
+}
+
+async fn room_of(store: &Store, doctor: &User, slot: SlotId) -> Option<RoomId> {
+    let slots = store.slots(doctor.id, minutes(-1_000), minutes(10_000)).await.unwrap();
+    slots.iter().find(|it| it.id == slot).expect("it is published").room
+}
+
+async fn a_slot_is_sold_once_whoever_asks_at_the_same_time(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 50).await;
+    // Two hubs, so that the tries meet within one batch and between two.
+    let hubs = [Appender::start(store.clone()), Appender::start(open(&settings).await)];
+    let tries =
+        slots.iter().flat_map(|slot| (0..10).map(|_| request(slot, &doctor).1)).enumerate().map(|(at, append)| {
+            let hub = hubs[at % 2].clone();
+            tokio::spawn(async move { hub.append(append).await.unwrap() })
+        });
+    let mut sold = 0;
+    for task in tries.collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Appended::Committed => sold += 1,
+            Appended::SlotTaken => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sold, 50);
+    let taken = store.slots(doctor.id, minutes(-10), minutes(1000)).await.unwrap();
+    let rooms: BTreeSet<_> = taken.iter().map(|slot| slot.room.expect("each slot is sold")).collect();
+    assert_eq!(rooms.len(), 50);
+    assert_eq!(store.next_free(doctor.id, minutes(-10)).await.unwrap(), None);
+}
+
+async fn a_slot_given_back_is_free_for_another_and_stays_theirs(settings: DatabaseSettings) {
+    use ConsultationState::{Cancelled, EnteredInError, Requested};
+    let store = open(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 2).await;
+    let (log, first) = request(&slots[0], &doctor);
+    assert_eq!(append(&store, &first).await, Appended::Committed);
+    let log = log.after(&first);
+    let (_, second) = request(&slots[0], &doctor);
+    assert_eq!(append(&store, &second).await, Appended::SlotTaken);
+    assert_eq!(store.events_after(second.room, 0, 1).await.unwrap(), []);
+    let cancelled = moved(&log, Requested, Cancelled);
+    assert_eq!(append(&store, &cancelled).await, Appended::Committed);
+    assert_eq!(room_of(&store, &doctor, slots[0].id).await, None);
+    assert_eq!(append(&store, &second).await, Appended::Committed);
+    // Whatever becomes of the case that had it first.
+    let marked = moved(&log.after(&cancelled), Cancelled, EnteredInError);
+    assert_eq!(append(&store, &marked).await, Appended::Committed);
+    assert_eq!(room_of(&store, &doctor, slots[0].id).await, Some(second.room));
+    assert_eq!(room_of(&store, &doctor, slots[1].id).await, None);
+}
+
+async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 3).await;
+    let (log, first) = request(&slots[0], &doctor);
+    let (_, other) = request(&slots[1], &doctor);
+    assert_eq!(store.append(&[first.clone(), other.clone()]).await.unwrap(), [Appended::Committed; 2]);
+    let log = log.after(&first);
+    let to = |slot: &PublishedSlot| {
+        let fact = Slot {
+            id: slot.id,
+            doctor: Person { id: doctor.id, name: doctor.name.clone() },
+            starts_at: slot.starts_at,
+            ends_at: slot.ends_at,
+        };
+        let event = Event::Rescheduled(Rescheduled { from: slots[0].id, slot: fact });
+        log.append(&Actor::System, CommandId(Uuid::now_v7()), vec![event])
+    };
+    assert_eq!(append(&store, &to(&slots[1])).await, Appended::SlotTaken);
+    assert_eq!(room_of(&store, &doctor, slots[0].id).await, Some(log.room), "it keeps what it had");
+    assert_eq!(append(&store, &to(&slots[2])).await, Appended::Committed);
+    assert_eq!(room_of(&store, &doctor, slots[0].id).await, None);
+    assert_eq!(room_of(&store, &doctor, slots[1].id).await, Some(other.room));
+    assert_eq!(room_of(&store, &doctor, slots[2].id).await, Some(log.room));
+}
+
+async fn a_slot_that_was_withdrawn_cannot_be_taken_and_one_that_is_taken_not_withdrawn(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 2).await;
+    assert!(store.withdraw_slot(doctor.id, slots[0].id).await.unwrap());
+    assert_eq!(append(&store, &request(&slots[0], &doctor).1).await, Appended::SlotTaken);
+    assert_eq!(append(&store, &request(&slots[1], &doctor).1).await, Appended::Committed);
+    assert!(!store.withdraw_slot(doctor.id, slots[1].id).await.unwrap());
+}
+
+async fn overlapping_slots_of_a_doctor_are_never_published(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
+    let doctor = account("Doctor", Role::Doctor);
+    assert!(store.insert_user(&doctor).await.unwrap());
+    let tries = (0..8).map(|at| {
+        let (store, doctor) = (store.clone(), doctor.id);
+        tokio::spawn(async move { store.publish_slots(doctor, &[slot(at, at + 10)]).await.unwrap() })
+    });
+    let mut published = 0;
+    for task in tries.collect::<Vec<_>>() {
+        published += usize::from(task.await.unwrap() == Published::All);
+    }
+    assert_eq!(published, 1, "all eight overlap each other");
+    let both = [slot(100, 110), slot(105, 115)];
+    assert_eq!(store.publish_slots(doctor.id, &both).await.unwrap(), Published::Overlap(1));
+    assert_eq!(store.publish_slots(doctor.id, &[slot(100, 110), slot(110, 120)]).await.unwrap(), Published::All);
+}
+
+both! {
+    a_slot_is_sold_once_whoever_asks_at_the_same_time
+    a_slot_given_back_is_free_for_another_and_stays_theirs
+    rescheduling_swaps_slots_or_changes_nothing
+    a_slot_that_was_withdrawn_cannot_be_taken_and_one_that_is_taken_not_withdrawn
+    overlapping_slots_of_a_doctor_are_never_published
+}

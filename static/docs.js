@@ -89,7 +89,7 @@ function operationBlock(path, method, operation, components) {
   }
   const body = operation.requestBody?.content?.["application/json"]?.schema;
   if (body) inner.append(el("h3", {}, "Body"), el("p", {}, typeOf(body)));
-  const answers = Object.entries(operation.responses).map(([status, answer]) => {
+  const answers = answersOf(operation, components).map(([status, answer]) => {
     const [kind, content] = Object.entries(answer.content ?? {})[0] ?? [];
     const shape = !content ? "" : content.schema && kind === "application/json" ? typeOf(content.schema) : kind;
     return el("tr", {}, el("td", {}, el("code", {}, status)), el("td", {}, shape), el("td", { class: "text" }, answer.description));
@@ -101,13 +101,19 @@ function operationBlock(path, method, operation, components) {
       el("span", { class: "path" }, path),
       el("span", { class: "summary" }, operation.summary)),
     inner);
-  block.dataset.words = [path, method, operation.operationId, operation.summary, ...codesOf(operation)].join(" ").toLowerCase();
+  block.dataset.words = [path, method, operation.operationId, operation.summary, ...codesOf(operation, components)].join(" ").toLowerCase();
   return block;
 }
 
+/** The answers of an operation by status, each in full. */
+function answersOf(operation, components) {
+  return Object.entries(operation.responses)
+    .map(([status, it]) => [status, it.$ref ? components.responses[lastOf(it.$ref)] : it]);
+}
+
 /** The error codes of an operation. */
-function codesOf(operation) {
-  return Object.values(operation.responses).flatMap((answer) => {
+function codesOf(operation, components) {
+  return answersOf(operation, components).flatMap(([, answer]) => {
     const schema = answer.content?.["application/problem+json"]?.schema;
     return schema?.allOf?.[1]?.properties?.code?.enum ?? [];
   });

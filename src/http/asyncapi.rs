@@ -13,11 +13,9 @@ use super::openapi::generator;
 const ABOUT: &str = "The live side of the hub: JSON text frames over one WebSocket, subprotocol `wardroom.v1`. The \
     first frame is `hello` with an access token. docs/protocol.md explains the frames, their order and the resumption.";
 
-/// The document as it is served and committed.
+/// The document as it is served, and committed with a line feed behind it.
 pub fn document_text() -> String {
-    let mut text = serde_json::to_string_pretty(&document()).expect("a JSON value is JSON");
-    text.push('\n');
-    text
+    serde_json::to_string_pretty(&document()).expect("a JSON value is JSON")
 }
 
 fn document() -> Value {

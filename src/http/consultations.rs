@@ -90,6 +90,7 @@ struct CommandRequest {
 
 /// A drafted prescription.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DraftedPrescription")]
 pub struct Drafted {
     pub prescription: PrescriptionId,
     #[serde(flatten)]

@@ -19,11 +19,9 @@ const ABOUT: &str = "A real-time consultation and status hub for telemedicine: o
     microseconds; ids are UUIDs. Unknown fields are refused. Every error is `application/problem+json` with a `code` \
     of the list at the operation; what a code means is said there.";
 
-/// The document as it is served and committed.
+/// The document as it is served, and committed with a line feed behind it.
 pub fn document_text() -> String {
-    let mut text = serde_json::to_string_pretty(&document()).expect("a JSON value is JSON");
-    text.push('\n');
-    text
+    serde_json::to_string_pretty(&document()).expect("a JSON value is JSON")
 }
 
 /// A generator whose types land in the document's components.
@@ -40,9 +38,11 @@ fn document() -> Value {
     let mut generator = generator();
     let problem = generator.subschema_for::<ProblemBody>();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut problems = BTreeMap::new();
     for operation in table::operations() {
         let item = paths.entry(operation.path).or_default();
-        item.insert(operation.method.as_str().to_lowercase(), describe(&operation, &problem, &mut generator));
+        let described = describe(&operation, &problem, &mut problems, &mut generator);
+        item.insert(operation.method.as_str().to_lowercase(), described);
     }
     let schemas = generator.take_definitions(true);
     json!({
@@ -58,6 +58,7 @@ fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": problems,
             "securitySchemes": {
                 "bearer": {
                     "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -87,7 +88,12 @@ fn document() -> Value {
     })
 }
 
-fn describe(operation: &Operation, problem: &Schema, generator: &mut SchemaGenerator) -> Value {
+fn describe(
+    operation: &Operation,
+    problem: &Schema,
+    problems: &mut BTreeMap<String, Value>,
+    generator: &mut SchemaGenerator,
+) -> Value {
     let mut described = Map::new();
     described.insert("operationId".into(), operation.id.into());
     described.insert("summary".into(), operation.summary.into());
@@ -115,7 +121,7 @@ fn describe(operation: &Operation, problem: &Schema, generator: &mut SchemaGener
             json!({"required": required, "content": {"application/json": {"schema": schema}}}),
         );
     }
-    described.insert("responses".into(), responses(operation, problem, generator).into());
+    described.insert("responses".into(), responses(operation, problem, problems, generator).into());
     Value::Object(described)
 }
 
@@ -190,7 +196,12 @@ fn not_null(mut schema: Value) -> Value {
     schema
 }
 
-fn responses(operation: &Operation, problem: &Schema, generator: &mut SchemaGenerator) -> Map<String, Value> {
+fn responses(
+    operation: &Operation,
+    problem: &Schema,
+    problems: &mut BTreeMap<String, Value>,
+    generator: &mut SchemaGenerator,
+) -> Map<String, Value> {
     let mut responses = Map::new();
     for answer in &operation.answers {
         responses.insert(answer.status.to_string(), success(answer, generator));
@@ -200,16 +211,20 @@ fn responses(operation: &Operation, problem: &Schema, generator: &mut SchemaGene
         by_status.entry(code.status()).or_default().push(code);
     }
     for (status, codes) in by_status {
-        let meanings: Vec<String> =
-            codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
+        // Operations that fail alike share one description.
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-        let schema = json!({"allOf": [problem, {"properties": {"code": {"enum": names}}}]});
-        responses.insert(
-            status.to_string(),
-            json!({"description": meanings.join("\n\n"), "content": {CONTENT_TYPE: {"schema": schema}}}),
-        );
+        let name = format!("{status}.{}", names.join("."));
+        responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+        problems.entry(name).or_insert_with(|| failure(&codes, problem));
     }
     responses
+}
+
+fn failure(codes: &[Code], problem: &Schema) -> Value {
+    let meanings: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
+    let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+    let schema = json!({"allOf": [problem, {"properties": {"code": {"enum": names}}}]});
+    json!({"description": meanings.join("\n\n"), "content": {CONTENT_TYPE: {"schema": schema}}})
 }
 
 fn success(answer: &Answer, generator: &mut SchemaGenerator) -> Value {

@@ -69,6 +69,7 @@ pub fn operations() -> Vec<Operation> {
 
 /// A prescription in a list.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PrescriptionRow")]
 struct Row {
     id: PrescriptionId,
     room: RoomId,

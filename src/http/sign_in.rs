@@ -43,7 +43,7 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::SignIn, "Signs in by e-mail address and password")
             .body::<SignInRequest>()
             .answers::<SignInAnswer>(200, "Tokens. With transport `cookie` the refresh token is in a cookie.")
-            .errors(&[Code::BadCredentials, Code::AccountInactive]),
+            .errors(&[Code::BadCredentials, Code::AccountInactive, Code::Forbidden]),
         post("/v1/auth/demo", "signInDemo", demo)
             .unkeyed()
             .for_anyone()
@@ -111,6 +111,7 @@ enum Applicant {
 
 /// A person, as they themselves and administrators see them.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccountHolder")]
 pub struct Person {
     pub id: UserId,
     pub name: Line,

@@ -3,6 +3,12 @@
 mod support;
 
 mod archive;
+mod auth_browser;
+mod auth_sign_in;
+mod rest_document;
+mod rest_errors;
+mod rest_idempotency;
+mod rest_matrix;
 mod socket;
 mod store;
 mod store_slots;

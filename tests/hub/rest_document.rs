@@ -1,0 +1,102 @@
+//! The documents say what the code does: they are made from it, are complete, and the committed copies are theirs.
+
+use std::collections::BTreeSet;
+
+use rooms::wire::close::Close;
+use rooms::wire::code::Code;
+use serde_json::Value;
+use wardroom::http::{asyncapi, openapi};
+
+fn openapi_document() -> Value {
+    serde_json::from_str(&openapi::document_text()).unwrap()
+}
+
+/// Every `$ref` anywhere in a document.
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                found.insert(reference.to_owned());
+            }
+            fields.values().for_each(|field| references(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+fn assert_references_resolve(document: &Value) {
+    let mut found = BTreeSet::new();
+    references(document, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for reference in found {
+        let pointer = reference.strip_prefix('#').expect("all references are local");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+}
+
+fn committed(name: &str) -> String {
+    let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn the_committed_documents_are_those_of_the_code() {
+    for (name, text) in [("openapi", openapi::document_text()), ("asyncapi", asyncapi::document_text())] {
+        let same = committed(&format!("{name}.json")) == text + "\n";
+        assert!(same, "docs/{name}.json is of another code: run `cargo run -- {name} > docs/{name}.json`");
+    }
+}
+
+#[test]
+fn every_reference_in_the_documents_leads_somewhere() {
+    assert_references_resolve(&openapi_document());
+    assert_references_resolve(&serde_json::from_str(&asyncapi::document_text()).unwrap());
+}
+
+#[test]
+fn every_operation_is_described_with_its_answers_and_errors() {
+    let document = openapi_document();
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let what = format!("{method} {path}");
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{what}: {id} is there twice");
+            assert!(!operation["summary"].as_str().unwrap().is_empty(), "{what} has no summary");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2') || status == "101"), "{what} never succeeds");
+            assert!(responses.contains_key("500") && responses.contains_key("503"), "{what}");
+            let public = operation["security"].as_array().unwrap().is_empty();
+            assert!(public || responses.contains_key("401"), "{what} needs a token and says no 401");
+            let open = path.matches('{').count();
+            let named = operation["parameters"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|parameter| parameter["in"] == "path").count());
+            assert_eq!(open, named, "{what} leaves a part of its path unexplained");
+        }
+    }
+    assert!(ids.len() >= 50, "{}", ids.len());
+}
+
+#[test]
+fn every_code_means_something_and_is_explained() {
+    let document = openapi_document();
+    let codes = document["components"]["schemas"]["Code"]["oneOf"].as_array().unwrap();
+    for code in Code::ALL {
+        let described = codes.iter().find(|it| it["const"] == code.as_str()).unwrap();
+        assert!(!described["description"].as_str().unwrap().is_empty(), "{}", code.as_str());
+    }
+}
+
+#[test]
+fn the_socket_document_has_every_frame_and_every_close_code() {
+    let document: Value = serde_json::from_str(&asyncapi::document_text()).unwrap();
+    let messages = document["components"]["messages"].as_object().unwrap();
+    for name in ["client.hello", "client.command", "client.join", "server.welcome", "server.ack", "server.error"] {
+        assert!(messages.contains_key(name), "{name} is missing of {:?}", messages.keys());
+    }
+    assert!(messages.len() >= 25, "{:?}", messages.keys());
+    let closes = document["channels"]["socket"]["x-close-codes"].as_array().unwrap();
+    assert_eq!(closes.len(), Close::ALL.len());
+}

@@ -1,0 +1,114 @@
+//! Every operation of the document against every role: generated, so that a new operation is in it by itself.
+
+use rooms::role::Role;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+
+use crate::support::both;
+use crate::support::rest::{Rest, document};
+
+struct Operation {
+    method: String,
+    /// With a fresh id in place of each name.
+    path: String,
+    public: bool,
+    keyed: bool,
+    /// `None`: all.
+    roles: Option<Vec<String>>,
+}
+
+fn operations() -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (template, item) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let path: Vec<String> = template
+                .split('/')
+                .map(|part| if part.starts_with('{') { Uuid::now_v7().to_string() } else { part.to_owned() })
+                .collect();
+            let roles = operation["x-roles"].as_array();
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            operations.push(Operation {
+                method: method.clone(),
+                path: path.join("/"),
+                public: operation["security"].as_array().unwrap().is_empty(),
+                keyed: parameters.iter().any(|it| it["$ref"] == "#/components/parameters/IdempotencyKey"),
+                roles: roles.map(|roles| roles.iter().map(|role| role.as_str().unwrap().to_owned()).collect()),
+            });
+        }
+    }
+    operations
+}
+
+async fn no_operation_but_the_public_ones_answers_without_a_token(database: DatabaseSettings) {
+    let rest = Rest::start(database).await;
+    let mut closed = 0;
+    for operation in operations().iter().filter(|operation| !operation.public) {
+        for token in [None, Some("nonsense"), Some("")] {
+            let mut call =
+                rest.call(&operation.method, &operation.path).key(&Uuid::now_v7().to_string()).json(json!({}));
+            if let Some(token) = token {
+                call = call.by(token);
+            }
+            call.send().await.refused(401, "unauthenticated");
+            closed += 1;
+        }
+    }
+    assert!(closed > 100, "{closed}");
+}
+
+async fn a_role_without_the_right_is_refused_before_anything_else(database: DatabaseSettings) {
+    let rest = Rest::start_with(database, |config| config.limits.requests_per_second = 10_000).await;
+    let mut cells = 0;
+    for role in Role::PEOPLE {
+        let token = rest.token(role).await;
+        for operation in operations().iter().filter(|operation| !operation.public) {
+            if operation.path == "/v1/auth/sign-out-everywhere" || operation.path == "/v1/stream" {
+                continue;
+            }
+            let call = rest.call(&operation.method, &operation.path).by(&token).key(&Uuid::now_v7().to_string());
+            // Even with content that nobody understands: the role comes first.
+            let answer = call.json(json!({"nonsense": Value::Null})).send().await;
+            let may = operation.roles.as_ref().is_none_or(|roles| roles.iter().any(|it| it == role.as_str()));
+            let what = format!("{} {} by {role:?}: {}", operation.method, operation.path, answer.text);
+            if may {
+                assert_ne!(answer.status, 401, "{what}");
+                let at_the_gate = answer.json["detail"] == "your role does not allow this";
+                assert!(!at_the_gate, "{what}");
+            } else {
+                assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden"), "{what}");
+            }
+            cells += 1;
+        }
+    }
+    assert!(cells > 250, "{cells}");
+}
+
+async fn every_keyed_operation_demands_its_key(database: DatabaseSettings) {
+    let rest = Rest::start(database).await;
+    let mut keyed = 0;
+    for operation in operations().iter().filter(|operation| operation.keyed) {
+        let role = operation.roles.as_ref().map_or("patient", |roles| roles[0].as_str());
+        let role = Role::PEOPLE.into_iter().find(|it| it.as_str() == role).unwrap();
+        let token = rest.token(role).await;
+        let call = rest.call(&operation.method, &operation.path).by(&token).json(json!({}));
+        call.send().await.refused(400, "key_required");
+        keyed += 1;
+    }
+    assert!(keyed >= 19, "{keyed}");
+}
+
+#[test]
+fn every_unsafe_operation_outside_sign_in_has_a_key() {
+    for operation in operations() {
+        let exempt =
+            operation.path.starts_with("/v1/auth/") || ["/v1/stream", "/v1/frames"].contains(&operation.path.as_str());
+        assert!(operation.keyed || operation.method == "get" || exempt, "{} {}", operation.method, operation.path);
+    }
+}
+
+both! {
+    no_operation_but_the_public_ones_answers_without_a_token
+    a_role_without_the_right_is_refused_before_anything_else
+    every_keyed_operation_demands_its_key
+}

@@ -1,0 +1,209 @@
+//! Calls to a running hub as a client makes them. Every answer is compared with the OpenAPI document: an answer that
+//! the document does not know fails the test, whatever the test is about.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, StatusCode};
+use rooms::id::PharmacyId;
+use rooms::role::{Actor, Role};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wardroom::config::{Config, DatabaseSettings};
+use wardroom::http::openapi;
+
+use super::clinic::Clinic;
+
+/// A running hub and a way to call it.
+pub struct Rest {
+    pub clinic: Clinic,
+    client: Client,
+}
+
+/// A call in the making.
+pub struct Call<'a> {
+    rest: &'a Rest,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// Null if it is no JSON.
+    pub json: Value,
+}
+
+pub fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| serde_json::from_str(&openapi::document_text()).unwrap())
+}
+
+impl Rest {
+    pub async fn start(database: DatabaseSettings) -> Self {
+        Self::start_with(database, |_| {}).await
+    }
+
+    pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
+        let clinic = Clinic::start_with(database, change).await;
+        Self { clinic, client: Client::builder().timeout(Duration::from_secs(30)).build().unwrap() }
+    }
+
+    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+        let method = method.to_uppercase().parse().unwrap();
+        Call { rest: self, method, path: path.to_owned(), headers: HeaderMap::new(), body: None }
+    }
+
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.call("get", path)
+    }
+
+    /// With a fresh key.
+    pub fn post(&self, path: &str) -> Call<'_> {
+        self.call("post", path).key(&Uuid::now_v7().to_string())
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.clinic.address)
+    }
+
+    /// A token of a fresh person of this role.
+    pub async fn token(&self, role: Role) -> String {
+        self.someone(role, None).await.1
+    }
+
+    /// A fresh person and a token of theirs.
+    pub async fn someone(&self, role: Role, pharmacy: Option<PharmacyId>) -> (Actor, String) {
+        let person = self.clinic.person(role, &format!("A {}", role.as_str()), pharmacy).await;
+        let token = self.clinic.token(&person).0;
+        (person, token)
+    }
+
+    /// Registers a patient by REST; everybody's password is the same.
+    pub async fn register(&self, email: &str, role: &str) -> Value {
+        let body = json!({"email": email, "password": PASSWORD, "name": "Some One", "role": role});
+        let answer = self.call("post", "/v1/auth/register").json(body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json["user"].clone()
+    }
+
+    /// Signs in with tokens in the answer.
+    pub async fn sign_in(&self, email: &str) -> Answer {
+        let body = json!({"email": email, "password": PASSWORD, "transport": "bearer"});
+        self.call("post", "/v1/auth/sign-in").json(body).send().await
+    }
+
+    pub async fn refresh(&self, token: &str) -> Answer {
+        self.call("post", "/v1/auth/refresh").json(json!({"refresh_token": token})).send().await
+    }
+}
+
+pub const PASSWORD: &str = "an unusual sentence";
+
+impl Call<'_> {
+    pub fn by(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        self
+    }
+
+    pub fn json(self, body: Value) -> Self {
+        self.raw(body.to_string()).header("content-type", "application/json")
+    }
+
+    pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// Sends it, and compares the answer with the document.
+    pub async fn send(self) -> Answer {
+        let (method, path) = (self.method.clone(), self.path.clone());
+        let answer = self.send_to_anything().await;
+        let bare = path.split('?').next().unwrap();
+        if let Some(operation) = find(&method, bare) {
+            assert_documented(operation, &answer, &format!("{method} {bare}"));
+        }
+        answer
+    }
+
+    /// Sends it to an address that need not be in the document.
+    pub async fn send_to_anything(self) -> Answer {
+        let mut request = self.rest.client.request(self.method, self.rest.url(&self.path)).headers(self.headers);
+        if let Some(body) = self.body {
+            request = request.body(body);
+        }
+        let response = request.send().await.expect("the hub answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Answer { status, headers, text, json }
+    }
+}
+
+impl Answer {
+    /// The error's code; empty if it is none.
+    pub fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The answer's content; fails if it is an error.
+    pub fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{} {}", self.status, self.text);
+        self.json
+    }
+
+    /// Fails unless it is this error, as a problem should be.
+    pub fn refused(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.json["status"], status);
+        for field in ["type", "title", "detail"] {
+            assert!(!self.json[field].as_str().unwrap().is_empty(), "{}", self.text);
+        }
+        assert!(self.json["retryable"].is_boolean());
+    }
+}
+
+/// The operation at a path, with the names of its path filled in.
+fn find(method: &Method, path: &str) -> Option<&'static Value> {
+    let paths = document()["paths"].as_object().unwrap();
+    let fits = |template: &str| {
+        let (one, other): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+        one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.starts_with('{') || *a == b)
+    };
+    // A path without names fits better than one with names.
+    let best =
+        paths.iter().filter(|(template, _)| fits(template)).min_by_key(|(template, _)| template.matches('{').count());
+    best.and_then(|(_, item)| item.get(method.as_str().to_lowercase()))
+}
+
+fn assert_documented(operation: &Value, answer: &Answer, what: &str) {
+    let status = answer.status.as_str();
+    let described = &operation["responses"][status];
+    assert!(!described.is_null(), "{what} answers {status}, which the document does not know: {}", answer.text);
+    let described = match described["$ref"].as_str() {
+        Some(reference) => document().pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+        None => described,
+    };
+    let codes = &described["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
+    if let Some(codes) = codes.as_array() {
+        assert!(codes.contains(&answer.json["code"]), "{what}: the document does not know this: {}", answer.text);
+    }
+}

@@ -334,7 +334,6 @@ impl sources::PolicySettings {
             review: self.review.unwrap_or(default.review),
             price: self.price.unwrap_or(default.price),
             currency: line("policy.currency", self.currency, default.currency)?,
-            ..default
         })
     }
 }

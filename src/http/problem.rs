@@ -20,7 +20,8 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 pub struct Problem {
     code: Code,
     sentence: String,
-    detail: Detail,
+    /// Apart, so that a result that may be a problem stays small.
+    detail: Box<Detail>,
 }
 
 /// How a problem is written.
@@ -45,7 +46,7 @@ pub struct ProblemBody {
 
 impl Problem {
     pub fn new(code: Code, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into(), detail: Detail::default() }
+        Self { code, sentence: sentence.into(), detail: Box::default() }
     }
 
     /// A value that breaks a rule.
@@ -67,7 +68,7 @@ impl Problem {
     }
 
     pub fn with(self, detail: Detail) -> Self {
-        Self { detail, ..self }
+        Self { detail: Box::new(detail), ..self }
     }
 
     /// The same, under another code.
@@ -93,7 +94,7 @@ impl IntoResponse for Problem {
             code: self.code,
             detail: self.sentence,
             retryable: self.code.retryable(),
-            more: self.detail,
+            more: *self.detail,
         };
         let text = serde_json::to_vec(&body).expect("a problem has string keys");
         let mut response = (status, text).into_response();

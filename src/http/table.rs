@@ -27,3 +27,61 @@ pub fn operations() -> Vec<Operation> {
     .flatten()
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rooms::case::delivery::DeliveryState;
+    use rooms::permission::may;
+    use rooms::role::Role;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::http::operation::Access;
+
+    fn allows(id: &str, role: Role) -> bool {
+        let operation = operations().into_iter().find(|operation| operation.id == id).expect("the operation is there");
+        match operation.access {
+            Access::Anyone => true,
+            Access::SignedIn => role != Role::System,
+            Access::Roles(roles) => roles.contains(&role),
+        }
+    }
+
+    /// Both say who may do what; only the engine's word counts, so an operation that is stricter would lock somebody
+    /// out, and one that is looser would promise what is refused.
+    #[test]
+    fn an_operation_is_open_to_those_whom_the_engine_lets_do_it() {
+        let id = Uuid::nil();
+        let items = json!([]);
+        let of = |kind: &str, data: Value| serde_json::from_value(json!({"kind": kind, "data": data})).expect(kind);
+        let cases = [
+            ("book", of("consultation.request", json!({}))),
+            ("confirmBooking", of("consultation.confirm", json!({}))),
+            ("rescheduleBooking", of("consultation.reschedule", json!({"slot": id}))),
+            ("cancelBooking", of("consultation.cancel", json!({"reason": "x"}))),
+            ("draftPrescription", of("prescription.draft", json!({"items": items}))),
+            ("amendPrescription", of("prescription.amend", json!({"prescription": id, "items": items}))),
+            ("signPrescription", of("prescription.sign", json!({"prescription": id}))),
+            ("cancelPrescription", of("prescription.cancel", json!({"prescription": id, "reason": "x"}))),
+            (
+                "sendPrescription",
+                of("prescription.send", json!({"prescription": id, "pharmacy": id, "hand_over": "pickup"})),
+            ),
+            ("claimDispensing", of("dispensing.move", json!({"dispensing": id, "to": "accepted"}))),
+            ("moveDispensing", of("dispensing.move", json!({"dispensing": id, "to": "checked"}))),
+            ("assignDelivery", of("delivery.assign", json!({"delivery": id, "courier": id}))),
+            ("exportRecord", of("record.export", json!({}))),
+        ];
+        for (operation, command) in &cases {
+            for role in Role::PEOPLE {
+                assert_eq!(allows(operation, role), may(role, command), "{operation} by {role:?}");
+            }
+        }
+        for role in Role::PEOPLE {
+            let ever =
+                DeliveryState::ALL.iter().any(|to| may(role, &of("delivery.move", json!({"delivery": id, "to": to}))));
+            assert_eq!(allows("moveDelivery", role), ever, "moveDelivery by {role:?}");
+        }
+    }
+}

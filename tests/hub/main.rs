@@ -4,7 +4,9 @@ mod support;
 
 mod archive;
 mod auth_browser;
+mod auth_secrets;
 mod auth_sign_in;
+mod rest_case;
 mod rest_document;
 mod rest_errors;
 mod rest_idempotency;

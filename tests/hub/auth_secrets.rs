@@ -1,0 +1,68 @@
+//! What the hub's log says, at its most talkative: never a password, a token, or a word of a patient's.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_holds_no_secret_and_no_patients_word() {
+    let data = tempfile::tempdir().unwrap();
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_wardroom"))
+        .arg("serve")
+        .env_clear()
+        .env("WARDROOM_LISTEN", "127.0.0.1:0")
+        .env("WARDROOM_DATA_DIR", data.path())
+        .env("WARDROOM_LOG_FILTER", "trace")
+        .env("WARDROOM_LOG_FORMAT", "json")
+        .current_dir(data.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut errors = hub.stderr.take().unwrap();
+    let log = tokio::spawn(async move {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).await.map(|_| text)
+    });
+    let mut lines = BufReader::new(hub.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.unwrap().unwrap().unwrap();
+    let base =
+        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches('/').to_owned();
+    let client = reqwest::Client::new();
+    let post = async |path: &str, token: Option<&str>, body: Value| -> Value {
+        let mut call = client.post(format!("{base}{path}")).header("idempotency-key", "canary-key").json(&body);
+        if let Some(token) = token {
+            call = call.bearer_auth(token);
+        }
+        call.send().await.unwrap().json().await.unwrap_or_default()
+    };
+    let person = json!({"email": "canary-address@example.org", "password": "canary-password", "name": "Canary-Name"});
+    post("/v1/auth/register", None, person).await;
+    let sign_in = json!({"email": "canary-address@example.org", "password": "canary-password"});
+    let signed_in = post("/v1/auth/sign-in", None, sign_in.clone()).await;
+    let wrong = json!({"email": "canary-address@example.org", "password": "canary-guess"});
+    post("/v1/auth/sign-in", None, wrong).await;
+    let (access, refresh) = (signed_in["access_token"].as_str().unwrap(), signed_in["refresh_token"].as_str().unwrap());
+    let refreshed = post("/v1/auth/refresh", None, json!({"refresh_token": refresh})).await;
+    post("/v1/auth/refresh", None, json!({"refresh_token": "canary-token"})).await;
+    let reason = json!({"doctor": uuid::Uuid::now_v7(), "reason": "canary-reason"});
+    post("/v1/bookings", Some(access), reason).await;
+    post("/v1/bookings", Some("canary-bearer"), json!({"canary-field": "canary-value"})).await;
+    let pid = hub.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(hub.wait().await.unwrap().success());
+    let log = log.await.unwrap().unwrap();
+    assert!(log.contains("somebody signed in"), "the log is there: {log}");
+    let secrets = [access, refresh, refreshed["access_token"].as_str().unwrap(), "$argon2id", "PRIVATE KEY"];
+    // Not even parts of tokens: the last one is the signature.
+    let parts = secrets.iter().flat_map(|secret| secret.rsplit('.').next());
+    for secret in secrets.into_iter().chain(parts).chain(["canary-", "Canary-"]) {
+        let place = log.lines().find(|line| line.contains(secret));
+        assert!(place.is_none(), "{secret} is in the log: {}", place.unwrap_or_default());
+    }
+}

@@ -160,7 +160,7 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
         left -= members.len();
         rooms.push(FixtureRoom { members, ..room.clone() });
     }
-    let count = rooms.len();
+    let count = rooms.len().min(fixture.rooms.len());
     let run = start(plan(common, rooms, None), common)?;
     std::thread::sleep(Duration::from_secs(seconds));
     let memory = run.memory()?;

@@ -12,6 +12,11 @@ function el(name, attributes = {}, ...children) {
   return node;
 }
 
+/** Text whose `code` stands between backticks, as nodes. */
+function words(text) {
+  return (text ?? "").split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+}
+
 const byId = (id) => document.getElementById(id);
 const lastOf = (reference) => reference.split("/").pop();
 
@@ -47,13 +52,13 @@ function joined(nodes, separator) {
 /** The fields of an object's schema, or its choices. @param {Json} schema */
 function fields(schema) {
   const whole = el("div");
-  if (schema.description) whole.append(el("p", { class: "soft" }, schema.description));
+  if (schema.description) whole.append(el("p", { class: "soft" }, ...words(schema.description)));
   const choices = schema.oneOf ?? schema.anyOf;
   if (choices) {
     for (const choice of choices) {
       const tag = choice.properties && Object.values(choice.properties).find((it) => it.const !== undefined);
       whole.append(el("h3", {}, tag ? String(tag.const) : typeOf(choice)));
-      if (choice.description) whole.append(el("p", { class: "soft" }, choice.description));
+      if (choice.description) whole.append(el("p", { class: "soft" }, ...words(choice.description)));
       if (choice.properties) whole.append(fieldTable(choice));
     }
   } else if (schema.properties) {
@@ -70,7 +75,7 @@ function fieldTable(schema) {
     el("tr", {},
       el("td", {}, el("code", {}, name), required.has(name) ? "" : el("span", { class: "soft" }, " optional")),
       el("td", {}, typeOf(field)),
-      el("td", { class: "soft" }, field.description ?? "")));
+      el("td", { class: "soft" }, ...words(field.description))));
   return el("table", {}, el("tbody", {}, ...rows));
 }
 
@@ -84,7 +89,7 @@ function operationBlock(path, method, operation, components) {
       el("tr", {},
         el("td", {}, el("code", {}, it.name), el("span", { class: "soft" }, ` ${it.in}${it.required ? "" : ", optional"}`)),
         el("td", {}, typeOf(it.schema)),
-        el("td", { class: "soft" }, it.description ?? "")));
+        el("td", { class: "soft" }, ...words(it.description))));
     inner.append(el("h3", {}, "Parameters"), el("table", {}, el("tbody", {}, ...rows)));
   }
   const body = operation.requestBody?.content?.["application/json"]?.schema;
@@ -92,7 +97,7 @@ function operationBlock(path, method, operation, components) {
   const answers = answersOf(operation, components).map(([status, answer]) => {
     const [kind, content] = Object.entries(answer.content ?? {})[0] ?? [];
     const shape = !content ? "" : content.schema && kind === "application/json" ? typeOf(content.schema) : kind;
-    return el("tr", {}, el("td", {}, el("code", {}, status)), el("td", {}, shape), el("td", { class: "text" }, answer.description));
+    return el("tr", {}, el("td", {}, el("code", {}, status)), el("td", {}, shape), el("td", { class: "text" }, ...words(answer.description)));
   });
   inner.append(el("h3", {}, "Answers"), el("table", {}, el("tbody", {}, ...answers)));
   const block = el("details", { id: operation.operationId },
@@ -121,7 +126,7 @@ function codesOf(operation, components) {
 
 function show(document_) {
   const { components, info, paths, tags } = document_;
-  byId("about").textContent = info.description;
+  byId("about").replaceChildren(...words(info.description));
   const groups = new Map(tags.map((tag) => [tag.name, []]));
   for (const [path, item] of Object.entries(paths)) {
     for (const [method, operation] of Object.entries(item)) {
@@ -135,7 +140,7 @@ function show(document_) {
     byId("operations").append(el("section", { id }, el("h2", {}, name), ...blocks));
   }
   for (const code of components.schemas.Code.oneOf) {
-    byId("codes").append(el("dt", { id: `code-${code.const}` }, el("code", {}, code.const)), el("dd", {}, code.description ?? ""));
+    byId("codes").append(el("dt", { id: `code-${code.const}` }, el("code", {}, code.const)), el("dd", {}, ...words(code.description)));
   }
   for (const [name, schema] of Object.entries(components.schemas)) {
     byId("types").append(el("details", { id: `type-${name}` },

@@ -6,6 +6,7 @@ mod archive;
 mod auth_browser;
 mod auth_secrets;
 mod auth_sign_in;
+mod auth_sockets;
 mod rest_case;
 mod rest_document;
 mod rest_errors;

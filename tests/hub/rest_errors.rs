@@ -63,6 +63,8 @@ async fn what_is_not_understood_is_refused_and_changes_nothing(database: Databas
         answer.refused(status, code);
         assert!(!answer.text.contains("SECRET"), "{what} is repeated: {}", answer.text);
     }
+    let large = json!({"email": "a@example.org", "password": "x".repeat(300_000)});
+    rest.call("post", "/v1/auth/sign-in").json(large).send().await.refused(413, "too_large");
     let form = rest.post(&path).by(&patient).header("content-type", "text/plain").raw(chat("hi").to_string());
     form.send().await.refused(400, "malformed");
     assert_eq!(head(&rest, &room, &patient).await, before);

@@ -55,6 +55,7 @@ fn server() -> &'static Server {
     })
 }
 
+#[expect(clippy::zombie_processes, reason = "the watcher outlives this process")]
 fn start() -> Server {
     let programs = programs();
     let folder = tempfile::Builder::new().prefix("wardroom-pg-").tempdir().unwrap().keep();

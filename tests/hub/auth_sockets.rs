@@ -1,0 +1,103 @@
+//! What ends or changes by REST reaches open sockets within a second.
+
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::role::Role;
+use rooms::wire::client::Token;
+use rooms::wire::close::Close;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+
+use crate::support::both;
+use crate::support::rest::Rest;
+
+/// A patient who signed in twice: the tokens, and an open socket of the first sign-in.
+async fn signed_in(rest: &Rest, email: &str) -> (Value, Value, Client) {
+    rest.register(email, "patient").await;
+    let (one, other) = (rest.sign_in(email).await.ok(), rest.sign_in(email).await.ok());
+    let token = Token(one["access_token"].as_str().unwrap().to_owned());
+    let mut client = Client::new(Target::new(rest.clinic.address).expect("loopback"), token);
+    client.connect().await.expect("the hub welcomes");
+    (one, other, client)
+}
+
+async fn close_of(client: &mut Client) -> Option<Close> {
+    let end = async {
+        loop {
+            if let Err(error) = client.next().await {
+                return error.close();
+            }
+        }
+    };
+    timeout(Duration::from_secs(1), end).await.expect("the socket ends within a second")
+}
+
+async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
+    let rest = Rest::start(database).await;
+    let admin = rest.token(Role::Admin).await;
+    for way in ["sign-out", "everywhere", "from another device", "copied token", "changed", "disabled"] {
+        let (one, other, mut client) = signed_in(&rest, &format!("{}@example.org", way.replace(' ', "-"))).await;
+        let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+        let (token, device) = (text(&one, "access_token"), text(&other, "access_token"));
+        let change = |body: Value| {
+            let path = format!("/v1/users/{}", one["user"]["id"].as_str().unwrap());
+            rest.call("patch", &path).by(&admin).key(&Uuid::now_v7().to_string()).json(body).send()
+        };
+        let expected = match way {
+            "sign-out" => {
+                rest.call("post", "/v1/auth/sign-out").by(&token).send().await;
+                Close::Revoked
+            }
+            "everywhere" => {
+                rest.call("post", "/v1/auth/sign-out-everywhere").by(&device).send().await;
+                Close::Revoked
+            }
+            "from another device" => {
+                let sessions = rest.get("/v1/auth/sessions").by(&device).send().await.ok();
+                let id = sessions["items"][1]["id"].as_str().unwrap();
+                rest.call("delete", &format!("/v1/auth/sessions/{id}")).by(&device).send().await;
+                Close::Revoked
+            }
+            "copied token" => {
+                let first = text(&one, "refresh_token");
+                let second = text(&rest.refresh(&first).await.ok(), "refresh_token");
+                rest.refresh(&second).await.ok();
+                rest.refresh(&first).await.refused(401, "unauthenticated");
+                Close::Revoked
+            }
+            "changed" => {
+                change(json!({"role": "courier"})).await.ok();
+                Close::TokenExpired
+            }
+            _ => {
+                change(json!({"status": "disabled"})).await.ok();
+                Close::Revoked
+            }
+        };
+        assert_eq!(close_of(&mut client).await, Some(expected), "{way}");
+        let again = client.connect().await.expect_err("and the token lets nobody in again");
+        assert_eq!(again.close(), Some(expected), "{way}");
+    }
+}
+
+async fn another_persons_end_is_nobody_elses(database: DatabaseSettings) {
+    let rest = Rest::start(database).await;
+    let (_, _, mut client) = signed_in(&rest, "stays@example.org").await;
+    let (_, other, mut ended) = signed_in(&rest, "goes@example.org").await;
+    let token = other["access_token"].as_str().unwrap();
+    rest.call("post", "/v1/auth/sign-out-everywhere").by(token).send().await;
+    close_of(&mut ended).await;
+    assert!(client.is_connected());
+    let absent = rooms::id::RoomId(Uuid::now_v7());
+    let hi = serde_json::from_value(json!({"kind": "chat.send", "data": {"text": "hi"}})).unwrap();
+    client.command(absent, hi).await.expect("the hub still answers on this socket");
+}
+
+both! {
+    whatever_ends_a_sign_in_ends_its_sockets
+    another_persons_end_is_nobody_elses
+}

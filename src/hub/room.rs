@@ -188,7 +188,10 @@ impl RoomTask {
                 Appended::Committed => return Ok(self.committed(submission, hash, &records)),
                 Appended::Conflict => self.catch_up().await?,
                 Appended::Duplicate { first, last, same_body } => {
-                    self.catch_up().await?;
+                    // Sent again after a restart, it is behind the head; from another node, it may be ahead.
+                    if last > self.room()?.head() {
+                        self.catch_up().await?;
+                    }
                     return if same_body { Ok(Done { first, last }) } else { Err(SubmitError::IdConflict) };
                 }
                 Appended::SlotTaken => return Err(Refusal::SlotTaken.into()),

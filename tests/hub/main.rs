@@ -12,6 +12,7 @@ mod rest_document;
 mod rest_errors;
 mod rest_idempotency;
 mod rest_matrix;
+mod resume;
 mod socket;
 mod store;
 mod store_slots;

@@ -75,10 +75,11 @@ fn start() -> Server {
     let data = folder.join("data");
     let made = run("initdb").args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]).arg(&data).status();
     assert!(made.expect("initdb is installed").success(), "PostgreSQL can make its files");
-    // A watcher outlives this process however it ends, then stops the server and cleans up.
+    // A watcher outlives this process however it ends, then stops the server and cleans up. It may not signal this
+    // process, not even with signal 0, if that is root's: hence the look into /proc.
     let script = format!(
         "'{bin}/postgres' -D '{data}' -c listen_addresses='' -c unix_socket_directories='{socket}' \
-         -c max_connections=300 & server=$!; while kill -0 {parent} 2>/dev/null; do sleep 1; done; \
+         -c max_connections=300 & server=$!; while [ -e /proc/{parent} ]; do sleep 1; done; \
          kill -INT $server; wait $server; rm -rf '{socket}'",
         bin = programs.display(),
         data = data.display(),

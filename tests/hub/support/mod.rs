@@ -3,6 +3,7 @@
 pub mod clinic;
 pub mod database;
 pub mod rest;
+pub mod process;
 
 /// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
 /// `async fn(DatabaseSettings)`.

@@ -1,0 +1,294 @@
+//! Whatever breaks, each member ends with every event once and in order, and each acknowledged command is in the log
+//! exactly once.
+//!
+//! Many clients break their connections at random while all of them write, and the hub is killed now and then. The seed
+//! is printed; `WARDROOM_TEST_SEED` repeats its choices, though not the machine's timing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use loadtest::client::{Client, ClientError, Stalled};
+use loadtest::fixture::{Fixture, FixtureMember, FixtureRoom};
+use loadtest::frame::Brief;
+use loadtest::tally::Order;
+use loadtest::target::Target;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rooms::command::{Chat, Command};
+use rooms::event::Thread;
+use rooms::id::{CommandId, RoomId};
+use rooms::permission::{View, sees};
+use rooms::record::Record;
+use rooms::role::{Actor, Role};
+use rooms::text::{Line, Prose};
+use rooms::wire::client::Token;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use wardroom::auth::Auth;
+use wardroom::clock::Clock;
+use wardroom::config::DatabaseSettings;
+use wardroom::store::Store;
+
+use crate::support::both;
+use crate::support::process::Process;
+
+/// Breaks of one member's connection, over all members.
+const CYCLES: usize = 1_000;
+/// Of these, so many are the hub's own end, which breaks everybody's.
+const KILLS: usize = 40;
+const ROOMS: usize = 12;
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What all members share.
+struct Scene {
+    auth: Auth,
+    /// Cycles that are over.
+    cycles: AtomicUsize,
+    progress: Notify,
+    /// Which life of the hub this is; odd while it is down.
+    life: watch::Receiver<u64>,
+}
+
+/// One member, and what came of its commands.
+struct Member {
+    room: FixtureRoom,
+    who: FixtureMember,
+    client: Client,
+    random: StdRng,
+    /// The connection that the hub still takes for alive.
+    stalled: Option<Stalled>,
+    /// What was delivered, in the order of its coming.
+    delivered: Vec<u64>,
+    sent: Vec<CommandId>,
+    acked: BTreeMap<CommandId, (u64, u64)>,
+}
+
+impl Member {
+    fn note(&mut self, heard: &loadtest::client::Heard) {
+        match &heard.brief {
+            Brief::Event { seq, .. } if heard.order == Some(Order::Next) => self.delivered.push(*seq),
+            Brief::Ack { id, first, last, .. } => {
+                let before = self.acked.insert(*id, (*first, *last));
+                assert!(before.is_none_or(|before| before == (*first, *last)), "a second ack says the same");
+            }
+            Brief::Error(error) => panic!("{} {:?}: {}", error.message, error.code, heard.text),
+            _ => {}
+        }
+    }
+
+    /// Connects as soon as the hub is there.
+    async fn connect(&mut self, scene: &Scene) {
+        let mut life = scene.life.clone();
+        loop {
+            let now = *life.wait_for(|life| life % 2 == 0).await.expect("the test goes on");
+            match self.client.connect().await {
+                Ok(_) => return,
+                Err(error @ (ClientError::Frame(_) | ClientError::Protocol(_) | ClientError::Refused(_))) => {
+                    panic!("{error}")
+                }
+                // Killed between the look and the connection.
+                Err(_) => {
+                    let _ = timeout(Duration::from_millis(200), life.wait_for(|life| *life != now)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads for a while; ends early with the connection.
+    async fn listen(&mut self, while_: Duration) {
+        let end = Instant::now() + while_;
+        while let Ok(heard) = timeout_at(end, self.client.next()).await {
+            match heard {
+                Ok(heard) => self.note(&heard),
+                Err(ClientError::Closed { .. } | ClientError::NotConnected | ClientError::Open(_)) => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        for _ in 0..self.random.random_range(0..4) {
+            let care = self.who.role != Role::Pharmacist && self.random.random_bool(0.5);
+            let thread = if care { Thread::Care } else { Thread::Pharmacy(self.room.pharmacy) };
+            let text = Prose::parse(&format!("{} {}", self.who.role.as_str(), self.sent.len())).unwrap();
+            let id = self.client.send(self.room.room, Command::Chat(Chat { text, thread }));
+            self.sent.push(id);
+            // The client itself may send twice, too.
+            if self.random.random_bool(0.1) {
+                self.client.send_again(id);
+            }
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        let pharmacy = (self.who.role == Role::Pharmacist).then_some(self.room.pharmacy);
+        Actor::Person { id: self.who.user, role: self.who.role, name: Line::parse("X").unwrap(), pharmacy }
+    }
+
+    /// One break, with commands in flight.
+    async fn cycle(&mut self, scene: &Scene) {
+        self.write();
+        match self.random.random_range(0..4) {
+            // Cut in the middle of whatever is going on.
+            0 => {
+                let a_while = Duration::from_millis(self.random.random_range(0..80));
+                self.listen(a_while).await;
+                self.client.cut();
+            }
+            // The network is gone, and the hub does not know.
+            1 => {
+                let a_while = Duration::from_millis(self.random.random_range(0..80));
+                self.listen(a_while).await;
+                self.stalled = self.client.half_open();
+            }
+            // A connection on which nothing is read but the welcome.
+            2 => {
+                self.client.cut();
+                self.connect(scene).await;
+                self.client.cut();
+            }
+            // Another token on the open socket.
+            _ => {
+                let token = scene.auth.token_for_test(&self.actor(), Duration::from_secs(1800));
+                self.client.set_token(Token(token));
+                let a_while = Duration::from_millis(self.random.random_range(20..100));
+                self.listen(a_while).await;
+            }
+        }
+        if !self.client.is_connected() {
+            self.connect(scene).await;
+        }
+    }
+
+    /// Breaks its share of connections until all members together have made enough.
+    async fn live(mut self, scene: Arc<Scene>) -> Self {
+        self.connect(&scene).await;
+        self.client.ask(self.room.room);
+        self.listen(Duration::from_millis(50)).await;
+        while scene.cycles.load(Ordering::Relaxed) < CYCLES {
+            self.cycle(&scene).await;
+            scene.cycles.fetch_add(1, Ordering::Relaxed);
+            scene.progress.notify_one();
+        }
+        self
+    }
+
+    /// Waits until every command is answered and everything up to `head`, the last event it sees, has come.
+    async fn settle(&mut self, scene: &Scene, head: u64) {
+        self.connect(scene).await;
+        while self.client.unanswered().len() > 0 || self.delivered.last() != Some(&head) {
+            match self.client.next().await {
+                Ok(heard) => self.note(&heard),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseSettings) {
+    let seed = std::env::var("WARDROOM_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| rand::rng().random());
+    eprintln!("WARDROOM_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+
+    let mut hub = Process::new("serve", &database);
+    let file = hub.data().join("fixture.json");
+    let (seeded, said) = hub.run(&["seed", "--rooms", &ROOMS.to_string(), "--out", file.to_str().unwrap()]);
+    assert!(seeded, "{said}");
+    let clock = Clock::system();
+    let fixture = Fixture::read(&file, clock.now()).unwrap().take(ROOMS, 3).unwrap();
+    let store = Store::connect(&database).await.unwrap();
+    let auth = Auth::open(&hub.config(), store.clone(), clock).await.unwrap();
+    let target = Target::new(hub.start()).unwrap();
+
+    let (life, receiver) = watch::channel(0);
+    let scene = Arc::new(Scene { auth, cycles: AtomicUsize::new(0), progress: Notify::new(), life: receiver });
+    let mut members = JoinSet::new();
+    for room in fixture {
+        for who in room.members.clone() {
+            let member = Member {
+                client: Client::new(target, who.token.clone()),
+                random: StdRng::seed_from_u64(random.random()),
+                room: room.clone(),
+                who,
+                stalled: None,
+                delivered: Vec::new(),
+                sent: Vec::new(),
+                acked: BTreeMap::new(),
+            };
+            members.spawn(member.live(Arc::clone(&scene)));
+        }
+    }
+    let begun = Instant::now();
+    for kill in 1..=KILLS {
+        let due = kill * CYCLES / (KILLS + 1);
+        let reached = async {
+            while scene.cycles.load(Ordering::Relaxed) < due {
+                scene.progress.notified().await;
+            }
+        };
+        tokio::select! {
+            () = reached => {}
+            Some(ended) = members.join_next() => panic!("a member ended early: {:?}", ended.err()),
+            () = tokio::time::sleep(LIMIT) => panic!("no progress"),
+        }
+        life.send_modify(|life| *life += 1);
+        hub.kill();
+        tokio::task::block_in_place(|| hub.start());
+        life.send_modify(|life| *life += 1);
+    }
+    let all = timeout(LIMIT, members.join_all()).await.expect("the members come to an end");
+    let after = begun.elapsed();
+
+    // First everybody's commands arrive, then nothing changes any more and everybody has to have all of it.
+    let mut answered = JoinSet::new();
+    for mut member in all {
+        let scene = Arc::clone(&scene);
+        answered.spawn(async move {
+            member.connect(&scene).await;
+            while member.client.unanswered().len() > 0 {
+                let heard = member.client.next().await.expect("the hub stays");
+                member.note(&heard);
+            }
+            member
+        });
+    }
+    let all = timeout(LIMIT, answered.join_all()).await.expect("every command is answered");
+    let (mut events, mut commands) = (0, 0);
+    for mut member in all {
+        let records = log(&store, member.room.room).await;
+        let view = match member.who.role {
+            Role::Pharmacist => View::Pharmacy(member.room.pharmacy),
+            _ => View::Care,
+        };
+        let visible: Vec<u64> = records.iter().filter(|it| sees(&view, &it.event)).map(|it| it.seq).collect();
+        let head = *visible.last().expect("a room has events");
+        timeout(LIMIT, member.settle(&scene, head)).await.expect("every event arrives");
+        assert_eq!(member.delivered, visible, "each event once, in order, and nothing left out");
+        let tally = member.client.tally(member.room.room).unwrap();
+        assert_eq!((tally.repeated(), tally.out_of_order(), tally.gaps()), (0, 0, 0));
+        assert_eq!(member.acked.len(), member.sent.len(), "every command is acknowledged");
+        for id in &member.sent {
+            let places: Vec<u64> = records.iter().filter(|it| it.command == Some(*id)).map(|it| it.seq).collect();
+            let (first, last) = member.acked[id];
+            assert_eq!((places.as_slice(), first), ([last].as_slice(), last), "an acknowledged command is there once");
+        }
+        events += visible.len();
+        commands += member.sent.len();
+    }
+    assert!(commands > CYCLES / 2, "commands were in flight");
+    let (whole, said) = hub.run(&["verify", "--database"]);
+    assert!(whole, "{said}");
+    eprintln!("{CYCLES} cycles, {KILLS} kills, {commands} commands, {events} events read, {after:.1?}");
+}
+
+async fn log(store: &Store, room: RoomId) -> Vec<Record> {
+    let stored = store.events_after(room, 0, 20_000).await.unwrap();
+    stored.iter().map(|it| serde_json::from_str(&it.canonical).expect("a record")).collect()
+}
+
+both! { every_event_comes_once_and_in_order_whatever_breaks }

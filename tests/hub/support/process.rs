@@ -1,0 +1,128 @@
+//! A hub in a process of its own, which can be killed and started again on the same data and the same port.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use wardroom::config::{Config, DatabaseSettings};
+
+/// How long a hub may take until it serves; a machine that compiles at the same time is slow.
+const START: Duration = Duration::from_secs(30);
+
+/// The hub's program with its data. Its end is the process's end, too.
+pub struct Process {
+    data: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+    mode: &'static str,
+    child: Option<Child>,
+    address: Option<SocketAddr>,
+    said: Vec<String>,
+}
+
+impl Process {
+    /// A hub that does not run yet, over this database. `mode` is `serve` or `demo`.
+    pub fn new(mode: &'static str, database: &DatabaseSettings) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let settings = [
+            ("WARDROOM_DATA_DIR", data.path().display().to_string()),
+            ("WARDROOM_DATABASE_URL", database.url().to_owned()),
+            ("WARDROOM_DATABASE_CONNECTIONS", database.connections.to_string()),
+            ("WARDROOM_LOG_FILTER", "warn".to_owned()),
+        ];
+        let environment = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Self { data, environment, mode, child: None, address: None, said: Vec::new() }
+    }
+
+    /// Changes a setting, before the next start.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// The folder of keys and of whatever else the test wants to keep.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The settings, for code that runs in the test's own process beside the hub.
+    pub fn config(&self) -> Config {
+        Config::from_parts("", self.environment.clone(), false).expect("the tests' settings are usable")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wardroom"));
+        command.current_dir(self.data()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WARDROOM_")) {
+            command.env_remove(name);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs another of the program's commands to its end, and returns whether it succeeded and what it printed.
+    pub fn run(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self.command().args(arguments).output().expect("the program runs");
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text.into_owned())
+    }
+
+    /// Starts the hub and waits until it serves: on a free port, and from then on always on that one.
+    pub fn start(&mut self) -> SocketAddr {
+        assert!(self.child.is_none(), "it runs already");
+        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut command = self.command();
+        command.env("WARDROOM_LISTEN", listen).arg(self.mode).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let output = child.stdout.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        // Goes on reading until the end, so that the hub never waits for us.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        self.child = Some(child);
+        self.said.clear();
+        // The last line that each mode prints once its listener is bound.
+        let last = if self.mode == "demo" { "The links end" } else { "Wardroom serves on" };
+        let deadline = Instant::now() + START;
+        while !self.said.last().is_some_and(|line| line.starts_with(last)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) => self.said.push(line),
+                Err(_) => panic!("the hub did not start; it said {:?}", self.said),
+            }
+        }
+        let text = self.said.iter().find_map(|line| line.split("http://").nth(1)).expect("it says where it serves");
+        let address = text.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
+        self.address = Some(address);
+        address
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("it has been started")
+    }
+
+    /// In demo mode, the link that signs this person in.
+    pub fn link(&self, name: &str) -> String {
+        let line = self.said.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
+        line.split_whitespace().last().expect("a link").to_owned()
+    }
+
+    /// Ends the hub at once: kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

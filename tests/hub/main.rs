@@ -7,6 +7,7 @@ mod auth_browser;
 mod auth_secrets;
 mod auth_sign_in;
 mod auth_sockets;
+mod booking;
 mod rest_case;
 mod rest_document;
 mod rest_errors;

@@ -75,7 +75,13 @@ impl Member {
                 let before = self.acked.insert(*id, (*first, *last));
                 assert!(before.is_none_or(|before| before == (*first, *last)), "a second ack says the same");
             }
-            Brief::Error(error) => panic!("{} {:?}: {}", error.message, error.code, heard.text),
+            Brief::Error(error) => match error.id {
+                Some(id) if error.retryable => {
+                    eprintln!("told to send again: {:?}", error.code);
+                    self.client.send_again(id);
+                }
+                _ => panic!("{}", heard.text),
+            },
             _ => {}
         }
     }

@@ -40,7 +40,8 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
     let mut calls = JoinSet::new();
     for slot in &slots {
         for token in &tokens {
-            let call = http.post(&url).bearer_auth(token).header("idempotency-key", CommandId(Uuid::now_v7()).to_string());
+            let call =
+                http.post(&url).bearer_auth(token).header("idempotency-key", CommandId(Uuid::now_v7()).to_string());
             let call = call.json(&json!({"slot": slot.id}));
             let slot = slot.id;
             calls.spawn(async move {

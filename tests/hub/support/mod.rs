@@ -2,8 +2,8 @@
 
 pub mod clinic;
 pub mod database;
-pub mod rest;
 pub mod process;
+pub mod rest;
 
 /// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
 /// `async fn(DatabaseSettings)`.

@@ -97,6 +97,8 @@ create table rooms (
 );
 create index rooms_by_patient on rooms (patient, id);
 create index rooms_by_doctor on rooms (doctor, id);
+-- Open cases are few among a doctor's many; the feeds ask for them at every change.
+create index rooms_by_state on rooms (doctor, state);
 create index rooms_waiting on rooms (doctor, waiting_since) where waiting_since is not null;
 create index rooms_ended on rooms (doctor, ended_at) where ended_at is not null;
 create index rooms_due on rooms (wake_at) where wake_at is not null;
@@ -104,11 +106,16 @@ create index rooms_due on rooms (wake_at) where wake_at is not null;
 create table prescriptions (
     id uuid not null primary key,
     room uuid not null references rooms (id),
+    -- The room's, repeated so that each one's list comes from one index.
+    patient uuid not null,
+    doctor uuid not null,
     state text not null,
     version bigint not null,
     updated_at bigint not null
 );
 create index prescriptions_by_room on prescriptions (room);
+create index prescriptions_by_patient on prescriptions (patient, id);
+create index prescriptions_by_doctor on prescriptions (doctor, id);
 
 create table dispensings (
     id uuid not null primary key,
@@ -124,6 +131,7 @@ create table dispensings (
 );
 create index dispensings_by_room on dispensings (room);
 create index dispensings_by_pharmacy on dispensings (pharmacy, id);
+create index dispensings_by_state on dispensings (pharmacy, state);
 
 create table deliveries (
     id uuid not null primary key,
@@ -143,6 +151,7 @@ create table deliveries (
 create index deliveries_by_room on deliveries (room);
 create index deliveries_by_courier on deliveries (courier, id);
 create index deliveries_by_pharmacy on deliveries (pharmacy, id);
+create index deliveries_by_recipient on deliveries (recipient, id);
 
 -- The answer to an unsafe request, for its repetition. A row without a status is a request that runs. `fresh` is the id
 -- that whatever the request makes will have: if the hub dies in between, the repetition makes the same thing.

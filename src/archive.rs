@@ -116,16 +116,6 @@ impl Export {
     }
 }
 
-/// A whole record as the lines of an export, without line feeds.
-pub async fn export(store: &Store, room: RoomId, at: Timestamp) -> Result<Vec<String>, StoreError> {
-    let mut export = Export::begin(store, room, at).await?;
-    let mut lines = Vec::new();
-    while let Some(piece) = export.next().await? {
-        lines.extend(piece.lines().map(str::to_owned));
-    }
-    Ok(lines)
-}
-
 /// Checks an exported record, without a hub or a database.
 pub fn verify(mut reader: impl BufRead) -> Result<Report, Mismatch> {
     let mut text = String::new();

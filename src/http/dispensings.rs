@@ -89,7 +89,7 @@ async fn list(
     let request = page_request(query.cursor.as_deref(), query.limit)?;
     let pharmacy = caller.claims.pharmacy;
     let pharmacy = pharmacy.ok_or_else(|| Problem::new(Code::Forbidden, "you belong to no pharmacy yet"))?;
-    let page = state.store.dispensings(pharmacy, query.state, request).await?;
+    let page = state.store.dispensings(pharmacy, query.state.as_slice(), request).await?;
     Ok(Json(List::of(page, |item| item)))
 }
 

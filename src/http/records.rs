@@ -19,8 +19,9 @@ use super::input::{Body, Path, Query};
 use super::operation::{Operation, Tag, get, post};
 use super::submit::{note_read, submit};
 use super::{AppState, Problem};
-use crate::archive;
+use crate::archive::Export;
 use crate::auth::Caller;
+use crate::store::StoreError;
 use crate::store::events::Stored;
 
 /// Events of an answer, unless the caller wants fewer or more, and most of them.
@@ -171,11 +172,14 @@ async fn export(
 ) -> Result<Response, Problem> {
     submit(&state, &caller, key, room, None, Command::Export(purpose)).await?;
     note_read(&state, &caller, "record.exported", room).await?;
-    let lines = archive::export(&state.store, room, state.clock.now()).await?;
-    let lines = lines.into_iter().map(|line| Ok::<_, std::convert::Infallible>(line + "\n"));
+    let export = Export::begin(&state.store, room, state.clock.now()).await?;
+    // If the store fails on the way, the file breaks off, and the number of events in its first line tells.
+    let pieces = futures_util::stream::try_unfold(export, |mut export| async move {
+        Ok::<_, StoreError>(export.next().await?.map(|piece| (piece, export)))
+    });
     let headers = [
         (header::CONTENT_TYPE, "application/jsonl".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"record-{room}.jsonl\"")),
     ];
-    Ok((headers, Stream::from_stream(futures_util::stream::iter(lines))).into_response())
+    Ok((headers, Stream::from_stream(pieces)).into_response())
 }

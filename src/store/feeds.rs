@@ -1,6 +1,6 @@
 //! The rows of the live feeds and of the listings that show the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rooms::case::consultation::ConsultationState;
 use rooms::case::delivery::DeliveryState;
@@ -19,8 +19,10 @@ use super::page::{Page, PageRequest, instant};
 use super::people::{line, named};
 use super::{Store, StoreError, read};
 
-/// Rows of a feed; older ones are in the listings.
+/// The newest rows of a feed; older ones that are closed are in the listings.
 const FEED_ROWS: u32 = 100;
+/// Rows of a feed that are still open, however old: a booking made months ago for today, a package on hold.
+const OPEN_ROWS: u32 = 200;
 /// How many of a doctor's last consultations tell how long one takes.
 const RECENT: i64 = 10;
 
@@ -70,10 +72,13 @@ struct DeliveryRow {
 }
 
 impl Store {
-    /// A patient's or a doctor's newest consultations.
+    /// A patient's or a doctor's newest consultations, and all that are open.
     pub async fn person_feed(&self, user: UserId, role: Role) -> Result<Vec<FeedItem>, StoreError> {
-        let first = PageRequest { after: None, limit: FEED_ROWS };
-        Ok(self.consultations(user, role, &[], first).await?.items)
+        let newest = self.consultations(user, role, &[], first(FEED_ROWS)).await?;
+        let Some(_) = newest.next else { return Ok(newest.items) };
+        let open: Vec<ConsultationState> = ConsultationState::ALL.into_iter().filter(|state| is_open(*state)).collect();
+        let open = self.consultations(user, role, &open, first(OPEN_ROWS)).await?;
+        Ok(both(newest.items, open.items))
     }
 
     /// A patient's or a doctor's consultations, newest first; only those in `among`, unless that is empty.
@@ -85,21 +90,20 @@ impl Store {
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
         let of = if role == Role::Doctor { "doctor" } else { "patient" };
-        let among = if among.is_empty() { &ConsultationState::ALL[..] } else { among };
-        let names: Vec<String> = among.iter().map(|state| format!("'{}'", state.as_str())).collect();
-        let sql = format!(
-            "{ROOM_COLUMNS} where {of} = $1 and id < $2 and state in ({}) order by id desc limit $3",
-            names.join(", ")
-        );
+        let only = |column| one_of(column, among.iter().map(|state| state.as_str()));
+        let among = only("state");
+        let sql = format!("{ROOM_COLUMNS} where {of} = $1 and id < $2{among} order by id desc limit $3");
         let rows: Vec<RoomRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let (from, to) = match (rows.last(), rows.first()) {
             (Some(oldest), Some(newest)) => (oldest.id, newest.id),
             _ => return Ok(Page { items: Vec::new(), next: None }),
         };
-        let prescriptions = self.states(of, "prescriptions", user, from, to).await?;
-        let dispensings = self.states(of, "dispensings", user, from, to).await?;
-        let deliveries = self.states(of, "deliveries", user, from, to).await?;
+        // The same rooms, and no others that lie between them.
+        let which = format!("r.{of} = $1 and r.id >= $2 and r.id <= $3{}", only("r.state"));
+        let prescriptions = self.states("prescriptions", &which, user, from, to).await?;
+        let dispensings = self.states("dispensings", &which, user, from, to).await?;
+        let deliveries = self.states("deliveries", &which, user, from, to).await?;
         let items = rows
             .into_iter()
             .map(|row| {
@@ -119,16 +123,14 @@ impl Store {
     /// The states of one kind of part, by room, of a person's rooms between two ids.
     async fn states(
         &self,
-        of: &'static str,
         table: &'static str,
+        which: &str,
         user: UserId,
         from: Uuid,
         to: Uuid,
     ) -> Result<BTreeMap<Uuid, Vec<String>>, StoreError> {
-        let sql = format!(
-            "select p.room, p.state from {table} p join rooms r on r.id = p.room \
-            where r.{of} = $1 and r.id >= $2 and r.id <= $3 order by p.id"
-        );
+        let sql =
+            format!("select p.room, p.state from {table} p join rooms r on r.id = p.room where {which} order by p.id");
         let rows: Vec<(Uuid, String)> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(from).bind(to).fetch_all(db).await)?;
         let mut states: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
@@ -188,51 +190,102 @@ impl Store {
         Ok(since.map(instant))
     }
 
-    /// A pharmacy's open work, and what was finished last.
+    /// A pharmacy's newest dispensings, and all that are open.
     pub async fn queue_feed(&self, pharmacy: PharmacyId) -> Result<Vec<FeedItem>, StoreError> {
-        let first = PageRequest { after: None, limit: FEED_ROWS };
-        Ok(self.dispensings(pharmacy, None, first).await?.items)
+        let newest = self.dispensings(pharmacy, &[], first(FEED_ROWS)).await?;
+        let Some(_) = newest.next else { return Ok(newest.items) };
+        let open: Vec<DispensingState> = DispensingState::ALL.into_iter().filter(|state| is_work(*state)).collect();
+        let open = self.dispensings(pharmacy, &open, first(OPEN_ROWS)).await?;
+        Ok(both(newest.items, open.items))
     }
 
-    /// A pharmacy's dispensings, newest first; only those in `state`, if that is given.
+    /// A pharmacy's dispensings, newest first; only those in `among`, unless that is empty.
     pub async fn dispensings(
         &self,
         pharmacy: PharmacyId,
-        state: Option<DispensingState>,
+        among: &[DispensingState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let sql = "select d.id, d.room, d.prescription, d.pharmacy, d.state, d.items, d.delivery, d.received_at, \
+        let among = one_of("d.state", among.iter().map(|state| state.as_str()));
+        let sql = format!(
+            "select d.id, d.room, d.prescription, d.pharmacy, d.state, d.items, d.delivery, d.received_at, \
             d.updated_at, r.patient, r.patient_name from dispensings d join rooms r on r.id = d.room \
-            where d.pharmacy = $1 and d.id < $2 and d.state like $3 order by d.id desc limit $4";
-        let state = state.map_or("%", DispensingState::as_str);
-        let rows: Vec<DispensingRow> = read!(self, db => sqlx::query_as(sql)
-            .bind(pharmacy.0).bind(request.below()).bind(state).bind(request.rows()).fetch_all(db).await)?;
+            where d.pharmacy = $1 and d.id < $2{among} order by d.id desc limit $3"
+        );
+        let rows: Vec<DispensingRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(pharmacy.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let items =
             rows.into_iter().map(|row| Ok((row.id, dispensing(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(items, |item| item))
     }
 
-    /// A courier's newest parcels.
+    /// A courier's newest parcels, and all that are under way.
     pub async fn courier_feed(&self, courier: UserId) -> Result<Vec<FeedItem>, StoreError> {
-        let first = PageRequest { after: None, limit: FEED_ROWS };
-        Ok(self.deliveries("courier", courier.0, first).await?.items)
+        let newest = self.deliveries("courier", courier.0, &[], first(FEED_ROWS)).await?;
+        let Some(_) = newest.next else { return Ok(newest.items) };
+        let open: Vec<DeliveryState> = DeliveryState::ALL.into_iter().filter(|state| is_under_way(*state)).collect();
+        let open = self.deliveries("courier", courier.0, &open, first(OPEN_ROWS)).await?;
+        Ok(both(newest.items, open.items))
     }
 
-    /// The parcels of a courier, a pharmacy or a recipient, newest first.
+    /// The parcels of a courier, a pharmacy or a recipient, newest first; only those in `among`, unless that is empty.
     pub async fn deliveries(
         &self,
         of: &'static str,
         id: Uuid,
+        among: &[DeliveryState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
+        let among = one_of("state", among.iter().map(|state| state.as_str()));
         let sql = format!(
             "select id, room, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, state, \
-            updated_at from deliveries where {of} = $1 and id < $2 order by id desc limit $3"
+            updated_at from deliveries where {of} = $1 and id < $2{among} order by id desc limit $3"
         );
         let rows: Vec<DeliveryRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(id).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let items = rows.into_iter().map(|row| Ok((row.id, delivery(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(items, |item| item))
+    }
+}
+
+fn first(limit: u32) -> PageRequest {
+    PageRequest { after: None, limit }
+}
+
+/// A condition that a column has one of some names, which are ours; none, if there are none.
+fn one_of(column: &str, names: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
+    if names.is_empty() { String::new() } else { format!(" and {column} in ({})", names.join(", ")) }
+}
+
+/// The items of two lists, each once.
+fn both(newest: Vec<FeedItem>, open: Vec<FeedItem>) -> Vec<FeedItem> {
+    let known: HashSet<String> = newest.iter().map(|item| item.key.clone()).collect();
+    let older = open.into_iter().filter(|item| !known.contains(&item.key));
+    newest.into_iter().chain(older).collect()
+}
+
+fn is_open(state: ConsultationState) -> bool {
+    use ConsultationState::*;
+    match state {
+        Requested | Booked | Waiting | Called | InProgress | Interrupted | WrapUp => true,
+        Completed | Cancelled | Expired | NoShow | Referred | EnteredInError => false,
+    }
+}
+
+fn is_work(state: DispensingState) -> bool {
+    use DispensingState::*;
+    match state {
+        Received | Accepted | Preparing | OnHold | Checked | Ready | Released => true,
+        Completed | ReturnedToStock | Declined | Cancelled => false,
+    }
+}
+
+fn is_under_way(state: DeliveryState) -> bool {
+    use DeliveryState::*;
+    match state {
+        Requested | Assigned | PickedUp | InTransit | OutForDelivery | AttemptFailed | Rescheduled | Returning => true,
+        Delivered | Returned | Restocked | Disposed | Cancelled | Lost | Damaged => false,
     }
 }
 

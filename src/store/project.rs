@@ -71,6 +71,8 @@ struct RoomRow {
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 struct PrescriptionRow {
     id: Uuid,
+    patient: Uuid,
+    doctor: Uuid,
     state: String,
     version: i64,
 }
@@ -118,7 +120,7 @@ impl Projection {
         };
         let mut projection = Self {
             room,
-            prescriptions: after.prescriptions.iter().map(PrescriptionRow::of).collect(),
+            prescriptions: after.prescriptions.iter().map(|it| PrescriptionRow::of(it, after)).collect(),
             dispensings: after.dispensings.iter().map(|it| DispensingRow::of(it, items(it))).collect(),
             deliveries: after.deliveries.iter().map(DeliveryRow::of).collect(),
         };
@@ -161,8 +163,14 @@ impl RoomRow {
 }
 
 impl PrescriptionRow {
-    fn of(it: &PrescriptionView) -> Self {
-        Self { id: it.id.0, state: it.state.as_str().to_owned(), version: signed(it.version) }
+    fn of(it: &PrescriptionView, case: &Snapshot) -> Self {
+        Self {
+            id: it.id.0,
+            patient: case.patient.id.0,
+            doctor: case.doctor.as_ref().map_or(Uuid::nil(), |doctor| doctor.id.0),
+            state: it.state.as_str().to_owned(),
+            version: signed(it.version),
+        }
     }
 }
 
@@ -235,7 +243,7 @@ impl Tx {
         }
         for row in projection.prescriptions.iter().filter(|row| row.version >= since) {
             on!(self, db => sqlx::query(UPSERT_PRESCRIPTION)
-                .bind(row.id).bind(room.0).bind(&row.state).bind(row.version).bind(at)
+                .bind(row.id).bind(room.0).bind(row.patient).bind(row.doctor).bind(&row.state).bind(row.version).bind(at)
                 .execute(db).await.map(drop))?;
         }
         for row in projection.dispensings.iter().filter(|row| row.version >= since) {
@@ -263,8 +271,8 @@ const UPSERT_ROOM: &str = "insert into rooms \
     waiting_since = excluded.waiting_since, started_at = excluded.started_at, ended_at = excluded.ended_at, \
     wake_at = excluded.wake_at, updated_at = excluded.updated_at";
 
-const UPSERT_PRESCRIPTION: &str = "insert into prescriptions (id, room, state, version, updated_at) \
-    values ($1, $2, $3, $4, $5) \
+const UPSERT_PRESCRIPTION: &str = "insert into prescriptions \
+    (id, room, patient, doctor, state, version, updated_at) values ($1, $2, $3, $4, $5, $6, $7) \
     on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
 
 const UPSERT_DISPENSING: &str = "insert into dispensings \
@@ -284,7 +292,7 @@ impl Store {
     pub async fn projection(&self, room: RoomId) -> Result<Projection, StoreError> {
         let sql = "select * from rooms where id = $1";
         let row = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;
-        let sql = "select id, state, version from prescriptions where room = $1 order by id";
+        let sql = "select * from prescriptions where room = $1 order by id";
         let prescriptions = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;
         let sql = "select * from dispensings where room = $1 order by id";
         let dispensings = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;

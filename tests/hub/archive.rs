@@ -6,15 +6,16 @@ use std::sync::Arc;
 use rooms::event::{ChatSent, Event, Thread};
 use rooms::id::{CommandId, RoomId, UserId};
 use rooms::record::{GENESIS, Record, chain};
-use rooms::role::{By, Role};
+use rooms::role::{Actor, By, Role};
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
 use uuid::Uuid;
-use wardroom::archive::{Why, export, verify, verify_room};
+use wardroom::archive::{Export, Why, verify, verify_room};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
 
+use crate::store::{Log, ids};
 use crate::support::both;
 
 const EVENTS: usize = 6;
@@ -44,7 +45,17 @@ async fn exported(store: &Store) -> (RoomId, Vec<String>) {
         };
         assert_eq!(store.append(&[append]).await.unwrap(), [Appended::Committed]);
     }
-    (room, export(store, room, Timestamp::from_micros(0)).await.unwrap())
+    (room, export(store, room).await.lines().map(str::to_owned).collect())
+}
+
+async fn export(store: &Store, room: RoomId) -> String {
+    let mut export = Export::begin(store, room, Timestamp::from_micros(0)).await.unwrap();
+    let mut text = String::new();
+    while let Some(piece) = export.next().await.unwrap() {
+        assert!(piece.ends_with('\n'));
+        text += &piece;
+    }
+    text
 }
 
 /// The line and the reason that `verify` names.
@@ -85,6 +96,8 @@ async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(databa
         assert_eq!(edit("\"hash\":\"", "\"hash\":\"0"), (line, Why::NotAnEntry));
         assert_eq!(edit("}", ""), (line, Why::NotAnEntry));
         assert_eq!(changed(&|lines| lines[at].insert_str(9, "00")), (line, Why::NotAnEntry));
+        // Some programs would read the first value and others, like the one that made the hash, the last.
+        assert_eq!(edit("\"text\":", "\"text\":\"forged\",\"text\":"), (line, Why::NamedTwice));
         let repeated = changed(&|lines| lines.insert(at, lines[at].clone()));
         assert_eq!(repeated, (line + 1, Why::Place { found: at as u64 }));
         let deleted = changed(&|lines| drop(lines.remove(at)));
@@ -110,7 +123,35 @@ async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(databa
     assert_eq!(found(&mixed), (3, Why::OtherRoom));
 }
 
+async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
+    let mut log = Log::new();
+    for size in [600, 700] {
+        let (sender, command) = ids();
+        let actor = Actor::Person { id: sender, role: Role::Patient, name: Line::parse("P").unwrap(), pharmacy: None };
+        let text = Prose::parse("x").unwrap();
+        let events = vec![Event::ChatSent(ChatSent { text, thread: Thread::Care }); size];
+        let append = log.append(&actor, command, events);
+        assert_eq!(store.append(std::slice::from_ref(&append)).await.unwrap(), [Appended::Committed]);
+        log = log.after(&append);
+    }
+    let mut lines = Export::begin(&store, log.room, Timestamp::from_micros(0)).await.unwrap();
+    assert_eq!(lines.manifest().events, 1300);
+    let later = log.chat(ids().0, ids().1, "later");
+    assert_eq!(store.append(&[later]).await.unwrap(), [Appended::Committed]);
+    let mut text = String::new();
+    while let Some(piece) = lines.next().await.unwrap() {
+        text += &piece;
+    }
+    let report = verify(Cursor::new(text)).unwrap();
+    assert_eq!(report.events, 1300);
+    assert_eq!(verify_room(&store, log.room).await.unwrap().unwrap().events, 1301);
+    let nothing = export(&store, RoomId(Uuid::now_v7())).await;
+    assert_eq!(verify(Cursor::new(nothing)).unwrap().events, 0);
+}
+
 both! {
+    a_long_record_is_exported_as_far_as_it_went_when_that_began
     a_whole_record_is_whole_in_any_spelling
     every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod archive;
+mod archive_database;
 mod auth_browser;
 mod auth_secrets;
 mod auth_sign_in;

@@ -140,6 +140,10 @@ async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseS
     assert_eq!(done["items"][0]["room"], room.as_str());
     assert_eq!(done["items"][0]["deliveries"], json!(["delivered"]));
     assert_eq!(cast.get(&cast.patient, "/v1/bookings").await["items"], json!([]));
+
+    let fault = |fault: archive::Fault| panic!("the tables say what the record says, but: {}", fault.mismatch);
+    let tally = archive::verify_database(&cast.rest.clinic.state.store, fault, |_| {}).await.unwrap();
+    assert_eq!(tally.rooms, 1);
 }
 
 async fn a_prescription_is_amended_at_the_version_that_was_seen_only(database: DatabaseSettings) {

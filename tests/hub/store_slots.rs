@@ -53,7 +53,7 @@ fn slot(from: i64, to: i64) -> PublishedSlot {
 }
 
 /// A request for a slot by some patient, and the room before it.
-fn request(slot: &PublishedSlot, doctor: &User) -> (Log, Append) {
+pub fn request(slot: &PublishedSlot, doctor: &User) -> (Log, Append) {
     let patient = Actor::Person {
         id: UserId(Uuid::now_v7()),
         role: Role::Patient,
@@ -102,7 +102,7 @@ async fn append(store: &Store, append: &Append) -> Appended {
 }
 
 /// A doctor who has published `count` slots.
-async fn doctor_with_slots(store: &Store, count: i64) -> (User, Vec<PublishedSlot>) {
+pub async fn doctor_with_slots(store: &Store, count: i64) -> (User, Vec<PublishedSlot>) {
     let doctor = account("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());
     let slots: Vec<PublishedSlot> = (0..count).map(|at| slot(at * 10, at * 10 + 10)).collect();

@@ -1,0 +1,91 @@
+//! A database can be checked as a whole: each record by its chain, and the tables by the records.
+
+use std::collections::BTreeMap;
+
+use rooms::command::{Chat, Command};
+use rooms::id::RoomId;
+use rooms::signal::Mark;
+use rooms::text::Prose;
+use wardroom::archive::{Why, verify_database};
+use wardroom::config::DatabaseSettings;
+use wardroom::store::Store;
+use wardroom::store::events::Appended;
+
+use crate::store_slots::{doctor_with_slots, request};
+use crate::support::both;
+use crate::support::clinic::Clinic;
+
+/// What somebody with access to the database does to one room.
+async fn tamper(store: &Store, sql: &str, room: RoomId) {
+    for sql in sql.split(';') {
+        let changed = match store {
+            Store::Sqlite { write, .. } => {
+                let sql = sql.replace("ROOM", &format!("x'{}'", room.0.simple()));
+                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(write).await.unwrap().rows_affected()
+            }
+            Store::Postgres(pool) => {
+                let sql = sql.replace("ROOM", &format!("'{room}'"));
+                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
+            }
+        };
+        assert!(changed > 0, "{sql} changes something");
+    }
+}
+
+async fn faults(store: &Store) -> (u64, BTreeMap<RoomId, Why>) {
+    let mut faults = BTreeMap::new();
+    let mut calls = 0;
+    let insert = |fault: wardroom::archive::Fault| drop(faults.insert(fault.room, fault.mismatch.why));
+    let tally = verify_database(store, insert, |_| calls += 1).await.unwrap();
+    assert_eq!((tally.rooms, tally.faults), (calls, faults.len() as u64));
+    (tally.rooms, faults)
+}
+
+async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: DatabaseSettings) {
+    let clinic = Clinic::start(database).await;
+    let store = &clinic.state.store;
+    let case = clinic.case().await;
+    let last = clinic.state.hub.look(case.room, &case.doctor).await.unwrap().head;
+    let tampers = [
+        ("update events set body = replace(body, 'Pat', 'Tap') where room = ROOM and seq = 1", Why::Hash),
+        ("delete from events where room = ROOM and seq = 3", Why::Place { found: 4 }),
+        (
+            "update events set seq = 100 where room = ROOM and seq = 2; \
+            update events set seq = 2 where room = ROOM and seq = 3; \
+            update events set seq = 3 where room = ROOM and seq = 100",
+            Why::Place { found: 3 },
+        ),
+        ("delete from events where room = ROOM and seq = LAST", Why::Reached { reached: last + 1 }),
+        ("delete from marks where room = ROOM; delete from events where room = ROOM", Why::Table("rooms")),
+        (
+            "delete from marks where room = ROOM; delete from events where room = ROOM and seq > CASE",
+            Why::Table("prescriptions"),
+        ),
+        ("update rooms set state = 'completed' where id = ROOM", Why::Table("rooms")),
+        ("update prescriptions set state = 'cancelled' where room = ROOM", Why::Table("prescriptions")),
+        ("delete from dispensings where room = ROOM", Why::Table("dispensings")),
+    ];
+    let mut expected = BTreeMap::new();
+    for (sql, why) in tampers {
+        let case = clinic.case().await;
+        let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Default::default() };
+        let said = clinic.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
+        let mark = Mark { delivered: said.last, seen: said.last };
+        store.save_marks(&[(case.room, case.doctor.user().unwrap(), mark)]).await.unwrap();
+        // The prescription was sent last, in two events.
+        let sql = sql.replace("LAST", &said.last.to_string()).replace("CASE", &(said.last - 2).to_string());
+        tamper(store, &sql, case.room).await;
+        expected.insert(case.room, why);
+    }
+    let (doctor, slots) = doctor_with_slots(store, 1).await;
+    let (_, booking) = request(&slots[0], &doctor);
+    assert_eq!(store.append(std::slice::from_ref(&booking)).await.unwrap(), [Appended::Committed]);
+    assert_eq!(faults(store).await, (expected.len() as u64 + 2, expected.clone()), "all others are whole");
+    tamper(store, "update slots set room = null where room = ROOM", booking.room).await;
+    expected.insert(booking.room, Why::Table("slots"));
+    assert_eq!(faults(store).await.1, expected);
+}
+
+both! {
+    whatever_is_changed_behind_the_hub_is_found_in_its_room
+}

@@ -18,4 +18,5 @@ mod resume;
 mod socket;
 mod store;
 mod store_slots;
+mod tidy;
 mod timers;

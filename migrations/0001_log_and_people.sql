@@ -24,6 +24,7 @@ create table users (
     changed_at bigint not null
 );
 create index users_by_role on users (role, id);
+create index users_changed on users (changed_at) where changed_at > created_at;
 
 -- One row per sign-in. The refresh token is derived from id and counter, so no token is stored.
 create table sessions (
@@ -38,6 +39,7 @@ create table sessions (
     label text not null
 );
 create index sessions_by_user on sessions (user_id, id);
+create index sessions_by_end on sessions (expires_at);
 create index sessions_revoked on sessions (revoked_at) where revoked_at is not null;
 
 -- The log. (room, seq) makes compare-and-append: whoever inserts a number first has won. The body is the canonical form
@@ -72,7 +74,8 @@ create table slots (
     id uuid not null primary key,
     doctor uuid not null references users (id),
     starts_at bigint not null,
-    ends_at bigint not null,
+    -- At most a day later: what may overlap a slot begins at most a day before it.
+    ends_at bigint not null check (ends_at > starts_at and ends_at - starts_at <= 86400000000),
     -- The room that holds or has booked it: one column, so one room.
     room uuid unique
 );
@@ -85,6 +88,9 @@ create table rooms (
     doctor uuid not null,
     doctor_name text not null,
     state text not null,
+    -- Whether something is still to happen, told by the state. What is open is little among much that is closed, and the
+    -- feeds ask for it at every change; so it has indexes of its own, here and below.
+    open boolean not null,
     slot uuid,
     starts_at bigint,
     waiting_since bigint,
@@ -97,8 +103,8 @@ create table rooms (
 );
 create index rooms_by_patient on rooms (patient, id);
 create index rooms_by_doctor on rooms (doctor, id);
--- Open cases are few among a doctor's many; the feeds ask for them at every change.
-create index rooms_by_state on rooms (doctor, state);
+create index rooms_open_by_patient on rooms (patient, id) where open;
+create index rooms_open_by_doctor on rooms (doctor, id) where open;
 create index rooms_waiting on rooms (doctor, waiting_since) where waiting_since is not null;
 create index rooms_ended on rooms (doctor, ended_at) where ended_at is not null;
 create index rooms_due on rooms (wake_at) where wake_at is not null;
@@ -123,6 +129,7 @@ create table dispensings (
     prescription uuid not null,
     pharmacy uuid not null,
     state text not null,
+    open boolean not null,
     version bigint not null,
     items bigint not null,
     delivery boolean not null,
@@ -131,7 +138,7 @@ create table dispensings (
 );
 create index dispensings_by_room on dispensings (room);
 create index dispensings_by_pharmacy on dispensings (pharmacy, id);
-create index dispensings_by_state on dispensings (pharmacy, state);
+create index dispensings_open on dispensings (pharmacy, id) where open;
 
 create table deliveries (
     id uuid not null primary key,
@@ -145,11 +152,13 @@ create table deliveries (
     address text not null,
     courier uuid,
     state text not null,
+    open boolean not null,
     version bigint not null,
     updated_at bigint not null
 );
 create index deliveries_by_room on deliveries (room);
 create index deliveries_by_courier on deliveries (courier, id);
+create index deliveries_open on deliveries (courier, id) where open;
 create index deliveries_by_pharmacy on deliveries (pharmacy, id);
 create index deliveries_by_recipient on deliveries (recipient, id);
 

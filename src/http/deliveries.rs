@@ -88,7 +88,7 @@ async fn list(
         (Role::Patient, _) => ("recipient", caller.user().0),
         _ => return Err(Problem::new(Code::Forbidden, "you belong to no pharmacy yet")),
     };
-    let page = state.store.deliveries(of, id, &[], query.request()?).await?;
+    let page = state.store.deliveries(of, id, query.request()?).await?;
     Ok(Json(List::of(page, |item| item)))
 }
 

@@ -28,8 +28,13 @@ static INSERT: Texts = LazyLock::new(|| {
 });
 
 static PREDECESSORS: Texts = LazyLock::new(|| {
-    let select = "select room, seq, hash from events where (room, seq) in (values ";
-    texts(2, |rows| format!("{select}{rows})"))
+    // A join, because SQLite reads the whole table for `(room, seq) in (values …)`.
+    texts(2, |rows| {
+        format!(
+            "with before (room, seq) as (values {rows}) select events.room, events.seq, events.hash \
+            from before join events on events.room = before.room and events.seq = before.seq"
+        )
+    })
 });
 
 /// One row of `events`, and where it stands in its append.

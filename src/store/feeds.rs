@@ -76,8 +76,7 @@ impl Store {
     pub async fn person_feed(&self, user: UserId, role: Role) -> Result<Vec<FeedItem>, StoreError> {
         let newest = self.consultations(user, role, &[], first(FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open: Vec<ConsultationState> = ConsultationState::ALL.into_iter().filter(|state| is_open(*state)).collect();
-        let open = self.consultations(user, role, &open, first(OPEN_ROWS)).await?;
+        let open = self.consultations_where(user, role, &Only::Open, first(OPEN_ROWS)).await?;
         Ok(both(newest.items, open.items))
     }
 
@@ -89,10 +88,19 @@ impl Store {
         among: &[ConsultationState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
+        let only = Only::among(among.iter().map(|state| state.as_str()));
+        self.consultations_where(user, role, &only, request).await
+    }
+
+    async fn consultations_where(
+        &self,
+        user: UserId,
+        role: Role,
+        only: &Only,
+        request: PageRequest,
+    ) -> Result<Page<FeedItem>, StoreError> {
         let of = if role == Role::Doctor { "doctor" } else { "patient" };
-        let only = |column| one_of(column, among.iter().map(|state| state.as_str()));
-        let among = only("state");
-        let sql = format!("{ROOM_COLUMNS} where {of} = $1 and id < $2{among} order by id desc limit $3");
+        let sql = format!("{ROOM_COLUMNS} where {of} = $1 and id < $2{} order by id desc limit $3", only.of(""));
         let rows: Vec<RoomRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let (from, to) = match (rows.last(), rows.first()) {
@@ -100,7 +108,7 @@ impl Store {
             _ => return Ok(Page { items: Vec::new(), next: None }),
         };
         // The same rooms, and no others that lie between them.
-        let which = format!("r.{of} = $1 and r.id >= $2 and r.id <= $3{}", only("r.state"));
+        let which = format!("r.{of} = $1 and r.id >= $2 and r.id <= $3{}", only.of("r."));
         let prescriptions = self.states("prescriptions", &which, user, from, to).await?;
         let dispensings = self.states("dispensings", &which, user, from, to).await?;
         let deliveries = self.states("deliveries", &which, user, from, to).await?;
@@ -185,7 +193,8 @@ impl Store {
 
     /// Since when the doctor's running consultation runs.
     async fn running_since(&self, doctor: UserId) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "select min(started_at) from rooms where doctor = $1 and state in ('in_progress', 'interrupted')";
+        let sql = "select min(started_at) from rooms where doctor = $1 and open \
+            and state in ('in_progress', 'interrupted')";
         let (since,): (Option<i64>,) = read!(self, db => sqlx::query_as(sql).bind(doctor.0).fetch_one(db).await)?;
         Ok(since.map(instant))
     }
@@ -194,8 +203,7 @@ impl Store {
     pub async fn queue_feed(&self, pharmacy: PharmacyId) -> Result<Vec<FeedItem>, StoreError> {
         let newest = self.dispensings(pharmacy, &[], first(FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open: Vec<DispensingState> = DispensingState::ALL.into_iter().filter(|state| is_work(*state)).collect();
-        let open = self.dispensings(pharmacy, &open, first(OPEN_ROWS)).await?;
+        let open = self.dispensings_where(pharmacy, &Only::Open, first(OPEN_ROWS)).await?;
         Ok(both(newest.items, open.items))
     }
 
@@ -206,11 +214,21 @@ impl Store {
         among: &[DispensingState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let among = one_of("d.state", among.iter().map(|state| state.as_str()));
+        let only = Only::among(among.iter().map(|state| state.as_str()));
+        self.dispensings_where(pharmacy, &only, request).await
+    }
+
+    async fn dispensings_where(
+        &self,
+        pharmacy: PharmacyId,
+        only: &Only,
+        request: PageRequest,
+    ) -> Result<Page<FeedItem>, StoreError> {
         let sql = format!(
             "select d.id, d.room, d.prescription, d.pharmacy, d.state, d.items, d.delivery, d.received_at, \
             d.updated_at, r.patient, r.patient_name from dispensings d join rooms r on r.id = d.room \
-            where d.pharmacy = $1 and d.id < $2{among} order by d.id desc limit $3"
+            where d.pharmacy = $1 and d.id < $2{} order by d.id desc limit $3",
+            only.of("d.")
         );
         let rows: Vec<DispensingRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(pharmacy.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
@@ -221,25 +239,33 @@ impl Store {
 
     /// A courier's newest parcels, and all that are under way.
     pub async fn courier_feed(&self, courier: UserId) -> Result<Vec<FeedItem>, StoreError> {
-        let newest = self.deliveries("courier", courier.0, &[], first(FEED_ROWS)).await?;
+        let newest = self.deliveries("courier", courier.0, first(FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open: Vec<DeliveryState> = DeliveryState::ALL.into_iter().filter(|state| is_under_way(*state)).collect();
-        let open = self.deliveries("courier", courier.0, &open, first(OPEN_ROWS)).await?;
+        let open = self.deliveries_where("courier", courier.0, &Only::Open, first(OPEN_ROWS)).await?;
         Ok(both(newest.items, open.items))
     }
 
-    /// The parcels of a courier, a pharmacy or a recipient, newest first; only those in `among`, unless that is empty.
+    /// The parcels of a courier, a pharmacy or a recipient, newest first.
     pub async fn deliveries(
         &self,
         of: &'static str,
         id: Uuid,
-        among: &[DeliveryState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let among = one_of("state", among.iter().map(|state| state.as_str()));
+        self.deliveries_where(of, id, &Only::Among(Vec::new()), request).await
+    }
+
+    async fn deliveries_where(
+        &self,
+        of: &'static str,
+        id: Uuid,
+        only: &Only,
+        request: PageRequest,
+    ) -> Result<Page<FeedItem>, StoreError> {
         let sql = format!(
             "select id, room, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, state, \
-            updated_at from deliveries where {of} = $1 and id < $2{among} order by id desc limit $3"
+            updated_at from deliveries where {of} = $1 and id < $2{} order by id desc limit $3",
+            only.of("")
         );
         let rows: Vec<DeliveryRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(id).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
@@ -252,10 +278,27 @@ fn first(limit: u32) -> PageRequest {
     PageRequest { after: None, limit }
 }
 
-/// A condition that a column has one of some names, which are ours; none, if there are none.
-fn one_of(column: &str, names: impl Iterator<Item = &'static str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
-    if names.is_empty() { String::new() } else { format!(" and {column} in ({})", names.join(", ")) }
+/// Which rows of a listing are wanted.
+enum Only {
+    /// Those in which something is still to happen.
+    Open,
+    /// Those in one of these states; all, if it names none.
+    Among(Vec<&'static str>),
+}
+
+impl Only {
+    fn among(states: impl Iterator<Item = &'static str>) -> Self {
+        Self::Among(states.collect())
+    }
+
+    /// The condition, for a table that goes by this prefix. It is made of names that are ours.
+    fn of(&self, prefix: &str) -> String {
+        match self {
+            Self::Open => format!(" and {prefix}open"),
+            Self::Among(states) if states.is_empty() => String::new(),
+            Self::Among(states) => format!(" and {prefix}state in ('{}')", states.join("', '")),
+        }
+    }
 }
 
 /// The items of two lists, each once.
@@ -263,30 +306,6 @@ fn both(newest: Vec<FeedItem>, open: Vec<FeedItem>) -> Vec<FeedItem> {
     let known: HashSet<String> = newest.iter().map(|item| item.key.clone()).collect();
     let older = open.into_iter().filter(|item| !known.contains(&item.key));
     newest.into_iter().chain(older).collect()
-}
-
-fn is_open(state: ConsultationState) -> bool {
-    use ConsultationState::*;
-    match state {
-        Requested | Booked | Waiting | Called | InProgress | Interrupted | WrapUp => true,
-        Completed | Cancelled | Expired | NoShow | Referred | EnteredInError => false,
-    }
-}
-
-fn is_work(state: DispensingState) -> bool {
-    use DispensingState::*;
-    match state {
-        Received | Accepted | Preparing | OnHold | Checked | Ready | Released => true,
-        Completed | ReturnedToStock | Declined | Cancelled => false,
-    }
-}
-
-fn is_under_way(state: DeliveryState) -> bool {
-    use DeliveryState::*;
-    match state {
-        Requested | Assigned | PickedUp | InTransit | OutForDelivery | AttemptFailed | Rescheduled | Returning => true,
-        Delivered | Returned | Restocked | Disposed | Cancelled | Lost | Damaged => false,
-    }
 }
 
 fn estimate(position: u32, mean: u32, running: Option<Timestamp>, now: Timestamp) -> u32 {

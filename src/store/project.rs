@@ -4,6 +4,8 @@
 //! the database compares them with.
 
 use rooms::case::consultation::ConsultationState;
+use rooms::case::delivery::DeliveryState;
+use rooms::case::dispensing::DispensingState;
 use rooms::event::{Event, HandOver};
 use rooms::id::{RoomId, SlotId};
 use rooms::time::Timestamp;
@@ -60,6 +62,7 @@ struct RoomRow {
     doctor: Uuid,
     doctor_name: String,
     state: String,
+    open: bool,
     slot: Option<Uuid>,
     starts_at: Option<i64>,
     waiting_since: Option<i64>,
@@ -83,6 +86,7 @@ struct DispensingRow {
     prescription: Uuid,
     pharmacy: Uuid,
     state: String,
+    open: bool,
     version: i64,
     items: i64,
     delivery: bool,
@@ -100,6 +104,7 @@ struct DeliveryRow {
     address: String,
     courier: Option<Uuid>,
     state: String,
+    open: bool,
     version: i64,
 }
 
@@ -152,6 +157,7 @@ impl RoomRow {
             doctor: Uuid::nil(),
             doctor_name: String::new(),
             state: it.state.as_str().to_owned(),
+            open: is_open(it.state),
             slot: it.slot.as_ref().map(|slot| slot.id.0),
             starts_at: it.slot.as_ref().map(|slot| slot.starts_at.micros()),
             waiting_since: it.waiting_since.filter(|_| waits).map(Timestamp::micros),
@@ -181,6 +187,7 @@ impl DispensingRow {
             prescription: it.prescription.0,
             pharmacy: it.pharmacy.id.0,
             state: it.state.as_str().to_owned(),
+            open: is_work(it.state),
             version: signed(it.version),
             items,
             delivery: matches!(it.hand_over, HandOver::Delivery(_)),
@@ -201,8 +208,33 @@ impl DeliveryRow {
             address: it.address.as_str().to_owned(),
             courier: it.courier.as_ref().map(|courier| courier.id.0),
             state: it.state.as_str().to_owned(),
+            open: is_under_way(it.state),
             version: signed(it.version),
         }
+    }
+}
+
+fn is_open(state: ConsultationState) -> bool {
+    use ConsultationState::*;
+    match state {
+        Requested | Booked | Waiting | Called | InProgress | Interrupted | WrapUp => true,
+        Completed | Cancelled | Expired | NoShow | Referred | EnteredInError => false,
+    }
+}
+
+fn is_work(state: DispensingState) -> bool {
+    use DispensingState::*;
+    match state {
+        Received | Accepted | Preparing | OnHold | Checked | Ready | Released => true,
+        Completed | ReturnedToStock | Declined | Cancelled => false,
+    }
+}
+
+fn is_under_way(state: DeliveryState) -> bool {
+    use DeliveryState::*;
+    match state {
+        Requested | Assigned | PickedUp | InTransit | OutForDelivery | AttemptFailed | Rescheduled | Returning => true,
+        Delivered | Returned | Restocked | Disposed | Cancelled | Lost | Damaged => false,
     }
 }
 
@@ -237,7 +269,7 @@ impl Tx {
         if let Some(row) = &projection.room {
             on!(self, db => sqlx::query(UPSERT_ROOM)
                 .bind(room.0).bind(row.patient).bind(&row.patient_name).bind(row.doctor).bind(&row.doctor_name)
-                .bind(&row.state).bind(row.slot).bind(row.starts_at).bind(row.waiting_since).bind(row.started_at)
+                .bind(&row.state).bind(row.open).bind(row.slot).bind(row.starts_at).bind(row.waiting_since).bind(row.started_at)
                 .bind(row.ended_at).bind(row.wake_at).bind(at)
                 .execute(db).await.map(drop))?;
         }
@@ -249,14 +281,14 @@ impl Tx {
         for row in projection.dispensings.iter().filter(|row| row.version >= since) {
             on!(self, db => sqlx::query(UPSERT_DISPENSING)
                 .bind(row.id).bind(room.0).bind(row.prescription).bind(row.pharmacy).bind(&row.state)
-                .bind(row.version).bind(row.items).bind(row.delivery).bind(at)
+                .bind(row.open).bind(row.version).bind(row.items).bind(row.delivery).bind(at)
                 .execute(db).await.map(drop))?;
         }
         for row in projection.deliveries.iter().filter(|row| row.version >= since) {
             on!(self, db => sqlx::query(UPSERT_DELIVERY)
                 .bind(row.id).bind(room.0).bind(row.dispensing).bind(row.pharmacy).bind(&row.pharmacy_name)
                 .bind(&row.pharmacy_address).bind(row.recipient).bind(&row.recipient_name).bind(&row.address)
-                .bind(row.courier).bind(&row.state).bind(row.version).bind(at)
+                .bind(row.courier).bind(&row.state).bind(row.open).bind(row.version).bind(at)
                 .execute(db).await.map(drop))?;
         }
         Ok(())
@@ -264,10 +296,10 @@ impl Tx {
 }
 
 const UPSERT_ROOM: &str = "insert into rooms \
-    (id, patient, patient_name, doctor, doctor_name, state, slot, starts_at, waiting_since, started_at, ended_at, \
+    (id, patient, patient_name, doctor, doctor_name, state, open, slot, starts_at, waiting_since, started_at, ended_at, \
     wake_at, created_at, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) \
-    on conflict (id) do update set state = excluded.state, slot = excluded.slot, starts_at = excluded.starts_at, \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14) \
+    on conflict (id) do update set state = excluded.state, open = excluded.open, slot = excluded.slot, starts_at = excluded.starts_at, \
     waiting_since = excluded.waiting_since, started_at = excluded.started_at, ended_at = excluded.ended_at, \
     wake_at = excluded.wake_at, updated_at = excluded.updated_at";
 
@@ -276,15 +308,16 @@ const UPSERT_PRESCRIPTION: &str = "insert into prescriptions \
     on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
 
 const UPSERT_DISPENSING: &str = "insert into dispensings \
-    (id, room, prescription, pharmacy, state, version, items, delivery, received_at, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
-    on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
+    (id, room, prescription, pharmacy, state, open, version, items, delivery, received_at, updated_at) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) \
+    on conflict (id) do update set state = excluded.state, open = excluded.open, version = excluded.version, \
+    updated_at = excluded.updated_at";
 
 const UPSERT_DELIVERY: &str = "insert into deliveries \
     (id, room, dispensing, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, courier, \
-    state, version, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-    on conflict (id) do update set courier = excluded.courier, state = excluded.state, version = excluded.version, \
+    state, open, version, updated_at) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+    on conflict (id) do update set courier = excluded.courier, state = excluded.state, open = excluded.open, version = excluded.version, \
     updated_at = excluded.updated_at";
 
 impl Store {

@@ -9,6 +9,9 @@ use super::page::instant;
 use super::people::line;
 use super::{Store, StoreError, on, read, write_one};
 
+/// The longest slot that the table takes, in microseconds: what overlaps another one begins at most so much before it.
+const LONGEST: i64 = 86_400_000_000;
+
 /// A published slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedSlot {
@@ -28,7 +31,7 @@ pub enum Published {
 }
 
 impl Store {
-    /// Publishes all of `slots`, or none if one of them overlaps another slot of the doctor.
+    /// Publishes all of `slots`, or none if one of them overlaps another slot of the doctor. A slot takes up to a day.
     pub async fn publish_slots(&self, doctor: UserId, slots: &[PublishedSlot]) -> Result<Published, StoreError> {
         let mut tx = self.begin().await?;
         // Writing the doctor's row makes others who publish for the same doctor wait until this is done.
@@ -36,10 +39,11 @@ impl Store {
             .bind(doctor.0).execute(db).await.map(drop))?;
         let sql = "insert into slots (id, doctor, starts_at, ends_at) \
             select $1, $2, cast($3 as bigint), cast($4 as bigint) where not exists \
-            (select 1 from slots where doctor = $2 and starts_at < $4 and ends_at > $3)";
+            (select 1 from slots where doctor = $2 and starts_at > $5 and starts_at < $4 and ends_at > $3)";
         for (at, slot) in slots.iter().enumerate() {
             let inserted = on!(&mut tx, db => sqlx::query(sql)
                 .bind(slot.id.0).bind(doctor.0).bind(slot.starts_at.micros()).bind(slot.ends_at.micros())
+                .bind(slot.starts_at.micros() - LONGEST)
                 .execute(db).await.map(|done| done.rows_affected()))?;
             if inserted == 0 {
                 tx.rollback().await?;

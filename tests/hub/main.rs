@@ -17,6 +17,7 @@ mod rest_matrix;
 mod resume;
 mod socket;
 mod store;
+mod store_feeds;
 mod store_slots;
 mod tidy;
 mod timers;

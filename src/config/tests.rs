@@ -1,3 +1,5 @@
+//! What is refused, and that each refusal names the setting and the remedy.
+
 use super::*;
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -1,0 +1,55 @@
+//! What the pages for people promise: every setting is explained, and every file and page that they name is there.
+
+use std::path::{Path, PathBuf};
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names in the table from which the configuration is read.
+fn settings() -> Vec<String> {
+    let code = read("src/config/sources.rs");
+    let table =
+        code.split("const SETTINGS").nth(1).and_then(|rest| rest.split("];").next()).expect("the table is there");
+    table.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_setting_is_explained_and_every_explained_one_exists() {
+    let page = read("docs/operations.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned));
+    let explained: Vec<String> = rows.collect();
+    let known = settings();
+    assert!(known.len() > 30, "the table is read");
+    assert_eq!(explained, known, "docs/operations.md has the settings in the code's order");
+}
+
+#[test]
+fn links_and_files_that_pages_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    pages.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    pages.retain(|path| path.extension().is_some_and(|it| it == "md"));
+    assert!(pages.len() > 6);
+    let mut missing = Vec::new();
+    for page in pages {
+        let text = read(&page);
+        let folder = page.parent().expect("a file is in a folder");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let links = links.filter(|link| !link.is_empty() && !link.contains("://")).map(|link| folder.join(link));
+        let starts = ["src/", "rooms/", "static/", "tests/", "loadtest/", "migrations/", "docs/"];
+        let quoted = text.split('`').skip(1).step_by(2);
+        let files =
+            quoted.filter(|name| starts.iter().any(|start| name.starts_with(start)) && !name.contains([' ', '*', '…']));
+        let files = files.map(|name| root.join(name.split("::").next().expect("a first part")));
+        let named: Vec<PathBuf> = links.chain(files).collect();
+        missing.extend(
+            named
+                .into_iter()
+                .filter(|path| !path.exists())
+                .map(|path| format!("{}: {}", page.display(), path.display())),
+        );
+    }
+    assert!(missing.is_empty(), "named and not there:\n{}", missing.join("\n"));
+}

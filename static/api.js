@@ -1,0 +1,116 @@
+// REST, and who is signed in in this tab.
+
+const REFRESH_KEY = 'wardroom.refresh';
+/** A token that ends sooner than this is not used any more, in milliseconds. */
+const MARGIN = 30_000;
+
+/** What went wrong, in the hub's words; `code` is for programs. */
+export class ApiError extends Error {
+  constructor(problem) {
+    super(problem.detail ?? problem.title ?? 'The hub did not answer.');
+    this.code = problem.code ?? 'unreachable';
+    this.status = problem.status ?? 0;
+    /** Asking again will not help. */
+    this.final = this.status === 401 || this.status === 403;
+  }
+}
+
+let access = null;
+let refreshing = null;
+
+export const session = {
+  /** @type {{id: string, name: string, role: string, email: string, pharmacy?: string} | null} */
+  user: null,
+};
+
+async function call(method, path, { body, headers = {}, raw = false } = {}) {
+  let response;
+  const init = { method, headers: { ...headers } };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers['content-type'] = 'application/json';
+  }
+  try {
+    response = await fetch(path, init);
+  } catch {
+    throw new ApiError({ detail: 'The hub cannot be reached. Check your connection.' });
+  }
+  if (!response.ok) {
+    const problem = await response.json().catch(() => ({ status: response.status }));
+    throw new ApiError({ status: response.status, ...problem });
+  }
+  if (raw) return response;
+  return response.status === 204 ? null : response.json();
+}
+
+function signedIn(answer) {
+  access = { token: answer.access_token, until: Date.parse(answer.expires_at) };
+  session.user = answer.user;
+  if (answer.refresh_token) sessionStorage.setItem(REFRESH_KEY, answer.refresh_token);
+  return answer.user;
+}
+
+/** Signs in with a password; the refresh token stays in a cookie that no script can read. */
+export async function signIn(email, password) {
+  sessionStorage.removeItem(REFRESH_KEY);
+  return signedIn(await call('POST', '/v1/auth/sign-in', { body: { email, password, transport: 'cookie' } }));
+}
+
+/** Signs this tab alone in by a demo link, so that several tabs can be several people. */
+export async function signInDemo(token) {
+  return signedIn(await call('POST', '/v1/auth/demo', { body: { token } }));
+}
+
+export async function register(person) {
+  return (await call('POST', '/v1/auth/register', { body: person })).user;
+}
+
+/** Gets a fresh access token. One at a time: a refresh token is good once. */
+export function refresh() {
+  refreshing ??= (async () => {
+    const own = sessionStorage.getItem(REFRESH_KEY);
+    try {
+      return signedIn(await call('POST', '/v1/auth/refresh', { body: own ? { refresh_token: own } : {} }));
+    } catch (error) {
+      if (error.final) sessionStorage.removeItem(REFRESH_KEY);
+      throw error;
+    } finally {
+      refreshing = null;
+    }
+  })();
+  return refreshing;
+}
+
+/** An access token that is good for a while; `fresh` asks for another than the present one. */
+export async function token(fresh = false) {
+  if (fresh || !access || access.until - Date.now() < MARGIN) await refresh();
+  return access.token;
+}
+
+export async function signOut() {
+  const own = sessionStorage.getItem(REFRESH_KEY);
+  sessionStorage.removeItem(REFRESH_KEY);
+  await call('POST', '/v1/auth/sign-out', { body: own ? { refresh_token: own } : {} }).catch(() => {});
+  access = session.user = null;
+}
+
+async function authorized(method, path, options = {}) {
+  const headers = { ...options.headers, authorization: `Bearer ${await token()}` };
+  return call(method, path, { ...options, headers });
+}
+
+export const get = (path) => authorized('GET', path);
+
+/** An unsafe call. The key makes it safe to repeat: keep it when you try the same thing again. */
+export function send(method, path, body, { key = crypto.randomUUID(), version } = {}) {
+  const headers = { 'idempotency-key': key };
+  if (version !== undefined) headers['if-match'] = `"${version}"`;
+  return authorized(method, path, { body, headers });
+}
+
+/** Downloads a room's record as a file. */
+export async function exportRecord(room) {
+  const headers = { 'idempotency-key': crypto.randomUUID() };
+  const response = await authorized('POST', `/v1/rooms/${room}/export`, { body: {}, headers, raw: true });
+  return response.blob();
+}

@@ -1,0 +1,109 @@
+// The app: who is signed in, which screen is shown, and how the connection does.
+
+import * as api from './api.js';
+import { Client } from './protocol.js';
+import { browserOutbox } from './outbox.js';
+import { Room } from './room-state.js';
+import { h, fill, action } from './dom.js';
+import { pill } from './connection.js';
+import { signInScreen } from './screens/signin.js';
+import { patientHome } from './screens/patient.js';
+import { doctorHome } from './screens/doctor.js';
+import { pharmacyHome } from './screens/pharmacist.js';
+import { courierHome } from './screens/courier.js';
+import { adminHome } from './screens/admin.js';
+import { roomScreen } from './screens/room.js';
+
+const HOMES = { patient: patientHome, doctor: doctorHome, pharmacist: pharmacyHome, courier: courierHome, admin: adminHome };
+const main = document.getElementById('main');
+const top = document.getElementById('top');
+
+/** What every screen has at hand. */
+export const app = {
+  user: null,
+  /** @type {Client | null} */
+  client: null,
+  rooms: new Map(),
+  room(id) {
+    if (!this.rooms.has(id)) this.rooms.set(id, new Room(this.client, id, this.user.id));
+    return this.rooms.get(id);
+  },
+  go(path) {
+    location.hash = path;
+  },
+  /** Listens as long as the present screen is shown. */
+  on(target, type, run) {
+    target.addEventListener(type, run, { signal: leaving.signal });
+  },
+  /** Follows a feed as long as the present screen is shown. */
+  follow(feed, show) {
+    const same = (other) => other.name === feed.name && other.doctor === feed.doctor;
+    this.on(this.client, 'feed', ({ detail }) => same(detail.feed) && show(detail.items));
+    leaving.signal.addEventListener('abort', () => this.client.unsubscribe(feed));
+    this.client.subscribe(feed);
+  },
+  every(ms, run) {
+    const timer = setInterval(run, ms);
+    leaving.signal.addEventListener('abort', () => clearInterval(timer));
+  },
+};
+
+let leaving = new AbortController();
+
+async function signedIn(user) {
+  app.user = user;
+  app.client = new Client({ base: location.origin, token: api.token, outbox: await browserOutbox(user.id) });
+  app.rooms = new Map();
+  app.client.addEventListener('state', ({ detail }) => detail.state === 'stopped' && detail.reason === 'sign in again' && signedOut());
+  header();
+  await app.client.start();
+  route();
+}
+
+function signedOut() {
+  app.client?.stop();
+  app.user = app.client = null;
+  header();
+  route();
+}
+
+function header() {
+  const brand = h('a.brand', { href: '#/', aria: { label: 'Wardroom, home' } }, h('img', { src: '/icon.svg', alt: '', width: 28, height: 28 }), 'Wardroom');
+  fill(top, brand, app.user && [
+    pill(app.client),
+    h('span.who', { testid: 'who' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
+    action('Sign out', async () => { await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
+  ]);
+}
+
+function route() {
+  leaving.abort();
+  leaving = new AbortController();
+  if (!app.user) return fill(main, signInScreen(signedIn));
+  const [, place, id] = location.hash.split('/');
+  const home = HOMES[app.user.role];
+  if (place === 'room' && id) fill(main, roomScreen(app, id));
+  else if (home) fill(main, home(app, place, id));
+  else fill(main, h('p', {}, 'There is no screen for your role.'));
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+addEventListener('hashchange', route);
+addEventListener('online', () => app.client?.nudge());
+addEventListener('offline', () => app.client?.offline());
+document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && app.client?.nudge());
+
+async function boot() {
+  const demo = location.hash.match(/^#demo=(.+)$/);
+  // The link's secret must not stay in the address bar or the history.
+  if (demo) history.replaceState(null, '', '/');
+  try {
+    await signedIn(demo ? await api.signInDemo(demo[1]) : await api.refresh());
+  } catch (error) {
+    if (demo || !error.final) console.warn(error.message);
+    route();
+  }
+}
+
+boot();

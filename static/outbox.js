@@ -1,0 +1,47 @@
+// Commands that have no answer yet, kept where a reload does not lose them.
+
+/**
+ * @typedef {object} Outbox
+ * @property {() => Promise<object[]>} all  oldest first
+ * @property {(entry: object) => Promise<void>} put
+ * @property {(id: string) => Promise<void>} remove
+ */
+
+/** In memory, for tests and for browsers that keep nothing. @returns {Outbox} */
+export function memoryOutbox(entries = []) {
+  return {
+    all: async () => [...entries],
+    put: async (entry) => void entries.push(entry),
+    remove: async (id) => void entries.splice(0, entries.length, ...entries.filter((entry) => entry.id !== id)),
+  };
+}
+
+/** In IndexedDB, by person: what one wrote is never sent as another. @returns {Promise<Outbox>} */
+export async function browserOutbox(user) {
+  try {
+    const db = await promised(
+      Object.assign(indexedDB.open(`wardroom-${user}`, 1), {
+        onupgradeneeded: ({ target }) => target.result.createObjectStore('commands', { autoIncrement: true }).createIndex('id', 'id'),
+      }),
+    );
+    const store = (mode) => db.transaction('commands', mode).objectStore('commands');
+    return {
+      all: () => promised(store('readonly').getAll()),
+      put: async (entry) => void (await promised(store('readwrite').add(entry))),
+      remove: async (id) => {
+        const commands = store('readwrite');
+        const key = await promised(commands.index('id').getKey(id));
+        if (key !== undefined) await promised(commands.delete(key));
+      },
+    };
+  } catch {
+    return memoryOutbox();
+  }
+}
+
+function promised(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

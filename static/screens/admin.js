@@ -1,0 +1,36 @@
+// An administrator's home: who may use the clinic.
+
+import * as api from '../api.js';
+import { h, fill, action, loading, failed } from '../dom.js';
+
+export function adminHome() {
+  const rows = h('div.rows', { testid: 'users' }, loading());
+  let pharmacies = [];
+  const load = async () => {
+    try {
+      [{ items: pharmacies }] = [await api.get('/v1/pharmacies?limit=100')];
+      const users = [];
+      let cursor = '';
+      do {
+        const page = await api.get(`/v1/users?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+        users.push(...page.items);
+        cursor = page.next ?? '';
+      } while (cursor && users.length < 1000);
+      fill(rows, users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0)).map(entry));
+    } catch (error) {
+      fill(rows, failed(error, load));
+    }
+  };
+  const entry = (user) => {
+    const pharmacy = user.role === 'pharmacist' && h('select', { aria: { label: 'Pharmacy' } }, pharmacies.map(({ id, name }) => h('option', { value: id, selected: id === user.pharmacy }, name)));
+    const change = (status) => async () => {
+      await api.send('PATCH', `/v1/users/${user.id}`, { status, ...(pharmacy && { pharmacy: pharmacy.value }) }, { version: user.version });
+      await load();
+    };
+    return h('div.row', { testid: 'user-row', data: { status: user.status, email: user.email } },
+      h('span.row-main', {}, h('b', {}, user.name), h('small', {}, `${user.email} · ${user.role}`)), pharmacy, h('span.chip.plain', {}, user.status),
+      user.status === 'active' ? action('Disable', change('disabled'), { class: 'quiet', testid: 'user-disable' }) : action(user.status === 'pending' ? 'Approve' : 'Enable', change('active'), { class: 'primary', testid: 'user-approve' }));
+  };
+  load();
+  return h('section.card', {}, h('h1', {}, 'People'), rows);
+}

@@ -1,0 +1,103 @@
+// What is to be done with the consultation now: confirm, check in, wait, answer, talk, end, sign.
+
+import { h, fill, field, action } from '../dom.js';
+import { minutes, word } from '../words.js';
+
+export function consultationPanel(app, room) {
+  const box = h('section.panel', { testid: 'consultation-panel' });
+  const role = app.user.role;
+  const place = h('p.place', { testid: 'lobby-place', aria: { live: 'polite' } });
+  const countdown = h('b.countdown', { testid: 'countdown' });
+  const note = h('textarea', { rows: 4, maxLength: 4000, testid: 'note-input' });
+  const consent = h('input', { type: 'checkbox', testid: 'consent' });
+  let followed = null;
+  let shown = null;
+
+  const say = (label, kind, data, props) => action(label, () => room.ask(kind, typeof data === 'function' ? data() : (data ?? {})), props);
+  const withReason = (label, kind, question, props) => action(label, async () => {
+    const reason = prompt(question);
+    if (reason?.trim()) await room.ask(kind, { reason: reason.trim() });
+  }, props);
+
+  const follow = (c, doctor) => {
+    if (role !== 'patient' || followed || c.state !== 'waiting') return;
+    followed = true;
+    app.follow({ name: 'lobby', doctor: doctor.id }, (items) => {
+      const own = items.find((row) => row.room === room.id);
+      if (!own) return fill(place);
+      const wait = own.estimate_s === undefined ? 'No estimate yet: this doctor has not finished a consultation here.' : `The wait is ${minutes(own.estimate_s)}.`;
+      fill(place, own.position === 0 ? 'You are being called.' : [h('b', {}, own.position === 1 ? 'You are next.' : `You are number ${own.position}.`), ` ${wait}`]);
+    });
+  };
+
+  const show = () => {
+    const c = room.snapshot?.consultation;
+    if (!c) return fill(box);
+    follow(c, room.snapshot.doctor);
+    const may = (kind) => room.may(c, role, `consultation.${kind}`);
+    const key = JSON.stringify([c.state, c.version, c.allowed]);
+    if (key === shown) return;
+    shown = key;
+    const parts = [];
+    if (c.state === 'requested' && may('confirm')) {
+      parts.push(h('p', {}, 'This slot is held for you for another ', countdown, '.'), say('Confirm the booking', 'consultation.confirm', {}, { class: 'primary', testid: 'book-confirm' }));
+    }
+    if (may('check_in')) {
+      const check = h('label.check', {}, consent, h('span', {}, `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`));
+      parts.push(h('h2', {}, 'Check in'), check, action('Check in', async () => {
+        if (!consent.checked) throw new Error('Please agree first.');
+        await room.ask('consultation.check_in', { consent: c.consent, identity: 'account' });
+      }, { class: 'primary', testid: 'check-in' }));
+    }
+    if (c.state === 'waiting') parts.push(h('h2', {}, role === 'patient' ? 'You are in the waiting room' : 'The patient waits'), role === 'patient' ? place : null);
+    if (may('admit')) parts.push(say('Admit the patient', 'consultation.admit', {}, { class: 'primary', testid: 'admit' }));
+    if (c.state === 'called') {
+      parts.push(role === 'patient'
+        ? h('div.ring', { role: 'alert' }, h('h2', {}, 'The doctor is ready for you'), h('p', {}, 'Answer within ', countdown, '.'), say('Enter the consultation', 'consultation.enter', {}, { class: 'primary', testid: 'enter-call' }))
+        : h('p', {}, 'Calling the patient… ', countdown));
+      if (role === 'patient') knock();
+    }
+    if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'The connection of one side broke off. The chat stays open. ', countdown));
+    if (may('end')) parts.push(say('End the consultation', 'consultation.end', {}, { testid: 'end-consultation' }));
+    if (may('put_back')) parts.push(say('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
+    if (may('refer')) parts.push(withReason('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));
+    if (may('complete')) {
+      parts.push(field('Note', note, 'The patient can read it. Signing completes the consultation.'), action('Sign and complete', async () => {
+        if (!note.value.trim()) throw new Error('Write a note first.');
+        await room.ask('consultation.complete', { note: note.value.trim() });
+      }, { class: 'primary', testid: 'complete' }));
+    }
+    if (c.note) parts.push(h('h2', {}, 'Note'), h('p.note', { testid: 'note' }, c.note));
+    if (may('cancel')) parts.push(withReason('Cancel', 'consultation.cancel', 'Why do you cancel?', { class: 'quiet', testid: 'cancel-booking' }));
+    fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, word(c.state)), c.reason && h('blockquote', {}, c.reason), parts);
+    tick();
+  };
+
+  const tick = () => {
+    const until = room.snapshot?.consultation?.until;
+    const left = until ? Math.max(0, Math.round((Date.parse(until) - Date.now()) / 1000)) : null;
+    countdown.textContent = left === null ? '' : `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`;
+  };
+  return { box, show, tick };
+}
+
+/** A knock that a person hears and sees, also in another tab. */
+function knock() {
+  const title = document.title;
+  document.title = '● The doctor is ready – Wardroom';
+  setTimeout(() => (document.title = title), 30_000);
+  try {
+    const audio = new AudioContext();
+    for (const at of [0, 0.25]) {
+      const tone = audio.createOscillator();
+      const gain = audio.createGain();
+      gain.gain.setValueAtTime(0.15, audio.currentTime + at);
+      gain.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + at + 0.2);
+      tone.connect(gain).connect(audio.destination);
+      tone.start(audio.currentTime + at);
+      tone.stop(audio.currentTime + at + 0.2);
+    }
+  } catch {
+    // A browser that plays nothing before a first tap still shows it.
+  }
+}

@@ -1,0 +1,64 @@
+// A doctor's home: who waits, the own slots, the consultations.
+
+import * as api from '../api.js';
+import { h, fill, field, action, loading, empty, failed } from '../dom.js';
+import { chip, consultationRow, newest } from '../parts.js';
+import { date, minutes, time } from '../words.js';
+
+export function doctorHome(app) {
+  const lobby = h('div.rows', { testid: 'lobby' }, loading());
+  const mine = h('div.rows', {}, loading());
+  app.follow({ name: 'lobby', doctor: app.user.id }, (items) => fill(lobby, items.length
+    ? [...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row))
+    : empty('Nobody waits', 'You will see and hear it here when somebody checks in.')));
+  app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newest(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
+  return h('div.columns', {},
+    h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots()),
+    h('section.card', {}, h('h2', {}, 'Consultations'), mine));
+}
+
+function waiting(app, row) {
+  return h('div.row', { testid: 'lobby-row', data: { room: row.room, state: row.state } },
+    h('span.row-main', {}, h('b', {}, row.patient?.name ?? 'Patient'), h('small', {}, row.position ? `No. ${row.position}` : 'being called', row.estimate_s !== undefined && row.position ? ` · ${minutes(row.estimate_s)}` : '')),
+    chip(row.state),
+    row.state === 'waiting' && action('Admit', async () => {
+      await api.send('POST', `/v1/consultations/${row.room}/commands`, { command: { kind: 'consultation.admit', data: {} } });
+      app.go(`/room/${row.room}`);
+    }, { class: 'primary', testid: 'lobby-admit' }),
+    h('a.button', { href: `#/room/${row.room}`, testid: 'lobby-open' }, 'Open'));
+}
+
+function slots() {
+  const list = h('div.slots', { testid: 'own-slots' }, loading());
+  const day = h('input', { type: 'date', required: true, testid: 'slot-date' });
+  const from = h('input', { type: 'time', required: true, testid: 'slot-from' });
+  const length = h('input', { type: 'number', min: 5, max: 240, value: 20, testid: 'slot-length' });
+  const count = h('input', { type: 'number', min: 1, max: 24, value: 1, testid: 'slot-count' });
+  const load = async () => {
+    try {
+      const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
+      const { items } = await api.get(`/v1/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`);
+      fill(list, items.length ? items.slice(0, 40).map((slot) => entry(slot, load)) : empty('No slots published'));
+    } catch (error) {
+      fill(list, failed(error, load));
+    }
+  };
+  load();
+  const publish = async () => {
+    const first = new Date(`${day.value}T${from.value}`).getTime();
+    if (Number.isNaN(first)) throw new Error('Choose a day and a time first.');
+    const span = Number(length.value) * 60_000;
+    const at = (ms) => new Date(ms).toISOString();
+    const made = Array.from({ length: Number(count.value) }, (_, i) => ({ starts_at: at(first + i * span), ends_at: at(first + (i + 1) * span) }));
+    await api.send('POST', '/v1/slots', { slots: made });
+    await load();
+  };
+  return h('div', {}, list, h('details', {}, h('summary', { testid: 'publish-open' }, 'Publish more'), h('div.pair', {}, field('Day', day), field('From', from)), h('div.pair', {}, field('Minutes each', length), field('How many', count)), action('Publish', publish, { class: 'primary', testid: 'slot-publish' })));
+}
+
+function entry(slot, load) {
+  const label = `${date(slot.starts_at)}, ${time(slot.starts_at)}`;
+  return slot.free
+    ? action(`${time(slot.starts_at)} ×`, async () => { await api.send('DELETE', `/v1/slots/${slot.id}`); await load(); }, { class: 'slot', title: `${label}: withdraw`, aria: { label: `Withdraw ${label}` }, testid: 'own-slot' })
+    : h('a.slot.taken', { href: `#/room/${slot.room}`, title: label }, `${time(slot.starts_at)} booked`);
+}

@@ -1,0 +1,30 @@
+// A pharmacist's home: the pharmacy's live queue.
+
+import * as api from '../api.js';
+import { h, fill, action, loading, empty } from '../dom.js';
+import { chip, newest } from '../parts.js';
+import { when } from '../words.js';
+
+const DONE = ['completed', 'declined', 'cancelled', 'returned_to_stock'];
+
+export function pharmacyHome(app) {
+  const open = h('div.rows', { testid: 'queue' }, loading());
+  const done = h('div.rows', {});
+  app.follow({ name: 'queue' }, (items) => {
+    const [working, over] = [items.filter((row) => !DONE.includes(row.state)), items.filter((row) => DONE.includes(row.state))];
+    fill(open, working.length ? newest(working).map((row) => entry(app, row)) : empty('The queue is empty', 'New prescriptions appear here by themselves.'));
+    fill(done, newest(over).slice(0, 20).map((row) => entry(app, row)));
+  });
+  return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'Prescriptions to dispense'), open), h('section.card', {}, h('h2', {}, 'Finished'), done));
+}
+
+function entry(app, row) {
+  return h('div.row', { testid: 'queue-row', data: { state: row.state, room: row.room } },
+    h('span.row-main', {}, h('b', {}, row.patient.name), h('small', {}, `${row.items} ${row.items === 1 ? 'medicine' : 'medicines'} · ${row.delivery ? 'delivery' : 'pick-up'} · ${when(row.received_at)}`)),
+    chip(row.state, 'dispensing'),
+    row.state === 'received' && action('Claim', async () => {
+      await api.send('POST', `/v1/dispensings/${row.dispensing}/claim`, {});
+      app.go(`/room/${row.room}`);
+    }, { class: 'primary', testid: 'queue-claim' }),
+    h('a.button', { href: `#/room/${row.room}`, testid: 'queue-open' }, 'Open'));
+}

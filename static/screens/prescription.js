@@ -1,0 +1,89 @@
+// Prescribing, and where the patient sends it.
+
+import * as api from '../api.js';
+import { h, fill, field, action, loading, failed } from '../dom.js';
+import { chip, medicines } from '../parts.js';
+
+export function prescriptionPanel(app, room) {
+  const box = h('section.panel', { testid: 'prescription-panel' });
+  const role = app.user.role;
+  const forms = new Map();
+  let shown = null;
+
+  const show = () => {
+    const snapshot = room.snapshot;
+    if (!snapshot) return;
+    const key = JSON.stringify([snapshot.prescriptions, snapshot.consultation?.allowed]);
+    if (key === shown) return;
+    shown = key;
+    const parts = snapshot.prescriptions.filter(({ state }) => state !== 'superseded').map((rx) => card(rx));
+    if (room.may(snapshot.consultation, role, 'prescription.draft') && !snapshot.prescriptions.some(({ state }) => state === 'draft')) {
+      parts.push(form('draft', [], (items) => room.ask('prescription.draft', { items }), 'Save as draft', 'rx-draft'));
+    }
+    fill(box, parts.length > 0 && h('h2', {}, 'Prescription'), parts);
+  };
+
+  const card = (rx) => {
+    const may = (kind) => room.may(rx, role, `prescription.${kind}`);
+    const parts = [];
+    if (may('sign')) parts.push(action('Sign', () => room.ask('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }));
+    if (may('amend') && rx.state === 'draft') parts.push(h('details', {}, h('summary', {}, 'Change'), form(rx.id, rx.items, (items) => room.ask('prescription.amend', { prescription: rx.id, items }, rx.version), 'Save the change', 'rx-amend')));
+    if (may('send')) parts.push(sendForm(rx));
+    if (may('cancel')) parts.push(action('Cancel the prescription', async () => {
+      const reason = prompt('Why? The patient and the pharmacy will see it.');
+      if (reason?.trim()) await room.ask('prescription.cancel', { prescription: rx.id, reason: reason.trim() }, rx.version);
+    }, { class: 'quiet', testid: 'rx-cancel' }));
+    return h('article.rx', { testid: 'prescription', data: { state: rx.state, id: rx.id } }, chip(rx.state, 'prescription'), medicines(rx.items), rx.pharmacy && h('p.muted', {}, rx.pharmacy.name), parts);
+  };
+
+  /** The form survives refreshes of what is around it. */
+  const form = (id, items, save, label, testid) => {
+    if (forms.has(id)) return forms.get(id);
+    const rows = h('div.rx-rows');
+    const add = (item = {}) => {
+      const input = (props, value) => h('input', { required: true, ...props, value: value ?? '' });
+      const medicine = input({ testid: 'rx-medicine', maxLength: 200 }, item.medicine);
+      const dosage = input({ testid: 'rx-dosage', maxLength: 400 }, item.dosage);
+      const quantity = input({ type: 'number', min: 1, max: 9999, testid: 'rx-quantity' }, item.quantity);
+      const days = input({ type: 'number', min: 1, max: 366, testid: 'rx-days' }, item.days);
+      const row = h('fieldset', {}, field('Medicine and strength', medicine), field('How to take it', dosage), h('div.pair', {}, field('Units', quantity), field('Days', days)),
+        h('button.link', { type: 'button', onclick: () => rows.children.length > 1 && row.remove() }, 'Remove'));
+      row.read = () => ({ medicine: medicine.value.trim(), dosage: dosage.value.trim(), quantity: Number(quantity.value), days: Number(days.value) });
+      rows.append(row);
+    };
+    (items.length ? items : [{}]).forEach(add);
+    const element = h('form.rx-form', {}, rows, h('button.link', { type: 'button', testid: 'rx-add', onclick: () => add() }, '+ Another medicine'),
+      action(label, async () => {
+        if (!element.reportValidity()) return;
+        await save([...rows.children].map((row) => row.read()));
+        forms.delete(id);
+      }, { class: 'primary', testid }));
+    element.addEventListener('submit', (event) => event.preventDefault());
+    forms.set(id, element);
+    return element;
+  };
+
+  const sendForm = (rx) => {
+    const key = `send ${rx.id}`;
+    if (forms.has(key)) return forms.get(key);
+    const choices = h('div.choices', {}, loading('Pharmacies…'));
+    const address = h('textarea', { rows: 2, maxLength: 400, testid: 'delivery-address', disabled: true });
+    const way = (value, label) => h('label.check', {}, h('input', { type: 'radio', name: key, value, checked: value === 'pickup', testid: `handover-${value}`, onchange: () => (address.disabled = value !== 'delivery') }), h('span', {}, label));
+    const element = h('div.send', {}, h('h3', {}, 'Choose your pharmacy'), choices, way('pickup', 'I collect it'), way('delivery', 'Bring it to me'), field('Address for the delivery', address),
+      action('Send the prescription', async () => {
+        const pharmacy = choices.querySelector('input:checked')?.value;
+        if (!pharmacy) throw new Error('Choose a pharmacy first.');
+        const brought = element.querySelector(`input[value=delivery]`).checked;
+        if (brought && !address.value.trim()) throw new Error('Write the address first.');
+        await room.ask('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, rx.version);
+        forms.delete(key);
+      }, { class: 'primary', testid: 'rx-send' }));
+    api.get('/v1/pharmacies?limit=50').then(
+      ({ items }) => fill(choices, items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, name), h('small', {}, address))))),
+      (error) => fill(choices, failed(error)),
+    );
+    forms.set(key, element);
+    return element;
+  };
+  return { box, show };
+}

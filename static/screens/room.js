@@ -1,0 +1,85 @@
+// The room: what is to be done now, the chat, and how the case goes on.
+
+import * as api from '../api.js';
+import { h, fill, loading, empty, action } from '../dom.js';
+import { track } from '../parts.js';
+import { chatBox } from './chat.js';
+import { consultationPanel } from './consultation.js';
+import { prescriptionPanel } from './prescription.js';
+import { dispensingPanel } from './dispensing.js';
+import { deliveryPanel } from './delivery.js';
+import { story, time, when } from '../words.js';
+
+export function roomScreen(app, id) {
+  const room = app.room(id);
+  room.shown = true;
+  const head = h('div.room-head');
+  const todo = h('div.todo');
+  const timeline = h('ol.timeline', { testid: 'timeline' });
+  const threads = h('div.threads');
+  const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), h('aside.card', {}, todo, h('h2', {}, 'What happened'), timeline)));
+  const chats = new Map();
+  const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel].map((make) => make(app, room));
+  fill(todo, panels.map(({ box }) => box));
+
+  const show = () => {
+    if (room.gone) return fill(box, empty('This room is not open to you', 'You have no part in it, or not any more.'), h('a', { href: '#/' }, 'Back'));
+    const snapshot = room.snapshot;
+    if (!snapshot) return fill(head, loading('Entering the room…'));
+    const side = app.user.id === snapshot.patient.id ? snapshot.doctor : snapshot.patient;
+    fill(head,
+      h('a.back', { href: '#/' }, '← Back'),
+      h('h1', {}, side?.name ?? 'Room'), presence(room, side),
+      snapshot.consultation?.slot && h('p.muted', {}, when(snapshot.consultation.slot.starts_at)),
+      track(snapshot),
+      snapshot.consultation && app.user.role !== 'pharmacist' && action('Export my record', () => download(id), { class: 'quiet', testid: 'export' }));
+    for (const thread of threadsOf(app, snapshot)) {
+      const key = JSON.stringify(thread.id);
+      if (!chats.has(key)) {
+        chats.set(key, chatBox(app, room, thread));
+        threads.append(chats.get(key).box);
+      }
+      chats.get(key).show();
+    }
+    if (!chats.size) fill(threads, empty('No conversation here', 'A courier sees the parcel, and nothing else.'));
+    panels.forEach(({ show }) => show());
+    const items = room.events.map((event) => [event, story(event)]).filter(([, text]) => text);
+    fill(timeline, items.reverse().map(([event, text]) => h('li', { testid: 'timeline-item', data: { kind: event.kind, seq: event.seq } },
+      h('time', { dateTime: event.at }, time(event.at)), h('span', {}, text), h('small', {}, event.actor.name ?? 'Wardroom'))));
+    room.markDelivered();
+  };
+  app.on(room, 'change', show);
+  app.on(app.client, 'queued', show);
+  app.on(app.client, 'ack', show);
+  app.on(document, 'visibilitychange', () => room.markDelivered());
+  app.every(1000, () => panels.forEach(({ tick }) => tick?.()));
+  app.on(window, 'hashchange', () => (room.shown = false));
+  show();
+  return box;
+}
+
+function presence(room, side) {
+  if (!side) return null;
+  const here = room.presence.has(side.id);
+  return h('p.presence', { testid: 'presence', data: { here } }, h('i', { aria: { hidden: 'true' } }), here ? 'is here' : 'is not connected');
+}
+
+/** Who may talk with whom here. */
+function threadsOf(app, snapshot) {
+  const pharmacies = new Map(snapshot.dispensings.map(({ pharmacy }) => [pharmacy.id, pharmacy]));
+  const own = app.user.role === 'pharmacist';
+  const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: app.user.role === 'doctor' ? 'Patient' : 'Doctor' }];
+  for (const pharmacy of pharmacies.values()) {
+    if (own ? pharmacy.id === app.user.pharmacy : app.user.role !== 'courier') {
+      list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'Doctor and patient' : pharmacy.name });
+    }
+  }
+  return list;
+}
+
+async function download(room) {
+  const url = URL.createObjectURL(await api.exportRecord(room));
+  const link = h('a', { href: url, download: `wardroom-${room}.jsonl` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

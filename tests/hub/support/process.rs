@@ -36,12 +36,6 @@ impl Process {
         Self { data, environment, mode, child: None, address: None, said: Vec::new() }
     }
 
-    /// Changes a setting, before the next start.
-    pub fn set(&mut self, name: &str, value: impl ToString) {
-        self.environment.retain(|(known, _)| known != name);
-        self.environment.push((name.to_owned(), value.to_string()));
-    }
-
     /// The folder of keys and of whatever else the test wants to keep.
     pub fn data(&self) -> &Path {
         self.data.path()
@@ -100,16 +94,6 @@ impl Process {
         let address = text.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
         self.address = Some(address);
         address
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address.expect("it has been started")
-    }
-
-    /// In demo mode, the link that signs this person in.
-    pub fn link(&self, name: &str) -> String {
-        let line = self.said.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
-        line.split_whitespace().last().expect("a link").to_owned()
     }
 
     /// Ends the hub at once: kill -9.

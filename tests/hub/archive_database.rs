@@ -35,7 +35,9 @@ async fn tamper(store: &Store, sql: &str, room: RoomId) {
 async fn faults(store: &Store) -> (u64, BTreeMap<RoomId, Why>) {
     let mut faults = BTreeMap::new();
     let mut calls = 0;
-    let insert = |fault: wardroom::archive::Fault| { faults.insert(fault.room, fault.mismatch.why); };
+    let insert = |fault: wardroom::archive::Fault| {
+        faults.insert(fault.room, fault.mismatch.why);
+    };
     let tally = verify_database(store, insert, |_| calls += 1).await.unwrap();
     assert_eq!((tally.rooms, tally.faults), (calls, faults.len() as u64));
     (tally.rooms, faults)

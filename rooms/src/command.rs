@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::case::call::{Check, LeaveCall, MediaChange, OfCall, ReportCall, StartCall};
 use crate::case::delivery::{DeliveryState, Proof};
 use crate::case::dispensing::{DispensingState, HoldReason};
 use crate::case::payment::PaymentState;
@@ -66,6 +67,25 @@ pub enum Command {
     #[serde(rename = "chat.send")]
     Chat(Chat),
 
+    /// Rings the other side.
+    #[serde(rename = "call.start")]
+    StartCall(StartCall),
+    /// Answers the ringing, or comes back to a call that goes on.
+    #[serde(rename = "call.join")]
+    JoinCall(OfCall),
+    #[serde(rename = "call.decline")]
+    DeclineCall(OfCall),
+    #[serde(rename = "call.leave")]
+    LeaveCall(LeaveCall),
+    #[serde(rename = "call.media")]
+    CallMedia(MediaChange),
+    /// How the media went, for the flight recorder.
+    #[serde(rename = "call.report")]
+    ReportCall(ReportCall),
+    /// What the check before a call found.
+    #[serde(rename = "call.check")]
+    CheckDevices(Check),
+
     #[serde(rename = "prescription.draft")]
     Draft(Draft),
     /// Changes a draft in place; a signed or queried prescription is superseded by a new, linked draft.
@@ -102,7 +122,7 @@ pub enum Command {
 
 impl Command {
     /// Every kind's name on the wire.
-    pub const KINDS: [&'static str; 28] = [
+    pub const KINDS: [&'static str; 35] = [
         "consultation.request",
         "consultation.confirm",
         "consultation.reschedule",
@@ -119,6 +139,13 @@ impl Command {
         "timer",
         "payment.record",
         "chat.send",
+        "call.start",
+        "call.join",
+        "call.decline",
+        "call.leave",
+        "call.media",
+        "call.report",
+        "call.check",
         "prescription.draft",
         "prescription.amend",
         "prescription.sign",
@@ -152,6 +179,13 @@ impl Command {
             Command::Timer(_) => "timer",
             Command::RecordPayment(_) => "payment.record",
             Command::Chat(_) => "chat.send",
+            Command::StartCall(_) => "call.start",
+            Command::JoinCall(_) => "call.join",
+            Command::DeclineCall(_) => "call.decline",
+            Command::LeaveCall(_) => "call.leave",
+            Command::CallMedia(_) => "call.media",
+            Command::ReportCall(_) => "call.report",
+            Command::CheckDevices(_) => "call.check",
             Command::Draft(_) => "prescription.draft",
             Command::Amend(_) => "prescription.amend",
             Command::Sign(_) => "prescription.sign",

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::case::call;
 use crate::case::consultation::ConsultationState;
 use crate::case::delivery::{DeliveryState, Proof};
 use crate::case::dispensing::{DispensingState, HoldReason};
@@ -41,6 +42,26 @@ pub enum Event {
 
     #[serde(rename = "chat.sent")]
     ChatSent(ChatSent),
+
+    /// It rings until `until`; who rings is in it.
+    #[serde(rename = "call.started")]
+    CallStarted(call::Started),
+    #[serde(rename = "call.joined")]
+    CallJoined(call::Joined),
+    #[serde(rename = "call.left")]
+    CallLeft(call::Left),
+    /// This person sends and gets media.
+    #[serde(rename = "call.connected")]
+    CallConnected(call::Connected),
+    #[serde(rename = "call.interrupted")]
+    CallInterrupted(call::Interrupted),
+    #[serde(rename = "call.ended")]
+    CallEnded(call::Ended),
+    /// The flight recorder: how the media went, without addresses or content.
+    #[serde(rename = "call.reported")]
+    CallReported(call::Reported),
+    #[serde(rename = "call.checked")]
+    DevicesChecked(call::Checked),
 
     #[serde(rename = "prescription.drafted")]
     Drafted(Drafted),
@@ -84,7 +105,7 @@ pub enum Event {
 
 impl Event {
     /// Every kind's name on the wire.
-    pub const KINDS: [&'static str; 23] = [
+    pub const KINDS: [&'static str; 31] = [
         "consultation.requested",
         "consultation.moved",
         "consultation.rescheduled",
@@ -93,6 +114,14 @@ impl Event {
         "consultation.noted",
         "consultation.error_proposed",
         "chat.sent",
+        "call.started",
+        "call.joined",
+        "call.left",
+        "call.connected",
+        "call.interrupted",
+        "call.ended",
+        "call.reported",
+        "call.checked",
         "prescription.drafted",
         "prescription.amended",
         "prescription.signed",
@@ -121,6 +150,14 @@ impl Event {
             Event::Noted(_) => "consultation.noted",
             Event::ErrorProposed(_) => "consultation.error_proposed",
             Event::ChatSent(_) => "chat.sent",
+            Event::CallStarted(_) => "call.started",
+            Event::CallJoined(_) => "call.joined",
+            Event::CallLeft(_) => "call.left",
+            Event::CallConnected(_) => "call.connected",
+            Event::CallInterrupted(_) => "call.interrupted",
+            Event::CallEnded(_) => "call.ended",
+            Event::CallReported(_) => "call.reported",
+            Event::DevicesChecked(_) => "call.checked",
             Event::Drafted(_) => "prescription.drafted",
             Event::Amended(_) => "prescription.amended",
             Event::Signed(_) => "prescription.signed",
@@ -163,6 +200,9 @@ pub struct Policy {
     pub max_days: u16,
     /// Whether a pharmacist must review a prescription before it takes effect.
     pub review: bool,
+    /// Whether the media of calls goes over a relay only, so that neither side learns the other's network address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay_only: bool,
     /// What the consultation costs in minor units; 0 means no payment.
     pub price: u64,
     /// ISO 4217.
@@ -183,6 +223,7 @@ impl Default for Policy {
             prescription_valid_s: 7 * 86_400,
             max_days: 90,
             review: false,
+            relay_only: false,
             price: 0,
             currency: line("EUR"),
         }

@@ -48,6 +48,8 @@ ids! {
     UserId;
     /// A published interval of a doctor's time that can be booked once.
     SlotId;
+    /// A call within a room.
+    CallId;
     /// A pharmacy.
     PharmacyId;
     /// A prescription of one room.

@@ -18,6 +18,7 @@ pub mod record;
 pub mod refusal;
 pub mod role;
 pub mod room;
+pub mod sdp;
 pub mod signal;
 pub mod text;
 pub mod time;

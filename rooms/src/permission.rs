@@ -41,6 +41,13 @@ pub fn may(role: Role, command: &Command) -> bool {
         Command::MarkError(_) | Command::OpenRecord(_) => matches!(role, Admin),
         Command::Presence(_) | Command::Timer(_) | Command::RecordPayment(_) => matches!(role, System),
         Command::Chat(_) => matches!(role, Patient | Doctor | Pharmacist),
+        Command::StartCall(_)
+        | Command::JoinCall(_)
+        | Command::DeclineCall(_)
+        | Command::LeaveCall(_)
+        | Command::CallMedia(_)
+        | Command::ReportCall(_)
+        | Command::CheckDevices(_) => matches!(role, Patient | Doctor),
         Command::Review(_) | Command::MoveDispensing(_) | Command::AssignDelivery(_) => matches!(role, Pharmacist),
         Command::MoveDelivery(step) => delivery::may_ever(role, step.to),
         Command::Export(_) => matches!(role, Patient | Doctor | Admin),
@@ -82,6 +89,14 @@ pub fn concerned_pharmacy(event: &Event) -> Option<PharmacyId> {
         | Event::Amended(_)
         | Event::Signed(_)
         | Event::PaymentMoved(_)
+        | Event::CallStarted(_)
+        | Event::CallJoined(_)
+        | Event::CallLeft(_)
+        | Event::CallConnected(_)
+        | Event::CallInterrupted(_)
+        | Event::CallEnded(_)
+        | Event::CallReported(_)
+        | Event::DevicesChecked(_)
         | Event::Exported(_)
         | Event::RecordOpened(_) => None,
     }
@@ -110,6 +125,14 @@ pub fn concerned_couriers(event: &Event) -> [Option<UserId>; 2] {
         | Event::DispensingMoved(_)
         | Event::DeliveryRequested(_)
         | Event::PaymentMoved(_)
+        | Event::CallStarted(_)
+        | Event::CallJoined(_)
+        | Event::CallLeft(_)
+        | Event::CallConnected(_)
+        | Event::CallInterrupted(_)
+        | Event::CallEnded(_)
+        | Event::CallReported(_)
+        | Event::DevicesChecked(_)
         | Event::Exported(_)
         | Event::RecordOpened(_) => [None, None],
     }

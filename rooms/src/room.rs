@@ -4,6 +4,7 @@
 //! the state to a view. Nothing but `apply` changes a room, so a room is the same wherever its log is replayed.
 
 mod apply;
+mod call;
 mod decide;
 mod face;
 mod medicine;
@@ -14,6 +15,7 @@ mod timer;
 pub use decide::OPEN_FOR;
 pub use medicine::{MAX_DISPENSINGS, MAX_ITEMS, MAX_PRESCRIPTIONS};
 
+use crate::case::call::Call;
 use crate::case::consultation::{Consultation, Phase};
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::Dispensing;
@@ -52,6 +54,8 @@ struct Case {
     prescriptions: Vec<Prescription>,
     dispensings: Vec<Dispensing>,
     deliveries: Vec<Delivery>,
+    /// The latest one; of those before it only the log tells.
+    call: Option<Box<Call>>,
     /// Administrators who broke the glass, each with the end of their time.
     openings: Vec<(UserId, Timestamp)>,
     /// The last event of each filtered view that has any.

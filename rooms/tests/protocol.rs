@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rooms::case::call::CallState;
 use rooms::case::consultation::ConsultationState;
 use rooms::case::delivery::DeliveryState;
 use rooms::case::dispensing::DispensingState;
@@ -74,6 +75,7 @@ fn every_state_is_in_the_table_of_its_part() {
         assert_eq!(row(part), format!("| {part} | {} |", states.join(", ")));
     };
     check("consultation", ConsultationState::ALL.map(ConsultationState::as_str).to_vec());
+    check("call", CallState::ALL.map(CallState::as_str).to_vec());
     check("prescription", PrescriptionState::ALL.map(PrescriptionState::as_str).to_vec());
     check("dispensing", DispensingState::ALL.map(DispensingState::as_str).to_vec());
     check("delivery", DeliveryState::ALL.map(DeliveryState::as_str).to_vec());

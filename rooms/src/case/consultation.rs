@@ -171,13 +171,15 @@ pub enum Step {
     Complete,
     MarkError,
     Chat,
+    StartCall,
+    CheckDevices,
     Draft,
     Export,
     OpenRecord,
 }
 
 impl Step {
-    pub const ALL: [Step; 15] = [
+    pub const ALL: [Step; 17] = [
         Step::Confirm,
         Step::Reschedule,
         Step::Cancel,
@@ -190,6 +192,8 @@ impl Step {
         Step::Complete,
         Step::MarkError,
         Step::Chat,
+        Step::StartCall,
+        Step::CheckDevices,
         Step::Draft,
         Step::Export,
         Step::OpenRecord,
@@ -210,6 +214,8 @@ impl Step {
             Step::Complete => "consultation.complete",
             Step::MarkError => "consultation.mark_error",
             Step::Chat => "chat.send",
+            Step::StartCall => "call.start",
+            Step::CheckDevices => "call.check",
             Step::Draft => "prescription.draft",
             Step::Export => "record.export",
             Step::OpenRecord => "record.open",
@@ -283,6 +289,9 @@ impl Consultation {
             Step::Complete => role == Role::Doctor && matches!(phase, WrapUp { .. }),
             Step::MarkError => role == Role::Admin && matches!(phase, Closed { .. }),
             Step::Chat => care,
+            // And only while no other call is active, which the case knows.
+            Step::StartCall => care && matches!(phase, InProgress { .. } | Interrupted { .. }),
+            Step::CheckDevices => care && !matches!(phase, Closed { .. } | EnteredInError),
             Step::Draft => {
                 role == Role::Doctor && matches!(phase, InProgress { .. } | Interrupted { .. } | WrapUp { .. })
             }

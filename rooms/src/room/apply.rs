@@ -40,6 +40,7 @@ impl Case {
             prescriptions: Vec::new(),
             dispensings: Vec::new(),
             deliveries: Vec::new(),
+            call: None,
             openings: Vec::new(),
             heads: Vec::new(),
         }
@@ -56,7 +57,14 @@ impl Case {
             Event::Called(called) => self.consultation.called(called.until, seq),
             Event::Noted(noted) => self.consultation.noted(&noted.note, seq),
             Event::ErrorProposed(_) => self.consultation.error_proposed(record.actor.id, seq),
-            Event::ChatSent(_) | Event::Exported(_) => {}
+            Event::ChatSent(_) | Event::Exported(_) | Event::DevicesChecked(_) => {}
+            Event::CallStarted(_)
+            | Event::CallJoined(_)
+            | Event::CallLeft(_)
+            | Event::CallConnected(_)
+            | Event::CallInterrupted(_)
+            | Event::CallEnded(_)
+            | Event::CallReported(_) => self.apply_call(event, seq, at),
             Event::Drafted(drafted) => self.prescriptions.push(Prescription {
                 id: drafted.prescription,
                 version: seq,

@@ -41,11 +41,17 @@ impl Room {
             };
         };
         let view = case.part(command, context)?;
-        let events = case.decide(command, &view, role, context)?;
+        let mut events = case.decide(command, &view, role, context)?;
+        events.extend(case.call_that_ends_with(&events, context.now));
         let limit = match command {
             // The clock's events are few: each deadline follows from an event that did fit.
             Command::Timer(_) => u64::MAX,
-            Command::Chat(_) | Command::Export(_) => MAX_EVENTS - RESERVED_EVENTS,
+            Command::Chat(_)
+            | Command::Export(_)
+            | Command::StartCall(_)
+            | Command::CallMedia(_)
+            | Command::ReportCall(_)
+            | Command::CheckDevices(_) => MAX_EVENTS - RESERVED_EVENTS,
             _ => MAX_EVENTS,
         };
         if self.head.saturating_add(events.len() as u64) > limit {
@@ -128,6 +134,9 @@ impl Case {
             Command::MoveDispensing(step) => self.move_dispensing(step, &face, context),
             Command::AssignDelivery(assign) => self.assign(assign, &face, context),
             Command::MoveDelivery(step) => self.move_delivery(step, role, &face, context),
+            Command::JoinCall(_) | Command::DeclineCall(_) | Command::LeaveCall(_) | Command::CallMedia(_) => {
+                self.decide_call(command, &face, context)
+            }
             _ => self.decide_consultation(command, &face, context).map(|event| self.with_move(command, event)),
         }
     }
@@ -143,6 +152,15 @@ impl Case {
         let (actor, now) = (context.actor, context.now);
         match command {
             Command::Chat(chat) => self.chat(chat, view),
+            Command::StartCall(start) => {
+                self.face(Subject::Consultation, view, role)?.demand(Step::StartCall.key())?;
+                self.start_call(start, context)
+            }
+            Command::CheckDevices(check) => {
+                self.face(Subject::Consultation, view, role)?.demand(Step::CheckDevices.key())?;
+                self.checked(check, context)
+            }
+            Command::ReportCall(report) => self.report_call(report, context),
             Command::Draft(draft) => {
                 self.face(Subject::Consultation, view, role)?.demand(Step::Draft.key())?;
                 self.draft(draft, context)

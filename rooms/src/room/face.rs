@@ -3,11 +3,12 @@
 //! Decisions and snapshots both take the open moves from here, so that a screen never offers what would be refused.
 
 use super::Case;
+use crate::case::consultation::Step;
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::Dispensing;
 use crate::case::prescription::Prescription;
 use crate::command::Command;
-use crate::id::{DeliveryId, DispensingId, PrescriptionId};
+use crate::id::{CallId, DeliveryId, DispensingId, PrescriptionId};
 use crate::permission::View;
 use crate::refusal::Refusal;
 use crate::role::Role;
@@ -19,6 +20,7 @@ pub(super) enum Subject {
     Prescription(PrescriptionId),
     Dispensing(DispensingId),
     Delivery(DeliveryId),
+    Call(CallId),
 }
 
 /// A subject as one part of the case sees it.
@@ -56,10 +58,16 @@ impl Subject {
             Command::MoveDispensing(step) => Some(Subject::Dispensing(step.dispensing)),
             Command::AssignDelivery(assign) => Some(Subject::Delivery(assign.delivery)),
             Command::MoveDelivery(step) => Some(Subject::Delivery(step.delivery)),
+            Command::JoinCall(of) | Command::DeclineCall(of) => Some(Subject::Call(of.call)),
+            Command::LeaveCall(leave) => Some(Subject::Call(leave.call)),
+            Command::CallMedia(change) => Some(Subject::Call(change.call)),
             Command::Presence(_)
             | Command::Timer(_)
             | Command::RecordPayment(_)
             | Command::Chat(_)
+            | Command::StartCall(_)
+            | Command::ReportCall(_)
+            | Command::CheckDevices(_)
             | Command::Draft(_)
             | Command::Export(_)
             | Command::OpenRecord(_) => None,
@@ -100,7 +108,7 @@ impl Case {
                 name: "consultation",
                 state: self.consultation.state().as_str(),
                 version: self.consultation.version,
-                allowed: self.consultation.allowed(role, self.paid()),
+                allowed: self.at_large_allowed(role),
             }),
             Subject::Prescription(id) => self.prescription_face(id, view, role),
             Subject::Dispensing(id) => {
@@ -113,6 +121,7 @@ impl Case {
                     allowed: self.dispensing_allowed(work, role),
                 })
             }
+            Subject::Call(id) => self.call_face(id, view, role),
             Subject::Delivery(id) => {
                 let parcel = self.delivery(id).filter(|parcel| sees_delivery(view, parcel));
                 let parcel = parcel.ok_or(Refusal::NoSuch("delivery"))?;
@@ -124,6 +133,26 @@ impl Case {
                 })
             }
         }
+    }
+
+    /// What is open to this role at large: one call at a time.
+    pub(super) fn at_large_allowed(&self, role: Role) -> Vec<String> {
+        let mut allowed = self.consultation.allowed(role, self.paid());
+        if self.call.as_ref().is_some_and(|call| call.active()) {
+            allowed.retain(|key| key != Step::StartCall.key());
+        }
+        allowed
+    }
+
+    fn call_face(&self, id: CallId, view: &View, role: Role) -> Result<Face, Refusal> {
+        let call = self.call.as_deref().filter(|call| call.id == id && *view == View::Care);
+        let call = call.ok_or(Refusal::NoSuch("call"))?;
+        Ok(Face {
+            name: "call",
+            state: call.state().as_str(),
+            version: call.version,
+            allowed: self.call_allowed(call, role),
+        })
     }
 
     fn prescription_face(&self, id: PrescriptionId, view: &View, role: Role) -> Result<Face, Refusal> {

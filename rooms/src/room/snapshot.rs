@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::face::{sees_delivery, sees_dispensing};
 use super::{Case, Room};
+use crate::case::call::Call;
 use crate::case::consultation::{End, Phase};
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::{Dispensing, Stage};
@@ -17,7 +18,8 @@ use crate::permission::View;
 use crate::role::Role;
 use crate::text::Line;
 use crate::wire::snapshot::{
-    Allowed, ConsultationView, DeliveryView, DispensingView, PaymentView, PrescriptionView, Snapshot,
+    Allowed, CallMember, CallView, ConsultationView, DeliveryView, DispensingView, PaymentView, PrescriptionView,
+    Snapshot,
 };
 
 impl Room {
@@ -33,6 +35,7 @@ impl Room {
             dispensings: Vec::new(),
             deliveries: Vec::new(),
             payment: None,
+            call: None,
             presence: Vec::new(),
             marks: BTreeMap::new(),
         };
@@ -42,6 +45,7 @@ impl Room {
             View::Care => {
                 snapshot.doctor = Some(case.doctor.clone());
                 snapshot.consultation = Some(case.consultation_view());
+                snapshot.call = case.call.as_deref().map(|call| case.call_view(call));
                 snapshot.payment = case.payment.as_ref().map(payment_view);
             }
             View::Pharmacy(_) => snapshot.doctor = Some(case.doctor.clone()),
@@ -88,7 +92,7 @@ impl Case {
             started_at: None,
             ended_at: None,
             note: None,
-            allowed: allowed(&View::Care, |role| consultation.allowed(role, self.paid())),
+            allowed: allowed(&View::Care, |role| self.at_large_allowed(role)),
         };
         match &consultation.phase {
             Phase::Requested { .. } | Phase::Booked { .. } | Phase::EnteredInError => {}
@@ -109,6 +113,20 @@ impl Case {
             Phase::Closed { end: End::Cancelled | End::Expired, .. } => {}
         }
         view
+    }
+
+    fn call_view(&self, call: &Call) -> CallView {
+        CallView {
+            id: call.id,
+            state: call.state(),
+            version: call.version,
+            media: call.media,
+            by: call.by,
+            until: call.deadline(),
+            members: call.present().map(|member| CallMember { user: member.user, connected: member.up }).collect(),
+            relay_only: self.policy.relay_only,
+            allowed: allowed(&View::Care, |role| self.call_allowed(call, role)),
+        }
     }
 
     /// None when the view has nothing of it.

@@ -10,7 +10,8 @@ impl Room {
     pub fn wake_at(&self) -> Option<Timestamp> {
         let case = self.case.as_deref()?;
         let expiries = case.prescriptions.iter().filter_map(|prescription| prescription.deadline());
-        case.consultation.deadline().into_iter().chain(expiries).min()
+        let ring = case.call.as_ref().and_then(|call| call.deadline());
+        case.consultation.deadline().into_iter().chain(expiries).chain(ring).min()
     }
 }
 
@@ -18,6 +19,7 @@ impl Case {
     /// Everything that is due at `now`.
     pub(super) fn overdue(&self, now: Timestamp) -> Vec<Event> {
         let mut events: Vec<Event> = self.consultation.overdue(now, &self.policy).into_iter().collect();
+        events.extend(self.call_overdue(now));
         for prescription in &self.prescriptions {
             if prescription.deadline().is_some_and(|deadline| deadline <= now) {
                 events.push(prescription.to(PrescriptionState::Expired, self.holder(prescription), None));

@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
-use crate::id::{CommandId, RoomId, UserId};
+use crate::id::{CallId, CommandId, RoomId, UserId};
 use crate::signal::Signal;
 use crate::text::Text;
+use crate::wire::call::CallSignal;
 
 /// A frame from a client. Unknown types and unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,12 @@ pub enum ClientFrame {
     Signal {
         room: RoomId,
         signal: Signal,
+    },
+    /// Something for the other sessions in a call of this room, or for the hub about them. Never stored.
+    Call {
+        room: RoomId,
+        call: CallId,
+        signal: CallSignal,
     },
     /// How far this client got: both only ever grow, and neither beyond the room's last event.
     Mark {

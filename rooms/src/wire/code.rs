@@ -82,6 +82,10 @@ codes! {
     RoomFull = "room_full", 409, false;
     /// Join the room first.
     NotJoined = "not_joined", 409, false;
+    /// This session is not attached to that call. Join the call, then attach.
+    NotInCall = "not_in_call", 409, false;
+    /// Another session of yours owns camera and microphone. Attach with `take` to take over.
+    MediaTaken = "media_taken", 409, false;
     /// Too much at once. Repeat after `detail.retry_after_ms`.
     RateLimited = "rate_limited", 429, true;
     /// The hub is overloaded or its store does not answer: nothing was changed, or it is not known yet. Repeat with the

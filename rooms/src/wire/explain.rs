@@ -13,7 +13,9 @@ pub fn explain(error: &serde_json::Error) -> (Code, String) {
             Code::Malformed,
             format!("not JSON, or nested too deeply, at line {} column {}", error.line(), error.column()),
         ),
-        Category::Data if text.starts_with("text must ") => (Code::Invalid, sentence(&text).to_owned()),
+        Category::Data if RULES.iter().any(|rule| text.starts_with(rule)) => {
+            (Code::Invalid, sentence(&text).to_owned())
+        }
         Category::Data if text.starts_with("missing field ") => (Code::Malformed, sentence(&text).to_owned()),
         Category::Data => match (unknown_field(&text), text.rsplit_once("expected ")) {
             (true, _) => (Code::Malformed, "an unknown field: the protocol names every field".to_owned()),
@@ -24,6 +26,9 @@ pub fn explain(error: &serde_json::Error) -> (Code, String) {
         },
     }
 }
+
+/// How the sentences about values begin that break a rule; they are the engine's own and quote nothing.
+const RULES: [&str; 3] = ["text must ", "sdp must ", "candidate must "];
 
 fn unknown_field(text: &str) -> bool {
     text.starts_with("unknown field ")

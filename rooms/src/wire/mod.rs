@@ -2,6 +2,7 @@
 //!
 //! `docs/protocol.md` explains them in words; the AsyncAPI document is made from these types.
 
+pub mod call;
 pub mod client;
 pub mod close;
 pub mod code;

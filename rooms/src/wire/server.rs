@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CommandId, RoomId, SessionId, UserId};
+use crate::id::{CallId, CommandId, RoomId, SessionId, UserId};
 use crate::record::Record;
 use crate::refusal::Detail;
 use crate::role::Role;
 use crate::signal::{Mark, Presence, Signal};
 use crate::time::Timestamp;
+use crate::wire::call::CallNotice;
 use crate::wire::client::FeedName;
 use crate::wire::code::Code;
 use crate::wire::snapshot::{FeedItem, Snapshot};
@@ -56,6 +57,12 @@ pub enum ServerFrame {
         room: RoomId,
         from: UserId,
         signal: Signal,
+    },
+    /// Something from another session in a call of this room, or from the hub about them.
+    Call {
+        room: RoomId,
+        call: CallId,
+        signal: CallNotice,
     },
     Presence {
         room: RoomId,

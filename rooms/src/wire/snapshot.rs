@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::case::call::{CallState, Media};
 use crate::case::consultation::ConsultationState;
 use crate::case::delivery::DeliveryState;
 use crate::case::dispensing::{DispensingState, HoldReason};
 use crate::case::payment::PaymentState;
 use crate::case::prescription::PrescriptionState;
 use crate::event::{HandOver, Item, Party, Person, Pharmacy, Slot};
-use crate::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
+use crate::id::{CallId, DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
 use crate::role::Role;
 use crate::signal::{Mark, Presence};
 use crate::text::{Line, Prose, Text};
@@ -37,12 +38,42 @@ pub struct Snapshot {
     pub deliveries: Vec<DeliveryView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,
+    /// The latest call. Absent before the first, and for pharmacists and couriers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallView>,
     /// Who is connected now. Filled in by the hub, empty in REST.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub presence: Vec<Presence>,
     /// How far everybody got. Filled in by the hub.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub marks: BTreeMap<UserId, Mark>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CallView {
+    pub id: CallId,
+    pub state: CallState,
+    /// `seq` of the last event that changed it.
+    pub version: u64,
+    /// What it was started with.
+    pub media: Media,
+    /// Who rang.
+    pub by: UserId,
+    /// The end of the ringing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Who is in it now.
+    pub members: Vec<CallMember>,
+    /// Whether media goes over a relay only.
+    pub relay_only: bool,
+    pub allowed: Allowed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CallMember {
+    pub user: UserId,
+    /// Sends and gets media.
+    pub connected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

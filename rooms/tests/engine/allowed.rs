@@ -32,6 +32,11 @@ pub fn screens_and_decisions_agree(clinic: &Clinic) {
                 check(&consultation.allowed, key, at_large(key));
             }
         }
+        if let Some(call) = &seen.call {
+            for key in of_call_keys() {
+                check(&call.allowed, key, of_call(key, call, 1));
+            }
+        }
         for prescription in &seen.prescriptions {
             for key in OF_PRESCRIPTION {
                 // A pharmacy that does not have it yet: otherwise sending is refused for its data.

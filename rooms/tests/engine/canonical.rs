@@ -82,6 +82,7 @@ proptest! {
 
 /// One record of each kind, from three cases that together have them all.
 fn samples() -> Vec<Record> {
+    use rooms::case::call::*;
     use rooms::command::*;
     use rooms::event::{Policy, Thread};
     use rooms::role::Actor;
@@ -97,6 +98,16 @@ fn samples() -> Vec<Record> {
     one.ok(&patient(), Command::Enter(Nothing {}));
     let words = Chat { text: text("It hurts \u{2014} \"here\" \\ \u{1F622}\nsince\tMonday"), thread: Thread::Care };
     one.ok(&patient(), Command::Chat(words));
+    one.ok(&patient(), Command::CheckDevices(device_check()));
+    one.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
+    let call = one.call().id;
+    one.ok(&patient(), Command::JoinCall(OfCall { call }));
+    let media = |cause: Option<Cause>| Command::CallMedia(MediaChange { call, connected: cause.is_none(), cause });
+    one.ok(&patient(), media(None));
+    one.ok(&patient(), media(Some(Cause::Network)));
+    let peer = user(&doctor());
+    one.ok(&patient(), Command::ReportCall(ReportCall { call, peer, quality: quality() }));
+    one.ok(&patient(), Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup }));
     one.ok(&doctor(), draft());
     let prescription = one.prescription();
     one.ok(&doctor(), Command::Amend(Amend { prescription, items: vec![item(), item()] }));

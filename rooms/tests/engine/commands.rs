@@ -1,15 +1,16 @@
 //! Commands made from the names that `allowed` lists, with well-formed data.
 
+use rooms::case::call::{CallStep, Cause, LeaveCall, LeaveReason, Media, MediaChange, OfCall, StartCall};
 use rooms::command::*;
 use rooms::event::Thread;
 use rooms::role::{Actor, Role};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{Allowed, DeliveryView, DispensingView, PrescriptionView, Snapshot};
+use rooms::wire::snapshot::{Allowed, CallView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
 
 use crate::support::*;
 
 /// Every name that can stand in the consultation's `allowed`.
-pub const AT_LARGE: [&str; 15] = [
+pub const AT_LARGE: [&str; 17] = [
     "consultation.confirm",
     "consultation.reschedule",
     "consultation.cancel",
@@ -22,6 +23,8 @@ pub const AT_LARGE: [&str; 15] = [
     "consultation.complete",
     "consultation.mark_error",
     "chat.send",
+    "call.start",
+    "call.check",
     "prescription.draft",
     "record.export",
     "record.open",
@@ -51,6 +54,8 @@ pub fn at_large(key: &str) -> Command {
         "consultation.complete" => Command::Complete(Note { note: text("better") }),
         "consultation.mark_error" => Command::MarkError(reason()),
         "chat.send" => chat(Thread::Care),
+        "call.start" => Command::StartCall(StartCall { media: Media::Video }),
+        "call.check" => Command::CheckDevices(device_check()),
         "prescription.draft" => draft(),
         "record.export" => Command::Export(Purpose { purpose: Some(text("asked for it")) }),
         "record.open" => Command::OpenRecord(reason()),
@@ -94,6 +99,26 @@ pub fn of_delivery(key: &str, view: &DeliveryView, pick: u128, now: Timestamp) -
     }
 }
 
+/// Every name that can stand in a call's `allowed`.
+pub fn of_call_keys() -> [&'static str; 4] {
+    CallStep::ALL.map(CallStep::key)
+}
+
+/// `pick` chooses whether media comes or goes.
+pub fn of_call(key: &str, view: &CallView, pick: u128) -> Command {
+    let call = view.id;
+    match key {
+        "call.join" => Command::JoinCall(OfCall { call }),
+        "call.decline" => Command::DeclineCall(OfCall { call }),
+        "call.leave" => Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup }),
+        "call.media" => {
+            let connected = !pick.is_multiple_of(3);
+            Command::CallMedia(MediaChange { call, connected, cause: (!connected).then_some(Cause::Network) })
+        }
+        other => panic!("{other} is not in the list"),
+    }
+}
+
 /// Everything that a full view says is possible now, each with somebody who may do it.
 pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Command)> {
     let mut all = Vec::new();
@@ -104,6 +129,9 @@ pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Comm
     };
     if let Some(consultation) = &care.consultation {
         add(&consultation.allowed, &|role| someone(role, 1, pick), &at_large);
+    }
+    if let Some(view) = &care.call {
+        add(&view.allowed, &|role| someone(role, 1, pick), &|key| of_call(key, view, pick));
     }
     for view in &care.prescriptions {
         let n = view.pharmacy.as_ref().map_or(1, |at| (1..4).find(|n| pharmacy_id(*n) == at.id).expect("known"));

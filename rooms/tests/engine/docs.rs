@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rooms::case::call::CallState;
 use rooms::case::consultation::ConsultationState;
 use rooms::case::delivery::DeliveryState;
 use rooms::case::dispensing::DispensingState;
@@ -75,7 +76,7 @@ fn arrows(section: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_move_of_a_case_is_drawn() {
-    let drawn = ["consultation", "prescription", "dispensing", "delivery", "payment"]
+    let drawn = ["consultation", "call", "prescription", "dispensing", "delivery", "payment"]
         .map(|machine| (machine, arrows(&format!("## {}{}", machine[..1].to_uppercase(), &machine[1..]))));
     let mut missing = BTreeSet::new();
     fixed_cases(800, |before, after| {
@@ -121,6 +122,7 @@ fn every_state_has_its_row() {
         }
     };
     check("## Consultation", ConsultationState::ALL.iter().map(|state| state.as_str()).collect());
+    check("## Call", CallState::ALL.iter().map(|state| state.as_str()).collect());
     check("## Prescription", PrescriptionState::ALL.iter().map(|state| state.as_str()).collect());
     check("## Dispensing", DispensingState::ALL.iter().map(|state| state.as_str()).collect());
     check("## Delivery", DeliveryState::ALL.iter().map(|state| state.as_str()).collect());

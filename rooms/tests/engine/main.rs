@@ -1,6 +1,7 @@
 //! The engine's promises. One file per kind of promise; `support` is a small clinic to play in.
 
 mod allowed;
+mod calls;
 mod canonical;
 mod commands;
 mod delivery;

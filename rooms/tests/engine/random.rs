@@ -1,6 +1,7 @@
 //! Random cases: whatever anybody asks in whatever state, the rules of a case hold.
 
 use proptest::prelude::*;
+use rooms::case::call::{CallState, ReportCall};
 use rooms::case::delivery::DeliveryState;
 use rooms::case::dispensing::DispensingState;
 use rooms::case::prescription::PrescriptionState;
@@ -28,6 +29,8 @@ pub enum Wish {
     Presence { patient: bool, here: bool },
     /// The provider's word.
     Pay(u8),
+    /// The patient's device tells how the call went.
+    Report,
     /// A courier's late word.
     Late { pick: u8, to: u8, s: u32 },
 }
@@ -39,6 +42,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => (0u32..4000).prop_map(|s| Wish::Wait { s }),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(patient, here)| Wish::Presence { patient, here }),
         1 => any::<u8>().prop_map(Wish::Pay),
+        1 => Just(Wish::Report),
         1 => (any::<u8>(), any::<u8>(), 0u32..900).prop_map(|(pick, to, s)| Wish::Late { pick, to, s }),
     ]
 }
@@ -64,6 +68,8 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             // What ends a case is rare, what turns it in circles not frequent: so that cases get far.
             let threshold = |command: &Command| match command {
                 Command::Cancel(_) | Command::MarkError(_) | Command::Refer(_) | Command::CancelPrescription(_) => 10,
+                Command::CheckDevices(_) | Command::DeclineCall(_) | Command::LeaveCall(_) => 30,
+                Command::StartCall(_) => 120,
                 Command::Chat(_) | Command::Export(_) | Command::OpenRecord(_) | Command::PutBack(_) => 25,
                 Command::Amend(_) | Command::Reschedule(_) | Command::AssignDelivery(_) => 40,
                 Command::Draft(_) if !care.prescriptions.is_empty() => 25,
@@ -96,6 +102,11 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             let record = RecordPayment { to, amount: 2500, currency: text("EUR"), reference: text("r-1") };
             Some((Actor::System, Command::RecordPayment(record)))
         }
+        Wish::Report => {
+            let call = care.call.as_ref()?.id;
+            let report = ReportCall { call, peer: user(&doctor()), quality: quality() };
+            Some((patient(), Command::ReportCall(report)))
+        }
         Wish::Late { pick: p, to, s } => {
             let delivery = care.deliveries.get(pick(care.deliveries.len(), (*p).into()))?;
             let to = DeliveryState::ALL[usize::from(*to) % 15].as_str();
@@ -112,6 +123,10 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
 pub fn everything(care: &Snapshot, pick: u128, now: rooms::time::Timestamp) -> Vec<Command> {
     let mut all: Vec<Command> = AT_LARGE.iter().map(|key| commands::at_large(key)).collect();
     all.extend([request_slot(3), walk_in(), Command::Timer(Nothing {}), Command::Export(Purpose::default())]);
+    if let Some(view) = &care.call {
+        all.extend(commands::of_call_keys().iter().map(|key| commands::of_call(key, view, pick)));
+        all.push(Command::ReportCall(ReportCall { call: view.id, peer: user(&doctor()), quality: quality() }));
+    }
     for view in &care.prescriptions {
         all.extend(OF_PRESCRIPTION.iter().map(|key| commands::of_prescription(key, view, pick)));
     }
@@ -342,6 +357,7 @@ fn random_cases_reach_every_state_and_every_event() {
     let all = (ConsultationState::ALL.iter().map(|s| ("consultation", s.as_str())))
         .chain(PrescriptionState::ALL.iter().map(|s| ("prescription", s.as_str())))
         .chain(DispensingState::ALL.iter().map(|s| ("dispensing", s.as_str())))
+        .chain(CallState::ALL.iter().map(|s| ("call", s.as_str())))
         .chain(DeliveryState::ALL.iter().map(|s| ("delivery", s.as_str())))
         .chain(PaymentState::ALL.iter().map(|s| ("payment", s.as_str())));
     let missing: Vec<_> = all.filter(|state| !states.contains(state)).collect();
@@ -355,6 +371,7 @@ pub fn states_of(clinic: &Clinic) -> std::collections::BTreeMap<String, (&'stati
     let dispensings = care.dispensings.iter().map(|d| (d.id.to_string(), ("dispensing", d.state.as_str())));
     let deliveries = care.deliveries.iter().map(|d| (d.id.to_string(), ("delivery", d.state.as_str())));
     let payment = care.payment.iter().map(|p| ("payment".to_owned(), ("payment", p.state.as_str())));
+    let call = care.call.iter().map(|c| (c.id.to_string(), ("call", c.state.as_str())));
     let consultation = ("consultation".to_owned(), ("consultation", clinic.state()));
-    prescriptions.chain(dispensings).chain(deliveries).chain(payment).chain([consultation]).collect()
+    prescriptions.chain(dispensings).chain(deliveries).chain(payment).chain(call).chain([consultation]).collect()
 }

@@ -240,6 +240,10 @@ impl Clinic {
         self.care().deliveries.last().expect("a delivery").id
     }
 
+    pub fn call(&self) -> rooms::wire::snapshot::CallView {
+        self.care().call.expect("a call")
+    }
+
     pub fn request(&mut self) -> &mut Self {
         self.ok(&patient(), request_slot(1));
         self
@@ -322,6 +326,34 @@ pub fn draft() -> Command {
 
 pub fn chat(thread: Thread) -> Command {
     Command::Chat(Chat { text: text("hello"), thread })
+}
+
+pub fn device_check() -> rooms::case::call::Check {
+    use rooms::case::call::{Check, Finding, Media};
+    Check {
+        camera: Finding::Ok,
+        microphone: Finding::Ok,
+        speaker: Finding::Skipped,
+        socket: Finding::Ok,
+        stun: Finding::Ok,
+        turn_udp: Finding::Failed,
+        turn_tcp: Finding::Ok,
+        start: Some(Media::Video),
+    }
+}
+
+pub fn quality() -> rooms::case::call::Quality {
+    use rooms::case::call::{Media, Path, Protocol, Quality};
+    Quality {
+        path: Path::Relay,
+        protocol: Protocol::Udp,
+        setup_ms: 420,
+        round_trip_ms: 38,
+        loss_permille: 4,
+        lasted_s: 600,
+        interruptions: 1,
+        lowest: Media::Audio,
+    }
 }
 
 pub fn assign(delivery: DeliveryId, n: u128) -> Command {

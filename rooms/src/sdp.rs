@@ -1,0 +1,236 @@
+//! What peers tell each other about media: session descriptions (RFC 8866) and ICE candidates (RFC 8839), read as far as
+//! is needed to bound them, to refuse nonsense, and to take network addresses out of them.
+//!
+//! Neither is interpreted: what codecs are offered is the peers' affair.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// The largest description, in bytes; a browser's with camera, microphone and a data channel has about 8,000.
+pub const MAX_SDP: usize = 32 * 1024;
+/// The largest candidate, in bytes.
+pub const MAX_CANDIDATE: usize = 512;
+const MAX_LINES: usize = 1_000;
+const MAX_LINE: usize = 2_048;
+const MAX_MEDIA: usize = 16;
+
+/// Why a description or a candidate was not taken. Never repeats it: it has network addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    #[error("sdp must be at most {MAX_SDP} bytes, {MAX_LINES} lines and {MAX_LINE} bytes a line")]
+    TooLarge,
+    #[error("sdp must consist of lines like a=value, in printable ASCII")]
+    Line,
+    #[error("sdp must begin with v=0 and have the lines o, s and t before its media")]
+    Header,
+    #[error("sdp must have 1 to {MAX_MEDIA} media sections of audio, video or application")]
+    Media,
+    #[error("sdp must have ice-ufrag, ice-pwd and a fingerprint by SHA-256, SHA-384 or SHA-512")]
+    Transport,
+    #[error("candidate must be a line of RFC 8839 of at most {MAX_CANDIDATE} bytes, or empty for the end")]
+    Candidate,
+}
+
+/// A session description whose form was checked.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Sdp(Box<str>);
+
+impl Sdp {
+    pub fn parse(raw: &str) -> Result<Self, SdpError> {
+        if raw.len() > MAX_SDP {
+            return Err(SdpError::TooLarge);
+        }
+        let mut header = [false; 3];
+        let (mut media, mut ufrag, mut password, mut fingerprint) = (0, false, false, false);
+        for (at, line) in lines(raw).enumerate() {
+            if at >= MAX_LINES || line.len() > MAX_LINE {
+                return Err(SdpError::TooLarge);
+            }
+            let (kind, value) = line.split_once('=').ok_or(SdpError::Line)?;
+            let printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            if !matches!(kind.as_bytes(), [b'a'..=b'z']) || !printable || value.is_empty() {
+                return Err(SdpError::Line);
+            }
+            match (at, kind) {
+                (0, _) if line != "v=0" => return Err(SdpError::Header),
+                (_, "o") => header[0] = true,
+                (_, "s") => header[1] = true,
+                (_, "t") => header[2] = true,
+                (_, "m") => {
+                    media += 1;
+                    let known = ["audio ", "video ", "application "].iter().any(|kind| value.starts_with(kind));
+                    if media > MAX_MEDIA || !known {
+                        return Err(SdpError::Media);
+                    }
+                }
+                (_, "a") => match value.split_once(':') {
+                    Some(("ice-ufrag", text)) => ufrag |= (4..=256).contains(&text.len()),
+                    Some(("ice-pwd", text)) => password |= (22..=256).contains(&text.len()),
+                    Some(("fingerprint", text)) => fingerprint |= strong(text),
+                    Some(("candidate", _)) => drop(Fields::read(value).ok_or(SdpError::Candidate)?),
+                    _ => {}
+                },
+                _ => {}
+            }
+            if media == 1 && header != [true; 3] {
+                return Err(SdpError::Header);
+            }
+        }
+        match (media, ufrag && password && fingerprint) {
+            (0, _) => Err(SdpError::Media),
+            (_, false) => Err(SdpError::Transport),
+            (_, true) => Ok(Self(raw.into())),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same without network addresses but those of relays, for calls in which neither side may learn the other's.
+    pub fn relayed(&self) -> Self {
+        let mut out = String::with_capacity(self.0.len());
+        for line in lines(&self.0) {
+            let line: Option<Cow<'_, str>> = match line.split_at(2) {
+                ("a=", value) if value.starts_with("candidate:") => {
+                    Fields::read(value).and_then(|fields| fields.relayed()).map(|value| format!("a={value}").into())
+                }
+                ("a=", value) if value.starts_with("rtcp:") => Some("a=rtcp:9 IN IP4 0.0.0.0".into()),
+                ("a=", value) if value.starts_with("remote-candidates:") => None,
+                ("c=", _) => Some("c=IN IP4 0.0.0.0".into()),
+                ("o=", value) => Some(format!("o={}", without_address(value)).into()),
+                _ => Some(line.into()),
+            };
+            if let Some(line) = line {
+                out.push_str(&line);
+                out.push_str("\r\n");
+            }
+        }
+        Self(out.into())
+    }
+}
+
+/// `o=` is `username sess-id sess-version nettype addrtype address`.
+fn without_address(origin: &str) -> String {
+    let kept: Vec<&str> = origin.split(' ').take(3).collect();
+    format!("{} IN IP4 0.0.0.0", kept.join(" "))
+}
+
+fn lines(raw: &str) -> impl Iterator<Item = &str> {
+    raw.lines()
+}
+
+fn strong(fingerprint: &str) -> bool {
+    let Some((hash, hex)) = fingerprint.split_once(' ') else { return false };
+    let bytes = match hash.to_ascii_lowercase().as_str() {
+        "sha-256" => 32,
+        "sha-384" => 48,
+        "sha-512" => 64,
+        _ => return false,
+    };
+    hex.split(':').count() == bytes
+        && hex.split(':').all(|byte| byte.len() == 2 && byte.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// One ICE candidate, or the word that there are no more.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Candidate(Box<str>);
+
+impl Candidate {
+    /// Takes it as a browser gives it: `candidate:…`, or the empty text for the end.
+    pub fn parse(raw: &str) -> Result<Self, SdpError> {
+        if raw.len() > MAX_CANDIDATE || (!raw.is_empty() && Fields::read(raw).is_none()) {
+            return Err(SdpError::Candidate);
+        }
+        Ok(Self(raw.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same if it tells no address but a relay's; none otherwise.
+    pub fn relayed(&self) -> Option<Self> {
+        if self.0.is_empty() {
+            return Some(self.clone());
+        }
+        Fields::read(&self.0)?.relayed().map(|text| Self(text.into()))
+    }
+}
+
+/// The parts of `candidate:foundation component transport priority address port typ type …`.
+struct Fields<'a> {
+    head: [&'a str; 6],
+    kind: &'a str,
+    /// Names and values.
+    more: Vec<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(raw: &'a str) -> Option<Self> {
+        let text = raw.strip_prefix("candidate:")?;
+        if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return None;
+        }
+        let parts: Vec<&str> = text.split(' ').collect();
+        let [foundation, component, transport, priority, address, port, typ, kind, more @ ..] = parts.as_slice() else {
+            return None;
+        };
+        let number = |text: &str, max: u32| text.len() <= 10 && text.parse::<u32>().is_ok_and(|n| n <= max);
+        let host = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'-' | b'%');
+        let fits = (1..=32).contains(&foundation.len())
+            && number(component, 256)
+            && (transport.eq_ignore_ascii_case("udp") || transport.eq_ignore_ascii_case("tcp"))
+            && number(priority, u32::MAX)
+            && (1..=255).contains(&address.len())
+            && address.bytes().all(host)
+            && number(port, 65_535)
+            && *typ == "typ"
+            && ["host", "srflx", "prflx", "relay"].contains(kind)
+            && more.len().is_multiple_of(2)
+            && more.iter().all(|part| !part.is_empty());
+        let head = [*foundation, *component, *transport, *priority, *address, *port];
+        fits.then(|| Self { head, kind, more: more.to_vec() })
+    }
+
+    /// A relay's candidate without the address that the relay saw.
+    fn relayed(&self) -> Option<String> {
+        if self.kind != "relay" {
+            return None;
+        }
+        let mut text = format!("candidate:{} typ relay", self.head.join(" "));
+        for pair in self.more.chunks_exact(2) {
+            let value = match pair[0] {
+                "raddr" => "0.0.0.0",
+                "rport" => "0",
+                _ => pair[1],
+            };
+            text.push_str(&format!(" {} {value}", pair[0]));
+        }
+        Some(text)
+    }
+}
+
+macro_rules! checked {
+    ($($name:ident)*) => {$(
+        /// Shows only the length: network addresses must not reach a log by accident.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::parse(&Cow::<'de, str>::deserialize(deserializer)?).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+checked! { Sdp Candidate }

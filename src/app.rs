@@ -1,6 +1,9 @@
 //! Puts the parts together: the one place where implementations are chosen.
 
+use std::sync::Arc;
+
 use anyhow::Context;
+use rooms::wire::call::Servers;
 use rooms::wire::close::Close;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +34,8 @@ impl App {
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
         let auth = Auth::open(&config, store.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
         let appender = Appender::start(store.clone());
-        let hub = Hub::new(store.clone(), appender, clock.clone(), config.policy.clone());
+        let hub =
+            Hub::new(store.clone(), appender, clock.clone(), config.policy.clone(), Arc::new(|_| Servers::default()));
         let stop = CancellationToken::new();
         jobs::start(&hub, &clock, &stop);
         follow_revocations(&auth, &hub);

@@ -332,6 +332,7 @@ impl sources::PolicySettings {
             )?,
             max_days: within("policy.max_days", self.max_days, default.max_days, 1, 366)?,
             review: self.review.unwrap_or(default.review),
+            relay_only: self.relay_only.unwrap_or(default.relay_only),
             price: self.price.unwrap_or(default.price),
             currency: line("policy.currency", self.currency, default.currency)?,
         })

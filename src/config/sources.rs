@@ -41,6 +41,7 @@ pub struct PolicySettings {
     pub prescription_valid_s: Option<u32>,
     pub max_days: Option<u16>,
     pub review: Option<bool>,
+    pub relay_only: Option<bool>,
     pub price: Option<u64>,
     pub currency: Option<String>,
 }
@@ -103,6 +104,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("policy.prescription_valid_s", Kind::Number),
     ("policy.max_days", Kind::Number),
     ("policy.review", Kind::Flag),
+    ("policy.relay_only", Kind::Flag),
     ("policy.price", Kind::Number),
     ("policy.currency", Kind::Text),
     ("tokens.issuer", Kind::Text),

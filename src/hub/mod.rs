@@ -6,6 +6,7 @@
 
 pub mod appender;
 pub mod connection;
+mod desk;
 pub mod feeds;
 pub mod marks;
 mod members;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use rooms::command::{Command, Facts, Need};
 use rooms::event::Policy;
-use rooms::id::{CommandId, RoomId};
+use rooms::id::{CallId, CommandId, RoomId, SessionId};
 use rooms::record::Hash;
 use rooms::refusal::{Detail, Refusal};
 use rooms::role::Actor;
 use rooms::signal::{Mark, Signal};
+use rooms::wire::call::{CallSignal, Servers};
 use rooms::wire::code::Code;
 use rooms::wire::server::ErrorFrame;
 use sha2::{Digest, Sha256};
@@ -110,6 +112,9 @@ pub fn command_hash(command: &Command) -> Hash {
     Sha256::digest(&bytes).into()
 }
 
+/// Names the STUN and TURN servers for a session in a call, with credentials of its own.
+pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
+
 /// What the rooms of this node share.
 pub struct Inner {
     pub store: Store,
@@ -120,6 +125,8 @@ pub struct Inner {
     pub feeds: Feeds,
     pub marks: MarkWriter,
     pub connections: Connections,
+    /// STUN and TURN servers for a session.
+    pub ice: IceSource,
     rooms: DashMap<RoomId, mpsc::Sender<Request>>,
 }
 
@@ -150,12 +157,22 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(store: Store, appender: Appender, clock: Clock, policy: Policy) -> Self {
+    pub fn new(store: Store, appender: Appender, clock: Clock, policy: Policy, ice: IceSource) -> Self {
         let feeds = Feeds::start(store.clone(), clock.clone());
         let marks = MarkWriter::start(store.clone());
         let connections = Connections::default();
         Self {
-            inner: Arc::new(Inner { store, appender, clock, policy, feeds, marks, connections, rooms: DashMap::new() }),
+            inner: Arc::new(Inner {
+                store,
+                appender,
+                clock,
+                policy,
+                feeds,
+                marks,
+                connections,
+                ice,
+                rooms: DashMap::new(),
+            }),
         }
     }
 
@@ -219,6 +236,17 @@ impl Hub {
     /// Relays a signal to the others in the room; may be lost.
     pub fn signal(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, signal: Signal) {
         let _ = self.ask(room, Request::Signal { actor: actor.clone(), from, signal });
+    }
+
+    /// Passes on what a session in a call tells the others.
+    pub fn call(&self, room: RoomId, connection: &Arc<Connection>, call: CallId, signal: CallSignal) {
+        let request = Request::Call { connection: connection.clone(), call, signal: Box::new(signal) };
+        if self.ask(room, request).is_err() {
+            connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
+                room: Some(room),
+                ..SubmitError::Unavailable.frame()
+            }));
+        }
     }
 
     /// Notes how far somebody got; a later mark makes up for a lost one.

@@ -1,5 +1,7 @@
 //! One room at work: a task that takes requests one after the other, so that a room needs no lock and has one order.
 
+mod call;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,12 +10,13 @@ use std::time::Duration;
 use rooms::case::consultation::ConsultationState;
 use rooms::command::{Command, Context, Facts, Nothing, PresenceChange};
 use rooms::event::{Event, Party, Thread};
-use rooms::id::{CommandId, RoomId, UserId};
+use rooms::id::{CallId, CommandId, RoomId, UserId};
 use rooms::permission::View;
 use rooms::record::{GENESIS, Hash, Record, chain};
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
 use rooms::signal::{Mark, Presence, Signal};
+use rooms::wire::call::CallSignal;
 use rooms::wire::server::{ErrorFrame, ServerFrame};
 use rooms::wire::snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::connection::Connection;
+use super::desk::Desk;
 use super::members::{Members, Sent};
 use super::outbox::Out;
 use super::presence::Presences;
@@ -59,6 +63,7 @@ pub enum Request {
     Attach { connection: Arc<Connection>, cursor: u64, reply: oneshot::Sender<Result<Attach, SubmitError>> },
     Detach { connection: Uuid },
     Signal { actor: Actor, from: Option<Uuid>, signal: Signal },
+    Call { connection: Arc<Connection>, call: CallId, signal: Box<CallSignal> },
     Mark { actor: Actor, from: Option<Uuid>, mark: Mark },
 }
 
@@ -102,6 +107,8 @@ pub struct RoomTask {
     members: Members,
     presences: Presences,
     marks: BTreeMap<UserId, Mark>,
+    /// Who is attached to the call that goes on.
+    desk: Option<Box<Desk>>,
     /// Whether an administrator listens, whose right to do so ends by the clock.
     is_opened: bool,
 }
@@ -116,6 +123,7 @@ impl RoomTask {
             members: Members::default(),
             presences: Presences::default(),
             marks: BTreeMap::new(),
+            desk: None,
             is_opened: false,
         }
     }
@@ -160,6 +168,7 @@ impl RoomTask {
             }
             Request::Detach { connection } => self.detach(connection),
             Request::Signal { actor, from, signal } => self.signal(&actor, from, signal),
+            Request::Call { connection, call, signal } => self.call_signal(&connection, call, *signal).await,
             Request::Mark { actor, from, mark } => self.mark(&actor, from, mark),
         }
     }
@@ -317,6 +326,7 @@ impl RoomTask {
         if records.iter().any(|sealed| !matches!(sealed.record.event, Event::ChatSent(_))) {
             self.touch_feeds();
             self.put_out_unfit();
+            self.tidy_desk();
         }
         done
     }
@@ -402,6 +412,7 @@ impl RoomTask {
             self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
         }
         self.put_out_unfit();
+        self.tidy_desk();
         Ok(())
     }
 
@@ -444,6 +455,7 @@ impl RoomTask {
     }
 
     fn detach(&mut self, connection: Uuid) {
+        self.leave_desk(connection);
         let user = self.members.connections().find(|member| member.id == connection).map(|member| member.user);
         if self.members.detach(connection)
             && let Some(user) = user

@@ -386,6 +386,13 @@ impl<T: Transport> Session<T> {
                 self.hub.signal(room, &self.connection.actor, Some(self.connection.id), signal);
                 Ok(())
             }
+            ClientFrame::Call { room, call, signal } => {
+                if !self.readers.contains_key(&room) {
+                    return self.not_joined(room).await;
+                }
+                self.hub.call(room, &self.connection, call, signal);
+                Ok(())
+            }
             ClientFrame::Mark { room, delivered, seen } => {
                 if !self.readers.contains_key(&room) {
                     return self.not_joined(room).await;

@@ -10,6 +10,7 @@ mod hostile;
 mod medicine;
 mod random;
 mod reader;
+mod sdp;
 mod support;
 mod talk;
 mod wire;

@@ -6,6 +6,8 @@ import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
 import { h, fill, action } from './dom.js';
 import { pill } from './connection.js';
+import { Calls } from './screens/call.js';
+import { checkScreen } from './screens/check.js';
 import { signInScreen } from './screens/signin.js';
 import { patientHome } from './screens/patient.js';
 import { doctorHome } from './screens/doctor.js';
@@ -24,8 +26,13 @@ export const app = {
   /** @type {Client | null} */
   client: null,
   rooms: new Map(),
+  /** @type {Calls | null} */
+  calls: null,
   room(id) {
-    if (!this.rooms.has(id)) this.rooms.set(id, new Room(this.client, id, this.user.id));
+    if (!this.rooms.has(id)) {
+      this.rooms.set(id, new Room(this.client, id, this.user.id));
+      this.calls.watch(this.rooms.get(id));
+    }
     return this.rooms.get(id);
   },
   go(path) {
@@ -54,6 +61,7 @@ async function signedIn(user) {
   app.user = user;
   app.client = new Client({ base: location.origin, token: api.token, outbox: await browserOutbox(user.id) });
   app.rooms = new Map();
+  app.calls = new Calls(app, document.getElementById('call'));
   app.client.addEventListener('state', ({ detail }) => detail.state === 'stopped' && detail.reason === 'sign in again' && signedOut());
   header();
   await app.client.start();
@@ -61,8 +69,9 @@ async function signedIn(user) {
 }
 
 function signedOut() {
+  app.calls?.close();
   app.client?.stop();
-  app.user = app.client = null;
+  app.user = app.client = app.calls = null;
   header();
   route();
 }
@@ -82,7 +91,8 @@ function route() {
   if (!app.user) return fill(main, signInScreen(signedIn));
   const [, place, id] = location.hash.split('/');
   const home = HOMES[app.user.role];
-  if (place === 'room' && id) fill(main, roomScreen(app, id));
+  if (place === 'check' && id) fill(main, checkScreen(app, id));
+  else if (place === 'room' && id) fill(main, roomScreen(app, id));
   else if (home) fill(main, home(app, place, id));
   else fill(main, h('p', {}, 'There is no screen for your role.'));
   main.focus({ preventScroll: true });

@@ -31,7 +31,7 @@ const WELCOME_WITHIN = 10_000;
 
 /**
  * Events: `state` {state, retryAt?, reason?, waiting}, `welcome`, `joined` {room, snapshot}, `event` {room, event},
- * `live` {room}, `ack` {id, room, first, last}, `refused` {id, room, error}, `error`, `signal`, `presence`, `mark`,
+ * `live` {room}, `ack` {id, room, first, last}, `refused` {id, room, error}, `error`, `signal`, `call`, `presence`, `mark`,
  * `left`, `feed` {feed, items}, `queued` {command}.
  */
 export class Client extends EventTarget {
@@ -315,6 +315,7 @@ const handlers = {
     client.readers.delete(room);
     client.emit('left', { room, code });
   },
+  call: (client, frame) => client.emit('call', frame),
   signal: (client, frame) => client.emit('signal', frame),
   presence: (client, frame) => client.emit('presence', frame),
   mark: (client, frame) => client.emit('mark', frame),

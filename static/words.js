@@ -53,6 +53,17 @@ export const when = (at) => (new Date(at).toDateString() === new Date().toDateSt
 /** How long, roughly. */
 export const minutes = (seconds) => (seconds < 90 ? 'about a minute' : `about ${Math.round(seconds / 60)} minutes`);
 
+const CALL_ENDS = {
+  hangup: 'hung up', ice_failed: 'no way between the networks', device: 'a device failed', declined: 'declined', missed: 'not answered', consultation: 'the consultation moved on',
+};
+
+/** A length of time, exactly. */
+export const span = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} min`;
+
+const flight = ({ path, protocol, round_trip_ms: trip, loss_permille: loss, interruptions, lowest }) =>
+  [`Call quality: ${path === 'relay' ? 'over a relay' : 'direct'} (${protocol.toUpperCase()})`, `${trip} ms`, `${(loss / 10).toFixed(1)} % lost`,
+    interruptions && `${interruptions} ${interruptions === 1 ? 'interruption' : 'interruptions'}`, lowest === 'audio' && 'picture paused at times'].filter(Boolean).join(' · ');
+
 /** What happened, for the timeline; null for what belongs elsewhere. */
 export function story({ kind, data }) {
   switch (kind) {
@@ -63,6 +74,14 @@ export function story({ kind, data }) {
     case 'consultation.called': return 'The doctor calls the patient in';
     case 'consultation.noted': return 'The doctor signed the note';
     case 'consultation.error_proposed': return 'An administrator asks to mark this as entered in error';
+    case 'call.started': return data.media === 'video' ? 'Video call' : 'Audio call';
+    case 'call.joined': return 'Call answered';
+    case 'call.left': return `Left the call${data.why === 'hangup' ? '' : ` (${CALL_ENDS[data.why]})`}`;
+    case 'call.connected': return 'Picture and sound arrive';
+    case 'call.interrupted': return `Call interrupted: ${{ network: 'network', device: 'device', unknown: 'cause unknown' }[data.cause]}`;
+    case 'call.ended': return `Call ended: ${CALL_ENDS[data.why] ?? data.why}${data.lasted_s ? `, ${span(data.lasted_s)}` : ''}`;
+    case 'call.reported': return flight(data.quality);
+    case 'call.checked': return `Devices checked: ${data.check.start ?? 'chat only'}`;
     case 'prescription.drafted': return `Prescription drafted: ${data.items.map((item) => item.medicine).join(', ')}`;
     case 'prescription.amended': return 'Prescription changed';
     case 'prescription.signed': return 'Prescription signed';

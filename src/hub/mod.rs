@@ -262,6 +262,11 @@ impl Hub {
         &self.inner.feeds
     }
 
+    /// STUN and TURN servers for this sign-in, with fresh credentials.
+    pub fn ice_servers(&self, session: SessionId) -> Servers {
+        (self.inner.ice)(session)
+    }
+
     pub fn store(&self) -> &Store {
         &self.inner.store
     }

@@ -2,6 +2,7 @@
 
 import { h, fill, field, action } from '../dom.js';
 import { minutes, word } from '../words.js';
+import { callButtons } from './call.js';
 
 export function consultationPanel(app, room) {
   const box = h('section.panel', { testid: 'consultation-panel' });
@@ -58,6 +59,7 @@ export function consultationPanel(app, room) {
       if (role === 'patient') knock();
     }
     if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'The connection of one side broke off. The chat stays open. ', countdown));
+    parts.push(callButtons(app, room));
     if (may('end')) parts.push(say('End the consultation', 'consultation.end', {}, { testid: 'end-consultation' }));
     if (may('put_back')) parts.push(say('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
     if (may('refer')) parts.push(withReason('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));

@@ -1,0 +1,257 @@
+// This page's part in a call: one peer connection to each other person, kept alive over breaks of the network and of the
+// hub. Knows no page.
+
+import { Ladder, Recorder, grade, look } from './quality.js';
+import { Negotiator } from './negotiator.js';
+
+const LOOK_EVERY = 2_000;
+/** Credentials are renewed this long before they end. */
+const RENEW_BEFORE = 90_000;
+/** A way that is broken this long is looked for anew; sooner by the side that is not polite, so that one does it. */
+const MEND_AFTER = [300, 1_500];
+const LIMITS = { video: { maxBitrate: 1_200_000, scaleResolutionDownBy: 1 }, low: { maxBitrate: 150_000, scaleResolutionDownBy: 3 } };
+
+/**
+ * Events: `change` (what is shown changed), `elsewhere` (another session of this person has the call), `taken` (it took
+ * over just now).
+ */
+export class CallSession extends EventTarget {
+  /**
+   * @param {object} o
+   * @param {import('../protocol.js').Client} o.client
+   * @param {import('../room-state.js').Room} o.room
+   * @param {string} o.call
+   * @param {string} o.device  this page, as long as it is loaded
+   * @param {MediaStream} o.local  what is sent; its tracks may be replaced by `send`
+   * @param {typeof RTCPeerConnection} [o.RTCPeerConnection]
+   * @param {() => number} [o.now]
+   */
+  constructor({ client, room, call, device, local, RTCPeerConnection, now }) {
+    super();
+    Object.assign(this, { client, room, call, device, local });
+    this.RTC = RTCPeerConnection ?? globalThis.RTCPeerConnection;
+    this.now = now ?? (() => performance.now());
+    /** @type {Map<string, any>} by person */
+    this.peers = new Map();
+    this.config = { iceServers: [] };
+    this.ladder = new Ladder(local.getVideoTracks().length ? 'video' : 'audio');
+    this.ownState = { microphone: true, camera: local.getVideoTracks().length > 0 };
+    this.stop = new AbortController();
+    const mine = (run) => ({ detail }) => detail.room === room.id && run(detail);
+    const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.stop.signal });
+    on('call', ({ call: of, signal }) => of === call && this.take(signal));
+    on('error', ({ code }) => (code === 'media_taken' || code === 'not_in_call') && this.refused(code));
+    on('live', () => this.attach());
+    this.looking = setInterval(() => this.inspect(), LOOK_EVERY);
+  }
+
+  /** Says to the hub that this page has the media; once for each connection. */
+  attach(take = false) {
+    if (!take && this.attachedBy === this.client.connection) return;
+    this.attachedBy = this.client.connection;
+    const held = [...this.peers].map(([peer, { epoch, got }]) => ({ peer, epoch, got }));
+    this.say('attach', { device: this.device, ...(take && { take }), held });
+  }
+
+  say(kind, data) {
+    this.client.send({ type: 'call', room: this.room.id, call: this.call, signal: { kind, data } });
+  }
+
+  refused(code) {
+    if (code === 'media_taken') {
+      this.elsewhere = true;
+      this.emit('elsewhere');
+    }
+  }
+
+  take({ kind, data }) {
+    const handlers = {
+      attached: () => {
+        this.elsewhere = false;
+        this.relayOnly = data.relay_only;
+        this.serve(data);
+      },
+      servers: () => this.serve(data),
+      peer: () => this.meet(data),
+      away: () => this.mark(data.user, { away: true }),
+      taken: () => {
+        this.elsewhere = true;
+        this.dropAll();
+        this.emit('taken');
+      },
+      description: () => this.pass(data, { description: data.description }),
+      candidate: () => this.pass(data, { candidate: fromWire(data.candidate) }),
+    };
+    handlers[kind]?.();
+    this.emit('change');
+  }
+
+  /** Servers with fresh credentials, for connections that are there and that will be. */
+  serve({ ice_servers: iceServers, expires_at: until }) {
+    this.config = { iceServers, bundlePolicy: 'max-bundle', ...(this.relayOnly && { iceTransportPolicy: 'relay' }) };
+    for (const { negotiator } of this.peers.values()) negotiator.pc.setConfiguration(this.config);
+    clearTimeout(this.renewing);
+    if (until) this.renewing = setTimeout(() => this.say('servers', {}), Math.max(5_000, Date.parse(until) - Date.now() - RENEW_BEFORE));
+  }
+
+  meet({ user, epoch, polite, resumed }) {
+    const known = this.peers.get(user);
+    if (resumed && known?.epoch === epoch) {
+      known.away = false;
+      known.negotiator.restart();
+      return;
+    }
+    known?.negotiator.close();
+    const send = (message) => this.send(user, epoch, message);
+    const negotiator = new Negotiator({ RTCPeerConnection: this.RTC, config: this.config, polite, send });
+    const peer = { user, epoch, got: 0, negotiator, polite, state: 'new', stream: null, told: {}, recorder: known?.recorder ?? new Recorder(this.now) };
+    this.peers.set(user, peer);
+    negotiator.addEventListener('track', ({ detail }) => {
+      peer.stream = detail.stream ?? new MediaStream([detail.track]);
+      this.emit('change');
+    });
+    negotiator.addEventListener('told', ({ detail }) => this.mark(user, { told: detail.state }));
+    negotiator.addEventListener('trouble', ({ detail }) => console.warn('call:', detail.error.name));
+    negotiator.addEventListener('state', ({ detail }) => this.moved(peer, detail.state));
+    for (const track of this.local.getTracks()) negotiator.pc.addTrack(track, this.local);
+    negotiator.tell(this.ownState);
+    if (this.ladder.step !== 'video') this.applyStep();
+  }
+
+  send(to, epoch, { description, candidate }) {
+    if (description) this.say('description', { to, epoch, description: { type: description.type, sdp: description.sdp } });
+    else this.say('candidate', { to, epoch, candidate: toWire(candidate) });
+  }
+
+  pass({ from, epoch, n }, message) {
+    const peer = this.peers.get(from);
+    if (!peer || peer.epoch !== epoch) return;
+    peer.got = n;
+    peer.negotiator.take(message);
+  }
+
+  mark(user, what) {
+    const peer = this.peers.get(user);
+    if (peer) Object.assign(peer, what);
+    this.emit('change');
+  }
+
+  /** The way to a person came, broke or is gone for good. */
+  moved(peer, state) {
+    if (this.peers.get(peer.user) !== peer) return;
+    peer.state = state;
+    clearTimeout(peer.mending);
+    if (state === 'connected') {
+      peer.recorder.connected();
+      this.report(true);
+    } else if (state === 'disconnected' || state === 'failed') {
+      peer.recorder.broke();
+      this.report(false);
+      const after = state === 'failed' ? 0 : MEND_AFTER[Number(peer.polite)];
+      const mend = () => {
+        peer.negotiator.mend();
+        // Until it is there again: what was tried may have been lost too.
+        peer.mending = setTimeout(mend, 4_000);
+      };
+      peer.mending = setTimeout(mend, after);
+    }
+    this.emit('change');
+  }
+
+  /** Tells the room whether this side has media with everybody. */
+  report(connected) {
+    const all = [...this.peers.values()].every(({ state }) => state === 'connected');
+    const now = connected && all;
+    // Before the first media there is nothing to interrupt.
+    if (this.told === now || (this.told === undefined && !now)) return;
+    this.told = now;
+    this.room.command('call.media', { call: this.call, connected: now, ...(!now && { cause: 'network' }) });
+  }
+
+  /** Looks at the statistics, and goes down or up the ladder. */
+  async inspect() {
+    for (const peer of this.peers.values()) {
+      if (peer.negotiator.pc.connectionState !== 'connected') {
+        peer.grade = peer.sample && { level: 0, cause: 'the connection broke off' };
+        continue;
+      }
+      peer.sample = look(await peer.negotiator.pc.getStats(), peer.sample);
+      peer.grade = grade(peer.sample);
+      peer.recorder.take(peer.sample, this.ladder.step);
+    }
+    const levels = [...this.peers.values()].flatMap(({ grade: it }) => (it ? [it.level] : []));
+    if (levels.length && this.ladder.take(Math.min(...levels))) await this.applyStep();
+    this.emit('change');
+  }
+
+  /** Sends as much as the ladder's step allows. */
+  async applyStep() {
+    const { step } = this.ladder;
+    this.ownState = { ...this.ownState, paused: step === 'audio' && this.ladder.best === 0 };
+    for (const { negotiator } of this.peers.values()) {
+      negotiator.tell(this.ownState);
+      for (const sender of negotiator.pc.getSenders().filter(({ track }) => track?.kind === 'video')) {
+        const parameters = sender.getParameters();
+        for (const encoding of parameters.encodings ?? []) Object.assign(encoding, LIMITS[step] ?? {}, { active: step !== 'audio' });
+        await sender.setParameters(parameters).catch(() => {});
+      }
+    }
+  }
+
+  /** Sends this track instead of the one of its kind; null sends none. Adds it where none was sent. */
+  async replace(kind, track) {
+    const old = this.local.getTracks().find((it) => it.kind === kind);
+    if (old && old !== track) this.local.removeTrack(old);
+    if (track && !this.local.getTracks().includes(track)) this.local.addTrack(track);
+    for (const { negotiator } of this.peers.values()) {
+      const transceiver = negotiator.pc.getTransceivers().find((it) => it.sender.track?.kind === kind || it.receiver.track.kind === kind);
+      if (transceiver) {
+        await transceiver.sender.replaceTrack(track);
+        if (track && transceiver.direction === 'recvonly') transceiver.direction = 'sendrecv';
+        transceiver.sender.setStreams?.(this.local);
+      } else if (track) negotiator.pc.addTrack(track, this.local);
+    }
+  }
+
+  /** Says to the others what microphone, camera and screen do. */
+  tell(state) {
+    this.ownState = { ...this.ownState, ...state };
+    for (const { negotiator } of this.peers.values()) negotiator.tell(this.ownState);
+    this.emit('change');
+  }
+
+  /** What goes into the log when it is over. */
+  reports() {
+    return [...this.peers.values()].map(({ user, recorder }) => ({ call: this.call, peer: user, quality: recorder.report() }));
+  }
+
+  dropAll() {
+    for (const peer of this.peers.values()) {
+      clearTimeout(peer.mending);
+      peer.negotiator.close();
+    }
+    this.peers.clear();
+  }
+
+  end() {
+    clearInterval(this.looking);
+    clearTimeout(this.renewing);
+    this.stop.abort();
+    this.dropAll();
+  }
+
+  emit(type) {
+    this.dispatchEvent(new Event(type));
+  }
+}
+
+const toWire = ({ candidate, sdpMid, sdpMLineIndex, usernameFragment }) => ({
+  candidate: candidate ?? '',
+  ...(sdpMid && { sdp_mid: sdpMid }),
+  ...(Number.isInteger(sdpMLineIndex) && { sdp_m_line_index: sdpMLineIndex }),
+  ...(usernameFragment && { username_fragment: usernameFragment }),
+});
+
+/** An empty candidate says that there are no more; it belongs to all media. */
+const fromWire = ({ candidate, sdp_mid: sdpMid, sdp_m_line_index: sdpMLineIndex, username_fragment: usernameFragment }) =>
+  candidate === '' && sdpMid === undefined && sdpMLineIndex === undefined ? { candidate: '', sdpMLineIndex: 0 } : { candidate, sdpMid, sdpMLineIndex, usernameFragment };

@@ -1,0 +1,304 @@
+// The call on the screen: ringing, pictures and sound, what can be done, and how good the connection is. It stays while
+// the person goes from screen to screen.
+
+import * as devices from '../call/devices.js';
+import { CallSession } from '../call/session.js';
+import { h, fill, action, field, toast } from '../dom.js';
+
+/** This page, as long as it is loaded. */
+const DEVICE = crypto.randomUUID();
+const LEVELS = ['no connection', 'poor connection', 'fair connection', 'good connection'];
+const ENDS = {
+  hangup: 'The call is over.', declined: 'The call was declined.', missed: 'Nobody answered.', consultation: 'The consultation has moved on; the call is over.',
+  device: 'The call ended: a camera or microphone could not be used.', ice_failed: 'The call ended: no way between the two networks was found.',
+};
+
+export class Calls {
+  /** @param {HTMLElement} box */
+  constructor(app, box) {
+    Object.assign(this, { app, box, session: null, room: null, key: '' });
+    this.remote = h('video', { autoplay: true, playsInline: true, testid: 'call-remote' });
+    this.local = h('video', { autoplay: true, playsInline: true, muted: true, testid: 'call-local' });
+    this.status = h('p.call-state', { role: 'status', testid: 'call-state' });
+    this.quality = h('p.quality', { testid: 'call-quality' });
+    this.stop = new AbortController();
+    const on = (target, type, run) => target.addEventListener(type, run, { signal: this.stop.signal });
+    // What the system took away while the page was hidden, a phone call for one, it does not give back by itself.
+    on(document, 'visibilitychange', () => document.visibilityState === 'visible' && this.reacquire());
+    if (navigator.mediaDevices) on(navigator.mediaDevices, 'devicechange', () => this.reacquire());
+  }
+
+  /** A room was opened: its calls are shown from now on. */
+  watch(room) {
+    room.addEventListener('change', () => this.show(room), { signal: this.stop.signal });
+  }
+
+  /** Rings the other side. */
+  async start(room, media) {
+    this.stream = await this.open(media);
+    try {
+      await room.ask('call.start', { media: this.stream.getVideoTracks().length ? 'video' : 'audio' });
+    } catch (error) {
+      this.drop();
+      throw error;
+    }
+  }
+
+  async answer(room, call, media) {
+    this.stream = await this.open(media);
+    await room.ask('call.join', { call });
+  }
+
+  async open(media) {
+    try {
+      const stream = await devices.open(media);
+      if (media === 'video' && !stream.getVideoTracks().length) toast('No camera: you are heard, but not seen.', 'bad');
+      return stream;
+    } catch (error) {
+      throw new Error(devices.why(error));
+    }
+  }
+
+  show(room) {
+    const call = room.snapshot?.call;
+    const me = this.app.user.id;
+    const mine = call?.members.some(({ user }) => user === me);
+    if (this.session && this.room === room && (!call || call.state === 'ended' || call.id !== this.session.call || !mine)) this.finish(room);
+    if (!call || call.state === 'ended') {
+      if (this.room === room || this.room === null) this.draw('');
+      return;
+    }
+    this.room = room;
+    if (!mine) return this.draw(`in:${call.id}`, () => this.incoming(room, call));
+    if (!this.session && this.stream) this.begin(room, call);
+    if (!this.session) return this.draw(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call goes on without this page.'));
+    if (this.session.elsewhere) return this.draw(`else:${call.id}`, () => this.elsewhere(room, call, 'This call is on another device or tab of yours.'));
+    this.draw(`on:${call.id}`, () => this.stage(room, call));
+    this.update(room, call);
+  }
+
+  begin(room, call, take = false) {
+    const session = (this.session = new CallSession({ client: this.app.client, room, call: call.id, device: DEVICE, local: this.stream }));
+    this.watchTracks();
+    for (const type of ['change', 'elsewhere']) session.addEventListener(type, () => this.show(room));
+    session.addEventListener('taken', () => {
+      this.release();
+      toast('You went on with this call on another device or tab.');
+      this.show(room);
+    });
+    session.attach(take);
+  }
+
+  /** Over, for this page: what the flight recorder has goes into the log. */
+  finish(room) {
+    const { session } = this;
+    this.session = null;
+    for (const report of session.reports()) if (report.quality.path !== 'none') room.command('call.report', report);
+    session.end();
+    this.release();
+    const end = room.events.findLast(({ kind, data }) => kind === 'call.ended' && data.call === session.call);
+    if (end) toast(ENDS[end.data.why] ?? 'The call is over.');
+  }
+
+  release() {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.shared?.stop();
+    this.stream = this.shared = null;
+    this.remote.srcObject = this.local.srcObject = null;
+  }
+
+  /** The person signed out. */
+  drop() {
+    this.session?.end();
+    this.session = null;
+    this.release();
+    this.draw('');
+  }
+
+  close() {
+    this.stop.abort();
+    this.drop();
+  }
+
+  // --- what is shown ---
+
+  /** Draws anew only when another view is to be seen, so that nobody's focus or picture is lost. */
+  draw(key, make) {
+    if (key === this.key) return;
+    this.key = key;
+    this.box.hidden = !key;
+    fill(this.box, key ? make() : []);
+  }
+
+  incoming(room, call) {
+    const from = other(room, this.app.user.id)?.name ?? 'Somebody';
+    const accept = (media, label, testid, style) => action(label, () => this.answer(room, call.id, media), { class: style, testid });
+    const ringing = call.state === 'ringing';
+    return h('div.incoming', { role: 'alertdialog', aria: { label: `Call from ${from}` }, testid: 'call-incoming' },
+      h('h2', {}, ringing ? `${from} calls` : `A call with ${from} is going on`),
+      h('div.buttons', {},
+        call.media === 'video' && accept('video', ringing ? 'Answer with video' : 'Join with video', 'call-accept', 'primary'),
+        accept('audio', ringing ? 'Answer without camera' : 'Join without camera', 'call-accept-audio', call.media === 'audio' ? 'primary' : ''),
+        ringing && action('Decline', () => room.ask('call.decline', { call: call.id }), { class: 'quiet', testid: 'call-decline' })));
+  }
+
+  elsewhere(room, call, text) {
+    return h('div.incoming', { testid: 'call-elsewhere' },
+      h('h2', {}, text),
+      h('div.buttons', {},
+        action('Continue here', async () => {
+          this.stream = await this.open(call.media);
+          this.session?.end();
+          this.key = '';
+          this.begin(room, call, true);
+          this.show(room);
+        }, { class: 'primary', testid: 'call-take' }),
+        this.hangUp(room, call)));
+  }
+
+  hangUp(room, call) {
+    return action('Hang up', () => room.ask('call.leave', { call: call.id, why: 'hangup' }), { class: 'hangup', testid: 'call-hangup' });
+  }
+
+  stage(room, call) {
+    this.panel = h('div.devices', { hidden: true, testid: 'call-devices' });
+    this.buttons = {
+      microphone: h('button', { type: 'button', testid: 'call-mute', onclick: () => this.toggle('microphone') }),
+      camera: h('button', { type: 'button', testid: 'call-camera', onclick: () => this.toggle('camera') }),
+      screen: h('button', { type: 'button', testid: 'call-share', onclick: () => this.share().catch((error) => error.name !== 'NotAllowedError' && toast(devices.why(error), 'bad')) }),
+    };
+    return [
+      h('div.stage', { testid: 'call-stage' }, this.remote, h('div.self', {}, this.local), h('div.said', {}, this.status, this.quality)),
+      h('div.controls', { role: 'group', aria: { label: 'Call' } }, Object.values(this.buttons),
+        h('button', { type: 'button', testid: 'call-settings', aria: { expanded: 'false' }, onclick: (event) => this.settings(event.currentTarget) }, 'Devices'),
+        this.hangUp(room, call)),
+      this.panel,
+    ];
+  }
+
+  update(room, call) {
+    const { session } = this;
+    const [peer] = [...session.peers.values()];
+    show(this.local, this.stream);
+    show(this.remote, peer?.stream);
+    const sink = devices.chosen('speaker');
+    if (sink && this.remote.setSinkId && this.remote.sinkId !== sink) this.remote.setSinkId(sink).catch(() => {});
+    const name = other(room, this.app.user.id)?.name ?? 'the other side';
+    const silent = peer?.told?.microphone === false && `${name} has muted the microphone.`;
+    const dark = peer?.told?.paused ? `${name}'s picture is paused to keep the sound.` : peer?.told?.camera === false && `${name} has the camera off.`;
+    const texts = {
+      ringing: `Calling ${name}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
+    };
+    const state = peer?.state === 'connected' ? 'connected' : call.state === 'ringing' ? 'ringing' : peer?.recorder.first ? 'reconnecting' : 'connecting';
+    this.box.dataset.state = state;
+    this.status.textContent = texts[state] ?? [silent, dark].filter(Boolean).join(' ');
+    const grade = peer?.grade;
+    this.quality.dataset.level = grade?.level ?? '';
+    this.quality.textContent = grade ? `${LEVELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your picture is paused to keep the sound.' : ''}` : '';
+    const { microphone, camera, screen } = session.ownState;
+    label(this.buttons.microphone, microphone ? 'Mute' : 'Unmute', !microphone);
+    label(this.buttons.camera, camera ? 'Camera off' : 'Camera on', !camera);
+    label(this.buttons.screen, screen ? 'Stop sharing' : 'Share screen', !!screen);
+    this.buttons.screen.hidden = !navigator.mediaDevices.getDisplayMedia;
+  }
+
+  // --- what a person does ---
+
+  async toggle(what) {
+    const kind = what === 'camera' ? 'video' : 'audio';
+    const { session } = this;
+    const on = !session.ownState[what];
+    try {
+      const track = this.stream.getTracks().find((it) => it.kind === kind);
+      if (on && (!track || track.readyState === 'ended')) await this.swap(kind);
+      else if (track) track.enabled = on;
+      session.tell({ [what]: on });
+    } catch (error) {
+      toast(devices.why(error), 'bad');
+    }
+  }
+
+  /** A fresh track from the chosen device, in place of the present one. */
+  async swap(kind) {
+    const old = this.stream.getTracks().find((it) => it.kind === kind);
+    const enabled = old?.enabled ?? true;
+    old?.stop();
+    const track = await devices.fresh(kind);
+    track.enabled = enabled;
+    await this.session.replace(kind, track);
+    this.watchTracks();
+    show(this.local, this.stream, true);
+  }
+
+  async share() {
+    const { session } = this;
+    if (this.shared) {
+      this.shared.stop();
+      this.shared = null;
+      session.tell({ screen: false });
+      const camera = session.ownState.camera ? await devices.fresh('video').catch(() => null) : null;
+      return session.replace('video', camera);
+    }
+    const [track] = (await navigator.mediaDevices.getDisplayMedia({ video: true })).getVideoTracks();
+    this.stream.getVideoTracks().forEach((it) => it.stop());
+    this.shared = track;
+    track.onended = () => this.shared === track && this.share();
+    await session.replace('video', track);
+    session.tell({ screen: true });
+  }
+
+  /** What was taken away is taken again, if it is to be had. */
+  async reacquire() {
+    if (!this.session || this.session.elsewhere) return;
+    for (const track of this.stream.getTracks()) {
+      const wanted = track.kind === 'audio' ? this.session.ownState.microphone : this.session.ownState.camera;
+      if (wanted && track !== this.shared && (track.readyState === 'ended' || track.muted)) await this.swap(track.kind).catch(() => {});
+    }
+  }
+
+  watchTracks() {
+    for (const track of this.stream.getTracks()) track.onended = () => track !== this.shared && this.reacquire();
+  }
+
+  async settings(button) {
+    this.panel.hidden = !this.panel.hidden;
+    button.setAttribute('aria-expanded', String(!this.panel.hidden));
+    if (this.panel.hidden) return;
+    const found = await devices.list();
+    const choice = (kind, title, apply) => {
+      if (!found[kind].length) return null;
+      const select = h('select', { testid: `choose-${kind}`, onchange: () => {
+        devices.remember(kind, select.value);
+        apply().catch((error) => toast(devices.why(error), 'bad'));
+      } }, found[kind].map(({ id, label: text }) => h('option', { value: id, selected: id === devices.chosen(kind) }, text)));
+      return field(title, select);
+    };
+    fill(this.panel,
+      choice('microphone', 'Microphone', () => this.swap('audio')),
+      choice('camera', 'Camera', () => this.swap('video')),
+      this.remote.setSinkId && choice('speaker', 'Speaker', () => this.remote.setSinkId(devices.chosen('speaker'))));
+  }
+}
+
+function other(room, me) {
+  const { patient, doctor } = room.snapshot;
+  return me === patient.id ? doctor : patient;
+}
+
+function show(video, stream, again = false) {
+  if (video.srcObject !== (stream ?? null) || again) video.srcObject = stream ?? null;
+}
+
+function label(button, text, pressed) {
+  if (button.textContent !== text) button.textContent = text;
+  button.setAttribute('aria-pressed', String(pressed));
+}
+
+/** The buttons that begin a call, where one may. */
+export function callButtons(app, room) {
+  const may = room.may(room.snapshot?.consultation, app.user.role, 'call.start');
+  return may && h('div.buttons.call-start', {},
+    action('Video call', () => app.calls.start(room, 'video'), { class: 'primary', testid: 'call-video' }),
+    action('Audio call', () => app.calls.start(room, 'audio'), { testid: 'call-audio' }),
+    h('a.button.quiet', { href: `#/check/${room.id}`, testid: 'check-open' }, 'Check camera and microphone'));
+}

@@ -1,0 +1,102 @@
+// The check before a call, in plain words.
+
+import * as api from '../api.js';
+import * as devices from '../call/devices.js';
+import { level, network, start, tone } from '../call/check.js';
+import { h, fill, action } from '../dom.js';
+
+const TITLES = { camera: 'Camera', microphone: 'Microphone', speaker: 'Speaker', socket: 'Connection', stun: 'Way out', turn_udp: 'Relay', turn_tcp: 'Relay by TCP' };
+const WORDS = { ok: ['good', '✓', 'works'], failed: ['bad', '✕', 'does not work'], skipped: ['plain', '–', 'not checked'], running: ['plain', '…', 'checking'] };
+const HELP = {
+  socket: 'This page has no connection to the hub. Check your internet connection; chat will be sent as soon as it is back.',
+  stun: 'Your network does not let this page find its own address. A call may still work over the relay.',
+  turn_udp: 'Your network blocks fast connections. A call may work over TCP, with more delay.',
+  turn_tcp: 'Your network blocks the relay. Try another network, for example your phone\'s.',
+  speaker: 'Turn the volume up, or choose another speaker in your system\'s settings.',
+};
+const START = { video: 'You are ready for a video call.', audio: 'You are ready for a call without a picture.' };
+
+export function checkScreen(app, id) {
+  const room = app.room(id);
+  const found = { camera: 'running', microphone: 'running', speaker: 'skipped', socket: 'running', stun: 'running', turn_udp: 'running', turn_tcp: 'running' };
+  const rows = Object.fromEntries(Object.keys(TITLES).map((name) => [name, { chip: h('span'), help: h('p.help'), more: h('div') }]));
+  const verdict = h('p.state', { role: 'status', testid: 'check-verdict' });
+  let stream = null;
+  let quiet = () => {};
+
+  const set = (name, finding, help = '') => {
+    found[name] = finding;
+    const [kind, sign, word] = WORDS[finding];
+    const { chip, help: text } = rows[name];
+    chip.className = `chip ${kind}`;
+    chip.dataset.testid = `check-${name}`;
+    chip.dataset.state = finding;
+    fill(chip, h('i', { aria: { hidden: 'true' } }, sign), word);
+    text.textContent = finding === 'failed' ? help || (HELP[name] ?? '') : '';
+    const open = Object.values(found).includes('running');
+    verdict.textContent = open ? 'Checking…' : START[start(found)] ?? 'A call will not work now, but the chat does.';
+  };
+
+  const ear = () => {
+    tone();
+    fill(rows.speaker.more, h('span', {}, 'Did you hear a tone? '), h('button', { testid: 'heard', onclick: () => set('speaker', 'ok') }, 'Yes'), h('button', { onclick: () => set('speaker', 'failed') }, 'No'));
+  };
+
+  const listen = async (kind, name) => {
+    try {
+      const track = await devices.fresh(kind);
+      stream.addTrack(track);
+      return track;
+    } catch (error) {
+      set(name, error.name === 'NotFoundError' ? 'skipped' : 'failed', devices.why(error));
+      return null;
+    }
+  };
+
+  const run = async () => {
+    close();
+    for (const name of Object.keys(found)) if (name !== 'speaker') set(name, 'running');
+    stream = new MediaStream();
+    set('socket', app.client.state === 'live' ? 'ok' : 'failed');
+    const networks = api.get('/v1/ice-servers').then(
+      ({ ice_servers: servers }) => Promise.all(['stun', 'turn_udp', 'turn_tcp'].map(async (way) => set(way, await network(servers, way)))),
+      () => ['stun', 'turn_udp', 'turn_tcp'].forEach((way) => set(way, 'failed')),
+    );
+    if (await listen('video', 'camera')) {
+      const picture = h('video', { autoplay: true, playsInline: true, muted: true });
+      picture.srcObject = stream;
+      fill(rows.camera.more, picture);
+      set('camera', 'ok');
+    }
+    if (await listen('audio', 'microphone')) {
+      const meter = h('meter', { min: 0, max: 1, aria: { label: 'Level of the microphone' } });
+      fill(rows.microphone.more, meter, h('small', {}, 'Say something: the bar should move.'));
+      quiet = level(stream, (now) => (meter.value = now));
+      set('microphone', 'ok');
+    }
+    await networks;
+  };
+
+  const close = () => {
+    quiet();
+    quiet = () => {};
+    stream?.getTracks().forEach((track) => track.stop());
+  };
+
+  const save = async () => {
+    if (Object.values(found).includes('running')) throw new Error('The check still runs.');
+    const begin = start(found);
+    await room.ask('call.check', { ...found, ...(begin && { start: begin }) });
+    app.go(`/room/${id}`);
+  };
+
+  app.on(window, 'hashchange', close);
+  fill(rows.speaker.more, h('button', { testid: 'play-tone', onclick: ear }, 'Play a tone'));
+  set('speaker', 'skipped');
+  run();
+  return h('section.card', {},
+    h('a.back', { href: `#/room/${id}` }, '← Back'),
+    h('h1', {}, 'Is everything ready for a call?'), verdict,
+    h('ul.checks', {}, Object.entries(rows).map(([name, { chip, help, more }]) => h('li', {}, h('b', {}, TITLES[name]), chip, more, help))),
+    h('div.buttons', {}, action('Done', save, { class: 'primary', testid: 'check-save' }), action('Check again', run, { testid: 'check-again' })));
+}

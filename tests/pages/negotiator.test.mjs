@@ -1,0 +1,114 @@
+// Perfect negotiation between two negotiators, over a way that delays each message and keeps the order of each side.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Negotiator } from '../../static/call/negotiator.js';
+import { FakePeerConnection, until } from './support/peers.mjs';
+
+/** Two sides; `cut` loses what is sent meanwhile. */
+function two() {
+  const sides = {};
+  const way = { cut: false, lost: 0, troubles: [] };
+  const make = (name, polite) => {
+    let order = Promise.resolve();
+    const send = (message) => {
+      if (way.cut) return void (way.lost += 1);
+      const copy = structuredClone(message.description ? { description: { ...message.description } } : message);
+      order = order.then(() => new Promise((done) => setTimeout(done, Math.random() * 4))).then(() => {
+        if (way.cut) way.lost += 1;
+        else sides[name === 'one' ? 'two' : 'one'].take(copy);
+      });
+    };
+    sides[name] = new Negotiator({ RTCPeerConnection: FakePeerConnection, config: {}, polite, send });
+    sides[name].addEventListener('trouble', ({ detail }) => way.troubles.push(detail.error.message));
+  };
+  make('one', false);
+  make('two', true);
+  return { ...sides, way };
+}
+
+const agree = ({ one, two: other }) =>
+  one.pc.signalingState === 'stable' && other.pc.signalingState === 'stable' && !one.pc.needed && !other.pc.needed
+  && one.pc.operations + other.pc.operations === 0
+  && one.pc.current.local?.sdp === other.pc.current.remote?.sdp && one.pc.current.remote?.sdp === other.pc.current.local?.sdp && !!one.pc.current.local;
+
+test('a call begins with one offer, by the side that is not polite', async () => {
+  const both = two();
+  await until(() => agree(both));
+  assert.equal(both.one.pc.log.length, 1);
+  assert.match(both.one.pc.log[0][0], /^offer/);
+  assert.deepEqual(both.way.troubles, []);
+});
+
+test('both renegotiate at once, 200 times: it always ends stable, and nobody sees an error', async () => {
+  const both = two();
+  await until(() => agree(both));
+  for (let round = 0; round < 200; round += 1) {
+    both.one.pc.restartIce();
+    both.two.pc.restartIce();
+    await until(() => agree(both), `stable in round ${round}`);
+  }
+  assert.deepEqual(both.way.troubles, []);
+  assert.equal(both.one.pc.ice, 200);
+  // Each side's last wish is in what was agreed on.
+  assert.match(both.one.pc.current.local.sdp, /ice 200/);
+  assert.match(both.two.pc.current.local.sdp, /ice 200/);
+});
+
+test('an offer that was lost with the connection is made again when it is back', async () => {
+  const both = two();
+  await until(() => agree(both));
+  for (let round = 0; round < 30; round += 1) {
+    both.way.cut = true;
+    [both.one, both.two][round % 2].pc.restartIce();
+    await until(() => both.way.lost > round);
+    both.way.cut = false;
+    both.one.restart();
+    both.two.restart();
+    await until(() => agree(both), `stable in round ${round}`);
+  }
+  // Candidates of an offer that never arrived fit nothing, which is told to the console alone.
+  assert.deepEqual(both.way.troubles.filter((it) => it !== 'unknown ufrag'), []);
+});
+
+test('an answer to an offer that was taken back is dropped', async () => {
+  const both = two();
+  await until(() => agree(both));
+  const before = both.one.pc.log.length;
+  await both.one.take({ description: { type: 'answer', sdp: 'answer to nothing' } });
+  assert.equal(both.one.pc.log.length, before);
+  assert.deepEqual(both.way.troubles, []);
+});
+
+test('candidates that fit nothing are an error only if no offer was ignored', async () => {
+  const both = two();
+  await until(() => agree(both));
+  await both.one.take({ candidate: { candidate: 'of nothing' } });
+  assert.equal(both.way.troubles.length, 1);
+});
+
+test('what the other side says of its microphone arrives, and nonsense does not', async () => {
+  const both = two();
+  const heard = [];
+  both.one.addEventListener('told', ({ detail }) => heard.push(detail.state));
+  both.one.tell({ microphone: false });
+  assert.deepEqual(both.one.channel.sent, [], 'the channel is not open yet');
+  both.one.channel.readyState = 'open';
+  both.one.channel.onopen();
+  assert.deepEqual(both.one.channel.sent, ['{"microphone":false}']);
+  both.one.channel.onmessage({ data: '{"camera":true}' });
+  both.one.channel.onmessage({ data: 'no JSON' });
+  assert.deepEqual(heard, [{ camera: true }]);
+});
+
+test('a closed negotiator does nothing more', async () => {
+  const both = two();
+  await until(() => agree(both));
+  both.one.close();
+  await both.one.take({ description: { type: 'offer', sdp: 'late' } });
+  await both.one.restart();
+  both.one.mend();
+  assert.equal(both.one.pc.ice, 0);
+  assert.deepEqual(both.way.troubles, []);
+});

@@ -1,0 +1,129 @@
+// A page's part in a call, against a hub that is only told and listened to.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { CallSession } from '../../static/call/session.js';
+import { FakePeerConnection, until } from './support/peers.mjs';
+
+class Hub extends EventTarget {
+  constructor() {
+    super();
+    Object.assign(this, { connection: 'c1', sent: [] });
+  }
+
+  send(frame) {
+    this.sent.push(frame);
+  }
+
+  say(kind, data, call = 'call') {
+    this.emit('call', { room: 'room', call, signal: { kind, data } });
+  }
+
+  emit(type, detail) {
+    this.dispatchEvent(Object.assign(new Event(type), { detail }));
+  }
+
+  signals(kind) {
+    return this.sent.map(({ signal }) => signal).filter((signal) => signal.kind === kind).map(({ data }) => data);
+  }
+}
+
+function session(t) {
+  const client = new Hub();
+  const commands = [];
+  const room = { id: 'room', command: (kind, data) => commands.push([kind, data]) };
+  const local = { getTracks: () => [], getVideoTracks: () => [] };
+  const it = new CallSession({ client, room, call: 'call', device: 'device', local, RTCPeerConnection: FakePeerConnection, now: () => 0 });
+  t.after(() => it.end());
+  const meet = (epoch, more = {}) => client.say('peer', { user: 'doctor', epoch, polite: false, resumed: false, ...more });
+  return { it, client, commands, meet };
+}
+
+test('it attaches once for each connection, and says what it holds', (t) => {
+  const { it, client, meet } = session(t);
+  it.attach();
+  client.emit('live', { room: 'room' });
+  assert.deepEqual(client.signals('attach'), [{ device: 'device', held: [] }], 'a refreshed room is no new connection');
+  meet(7);
+  client.say('candidate', { from: 'doctor', epoch: 7, n: 4, candidate: { candidate: '' } });
+  client.connection = 'c2';
+  client.emit('live', { room: 'other' });
+  client.emit('live', { room: 'room' });
+  assert.deepEqual(client.signals('attach')[1], { device: 'device', held: [{ peer: 'doctor', epoch: 7, got: 4 }] });
+  it.attach(true);
+  assert.equal(client.signals('attach')[2].take, true);
+});
+
+test('a peer connection outlives a resumption, and not another epoch', async (t) => {
+  const { it, client, meet } = session(t);
+  meet(7);
+  const first = it.peers.get('doctor').negotiator;
+  meet(7, { resumed: true });
+  assert.equal(it.peers.get('doctor').negotiator, first);
+  await until(() => first.pc.ice === 1, 'ICE is restarted');
+  meet(8);
+  assert.notEqual(it.peers.get('doctor').negotiator, first);
+  assert.ok(first.closed);
+  meet(9, { resumed: true });
+  assert.equal(it.peers.get('doctor').epoch, 9, 'what it does not hold it cannot resume');
+  client.say('description', { from: 'doctor', epoch: 8, n: 9, description: { type: 'offer', sdp: 'x' } });
+  client.say('candidate', { from: 'stranger', epoch: 9, n: 9, candidate: { candidate: '' } });
+  assert.equal(it.peers.get('doctor').got, 0, 'stale and foreign messages are dropped');
+  client.say('peer', { user: 'doctor', epoch: 10, polite: true, resumed: false }, 'another call');
+  assert.equal(it.peers.get('doctor').epoch, 9);
+});
+
+test('its offers and candidates go out with the epoch, in the hub’s spelling', async (t) => {
+  const { client, meet } = session(t);
+  meet(7);
+  await until(() => client.signals('candidate').length > 0);
+  const [{ to, epoch, description }] = client.signals('description');
+  assert.deepEqual([to, epoch, description.type], ['doctor', 7, 'offer']);
+  assert.equal(client.signals('candidate')[0].candidate.candidate, `of ${description.sdp}`);
+});
+
+test('the room is told when media comes and breaks off, once each', (t) => {
+  const { it, commands, meet } = session(t);
+  meet(7);
+  const { negotiator } = it.peers.get('doctor');
+  const become = (state) => {
+    negotiator.pc.connectionState = state;
+    negotiator.pc.onconnectionstatechange();
+  };
+  become('failed');
+  assert.deepEqual(commands, [], 'what never flowed cannot break off');
+  for (const state of ['connecting', 'connected', 'connected', 'disconnected', 'failed', 'connected']) become(state);
+  assert.deepEqual(commands.map(([, { connected, cause }]) => [connected, cause]), [[true, undefined], [false, 'network'], [true, undefined]]);
+});
+
+test('a way that broke is looked for anew within two seconds', async (t) => {
+  const { it, meet } = session(t);
+  meet(7);
+  const { pc } = it.peers.get('doctor').negotiator;
+  pc.connectionState = 'disconnected';
+  pc.onconnectionstatechange();
+  await until(() => pc.ice === 1);
+});
+
+test('another session that took over leaves nothing running here', (t) => {
+  const { it, client, meet } = session(t);
+  let told = 0;
+  it.addEventListener('taken', () => (told += 1));
+  meet(7);
+  const { negotiator } = it.peers.get('doctor');
+  client.say('taken', {});
+  assert.ok(it.elsewhere && negotiator.closed && told === 1 && it.peers.size === 0);
+  client.emit('error', { room: 'room', code: 'media_taken' });
+  assert.ok(it.elsewhere);
+  client.say('attached', { relay_only: true, ice_servers: [] });
+  assert.ok(!it.elsewhere);
+  assert.equal(it.config.iceTransportPolicy, 'relay', 'the rule of the room is kept');
+});
+
+test('fresh servers reach the connections that are there', (t) => {
+  const { it, client, meet } = session(t);
+  meet(7);
+  client.say('servers', { ice_servers: [{ urls: ['turn:example.org'] }], expires_at: new Date(Date.now() + 300_000).toISOString() });
+  assert.equal(it.peers.get('doctor').negotiator.pc.config.iceServers[0].urls[0], 'turn:example.org');
+});

@@ -16,7 +16,7 @@ pub use decide::OPEN_FOR;
 pub use medicine::{MAX_DISPENSINGS, MAX_ITEMS, MAX_PRESCRIPTIONS};
 
 use crate::case::call::Call;
-use crate::case::consultation::{Consultation, Phase};
+use crate::case::consultation::{Consultation, ConsultationState, Phase};
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::Dispensing;
 use crate::case::payment::Payment;
@@ -75,6 +75,16 @@ impl Room {
     /// `seq` of the last event; 0 before the first.
     pub fn head(&self) -> u64 {
         self.head
+    }
+
+    /// The patient and the doctor; none before the first event.
+    pub fn parties(&self) -> Option<(UserId, UserId)> {
+        self.case.as_deref().map(|case| (case.patient.id, case.doctor.id))
+    }
+
+    /// Where the consultation stands; none before the first event.
+    pub fn consultation_state(&self) -> Option<ConsultationState> {
+        self.case.as_deref().map(|case| case.consultation.state())
     }
 
     /// What part of the log this actor sees now; none for who has no part in this case.

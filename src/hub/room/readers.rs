@@ -1,0 +1,118 @@
+//! Who reads along: looking, listening, and what readers tell each other.
+
+use std::sync::Arc;
+
+use rooms::event::Thread;
+use rooms::id::UserId;
+use rooms::permission::View;
+use rooms::refusal::Refusal;
+use rooms::role::{Actor, Role};
+use rooms::signal::{Mark, Presence, Signal};
+use rooms::wire::server::ServerFrame;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Attach, Look, RoomTask};
+use crate::hub::SubmitError;
+use crate::hub::connection::Connection;
+use crate::hub::outbox::Out;
+
+impl RoomTask {
+    pub(super) async fn look(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
+        self.load().await?;
+        let room = self.room()?;
+        let view = match room.view_of(actor, self.hub.clock.now()) {
+            Some(view) if room.head() > 0 => view,
+            _ => return Err(SubmitError::NotFound),
+        };
+        let mut snapshot = room.snapshot(&view);
+        snapshot.presence = self.presences.present().map(|user| Presence { user, here: true }).collect();
+        snapshot.marks = match view {
+            View::Care => self.marks.clone(),
+            View::Pharmacy(_) | View::Courier(_) => {
+                self.marks.iter().filter(|(user, _)| Some(**user) == actor.user()).map(|(u, m)| (*u, *m)).collect()
+            }
+        };
+        Ok(Look { head: room.visible_head(&view), view, snapshot })
+    }
+
+    pub(super) async fn attach(&mut self, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
+        let mut look = Box::new(self.look(&connection.actor).await?);
+        if cursor > look.head {
+            let why = "is beyond the room's last event; join with 0";
+            return Err(Refusal::Invalid { field: "after", why }.into());
+        }
+        let Some((missing, head)) = self.members.attach(connection, look.view, look.head, cursor) else {
+            return Ok(Attach::Behind { look });
+        };
+        if self.presences.came(connection.user) {
+            look.snapshot.presence.push(Presence { user: connection.user, here: true });
+            self.relay_presence(connection.user, true, Some(connection.id));
+        }
+        self.is_opened |= connection.actor.role() == Role::Admin;
+        self.party_changed(connection.user, true).await;
+        Ok(Attach::Live { look, missing, head })
+    }
+
+    pub(super) fn detach(&mut self, connection: Uuid) {
+        self.leave_desk(connection);
+        let user = self.members.connections().find(|member| member.id == connection).map(|member| member.user);
+        if self.members.detach(connection)
+            && let Some(user) = user
+        {
+            self.leave(user);
+        }
+    }
+
+    /// Starts the grace time, unless another connection of the person listens.
+    fn leave(&mut self, user: UserId) {
+        if !self.members.has(user) {
+            self.presences.went(user, Instant::now());
+        }
+    }
+
+    /// Ends the listening of those whose part in the case is over.
+    pub(super) fn put_out_unfit(&mut self) {
+        let Some(loaded) = &self.loaded else { return };
+        let now = self.hub.clock.now();
+        for connection in self.members.unfit(|connection| loaded.room.view_of(&connection.actor, now)) {
+            connection.outbox.push(Out::Left(self.id));
+            self.detach(connection.id);
+        }
+        self.is_opened = self.members.connections().any(|connection| connection.actor.role() == Role::Admin);
+    }
+
+    pub(super) fn signal(&mut self, actor: &Actor, from: Option<Uuid>, signal: Signal) {
+        let (Ok(room), Some(user)) = (self.room(), actor.user()) else { return };
+        let Some(view) = room.view_of(actor, self.hub.clock.now()) else { return };
+        let Signal::Typing(typing) = &signal;
+        let thread = typing.thread;
+        if reads_thread(&view, thread) {
+            let frame = ServerFrame::Signal { room: self.id, from: user, signal };
+            self.members.relay(&frame, from, |view| reads_thread(view, thread));
+        }
+    }
+
+    pub(super) fn mark(&mut self, actor: &Actor, from: Option<Uuid>, mark: Mark) {
+        let (Ok(room), Some(user)) = (self.room(), actor.user()) else { return };
+        let Some(view) = room.view_of(actor, self.hub.clock.now()) else { return };
+        let head = room.visible_head(&view);
+        let old = self.marks.get(&user).copied().unwrap_or_default();
+        let seen = old.seen.max(mark.seen.min(head));
+        let new = Mark { delivered: old.delivered.max(mark.delivered.min(head)).max(seen), seen };
+        if new != old {
+            self.marks.insert(user, new);
+            self.hub.marks.save(self.id, user, new);
+            let frame = ServerFrame::Mark { room: self.id, user, mark: new };
+            self.members.relay(&frame, from, |other| *other == View::Care || *other == view);
+        }
+    }
+}
+
+fn reads_thread(view: &View, thread: Thread) -> bool {
+    match (view, thread) {
+        (View::Care, _) => true,
+        (View::Pharmacy(own), Thread::Pharmacy(of)) => *own == of,
+        (View::Pharmacy(_), Thread::Care) | (View::Courier(_), _) => false,
+    }
+}

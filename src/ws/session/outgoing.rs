@@ -1,0 +1,111 @@
+//! What goes to the client: what waits in the outbox, and what a reader lacks.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use rooms::feed::Offer;
+use rooms::id::RoomId;
+use rooms::wire::close::Close;
+use rooms::wire::code::Code;
+use rooms::wire::server::{ServerFrame, event_frame};
+
+use super::{End, Session};
+use crate::hub::outbox::Out;
+use crate::hub::room::Attach;
+use crate::hub::{Sent, SubmitError};
+use crate::ws::reader::State;
+use crate::ws::transport::Transport;
+
+/// Events that are replayed between two looks at what the client sends.
+const PAGE: u32 = 64;
+
+impl<T: Transport> Session<T> {
+    /// Writes what waits in the outbox.
+    pub(super) async fn drain(&mut self) -> Result<(), End> {
+        while let Some(out) = self.connection.outbox.take() {
+            match out.map_err(End::Close)? {
+                Out::Frame(text) => self.put(text).await?,
+                Out::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text).await?,
+                Out::Left(room) => {
+                    self.readers.remove(&room);
+                    self.say(&ServerFrame::Left { room, code: Code::Forbidden }).await?;
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    /// Writes an event if it follows on what the client has; after a gap the store is read.
+    async fn deliver(&mut self, room: RoomId, prev: u64, seq: u64, text: Bytes) -> Result<(), End> {
+        let Some(reader) = self.readers.get_mut(&room) else { return Ok(()) };
+        match reader.feed.offer(prev, seq) {
+            Offer::Deliver => self.put(text).await?,
+            Offer::Repeat => {}
+            Offer::Gap => {
+                if !reader.is_replaying() {
+                    reader.state = State::Replaying { raw: reader.feed.cursor() };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one page of what a reader lacks, and lets it go live when there is no more.
+    pub(super) async fn replay(&mut self) -> Result<(), End> {
+        let Some((room, raw)) = self.readers.iter().find_map(|(room, reader)| match reader.state {
+            State::Replaying { raw } => Some((*room, raw)),
+            State::Live { .. } => None,
+        }) else {
+            return Ok(());
+        };
+        let Ok(page) = self.hub.store().events_after(room, raw, PAGE).await else {
+            return Err(End::Close(Close::Failure));
+        };
+        let last = page.len() < PAGE as usize;
+        for stored in &page {
+            let Some(reader) = self.readers.get_mut(&room) else { return Ok(()) };
+            reader.state = State::Replaying { raw: stored.seq };
+            let prev = reader.feed.cursor();
+            if stored.seq > prev
+                && reader.may_see(&stored.canonical)
+                && reader.feed.offer(prev, stored.seq) == Offer::Deliver
+            {
+                self.put(event_frame(room, prev, &stored.canonical).into()).await?;
+            }
+        }
+        if last { self.go_live(room).await } else { Ok(()) }
+    }
+
+    async fn go_live(&mut self, room: RoomId) -> Result<(), End> {
+        let Some(cursor) = self.readers.get(&room).map(|reader| reader.feed.cursor()) else { return Ok(()) };
+        match self.hub.attach(room, &self.connection, cursor).await {
+            Ok(Attach::Live { look, missing, head }) => self.live(room, look.head, missing, head).await,
+            Ok(Attach::Behind { .. }) => Ok(()),
+            Err(error) => self.put_out(room, &error).await,
+        }
+    }
+
+    pub(super) async fn live(
+        &mut self,
+        room: RoomId,
+        at: u64,
+        missing: Vec<Sent>,
+        head: Arc<AtomicU64>,
+    ) -> Result<(), End> {
+        for sent in missing {
+            self.deliver(room, sent.prev, sent.seq, sent.text).await?;
+        }
+        if let Some(reader) = self.readers.get_mut(&room) {
+            reader.state = State::Live { head };
+        }
+        self.say(&ServerFrame::Live { room, head: at }).await
+    }
+
+    /// Ends a reader that has no right to the room any more, or cannot be served.
+    async fn put_out(&mut self, room: RoomId, error: &SubmitError) -> Result<(), End> {
+        self.readers.remove(&room);
+        self.hub.detach(room, self.connection.id).await;
+        self.say(&ServerFrame::Left { room, code: error.code() }).await
+    }
+}

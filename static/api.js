@@ -1,6 +1,8 @@
 // REST, and who is signed in in this tab.
 
 const REFRESH_KEY = 'wardroom.refresh';
+/** Set while this browser has a sign-in in a cookie, which no script can see: without it there is nothing to ask for. */
+const COOKIE_KEY = 'wardroom.cookie';
 /** A token that ends sooner than this is not used any more, in milliseconds. */
 const MARGIN = 30_000;
 
@@ -53,7 +55,9 @@ function signedIn(answer) {
 /** Signs in with a password; the refresh token stays in a cookie that no script can read. */
 export async function signIn(email, password) {
   sessionStorage.removeItem(REFRESH_KEY);
-  return signedIn(await call('POST', '/v1/auth/sign-in', { body: { email, password, transport: 'cookie' } }));
+  const user = signedIn(await call('POST', '/v1/auth/sign-in', { body: { email, password, transport: 'cookie' } }));
+  localStorage.setItem(COOKIE_KEY, '1');
+  return user;
 }
 
 /** Signs this tab alone in by a demo link, so that several tabs can be several people. */
@@ -65,14 +69,24 @@ export async function register(person) {
   return (await call('POST', '/v1/auth/register', { body: person })).user;
 }
 
+function forget() {
+  if (sessionStorage.getItem(REFRESH_KEY)) sessionStorage.removeItem(REFRESH_KEY);
+  else localStorage.removeItem(COOKIE_KEY);
+}
+
+/** Tabs share the cookie, and what is in it is good once: they take turns. */
+const alone = (run) => (navigator.locks ? navigator.locks.request('wardroom-refresh', run) : run());
+
 /** Gets a fresh access token. One at a time: a refresh token is good once. */
 export function refresh() {
   refreshing ??= (async () => {
     const own = sessionStorage.getItem(REFRESH_KEY);
     try {
-      return signedIn(await call('POST', '/v1/auth/refresh', { body: own ? { refresh_token: own } : {} }));
+      if (own) return signedIn(await call('POST', '/v1/auth/refresh', { body: { refresh_token: own } }));
+      if (!localStorage.getItem(COOKIE_KEY)) throw new ApiError({ status: 401, detail: 'Sign in first.' });
+      return await alone(async () => signedIn(await call('POST', '/v1/auth/refresh', { body: {} })));
     } catch (error) {
-      if (error.final) sessionStorage.removeItem(REFRESH_KEY);
+      if (error.final) forget();
       throw error;
     } finally {
       refreshing = null;
@@ -89,7 +103,7 @@ export async function token(fresh = false) {
 
 export async function signOut() {
   const own = sessionStorage.getItem(REFRESH_KEY);
-  sessionStorage.removeItem(REFRESH_KEY);
+  forget();
   await call('POST', '/v1/auth/sign-out', { body: own ? { refresh_token: own } : {} }).catch(() => {});
   access = session.user = null;
 }

@@ -4,7 +4,7 @@ import * as api from './api.js';
 import { Client } from './protocol.js';
 import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
-import { h, fill, action } from './dom.js';
+import { h, fill, action, failed } from './dom.js';
 import { pill } from './connection.js';
 import { Calls } from './screens/call.js';
 import { checkScreen } from './screens/check.js';
@@ -48,6 +48,19 @@ export const app = {
     this.on(this.client, 'feed', ({ detail }) => same(detail.feed) && show(detail.items));
     leaving.signal.addEventListener('abort', () => this.client.unsubscribe(feed));
     this.client.subscribe(feed);
+  },
+  /** Shows what `get` gives, and tries again by itself when the hub is back. Returns what loads it anew. */
+  load(box, get, show) {
+    const run = async () => {
+      try {
+        fill(box, show(await get()));
+      } catch (error) {
+        fill(box, failed(error, run));
+        if (!error.final) this.client.addEventListener('welcome', run, { once: true, signal: leaving.signal });
+      }
+    };
+    run();
+    return run;
   },
   every(ms, run) {
     const timer = setInterval(run, ms);

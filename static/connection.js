@@ -8,7 +8,7 @@ export function pill(client) {
   let now = { state: 'connecting', waiting: 0 };
   const show = () => {
     const { state, waiting, retryAt, reason, fallback } = now;
-    const mail = waiting ? ` – ${waiting} ${waiting === 1 ? 'message' : 'messages'} waiting` : '';
+    const mail = waiting ? ` · ${waiting} waiting to be sent` : '';
     const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
     const texts = {
       live: fallback ? 'Live (by another way)' : 'Live', connecting: 'Connecting…', idle: 'Connecting…',

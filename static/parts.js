@@ -30,8 +30,9 @@ export function track(snapshot) {
   const parcel = snapshot.deliveries.at(-1);
   const steps = [
     c && ['Consultation', c, 'consultation'],
-    ['Prescription', rx?.state, 'prescription'],
-    ['Pharmacy', d?.state, 'dispensing'],
+    // A courier sees the parcel alone.
+    (c || rx) && ['Prescription', rx?.state, 'prescription'],
+    (c || d) && ['Pharmacy', d?.state, 'dispensing'],
     (parcel || d?.hand_over?.delivery) && ['Delivery', parcel?.state, 'delivery'],
   ].filter(Boolean);
   return h('ol.track', { aria: { label: 'The way of this case' } }, steps.map(([name, state, part]) =>

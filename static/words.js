@@ -5,7 +5,7 @@ export const STATES = {
   interrupted: 'Interrupted', wrap_up: 'Wrapping up', completed: 'Completed', cancelled: 'Cancelled', expired: 'Expired',
   no_show: 'Missed', referred: 'Referred', entered_in_error: 'Entered in error',
   draft: 'Draft', signed: 'Signed', in_review: 'In review', queried: 'Question from the pharmacy', rejected: 'Rejected',
-  released: 'Ready to send', with_pharmacy: 'With the pharmacy', superseded: 'Replaced',
+  released: 'Signed and valid', with_pharmacy: 'With the pharmacy', superseded: 'Replaced',
   received: 'Received', accepted: 'Accepted', preparing: 'Being prepared', on_hold: 'On hold', checked: 'Checked',
   ready: 'Ready', returned_to_stock: 'Returned to stock', declined: 'Declined',
   assigned: 'Courier assigned', picked_up: 'Picked up', in_transit: 'On its way', out_for_delivery: 'Out for delivery',
@@ -49,6 +49,13 @@ const day = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric'
 export const time = (at) => clock.format(new Date(at));
 export const date = (at) => day.format(new Date(at));
 export const when = (at) => (new Date(at).toDateString() === new Date().toDateString() ? `today ${time(at)}` : `${date(at)}, ${time(at)}`);
+
+/** Things by the day they begin on: `[[day, things], …]`. */
+export function byDay(things) {
+  const days = new Map();
+  for (const thing of things) days.set(date(thing.starts_at), [...(days.get(date(thing.starts_at)) ?? []), thing]);
+  return [...days];
+}
 
 /** How long, roughly. */
 export const minutes = (seconds) => (seconds < 90 ? 'about a minute' : `about ${Math.round(seconds / 60)} minutes`);

@@ -1,25 +1,21 @@
 // An administrator's home: who may use the clinic.
 
 import * as api from '../api.js';
-import { h, fill, action, loading, failed } from '../dom.js';
+import { h, action, loading } from '../dom.js';
 
-export function adminHome() {
+export function adminHome(app) {
   const rows = h('div.rows', { testid: 'users' }, loading());
   let pharmacies = [];
-  const load = async () => {
-    try {
-      [{ items: pharmacies }] = [await api.get('/v1/pharmacies?limit=100')];
-      const users = [];
-      let cursor = '';
-      do {
-        const page = await api.get(`/v1/users?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-        users.push(...page.items);
-        cursor = page.next ?? '';
-      } while (cursor && users.length < 1000);
-      fill(rows, users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0)).map(entry));
-    } catch (error) {
-      fill(rows, failed(error, load));
-    }
+  const get = async () => {
+    ({ items: pharmacies } = await api.get('/v1/pharmacies?limit=100'));
+    const users = [];
+    let cursor = '';
+    do {
+      const page = await api.get(`/v1/users?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      users.push(...page.items);
+      cursor = page.next ?? '';
+    } while (cursor && users.length < 1000);
+    return users;
   };
   const entry = (user) => {
     const pharmacy = user.role === 'pharmacist' && h('select', { aria: { label: 'Pharmacy' } }, pharmacies.map(({ id, name }) => h('option', { value: id, selected: id === user.pharmacy }, name)));
@@ -31,6 +27,7 @@ export function adminHome() {
       h('span.row-main', {}, h('b', {}, user.name), h('small', {}, `${user.email} · ${user.role}`)), pharmacy, h('span.chip.plain', {}, user.status),
       user.status === 'active' ? action('Disable', change('disabled'), { class: 'quiet', testid: 'user-disable' }) : action(user.status === 'pending' ? 'Approve' : 'Enable', change('active'), { class: 'primary', testid: 'user-approve' }));
   };
-  load();
+  const order = (users) => users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0));
+  const load = app.load(rows, get, (users) => order(users).map(entry));
   return h('section.card', {}, h('h1', {}, 'People'), rows);
 }

@@ -8,7 +8,7 @@ const FATES = { waiting: '… waiting', sent: '✓ sent', delivered: '✓✓ del
 export function chatBox(app, room, thread) {
   const list = h('ol.messages', { aria: { live: 'polite', label: `Messages: ${thread.title}` } });
   const typing = h('p.typing', { testid: 'typing' });
-  const input = h('textarea', { rows: 1, maxLength: 4000, placeholder: `Write to ${thread.title.toLowerCase()}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
+  const input = h('textarea', { rows: 1, maxLength: 4000, placeholder: `Write to ${thread.title}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
   let last = 0;
   input.addEventListener('input', () => {
     if (Date.now() - last < 3000 || !input.value) return;
@@ -30,7 +30,7 @@ export function chatBox(app, room, thread) {
       room.command('chat.send', { text, thread: thread.id });
     },
   }, input, h('button.primary', { type: 'submit', testid: 'chat-send' }, 'Send'));
-  const box = h('div.thread', { testid: 'chat-thread', data: { thread: thread.id === 'care' ? 'care' : 'pharmacy' } }, h('h2', {}, thread.title), list, typing, form);
+  const box = h('div.thread', { testid: 'chat-thread', data: { thread: thread.id === 'care' ? 'care' : 'pharmacy' } }, h('h2', {}, `Chat with ${thread.title}`), list, typing, form);
 
   const show = () => {
     const { came, waiting, refused } = room.chat(thread.id);

@@ -26,7 +26,7 @@ export function deliveryPanel(app, room) {
     const moves = room.moves(parcel, role, 'delivery.move');
     const parts = [];
     if (room.may(parcel, role, 'delivery.assign')) {
-      couriers ??= api.get('/v1/couriers').then(({ items }) => fill(courier, items.map(({ id, name }) => h('option', { value: id }, name))));
+      couriers ??= app.load(courier, () => api.get('/v1/couriers'), ({ items }) => items.map(({ id, name }) => h('option', { value: id }, name)));
       parts.push(field('Courier', courier), action('Assign', () => room.ask('delivery.assign', { delivery: parcel.id, courier: courier.value }, parcel.version), { class: 'primary', testid: 'courier-assign' }));
     }
     if (moves.includes('delivered')) parts.push(field('Proof of delivery', proof, 'The code that the recipient names, or the number of the card they show.'));

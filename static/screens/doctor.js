@@ -1,9 +1,9 @@
 // A doctor's home: who waits, the own slots, the consultations.
 
 import * as api from '../api.js';
-import { h, fill, field, action, loading, empty, failed } from '../dom.js';
+import { h, fill, field, action, loading, empty } from '../dom.js';
 import { chip, consultationRow, newest } from '../parts.js';
-import { date, minutes, time } from '../words.js';
+import { byDay, date, minutes, time } from '../words.js';
 
 export function doctorHome(app) {
   const lobby = h('div.rows', { testid: 'lobby' }, loading());
@@ -13,7 +13,7 @@ export function doctorHome(app) {
     : empty('Nobody waits', 'You will see and hear it here when somebody checks in.')));
   app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newest(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
   return h('div.columns', {},
-    h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots()),
+    h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots(app)),
     h('section.card', {}, h('h2', {}, 'Consultations'), mine));
 }
 
@@ -28,22 +28,17 @@ function waiting(app, row) {
     h('a.button', { href: `#/room/${row.room}`, testid: 'lobby-open' }, 'Open'));
 }
 
-function slots() {
-  const list = h('div.slots', { testid: 'own-slots' }, loading());
+function slots(app) {
+  const list = h('div', { testid: 'own-slots' }, loading());
   const day = h('input', { type: 'date', required: true, testid: 'slot-date' });
   const from = h('input', { type: 'time', required: true, testid: 'slot-from' });
   const length = h('input', { type: 'number', min: 5, max: 240, value: 20, testid: 'slot-length' });
   const count = h('input', { type: 'number', min: 1, max: 24, value: 1, testid: 'slot-count' });
-  const load = async () => {
-    try {
-      const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
-      const { items } = await api.get(`/v1/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`);
-      fill(list, items.length ? items.slice(0, 40).map((slot) => entry(slot, load)) : empty('No slots published'));
-    } catch (error) {
-      fill(list, failed(error, load));
-    }
+  const get = () => {
+    const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
+    return api.get(`/v1/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`);
   };
-  load();
+  const load = app.load(list, get, ({ items }) => (items.length ? byDay(items).map(([name, slots]) => h('div.day', {}, h('h3', {}, name), h('div.slots', {}, slots.map((slot) => entry(slot, load))))) : empty('No slots published')));
   const publish = async () => {
     const first = new Date(`${day.value}T${from.value}`).getTime();
     if (Number.isNaN(first)) throw new Error('Choose a day and a time first.');

@@ -1,9 +1,9 @@
 // A patient's home: find a doctor, book, and everything that is mine.
 
 import * as api from '../api.js';
-import { h, fill, action, loading, empty, failed, field } from '../dom.js';
+import { h, fill, action, loading, empty, field } from '../dom.js';
 import { consultationRow, newest } from '../parts.js';
-import { date, time, when } from '../words.js';
+import { byDay, time, when } from '../words.js';
 
 export function patientHome(app, place, id) {
   if (place === 'doctor' && id) return doctorPage(app, id);
@@ -13,18 +13,11 @@ export function patientHome(app, place, id) {
   app.follow({ name: 'me' }, (items) => fill(mine, items.length
     ? newest(items).map((row) => consultationRow(row, app.user.id))
     : empty('No consultations yet', 'Choose a doctor to book your first one.')));
-  const search = async () => {
-    try {
-      const { items } = await api.get(`/v1/doctors?q=${encodeURIComponent(q.value.trim())}`);
-      fill(found, items.length ? items.map(doctorCard) : empty('No doctor found', 'Try another name or specialty.'));
-    } catch (error) {
-      fill(found, failed(error, search));
-    }
-  };
   let soon;
-  q.addEventListener('input', () => { clearTimeout(soon); soon = setTimeout(search, 250); });
+  q.addEventListener('input', () => { clearTimeout(soon); soon = setTimeout(() => search(), 250); });
   fill(found, loading());
-  search();
+  const search = app.load(found, () => api.get(`/v1/doctors?q=${encodeURIComponent(q.value.trim())}`),
+    ({ items }) => (items.length ? items.map(doctorCard) : empty('No doctor found', 'Try another name or specialty.')));
   return h('div.columns', {},
     h('section.card', {}, h('h1', {}, 'Find a doctor'), field('Search', q), found),
     h('section.card', {}, h('h2', {}, 'My consultations'), mine));
@@ -41,22 +34,16 @@ const initials = (name) => name.replace(/^Dr\.?\s+/, '').split(/\s+/).map((part)
 
 function doctorPage(app, id) {
   const box = h('section.card', {}, loading());
-  const load = async () => {
-    try {
-      const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
-      const [doctor, { items }] = await Promise.all([
-        api.get(`/v1/doctors/${id}`),
-        api.get(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`),
-      ]);
-      show(doctor, items.filter(({ free }) => free));
-    } catch (error) {
-      fill(box, failed(error, load));
-    }
+  const get = () => {
+    const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
+    return Promise.all([
+      api.get(`/v1/doctors/${id}`),
+      api.get(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`),
+    ]);
   };
   const show = (doctor, slots) => {
     const reason = h('textarea', { rows: 2, maxLength: 2000, placeholder: 'What is it about? Only your doctor reads this.', testid: 'reason' });
     const why = () => (reason.value.trim() ? { reason: reason.value.trim() } : {});
-    const days = Map.groupBy ? Map.groupBy(slots, ({ starts_at }) => date(starts_at)) : group(slots);
     const hold = async (slot) => {
       const { room } = await api.send('POST', '/v1/bookings', { slot: slot.id, ...why() });
       app.go(`/room/${room}`);
@@ -65,23 +52,17 @@ function doctorPage(app, id) {
       const { room } = await api.send('POST', '/v1/bookings', { doctor: doctor.id, ...why() });
       app.go(`/room/${room}`);
     };
-    fill(box,
+    return [
       h('a.back', { href: '#/' }, '← All doctors'),
       h('h1', {}, doctor.name), h('p.muted', {}, [doctor.specialty, doctor.languages].filter(Boolean).join(' · ')),
       field('Reason (optional)', reason),
       h('div.now', {}, h('div', {}, h('b', {}, 'See the doctor now'), h('p', {}, 'Without an appointment, in the order of arrival.')),
         action('Go to the waiting room', walkIn, { class: 'primary', testid: 'walk-in' })),
       h('h2', {}, 'Free appointments'),
-      slots.length ? [...days].map(([day, list]) => h('div.day', {}, h('h3', {}, day), h('div.slots', {}, list.map((slot) =>
+      slots.length ? byDay(slots).map(([day, list]) => h('div.day', {}, h('h3', {}, day), h('div.slots', {}, list.map((slot) =>
         action(time(slot.starts_at), () => hold(slot).catch((error) => { load(); throw error; }), { class: 'slot', testid: 'slot', aria: { label: `${day}, ${time(slot.starts_at)}` } })))))
-        : empty('No free appointment in the next two weeks'));
+        : empty('No free appointment in the next two weeks')];
   };
-  load();
+  const load = app.load(box, get, ([doctor, { items }]) => show(doctor, items.filter(({ free }) => free)));
   return box;
-}
-
-function group(slots) {
-  const days = new Map();
-  for (const slot of slots) days.set(date(slot.starts_at), [...(days.get(date(slot.starts_at)) ?? []), slot]);
-  return days;
 }

@@ -1,7 +1,7 @@
 // Prescribing, and where the patient sends it.
 
 import * as api from '../api.js';
-import { h, fill, field, action, loading, failed } from '../dom.js';
+import { h, fill, field, action, loading } from '../dom.js';
 import { chip, medicines } from '../parts.js';
 
 export function prescriptionPanel(app, room) {
@@ -78,10 +78,7 @@ export function prescriptionPanel(app, room) {
         await room.ask('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, rx.version);
         forms.delete(key);
       }, { class: 'primary', testid: 'rx-send' }));
-    api.get('/v1/pharmacies?limit=50').then(
-      ({ items }) => fill(choices, items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, name), h('small', {}, address))))),
-      (error) => fill(choices, failed(error)),
-    );
+    app.load(choices, () => api.get('/v1/pharmacies?limit=50'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, name), h('small', {}, address)))));
     forms.set(key, element);
     return element;
   };

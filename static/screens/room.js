@@ -14,10 +14,10 @@ export function roomScreen(app, id) {
   const room = app.room(id);
   room.shown = true;
   const head = h('div.room-head');
-  const todo = h('div.todo');
+  const todo = h('section.card.todo', { aria: { label: 'What is to be done' } });
   const timeline = h('ol.timeline', { testid: 'timeline' });
   const threads = h('div.threads');
-  const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), h('aside.card', {}, todo, h('h2', {}, 'What happened'), timeline)));
+  const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), todo, h('section.card.past', {}, h('h2', {}, 'What happened'), timeline)));
   const chats = new Map();
   const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel].map((make) => make(app, room));
   fill(todo, panels.map(({ box }) => box));
@@ -32,7 +32,7 @@ export function roomScreen(app, id) {
       h('h1', {}, side?.name ?? 'Room'), presence(room, side),
       snapshot.consultation?.slot && h('p.muted', {}, when(snapshot.consultation.slot.starts_at)),
       track(snapshot),
-      snapshot.consultation && app.user.role !== 'pharmacist' && action('Export my record', () => download(id), { class: 'quiet', testid: 'export' }));
+      snapshot.consultation && app.user.role !== 'pharmacist' && action(app.user.role === 'patient' ? 'Export my record' : 'Export the record', () => download(id), { class: 'quiet', testid: 'export' }));
     for (const thread of threadsOf(app, snapshot)) {
       const key = JSON.stringify(thread.id);
       if (!chats.has(key)) {
@@ -68,10 +68,10 @@ function presence(room, side) {
 function threadsOf(app, snapshot) {
   const pharmacies = new Map(snapshot.dispensings.map(({ pharmacy }) => [pharmacy.id, pharmacy]));
   const own = app.user.role === 'pharmacist';
-  const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: app.user.role === 'doctor' ? 'Patient' : 'Doctor' }];
+  const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: (app.user.role === 'doctor' ? snapshot.patient : snapshot.doctor).name }];
   for (const pharmacy of pharmacies.values()) {
     if (own ? pharmacy.id === app.user.pharmacy : app.user.role !== 'courier') {
-      list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'Doctor and patient' : pharmacy.name });
+      list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'doctor and patient' : pharmacy.name });
     }
   }
   return list;

@@ -1,5 +1,6 @@
 //! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
 
+pub mod browser;
 pub mod clinic;
 pub mod database;
 pub mod process;

@@ -96,6 +96,12 @@ impl Process {
         address
     }
 
+    /// In demo mode, the link that signs this person in.
+    pub fn link(&self, name: &str) -> String {
+        let line = self.said.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
+        line.split_whitespace().last().expect("a link").to_owned()
+    }
+
     /// Ends the hub at once: kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,220 @@
+//! Real browsers, driven through the pages as a person would: by what is to be seen on them.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+/// How long a page may take to show what is waited for; browsers, hub and compiler share few cores.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ARGUMENTS: [&str; 12] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    // A camera and a microphone that any machine has.
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    // Several windows of a test are all in front for the person who sits there.
+    "--disable-backgrounding-occluded-windows",
+];
+
+/// What a browser says when the hub is down, which a test that kills it expects.
+const DOWN: [&str; 3] = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection to"];
+
+/// A chromedriver and the browsers it started; all end with it.
+pub struct Driver {
+    child: Child,
+    address: String,
+}
+
+impl Driver {
+    pub fn start() -> Self {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).process_group(0);
+        let mut child = command.spawn().expect("chromedriver is installed: tests/run installs it");
+        let (sender, lines) = mpsc::channel();
+        let output = child.stdout.take().expect("it is piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let port = loop {
+            let line = lines.recv_timeout(PATIENCE).expect("chromedriver says its port");
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        Self { child, address: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// A person's browser; `size` in CSS pixels.
+    pub async fn browser(&self, (width, height): (u32, u32)) -> Browser {
+        let mut arguments: Vec<String> = ARGUMENTS.iter().map(|&it| it.to_owned()).collect();
+        arguments.push(format!("--window-size={width},{height}"));
+        // Chromium's window is not narrower than 500 pixels; a phone is told to be one.
+        let phone =
+            (width < 500).then(|| json!({"deviceMetrics": {"width": width, "height": height, "pixelRatio": 2.0}}));
+        let mut options = json!({"args": arguments});
+        if let Some(phone) = phone {
+            options["mobileEmulation"] = phone;
+        }
+        let wish = json!({
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "unhandledPromptBehavior": "ignore",
+        });
+        let capabilities: Capabilities = wish.as_object().expect("an object").clone();
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.address)
+            .await
+            .expect("Chromium starts");
+        let session = client.session_id().await.ok().flatten().expect("a session has an id");
+        Browser { client, log: format!("{}/session/{session}/se/log", self.address) }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Its browsers are in its group.
+        let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.child.id())]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// One person's browser.
+pub struct Browser {
+    pub client: Client,
+    log: String,
+}
+
+impl Browser {
+    pub async fn go(&self, url: &str) {
+        self.client.goto(url).await.expect("the page answers");
+    }
+
+    /// Runs a function's body in the page.
+    pub async fn run(&self, body: &str) -> Value {
+        self.client.execute(body, vec![]).await.expect("the page's script runs")
+    }
+
+    /// Waits until the page's script gives something other than null, false or nothing, and returns it.
+    pub async fn until(&self, what: &str, body: &str) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let value = self.client.execute(body, vec![]).await.unwrap_or(Value::Null);
+            if !matches!(value, Value::Null | Value::Bool(false)) {
+                return value;
+            }
+            if Instant::now() > end {
+                let text = self.run("return document.body.innerText").await;
+                let fields = self.run("return [...document.querySelectorAll('main input, main textarea')].map(it => [it.dataset.testid, it.type, it.checked, it.value])").await;
+                let text = text.as_str().unwrap_or_default();
+                panic!("not seen: {what}\n{text}\n{fields}\n{:?}", self.said().await);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until something with this test id is there.
+    pub async fn sees(&self, testid: &str) {
+        self.css(&id(testid)).await;
+    }
+
+    pub async fn css(&self, css: &str) {
+        self.until(css, &format!("return !!document.querySelector({})", json!(css))).await;
+    }
+
+    /// Waits until nothing like that is there any more.
+    pub async fn gone(&self, css: &str) {
+        self.until(&format!("no {css}"), &format!("return !document.querySelector({})", json!(css))).await;
+    }
+
+    /// Waits until this part of the case shows this state.
+    pub async fn status(&self, part: &str, state: &str) {
+        self.css(&format!("[data-testid=status-{part}][data-state={state}]")).await;
+    }
+
+    /// Waits until the page shows this text somewhere.
+    pub async fn reads(&self, text: &str) {
+        self.until(text, &format!("return document.body.innerText.includes({})", json!(text))).await;
+    }
+
+    /// Clicks as soon as it can be clicked.
+    pub async fn click(&self, testid: &str) {
+        self.click_css(&id(testid)).await;
+    }
+
+    pub async fn click_css(&self, css: &str) {
+        self.act(css, async |element| element.click().await).await;
+    }
+
+    pub async fn write(&self, testid: &str, text: &str) {
+        self.act(&id(testid), async |element| element.send_keys(text).await).await;
+    }
+
+    async fn act(
+        &self,
+        css: &str,
+        what: impl AsyncFn(fantoccini::elements::Element) -> Result<(), fantoccini::error::CmdError>,
+    ) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.css(css).await;
+            // Between looking and acting the page may draw anew, or something may lie over it.
+            let done = match self.client.find(Locator::Css(css)).await {
+                Ok(element) => {
+                    let to_middle = "arguments[0].scrollIntoView({block: 'center'})";
+                    let argument = serde_json::to_value(&element).expect("an element has a name");
+                    let _ = self.client.execute(to_middle, vec![argument]).await;
+                    what(element).await
+                }
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => return,
+                Err(error) if Instant::now() > end => panic!("{css}: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Presses keys where the focus is.
+    pub async fn press(&self, keys: &str) {
+        let focused = self.client.active_element().await.expect("something has the focus");
+        focused.send_keys(keys).await.expect("it takes keys");
+    }
+
+    /// What the browser complained about since the last call.
+    pub async fn said(&self) -> Vec<String> {
+        let answer = reqwest::Client::new().post(&self.log).json(&json!({"type": "browser"})).send().await;
+        let Ok(answer) = answer else { return vec!["the log cannot be read".to_owned()] };
+        let value: Value = answer.json().await.unwrap_or_default();
+        let entries = value["value"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| format!("{} {}", entry["level"], entry["message"])).collect()
+    }
+
+    /// No error and no violation of the page's policy, apart from a hub that was down.
+    pub async fn is_clean(&self) {
+        let said = self.said().await;
+        let bad: Vec<_> = said.iter().filter(|line| !DOWN.iter().any(|down| line.contains(down))).collect();
+        assert!(bad.is_empty(), "the browser complains: {bad:#?}");
+    }
+}
+
+pub fn id(testid: &str) -> String {
+    format!("[data-testid={testid}]")
+}

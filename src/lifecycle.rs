@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::hub::Hub;
+use crate::hub::connection::Seat;
 
 /// How long a client may take to send a request's head. Without it a silent connection stays open for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,9 +76,13 @@ impl Server {
         // Small frames must not wait for each other.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
+        let seat = Seat::new(permit, self.tasks.token());
+        let held = seat.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            // A WebSocket keeps it when it leaves this connection behind.
+            request.extensions_mut().insert(seat.clone());
             router.clone().call(request)
         });
         let stop = self.stop.clone();
@@ -98,7 +103,7 @@ impl Server {
             if let Err(error) = result {
                 tracing::debug!(%error, "a connection ended with an error");
             }
-            drop(permit);
+            drop(held);
         });
     }
 

@@ -9,6 +9,8 @@ use rooms::id::{SessionId, UserId};
 use rooms::role::Actor;
 use rooms::wire::close::Close;
 use rooms::wire::server::ServerFrame;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::outbox::{Out, Outbox};
@@ -49,6 +51,19 @@ impl Connection {
     /// Counts a command out.
     pub fn end_command(&self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A place among the connections that may be open: taken when a client connects, and free again when this is dropped.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    _held: Arc<(OwnedSemaphorePermit, TaskTrackerToken)>,
+}
+
+impl Seat {
+    /// The place that `permit` is for; while it is taken, whoever waits for the tasks of `token` waits for this one too.
+    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
+        Self { _held: Arc::new((permit, token)) }
     }
 }
 

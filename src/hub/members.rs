@@ -91,6 +91,7 @@ impl Members {
         self.detach(connection.id);
         let at = self.channels.iter().position(|channel| channel.view == view).unwrap_or_else(|| {
             let head = Arc::new(AtomicU64::new(head));
+            self.channels.reserve_exact(1);
             self.channels.push(Channel { view, head, members: Vec::new(), tail: VecDeque::new(), tail_bytes: 0 });
             self.channels.len() - 1
         });

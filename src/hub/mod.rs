@@ -127,7 +127,7 @@ pub struct Inner {
     pub connections: Connections,
     /// STUN and TURN servers for a session.
     pub ice: IceSource,
-    rooms: DashMap<RoomId, mpsc::Sender<Request>>,
+    rooms: DashMap<RoomId, mpsc::Sender<Box<Request>>>,
 }
 
 impl Inner {
@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// Forgets an idle room; false if a request came meanwhile.
-    fn retire(&self, room: RoomId, inbox: &mpsc::Receiver<Request>) -> bool {
+    fn retire(&self, room: RoomId, inbox: &mpsc::Receiver<Box<Request>>) -> bool {
         self.rooms.remove_if(&room, |_, _| inbox.is_empty()).is_some()
     }
 }
@@ -229,7 +229,7 @@ impl Hub {
         let sender = self.inner.rooms.get(&room).map(|sender| sender.clone());
         if let Some(sender) = sender {
             // The room's end means that nobody listens.
-            let _ = sender.send(Request::Detach { connection }).await;
+            let _ = sender.send(Box::new(Request::Detach { connection })).await;
         }
     }
 
@@ -278,7 +278,9 @@ impl Hub {
     }
 
     /// Hands a request to the room's task, which is started if it is not there. Never waits.
-    fn ask(&self, room: RoomId, mut request: Request) -> Result<(), Full> {
+    fn ask(&self, room: RoomId, request: Request) -> Result<(), Full> {
+        // The inbox keeps places for many: apart, a request that is not there costs a pointer only.
+        let mut request = Box::new(request);
         loop {
             // The map's lock is held while sending, so that a room that retires cannot miss a request.
             let sender = self.inner.rooms.entry(room).or_insert_with(|| {

@@ -119,17 +119,18 @@ impl RoomTask {
     }
 
     /// Works until nobody listens, nobody is expected back and nothing was asked for a while.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Box<Request>>) {
         loop {
             let idle = Instant::now() + if self.is_opened { RECHECK } else { IDLE };
             let wake = self.presences.next().map_or(idle, |next| next.min(idle));
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(request) => self.handle(request).await,
+                    // Boxed, here and below: a room that waits keeps no space for what it does when it works.
+                    Some(request) => Box::pin(self.handle(*request)).await,
                     None => return,
                 },
                 () = tokio::time::sleep_until(wake) => {
-                    self.drop_absent().await;
+                    Box::pin(self.drop_absent()).await;
                     self.put_out_unfit();
                     if self.members.is_empty() && self.presences.is_empty() && self.hub.retire(self.id, &inbox) {
                         return;

@@ -44,7 +44,7 @@ pub async fn greet<T: Transport>(
     Ok(Greeted { claims, replaces })
 }
 
-async fn first<T: Transport>(transport: &mut T) -> Option<axum::extract::ws::Utf8Bytes> {
+async fn first<T: Transport>(transport: &mut T) -> Option<tokio_tungstenite::tungstenite::Utf8Bytes> {
     loop {
         match transport.next().await {
             Incoming::Text(text) => return Some(text),

@@ -4,8 +4,10 @@
 
 pub mod fallback;
 mod greeting;
+mod handshake;
 mod reader;
 mod session;
+mod socket;
 mod transport;
 mod upgrade;
 

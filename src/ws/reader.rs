@@ -1,10 +1,11 @@
-//! Where one connection stands in one room.
+//! Where one connection stands in its rooms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rooms::event::Event;
 use rooms::feed::Feed;
+use rooms::id::RoomId;
 use rooms::permission::{View, sees};
 use serde::Deserialize;
 
@@ -55,5 +56,57 @@ impl Reader {
                 serde_json::from_str::<Body>(canonical).is_ok_and(|body| sees(&self.view, &body.event))
             }
         }
+    }
+}
+
+/// The rooms that a connection has joined: one or few with most, so a list without spare places.
+#[derive(Default)]
+pub struct Readers {
+    list: Vec<(RoomId, Reader)>,
+}
+
+impl Readers {
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn has(&self, room: RoomId) -> bool {
+        self.list.iter().any(|(known, _)| *known == room)
+    }
+
+    pub fn get_mut(&mut self, room: RoomId) -> Option<&mut Reader> {
+        self.list.iter_mut().find(|(known, _)| *known == room).map(|(_, reader)| reader)
+    }
+
+    /// Adds a reader, in the place of a former one of the same room.
+    pub fn insert(&mut self, room: RoomId, reader: Reader) {
+        match self.get_mut(room) {
+            Some(known) => *known = reader,
+            None => {
+                self.list.reserve_exact(1);
+                self.list.push((room, reader));
+            }
+        }
+    }
+
+    pub fn remove(&mut self, room: RoomId) {
+        self.list.retain(|(known, _)| *known != room);
+    }
+
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.list.iter().map(|(room, _)| *room)
+    }
+
+    /// A room whose reader still reads the store, and how far it got.
+    pub fn replaying(&self) -> Option<(RoomId, u64)> {
+        self.list.iter().find_map(|(room, reader)| match reader.state {
+            State::Replaying { raw } => Some((*room, raw)),
+            State::Live { .. } => None,
+        })
+    }
+
+    /// The last event that each live reader should have.
+    pub fn heads(&self) -> impl Iterator<Item = (RoomId, u64)> {
+        self.list.iter().filter_map(|(room, reader)| reader.head().map(|head| (*room, head)))
     }
 }

@@ -3,12 +3,10 @@
 mod incoming;
 mod outgoing;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rooms::id::RoomId;
 use rooms::time::Timestamp;
@@ -18,7 +16,7 @@ use rooms::wire::close::Close;
 use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
 use tokio::time::{Instant, sleep_until};
 
-use super::reader::Reader;
+use super::reader::Readers;
 use super::transport::{Gone, Transport};
 use crate::auth::{Auth, Claims};
 use crate::clock::Clock;
@@ -56,7 +54,7 @@ pub struct Session<T> {
     clock: Clock,
     transport: T,
     connection: Arc<Connection>,
-    readers: BTreeMap<RoomId, Reader>,
+    readers: Readers,
     feeds: Vec<FeedName>,
     expires_at: Timestamp,
     warned: bool,
@@ -67,42 +65,54 @@ pub struct Session<T> {
 }
 
 impl<T: Transport> Session<T> {
-    pub fn new(
-        hub: Hub,
-        auth: Auth,
-        clock: Clock,
-        transport: T,
-        connection: Arc<Connection>,
-        expires_at: Timestamp,
-    ) -> Self {
+    /// A session that begins with the client's welcome.
+    pub fn new(hub: Hub, auth: Auth, clock: Clock, transport: T, connection: Arc<Connection>, claims: &Claims) -> Self {
         let now = Instant::now();
         // The first beat comes at a time of its own, so that the beats of many who came back together spread.
         let first = BEAT.mul_f64(f64::from(connection.id.as_fields().2) / f64::from(u16::MAX));
-        Self {
+        let mut session = Self {
             hub,
             auth,
             clock,
             transport,
             connection,
-            readers: BTreeMap::new(),
+            readers: Readers::default(),
             feeds: Vec::new(),
-            expires_at,
+            expires_at: claims.expires_at,
             warned: false,
             heard: now,
             beat: now + first,
             limiter: RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST)),
             faults: 0,
-        }
+        };
+        session.welcome(claims);
+        session
+    }
+
+    fn welcome(&mut self, claims: &Claims) {
+        self.say(&ServerFrame::Welcome(Welcome {
+            connection: self.connection.id.to_string(),
+            session: claims.session,
+            user: claims.user,
+            name: claims.name.as_str().to_owned(),
+            role: claims.role,
+            now: self.clock.now(),
+            token_expires_at: claims.expires_at,
+            beat_ms: u64::try_from(BEAT.as_millis()).unwrap_or(u64::MAX),
+            max_frame: MAX_FRAME,
+        }));
     }
 
     /// Serves the client until one side ends it.
-    pub async fn run(mut self, claims: &Claims) {
-        let end = match self.welcome(claims).await {
-            Ok(()) => self.serve().await,
-            Err(end) => end,
-        };
-        for room in self.readers.keys() {
-            self.hub.detach(*room, self.connection.id).await;
+    pub async fn run(mut self: Box<Self>) {
+        let end = self.serve().await;
+        // Boxed, as everything that most connections never or rarely wait for, so that an idle one stays small.
+        Box::pin(self.finish(end)).await;
+    }
+
+    async fn finish(mut self: Box<Self>, end: End) {
+        for room in self.readers.rooms() {
+            self.hub.detach(room, self.connection.id).await;
         }
         for feed in std::mem::take(&mut self.feeds) {
             self.hub.feeds().unsubscribe(&self.connection, feed).await;
@@ -115,36 +125,24 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    async fn welcome(&mut self, claims: &Claims) -> Result<(), End> {
-        let welcome = ServerFrame::Welcome(Welcome {
-            connection: self.connection.id.to_string(),
-            session: claims.session,
-            user: claims.user,
-            name: claims.name.as_str().to_owned(),
-            role: claims.role,
-            now: self.clock.now(),
-            token_expires_at: claims.expires_at,
-            beat_ms: u64::try_from(BEAT.as_millis()).unwrap_or(u64::MAX),
-            max_frame: MAX_FRAME,
-        });
-        self.say(&welcome).await?;
-        self.flush().await
-    }
-
     async fn serve(&mut self) -> End {
         loop {
-            let replaying = self.readers.values().any(Reader::is_replaying);
+            // First, so that the welcome goes out.
+            if let Err(end) = self.drain().await {
+                return end;
+            }
+            let replaying = self.readers.replaying().is_some();
             let deadline = self.deadline();
             let step = tokio::select! {
                 biased;
-                incoming = self.transport.next() => self.incoming(incoming).await,
+                incoming = self.transport.next() => match self.incoming(incoming) {
+                    Ok(None) => Ok(()),
+                    Ok(Some(frame)) => Box::pin(self.look_into(frame)).await,
+                    Err(end) => Err(end),
+                },
                 () = self.connection.outbox.ready() => Ok(()),
-                () = sleep_until(deadline) => self.tick().await,
-                () = std::future::ready(()), if replaying => self.replay().await,
-            };
-            let step = match step {
-                Ok(()) => self.drain().await,
-                Err(end) => Err(end),
+                () = sleep_until(deadline) => self.tick(),
+                () = std::future::ready(()), if replaying => Box::pin(self.replay()).await,
             };
             if let Err(end) = step {
                 return end;
@@ -154,20 +152,17 @@ impl<T: Transport> Session<T> {
 
     // --- out ---
 
-    async fn say(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        self.put(frame.encode().into()).await
+    /// Hands a frame over; it goes out when what is at hand is done.
+    fn say(&mut self, frame: &ServerFrame) {
+        self.transport.write(frame.encode().into());
     }
 
-    async fn put(&mut self, text: Bytes) -> Result<(), End> {
-        unless_closed(&self.connection.outbox, self.transport.write(text)).await
+    fn complain(&mut self, room: Option<RoomId>, error: &SubmitError) {
+        self.say(&ServerFrame::Error(ErrorFrame { room, ..error.frame() }));
     }
 
     async fn flush(&mut self) -> Result<(), End> {
         unless_closed(&self.connection.outbox, self.transport.flush()).await
-    }
-
-    async fn complain(&mut self, room: Option<RoomId>, error: &SubmitError) -> Result<(), End> {
-        self.say(&ServerFrame::Error(ErrorFrame { room, ..error.frame() })).await
     }
 
     // --- time ---
@@ -187,7 +182,7 @@ impl<T: Transport> Session<T> {
         Timestamp::from_micros(self.expires_at.micros() - micros)
     }
 
-    async fn tick(&mut self) -> Result<(), End> {
+    fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let clock = self.clock.now();
         if clock >= self.expires_at {
@@ -198,22 +193,18 @@ impl<T: Transport> Session<T> {
         }
         if !self.warned && clock >= self.warning_at() {
             self.warned = true;
-            self.say(&ServerFrame::Expiring { at: self.expires_at }).await?;
+            self.say(&ServerFrame::Expiring { at: self.expires_at });
         }
         if now >= self.beat {
             self.beat = now + BEAT;
-            self.send_beat().await?;
+            self.send_beat();
         }
         Ok(())
     }
 
-    async fn send_beat(&mut self) -> Result<(), End> {
-        let heads = self
-            .readers
-            .iter()
-            .filter_map(|(room, reader)| reader.head().map(|head| Head { room: *room, head }))
-            .collect();
-        self.say(&ServerFrame::Beat { at: self.clock.now(), heads }).await
+    fn send_beat(&mut self) {
+        let heads = self.readers.heads().map(|(room, head)| Head { room, head }).collect();
+        self.say(&ServerFrame::Beat { at: self.clock.now(), heads });
     }
 }
 

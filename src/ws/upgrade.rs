@@ -2,57 +2,69 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use rooms::wire::close::Close;
-use rooms::wire::code::Code;
-use rooms::wire::{MAX_FRAME, SUBPROTOCOL};
 
 use super::greeting::{Greeted, greet};
+use super::handshake::Handshake;
 use super::session::Session;
 use super::transport::Transport;
 use crate::auth::Claims;
 use crate::http::{AppState, Problem};
-use crate::hub::connection::Connection;
-
-/// The library's buffers per socket. The defaults are made for bulk and cost over 128 KiB for a connection that idles.
-const READ_BUFFER: usize = 4 * 1024;
-const WRITE_BUFFER: usize = 4 * 1024;
-const MAX_WRITE_BUFFER: usize = 256 * 1024;
+use crate::hub::connection::{Connection, Seat};
 
 /// Upgrades to a WebSocket. The token may come in the `Authorization` header; browsers send it in the first frame.
-pub async fn upgrade(State(state): State<AppState>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if let Err(problem) = state.origin_allowed(&headers) {
+pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {
+    if let Err(problem) = state.origin_allowed(request.headers()) {
         return problem.into_response();
     }
-    let known = match state.auth.bearer(&headers, state.clock.now()) {
+    let known = match state.auth.bearer(request.headers(), state.clock.now()) {
         Ok(known) => known,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let upgrade = upgrade.protocols([SUBPROTOCOL]);
-    if upgrade.selected_protocol().is_none() {
-        return Problem::new(Code::Malformed, format!("offer the subprotocol {SUBPROTOCOL}")).into_response();
-    }
-    upgrade
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .on_upgrade(move |socket: WebSocket| serve(state, socket, known))
+    let handshake = match Handshake::of(&mut request) {
+        Ok(handshake) => handshake,
+        Err(refusal) => return refusal,
+    };
+    let seat = request.extensions_mut().remove::<Seat>();
+    let (response, socket) = handshake.agree();
+    tokio::spawn(async move {
+        // Boxed, so that a connection keeps no space for how it began.
+        let session = Box::pin(async move {
+            match socket.await {
+                Some(socket) => begin(state, socket, known).await,
+                None => None,
+            }
+        });
+        if let Some(session) = session.await {
+            session.run().await;
+        }
+        drop(seat);
+    });
+    response
 }
 
 /// Greets and serves one client, over whichever transport it came.
-pub async fn serve<T: Transport>(state: AppState, mut transport: T, known: Option<Claims>) {
+pub async fn serve<T: Transport>(state: AppState, transport: T, known: Option<Claims>) {
+    if let Some(session) = Box::pin(begin(state, transport, known)).await {
+        session.run().await;
+    }
+}
+
+/// Greets a client; none if it was turned away.
+async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Claims>) -> Option<Box<Session<T>>> {
     let Greeted { claims, replaces } = match greet(&mut transport, &state.auth, &state.clock, known).await {
         Ok(greeted) => greeted,
-        Err(why) => return transport.close(why).await,
+        Err(why) => {
+            transport.close(why).await;
+            return None;
+        }
     };
     let connections = state.hub.connections();
     if connections.len() >= state.config.limits.connections {
-        return transport.close(Close::Overloaded).await;
+        transport.close(Close::Overloaded).await;
+        return None;
     }
     if let Some(former) = replaces {
         connections.replace(former, claims.session);
@@ -65,7 +77,5 @@ pub async fn serve<T: Transport>(state: AppState, mut transport: T, known: Optio
     if state.auth.revoked(&claims) {
         connection.outbox.close(Close::Revoked);
     }
-    let (hub, auth, clock) = (state.hub.clone(), state.auth.clone(), state.clock.clone());
-    let session = Session::new(hub, auth, clock, transport, connection, claims.expires_at);
-    session.run(&claims).await;
+    Some(Box::new(Session::new(state.hub, state.auth, state.clock, transport, connection, &claims)))
 }

@@ -65,13 +65,16 @@ impl Case {
             | Event::CallInterrupted(_)
             | Event::CallEnded(_)
             | Event::CallReported(_) => self.apply_call(event, seq, at),
-            Event::Drafted(drafted) => self.prescriptions.push(Prescription {
-                id: drafted.prescription,
-                version: seq,
-                items: drafted.items.clone(),
-                replaces: drafted.replaces,
-                stage: Stage::Draft,
-            }),
+            Event::Drafted(drafted) => add(
+                &mut self.prescriptions,
+                Prescription {
+                    id: drafted.prescription,
+                    version: seq,
+                    items: drafted.items.clone(),
+                    replaces: drafted.replaces,
+                    stage: Stage::Draft,
+                },
+            ),
             Event::Amended(amended) => {
                 self.change(amended.prescription, seq, |prescription| prescription.items = amended.items.clone());
             }
@@ -92,14 +95,17 @@ impl Case {
                     work.moved(moved, seq);
                 }
             }
-            Event::DeliveryRequested(requested) => self.deliveries.push(Delivery {
-                id: requested.delivery,
-                version: seq,
-                dispensing: requested.dispensing,
-                pharmacy: requested.pharmacy.id,
-                since: at,
-                stage: DeliveryStage::Requested,
-            }),
+            Event::DeliveryRequested(requested) => add(
+                &mut self.deliveries,
+                Delivery {
+                    id: requested.delivery,
+                    version: seq,
+                    dispensing: requested.dispensing,
+                    pharmacy: requested.pharmacy.id,
+                    since: at,
+                    stage: DeliveryStage::Requested,
+                },
+            ),
             Event::DeliveryAssigned(assigned) => {
                 if let Some(parcel) = self.parcel_mut(assigned.delivery) {
                     parcel.assigned(&assigned.courier, seq, at);
@@ -136,15 +142,18 @@ impl Case {
         self.change(sent.prescription, seq, |prescription| {
             prescription.sent(sent.dispensing, sent.valid_until, sent.review);
         });
-        self.dispensings.push(Dispensing {
-            id: sent.dispensing,
-            version: seq,
-            prescription: sent.prescription,
-            pharmacy: sent.pharmacy.clone(),
-            hand_over: sent.hand_over.clone(),
-            stage: DispensingStage::Received,
-            known: Known { state: PrescriptionState::Released, version: seq },
-        });
+        add(
+            &mut self.dispensings,
+            Dispensing {
+                id: sent.dispensing,
+                version: seq,
+                prescription: sent.prescription,
+                pharmacy: sent.pharmacy.clone(),
+                hand_over: sent.hand_over.clone(),
+                stage: DispensingStage::Received,
+                known: Known { state: PrescriptionState::Released, version: seq },
+            },
+        );
     }
 
     fn opened(&mut self, by: crate::id::UserId, until: Timestamp) {
@@ -175,8 +184,14 @@ impl Case {
         for view in pharmacy.into_iter().chain(couriers) {
             match self.heads.iter_mut().find(|(of, _)| *of == view) {
                 Some((_, head)) => *head = seq,
-                None => self.heads.push((view, seq)),
+                None => add(&mut self.heads, (view, seq)),
             }
         }
     }
+}
+
+/// Adds to one of a case's lists, without places for more: most have one or two items, and cases are many.
+fn add<T>(list: &mut Vec<T>, item: T) {
+    list.reserve_exact(1);
+    list.push(item);
 }

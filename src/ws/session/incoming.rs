@@ -26,11 +26,12 @@ const MAX_ROOMS: usize = 64;
 const MAX_FEEDS: usize = 16;
 
 impl<T: Transport> Session<T> {
-    pub(super) async fn incoming(&mut self, incoming: Incoming) -> Result<(), End> {
+    /// Takes what came. A frame whose answer must be waited for comes back, for [`look_into`](Self::look_into).
+    pub(super) fn incoming(&mut self, incoming: Incoming) -> Result<Option<Box<ClientFrame>>, End> {
         self.heard = Instant::now();
         let text = match incoming {
             Incoming::Text(text) => text,
-            Incoming::Alive => return Ok(()),
+            Incoming::Alive => return Ok(None),
             Incoming::Foreign => return Err(End::Close(Close::Protocol)),
             Incoming::End => return Err(End::Gone),
         };
@@ -40,16 +41,17 @@ impl<T: Transport> Session<T> {
         }
         if self.limiter.check().is_err() {
             self.fault(Close::Flood)?;
-            let message = "too many frames; slow down";
             let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };
-            return self.refuse(Code::RateLimited, message, detail, &text).await;
+            self.refuse(Code::RateLimited, "too many frames; slow down", detail, &text);
+            return Ok(None);
         }
         match serde_json::from_str::<ClientFrame>(&text) {
-            Ok(frame) => self.frame(frame).await,
+            Ok(frame) => self.frame(frame),
             Err(error) => {
                 self.fault(Close::Protocol)?;
                 let (code, message) = explain(&error);
-                self.refuse(code, &message, Detail::default(), &text).await
+                self.refuse(code, &message, Detail::default(), &text);
+                Ok(None)
             }
         }
     }
@@ -60,7 +62,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Answers a frame that was not taken, naming its command if that can be told.
-    async fn refuse(&mut self, code: Code, message: &str, detail: Detail, text: &str) -> Result<(), End> {
+    fn refuse(&mut self, code: Code, message: &str, detail: Detail, text: &str) {
         #[derive(serde::Deserialize)]
         struct Named {
             id: Option<CommandId>,
@@ -68,56 +70,63 @@ impl<T: Transport> Session<T> {
         }
         let named = serde_json::from_str::<Named>(text).unwrap_or(Named { id: None, room: None });
         let (message, retryable) = (message.to_owned(), code.retryable());
-        self.say(&ServerFrame::Error(ErrorFrame { id: named.id, room: named.room, code, message, retryable, detail }))
-            .await
+        self.say(&ServerFrame::Error(ErrorFrame { id: named.id, room: named.room, code, message, retryable, detail }));
     }
 
-    async fn frame(&mut self, frame: ClientFrame) -> Result<(), End> {
+    /// Does what needs no waiting.
+    fn frame(&mut self, frame: ClientFrame) -> Result<Option<Box<ClientFrame>>, End> {
         match frame {
-            ClientFrame::Hello { .. } => Err(End::Close(Close::Protocol)),
-            ClientFrame::Auth { token } => self.renew(&token.0).await,
-            ClientFrame::Join { room, after } => self.join(room, after).await,
-            ClientFrame::Leave { room } => {
-                self.readers.remove(&room);
-                self.hub.detach(room, self.connection.id).await;
-                self.say(&ServerFrame::Left { room, code: Code::NotJoined }).await
-            }
+            ClientFrame::Hello { .. } => return Err(End::Close(Close::Protocol)),
+            ClientFrame::Auth { token } => self.renew(&token.0)?,
             ClientFrame::Command { id, room, expect, command } => {
                 let actor = self.connection.actor.clone();
-                self.command(Submission { room, actor, id, command, expect }).await
+                self.command(Submission { room, actor, id, command, expect });
             }
             ClientFrame::Signal { room, signal } => {
-                if !self.readers.contains_key(&room) {
-                    return self.not_joined(room).await;
+                if self.has_joined(room) {
+                    self.hub.signal(room, &self.connection.actor, Some(self.connection.id), signal);
                 }
-                self.hub.signal(room, &self.connection.actor, Some(self.connection.id), signal);
-                Ok(())
             }
             ClientFrame::Call { room, call, signal } => {
-                if !self.readers.contains_key(&room) {
-                    return self.not_joined(room).await;
+                if self.has_joined(room) {
+                    self.hub.call(room, &self.connection, call, signal);
                 }
-                self.hub.call(room, &self.connection, call, signal);
-                Ok(())
             }
             ClientFrame::Mark { room, delivered, seen } => {
-                if !self.readers.contains_key(&room) {
-                    return self.not_joined(room).await;
+                if self.has_joined(room) {
+                    let mark = Mark { delivered, seen };
+                    self.hub.mark(room, &self.connection.actor, Some(self.connection.id), mark);
                 }
-                self.hub.mark(room, &self.connection.actor, Some(self.connection.id), Mark { delivered, seen });
-                Ok(())
+            }
+            ClientFrame::Beat {} => {}
+            ClientFrame::Join { .. }
+            | ClientFrame::Leave { .. }
+            | ClientFrame::Subscribe { .. }
+            | ClientFrame::Unsubscribe { .. } => return Ok(Some(Box::new(frame))),
+        }
+        Ok(None)
+    }
+
+    /// Does what rooms or feeds must be asked for.
+    pub(super) async fn look_into(&mut self, frame: Box<ClientFrame>) -> Result<(), End> {
+        match *frame {
+            ClientFrame::Join { room, after } => self.join(room, after).await,
+            ClientFrame::Leave { room } => {
+                self.readers.remove(room);
+                self.hub.detach(room, self.connection.id).await;
+                self.say(&ServerFrame::Left { room, code: Code::NotJoined });
             }
             ClientFrame::Subscribe { feed } => self.subscribe(feed).await,
             ClientFrame::Unsubscribe { feed } => {
                 self.feeds.retain(|known| *known != feed);
                 self.hub.feeds().unsubscribe(&self.connection, feed).await;
-                Ok(())
             }
-            ClientFrame::Beat {} => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
-    async fn renew(&mut self, token: &str) -> Result<(), End> {
+    fn renew(&mut self, token: &str) -> Result<(), End> {
         let claims = self.auth.verify(token, self.clock.now()).map_err(|error| End::Close(error.close()))?;
         if claims.session != self.connection.session || claims.user != self.connection.user {
             return Err(End::Close(Close::Unauthenticated));
@@ -131,68 +140,60 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    async fn join(&mut self, room: RoomId, after: u64) -> Result<(), End> {
-        if !self.readers.contains_key(&room) && self.readers.len() >= MAX_ROOMS {
-            return self.too_many(room, "leave a room first; at most 64 can be joined").await;
+    async fn join(&mut self, room: RoomId, after: u64) {
+        if !self.readers.has(room) && self.readers.len() >= MAX_ROOMS {
+            let why = "leave a room first; at most 64 can be joined";
+            return self.complain(Some(room), &Refusal::Invalid { field: "room", why }.into());
         }
-        match self.hub.attach(room, &self.connection, after).await {
-            Ok(Attach::Live { look, missing, head }) => {
-                self.readers.insert(room, Reader::replaying(look.view, after));
-                self.say(&ServerFrame::Joined { room, head: look.head, snapshot: Box::new(look.snapshot) }).await?;
-                self.live(room, look.head, missing, head).await
-            }
-            Ok(Attach::Behind { look }) => {
-                self.readers.insert(room, Reader::replaying(look.view, after));
-                self.say(&ServerFrame::Joined { room, head: look.head, snapshot: Box::new(look.snapshot) }).await
-            }
-            Err(error) => self.complain(Some(room), &error).await,
+        let (look, live) = match self.hub.attach(room, &self.connection, after).await {
+            Ok(Attach::Live { look, missing, head }) => (look, Some((missing, head))),
+            Ok(Attach::Behind { look }) => (look, None),
+            Err(error) => return self.complain(Some(room), &error),
+        };
+        let at = look.head;
+        self.readers.insert(room, Reader::replaying(look.view, after));
+        self.say(&ServerFrame::Joined { room, head: at, snapshot: Box::new(look.snapshot) });
+        if let Some((missing, head)) = live {
+            self.live(room, at, missing, head);
         }
     }
 
-    async fn command(&mut self, submission: Submission) -> Result<(), End> {
+    fn command(&mut self, submission: Submission) {
         let (id, room) = (submission.id, submission.room);
         let error = if matches!(submission.command, Command::Request(_)) {
             // Opening a room makes its id, so it has an answer of its own: `POST /v1/bookings`.
             SubmitError::from(Refusal::Forbidden)
         } else if self.connection.begin_command(MAX_IN_FLIGHT) {
-            self.hub.submit_from(&self.connection, submission);
-            return Ok(());
+            return self.hub.submit_from(&self.connection, submission);
         } else {
             SubmitError::Unavailable
         };
-        self.say(&ServerFrame::Error(ErrorFrame { id: Some(id), room: Some(room), ..error.frame() })).await
+        self.say(&ServerFrame::Error(ErrorFrame { id: Some(id), room: Some(room), ..error.frame() }));
     }
 
-    async fn subscribe(&mut self, feed: FeedName) -> Result<(), End> {
+    async fn subscribe(&mut self, feed: FeedName) {
         if !self.feeds.contains(&feed) {
             if self.feeds.len() >= MAX_FEEDS {
                 let why = "unsubscribe from a feed first; at most 16 can be followed";
-                return self.complain(None, &Refusal::Invalid { field: "feed", why }.into()).await;
+                return self.complain(None, &Refusal::Invalid { field: "feed", why }.into());
             }
             self.feeds.push(feed);
         }
         if let Err(error) = self.hub.feeds().subscribe(&self.connection, feed).await {
             self.feeds.retain(|known| *known != feed);
-            self.complain(None, &error).await?;
+            self.complain(None, &error);
         }
-        Ok(())
     }
 
-    async fn too_many(&mut self, room: RoomId, why: &'static str) -> Result<(), End> {
-        self.complain(Some(room), &Refusal::Invalid { field: "room", why }.into()).await
-    }
-
-    async fn not_joined(&mut self, room: RoomId) -> Result<(), End> {
-        let (code, message) = (Code::NotJoined, "join the room first".to_owned());
-        let retryable = code.retryable();
-        self.say(&ServerFrame::Error(ErrorFrame {
-            id: None,
-            room: Some(room),
-            code,
-            message,
-            retryable,
-            detail: Detail::default(),
-        }))
-        .await
+    /// Whether the client is in the room; if not, it is told.
+    fn has_joined(&mut self, room: RoomId) -> bool {
+        let joined = self.readers.has(room);
+        if !joined {
+            let (code, message) = (Code::NotJoined, "join the room first".to_owned());
+            let (retryable, detail) = (code.retryable(), Detail::default());
+            let error = ErrorFrame { id: None, room: Some(room), code, message, retryable, detail };
+            self.say(&ServerFrame::Error(error));
+        }
+        joined
     }
 }

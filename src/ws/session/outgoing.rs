@@ -21,26 +21,29 @@ use crate::ws::transport::Transport;
 const PAGE: u32 = 64;
 
 impl<T: Transport> Session<T> {
-    /// Writes what waits in the outbox.
+    /// Writes what was said and what waits in the outbox.
     pub(super) async fn drain(&mut self) -> Result<(), End> {
         while let Some(out) = self.connection.outbox.take() {
             match out.map_err(End::Close)? {
-                Out::Frame(text) => self.put(text).await?,
-                Out::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text).await?,
+                Out::Frame(text) => self.transport.write(text),
+                Out::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text),
                 Out::Left(room) => {
-                    self.readers.remove(&room);
-                    self.say(&ServerFrame::Left { room, code: Code::Forbidden }).await?;
+                    self.readers.remove(room);
+                    self.say(&ServerFrame::Left { room, code: Code::Forbidden });
                 }
+            }
+            if self.transport.is_full() {
+                self.flush().await?;
             }
         }
         self.flush().await
     }
 
     /// Writes an event if it follows on what the client has; after a gap the store is read.
-    async fn deliver(&mut self, room: RoomId, prev: u64, seq: u64, text: Bytes) -> Result<(), End> {
-        let Some(reader) = self.readers.get_mut(&room) else { return Ok(()) };
+    fn deliver(&mut self, room: RoomId, prev: u64, seq: u64, text: Bytes) {
+        let Some(reader) = self.readers.get_mut(room) else { return };
         match reader.feed.offer(prev, seq) {
-            Offer::Deliver => self.put(text).await?,
+            Offer::Deliver => self.transport.write(text),
             Offer::Repeat => {}
             Offer::Gap => {
                 if !reader.is_replaying() {
@@ -48,64 +51,58 @@ impl<T: Transport> Session<T> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Sends one page of what a reader lacks, and lets it go live when there is no more.
     pub(super) async fn replay(&mut self) -> Result<(), End> {
-        let Some((room, raw)) = self.readers.iter().find_map(|(room, reader)| match reader.state {
-            State::Replaying { raw } => Some((*room, raw)),
-            State::Live { .. } => None,
-        }) else {
-            return Ok(());
-        };
+        let Some((room, raw)) = self.readers.replaying() else { return Ok(()) };
         let Ok(page) = self.hub.store().events_after(room, raw, PAGE).await else {
             return Err(End::Close(Close::Failure));
         };
         let last = page.len() < PAGE as usize;
         for stored in &page {
-            let Some(reader) = self.readers.get_mut(&room) else { return Ok(()) };
+            let Some(reader) = self.readers.get_mut(room) else { return Ok(()) };
             reader.state = State::Replaying { raw: stored.seq };
             let prev = reader.feed.cursor();
             if stored.seq > prev
                 && reader.may_see(&stored.canonical)
                 && reader.feed.offer(prev, stored.seq) == Offer::Deliver
             {
-                self.put(event_frame(room, prev, &stored.canonical).into()).await?;
+                self.transport.write(event_frame(room, prev, &stored.canonical).into());
+            }
+            if self.transport.is_full() {
+                self.flush().await?;
             }
         }
-        if last { self.go_live(room).await } else { Ok(()) }
+        if last {
+            self.go_live(room).await;
+        }
+        Ok(())
     }
 
-    async fn go_live(&mut self, room: RoomId) -> Result<(), End> {
-        let Some(cursor) = self.readers.get(&room).map(|reader| reader.feed.cursor()) else { return Ok(()) };
+    async fn go_live(&mut self, room: RoomId) {
+        let Some(cursor) = self.readers.get_mut(room).map(|reader| reader.feed.cursor()) else { return };
         match self.hub.attach(room, &self.connection, cursor).await {
-            Ok(Attach::Live { look, missing, head }) => self.live(room, look.head, missing, head).await,
-            Ok(Attach::Behind { .. }) => Ok(()),
+            Ok(Attach::Live { look, missing, head }) => self.live(room, look.head, missing, head),
+            Ok(Attach::Behind { .. }) => {}
             Err(error) => self.put_out(room, &error).await,
         }
     }
 
-    pub(super) async fn live(
-        &mut self,
-        room: RoomId,
-        at: u64,
-        missing: Vec<Sent>,
-        head: Arc<AtomicU64>,
-    ) -> Result<(), End> {
+    pub(super) fn live(&mut self, room: RoomId, at: u64, missing: Vec<Sent>, head: Arc<AtomicU64>) {
         for sent in missing {
-            self.deliver(room, sent.prev, sent.seq, sent.text).await?;
+            self.deliver(room, sent.prev, sent.seq, sent.text);
         }
-        if let Some(reader) = self.readers.get_mut(&room) {
+        if let Some(reader) = self.readers.get_mut(room) {
             reader.state = State::Live { head };
         }
-        self.say(&ServerFrame::Live { room, head: at }).await
+        self.say(&ServerFrame::Live { room, head: at });
     }
 
     /// Ends a reader that has no right to the room any more, or cannot be served.
-    async fn put_out(&mut self, room: RoomId, error: &SubmitError) -> Result<(), End> {
-        self.readers.remove(&room);
+    async fn put_out(&mut self, room: RoomId, error: &SubmitError) {
+        self.readers.remove(room);
         self.hub.detach(room, self.connection.id).await;
-        self.say(&ServerFrame::Left { room, code: error.code() }).await
+        self.say(&ServerFrame::Left { room, code: error.code() });
     }
 }

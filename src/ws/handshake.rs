@@ -19,7 +19,7 @@ use super::socket::Socket;
 use crate::http::Problem;
 
 /// The version that the RFC defines, and the only one there is.
-const VERSION: HeaderValue = HeaderValue::from_static("13");
+pub const VERSION: HeaderValue = HeaderValue::from_static("13");
 
 /// A request that may become a socket.
 pub struct Handshake {
@@ -28,17 +28,15 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Checks what the client asks for. The error is the answer.
-    pub fn of(request: &mut Request) -> Result<Self, Response> {
+    /// Checks what the client asks for.
+    pub fn of(request: &mut Request) -> Result<Self, Problem> {
         let headers = request.headers();
         let says = |name, word| lists(headers, name, word);
         if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
             return Err(malformed("this address is for WebSockets: ask for an upgrade to websocket"));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
-            let mut response = malformed("the WebSocket's version must be 13");
-            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, VERSION);
-            return Err(response);
+            return Err(malformed("the WebSocket's version must be 13"));
         }
         let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let Some(key) = key.filter(|key| !key.is_empty()) else {
@@ -71,8 +69,8 @@ impl Handshake {
     }
 }
 
-fn malformed(why: &str) -> Response {
-    Problem::new(Code::Malformed, why).into_response()
+fn malformed(why: &str) -> Problem {
+    Problem::new(Code::Malformed, why)
 }
 
 /// Whether a header, which may be there several times, has this word in its list. Case does not matter.

@@ -257,3 +257,103 @@ impl Write for Tcp {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio_tungstenite::WebSocketStream;
+
+    use super::*;
+
+    type Peer = WebSocketStream<TcpStream>;
+
+    /// A socket and its client, with as little as possible in the kernel between them.
+    async fn pair() -> (Socket, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(1).unwrap();
+        let (client, accepted) = tokio::join!(client.connect(listener.local_addr().unwrap()), listener.accept());
+        let client = WebSocketStream::from_raw_socket(client.unwrap(), Role::Client, None).await;
+        (Socket::new(accepted.unwrap().0, Vec::new()), client)
+    }
+
+    fn text(len: usize) -> Bytes {
+        "x".repeat(len).into()
+    }
+
+    async fn hear(peer: &mut Peer) -> Message {
+        timeout(CLOSE_TIMEOUT, peer.next()).await.expect("in time").expect("not the end").expect("no error")
+    }
+
+    #[tokio::test]
+    async fn frames_of_every_length_arrive_whole_and_in_order_between_pongs() {
+        let lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 3, 300_000];
+        let (mut socket, mut client) = pair().await;
+        let server = tokio::spawn(async move {
+            for length in lengths {
+                for _ in 0..40 {
+                    socket.write(text(length));
+                    if socket.is_full() {
+                        socket.flush().await.unwrap();
+                    }
+                }
+                socket.flush().await.unwrap();
+                assert!(matches!(socket.next().await, Incoming::Alive));
+            }
+            socket.flush().await.unwrap();
+            socket.close(Close::Restart).await;
+        });
+        let mut pongs = 0;
+        for length in lengths {
+            client.send(Message::Ping(Bytes::new())).await.unwrap();
+            let mut texts = 0;
+            while texts < 40 {
+                match hear(&mut client).await {
+                    Message::Text(text) => {
+                        assert_eq!(text.len(), length);
+                        texts += 1;
+                    }
+                    Message::Pong(_) => pongs += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let last = loop {
+            match hear(&mut client).await {
+                Message::Pong(_) => pongs += 1,
+                other => break other,
+            }
+        };
+        assert!(matches!(last, Message::Close(Some(frame)) if u16::from(frame.code) == Close::Restart.code()));
+        assert_eq!(pongs, lengths.len());
+        client.flush().await.unwrap();
+        assert!(client.next().await.is_none(), "the server ends the stream");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_has_begun_is_ended_before_the_close_and_the_rest_is_dropped() {
+        let (mut socket, mut client) = pair().await;
+        for _ in 0..20 {
+            socket.write(text(1_000_000));
+        }
+        assert!(!socket.try_flush().unwrap() && socket.begun > 0, "the client takes nothing");
+        let left = socket.unsent.len();
+        let server = tokio::spawn(async move { socket.close(Close::Slow).await });
+        let mut whole = 0;
+        let why = loop {
+            match hear(&mut client).await {
+                Message::Text(text) => {
+                    assert_eq!(text.len(), 1_000_000);
+                    whole += 1;
+                }
+                Message::Close(why) => break why.expect("a code"),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((whole, u16::from(why.code)), (20 - left + 1, Close::Slow.code()));
+        client.flush().await.unwrap();
+        server.await.unwrap();
+    }
+}

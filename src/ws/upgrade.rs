@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use rooms::wire::close::Close;
 
 use super::greeting::{Greeted, greet};
-use super::handshake::Handshake;
+use super::handshake::{Handshake, VERSION};
 use super::session::Session;
 use super::transport::Transport;
 use crate::auth::Claims;
@@ -25,7 +26,8 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
     };
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
-        Err(refusal) => return refusal,
+        // With what is spoken here, as the RFC asks.
+        Err(problem) => return ([(header::SEC_WEBSOCKET_VERSION, VERSION)], problem).into_response(),
     };
     let seat = request.extensions_mut().remove::<Seat>();
     let (response, socket) = handshake.agree();

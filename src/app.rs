@@ -15,7 +15,7 @@ use crate::http::{self, AppState};
 use crate::hub::Hub;
 use crate::hub::appender::Appender;
 use crate::jobs;
-use crate::lifecycle::Server;
+use crate::lifecycle::{SPARE_CONNECTIONS, Server};
 use crate::store::Store;
 
 /// A hub that is ready to serve.
@@ -50,7 +50,7 @@ impl App {
 
     /// Serves on `listener` until stopped.
     pub async fn run(self, listener: TcpListener) {
-        let connections = self.state.config.limits.connections;
+        let connections = self.state.config.limits.connections + SPARE_CONNECTIONS;
         let hub = self.state.hub.clone();
         Server::new(http::router(self.state), hub, connections, self.stop).run(listener).await;
     }

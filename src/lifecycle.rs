@@ -1,5 +1,7 @@
 //! Listening, and stopping cleanly.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rooms::wire::close::Close;
 use rooms::wire::server::ServerFrame;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,8 +30,22 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Over how long the clients of a stopping hub are told to come back.
 const SPREAD: Duration = Duration::from_secs(5);
+/// How long the closing handshakes may take; a little more than a socket gives its client for one.
+const GOODBYE: Duration = Duration::from_secs(6);
 /// Connections, of any kind, that may be open on top of the sockets: requests, and sockets that say hello.
-const SPARE_CONNECTIONS: usize = 2_000;
+pub const SPARE_CONNECTIONS: usize = 2_000;
+/// Connections that the kernel keeps until they are accepted: all clients may come back at the same moment. The kernel
+/// may allow less (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
+
+/// Listens on this address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A hub that starts again must not wait until the connections of the former one are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// What a served connection is part of.
 #[derive(Clone)]
@@ -38,45 +54,60 @@ pub struct Server {
     hub: Hub,
     open: Arc<Semaphore>,
     tasks: TaskTracker,
+    sockets: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Server {
-    /// A server for at most `connections` sockets; `stop` ends it.
+    /// A server for at most `connections` connections of any kind; `stop` ends it.
     pub fn new(router: Router, hub: Hub, connections: usize, stop: CancellationToken) -> Self {
-        let open = Arc::new(Semaphore::new(connections + SPARE_CONNECTIONS));
-        Self { router, hub, open, tasks: TaskTracker::new(), stop }
+        let open = Arc::new(Semaphore::new(connections));
+        Self { router, hub, open, tasks: TaskTracker::new(), sockets: TaskTracker::new(), stop }
     }
 
-    /// Serves until stopped, then drains: no new connections, each client is told when to come back, what was accepted
-    /// is finished.
+    /// Serves until stopped, then drains: no new sockets, each client is told when to come back, what was accepted is
+    /// finished. Requests are answered until the last socket is closed, so that whoever asks learns that this hub is
+    /// not ready any more.
     pub async fn run(self, listener: TcpListener) {
-        loop {
-            let permit = tokio::select! {
-                permit = self.open.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-                () = self.stop.cancelled() => break,
-            };
+        tokio::select! {
+            never = self.accept(&listener) => match never {},
+            () = self.stop.cancelled() => {}
+        }
+        self.hub.begin_stop();
+        let drained = async {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.serve(stream, peer, permit),
-                    Err(error) => {
-                        // Out of descriptors, usually: waiting lets others close, spinning would not.
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-                () = self.stop.cancelled() => break,
+                never = self.accept(&listener) => match never {},
+                () = self.close_sockets() => {}
+            }
+            drop(listener);
+            self.tasks.close();
+            self.tasks.wait().await;
+            self.hub.finish().await;
+        };
+        if tokio::time::timeout(STOP_LIMIT, drained).await.is_err() {
+            tracing::warn!(connections = self.hub.connections().len(), "stopped with connections still open");
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> Infallible {
+        loop {
+            let permit = self.open.clone().acquire_owned().await.expect("the semaphore is never closed");
+            match listener.accept().await {
+                Ok((stream, peer)) => self.serve(stream, peer, permit),
+                Err(error) => {
+                    // Out of descriptors, usually: waiting lets others close, spinning would not.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
             }
         }
-        drop(listener);
-        self.drain().await;
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         // Small frames must not wait for each other.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
-        let seat = Seat::new(permit, self.tasks.token());
+        let seat = Seat::new(permit, self.sockets.clone());
         let held = seat.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -86,16 +117,19 @@ impl Server {
             router.clone().call(request)
         });
         let stop = self.stop.clone();
+        // Whoever comes while the hub stops gets one answer, and is not cut before it.
+        let late = self.hub.is_stopping();
         self.tasks.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .keep_alive(!late)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
                 result = connection.as_mut() => result,
-                () = stop.cancelled() => {
+                () = stop.cancelled(), if !late => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -107,8 +141,7 @@ impl Server {
         });
     }
 
-    async fn drain(self) {
-        self.tasks.close();
+    async fn close_sockets(&self) {
         let open = self.hub.connections().len();
         tracing::info!(connections = open, "stopping: clients are told to come back");
         self.hub.connections().for_each(|connection| {
@@ -116,19 +149,16 @@ impl Server {
             let after_ms = u64::try_from(SPREAD.mul_f64(share).as_millis()).unwrap_or(0);
             connection.send(&ServerFrame::Reconnect { after_ms });
         });
-        let finish = async {
-            // The commands that were accepted are answered before their connections close.
-            self.hub.finish().await;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            self.hub.connections().close(Close::Restart, |_| true);
-            while !self.hub.connections().is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            self.tasks.wait().await;
-            self.hub.finish().await;
-        };
-        if tokio::time::timeout(STOP_LIMIT, finish).await.is_err() {
-            tracing::warn!(connections = self.hub.connections().len(), "stopped with connections still open");
+        // The commands that were accepted are answered before their connections close.
+        self.hub.finish().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.hub.connections().close(Close::Restart, |_| true);
+        while !self.hub.connections().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.sockets.close();
+        if tokio::time::timeout(GOODBYE, self.sockets.wait()).await.is_err() {
+            tracing::info!("sockets that never said hello are cut");
         }
     }
 }

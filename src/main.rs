@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tokio::net::TcpListener;
 use wardroom::app::App;
 use wardroom::config::Config;
 use wardroom::{archive, demo, http, lifecycle, seed, telemetry};
@@ -95,8 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config);
     let address = config.listen;
-    let listener = TcpListener::bind(address)
-        .await
+    let listener = lifecycle::listen(address)
         .with_context(|| format!("cannot listen on {address}: choose another address with WARDROOM_LISTEN"))?;
     let bound = listener.local_addr()?;
     let is_demo = config.demo;

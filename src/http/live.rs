@@ -20,7 +20,7 @@ pub fn operations() -> Vec<Operation> {
                 "Upgrades to a WebSocket of the subprotocol wardroom.v1; the AsyncAPI document describes it",
             )
             .answers_nothing(101, "The socket is open; the client says hello.")
-            .errors(&[Code::Malformed, Code::Unauthenticated, Code::Forbidden]),
+            .errors(&[Code::Malformed, Code::Unauthenticated, Code::Forbidden, Code::Unavailable]),
         get("/v1/ice-servers", "getIceServers", ice_servers)
             .about(Tag::Live, "STUN and TURN servers with credentials for a few minutes, for a check before a call")
             .answers::<Servers>(200, "The servers, as a call of this sign-in would get them."),

@@ -24,7 +24,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Health>(200, "It lives."),
         get("/readyz", "isReady", ready)
             .for_anyone()
-            .about(Tag::Service, "Says whether the hub can serve: its store answers")
+            .about(Tag::Service, "Says whether the hub can serve: its store answers, and it is not stopping")
             .answers::<Health>(200, "It can."),
         get("/.well-known/jwks.json", "getKeys", keys)
             .for_anyone()
@@ -56,6 +56,9 @@ async fn alive() -> Json<Health> {
 }
 
 async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+    if state.hub.is_stopping() {
+        return Err(Problem::new(Code::Unavailable, "the hub is stopping"));
+    }
     match tokio::time::timeout(PATIENCE, state.store.ping()).await {
         Ok(Ok(())) => Ok(Json(Health { status: "ok" })),
         Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not answer")),

@@ -10,7 +10,7 @@ use rooms::role::Actor;
 use rooms::wire::close::Close;
 use rooms::wire::server::ServerFrame;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::outbox::{Out, Outbox};
@@ -57,13 +57,23 @@ impl Connection {
 /// A place among the connections that may be open: taken when a client connects, and free again when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Seat {
-    _held: Arc<(OwnedSemaphorePermit, TaskTrackerToken)>,
+    permit: Arc<OwnedSemaphorePermit>,
+    sockets: TaskTracker,
 }
 
 impl Seat {
-    /// The place that `permit` is for; while it is taken, whoever waits for the tasks of `token` waits for this one too.
-    pub fn new(permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Self {
-        Self { _held: Arc::new((permit, token)) }
+    /// The place that `permit` is for. A stopping hub waits for `sockets`.
+    pub fn new(permit: OwnedSemaphorePermit, sockets: TaskTracker) -> Self {
+        Self { permit: Arc::new(permit), sockets }
+    }
+
+    /// Runs what serves a socket, which keeps the place when the request that it came from is long over.
+    pub fn spawn(self, socket: impl Future<Output = ()> + Send + 'static) {
+        let permit = self.permit;
+        self.sockets.spawn(async move {
+            socket.await;
+            drop(permit);
+        });
     }
 }
 

@@ -15,6 +15,7 @@ mod presence;
 pub mod room;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use rooms::command::{Command, Facts, Need};
@@ -127,6 +128,7 @@ pub struct Inner {
     pub connections: Connections,
     /// STUN and TURN servers for a session.
     pub ice: IceSource,
+    stopping: AtomicBool,
     rooms: DashMap<RoomId, mpsc::Sender<Box<Request>>>,
 }
 
@@ -171,6 +173,7 @@ impl Hub {
                 marks,
                 connections,
                 ice,
+                stopping: AtomicBool::new(false),
                 rooms: DashMap::new(),
             }),
         }
@@ -252,6 +255,15 @@ impl Hub {
     /// Notes how far somebody got; a later mark makes up for a lost one.
     pub fn mark(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, mark: Mark) {
         let _ = self.ask(room, Request::Mark { actor: actor.clone(), from, mark });
+    }
+
+    /// From now on nobody is let in, and the hub says that it is not ready.
+    pub fn begin_stop(&self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::SeqCst)
     }
 
     pub fn connections(&self) -> &Connections {

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use rooms::wire::close::Close;
+use rooms::wire::code::Code;
 
 use super::greeting::{Greeted, greet};
 use super::handshake::{Handshake, VERSION};
@@ -29,9 +30,14 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
         // With what is spoken here, as the RFC asks.
         Err(problem) => return ([(header::SEC_WEBSOCKET_VERSION, VERSION)], problem).into_response(),
     };
-    let seat = request.extensions_mut().remove::<Seat>();
+    if state.hub.is_stopping() {
+        return Problem::new(Code::Unavailable, "the hub is stopping; connect again").into_response();
+    }
+    let Some(seat) = request.extensions_mut().remove::<Seat>() else {
+        return Problem::new(Code::Unavailable, "no place is left for a socket").into_response();
+    };
     let (response, socket) = handshake.agree();
-    tokio::spawn(async move {
+    seat.spawn(async move {
         // Boxed, so that a connection keeps no space for how it began.
         let session = Box::pin(async move {
             match socket.await {
@@ -42,7 +48,6 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
         if let Some(session) = session.await {
             session.run().await;
         }
-        drop(seat);
     });
     response
 }
@@ -78,6 +83,10 @@ async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Cl
     // Between the check of the token and the insertion a revocation may have passed by.
     if state.auth.revoked(&claims) {
         connection.outbox.close(Close::Revoked);
+    }
+    // The same with the hub's end.
+    if state.hub.is_stopping() {
+        connection.outbox.close(Close::Restart);
     }
     Some(Box::new(Session::new(state.hub, state.auth, state.clock, transport, connection, &claims)))
 }

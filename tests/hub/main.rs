@@ -12,6 +12,7 @@ mod booking;
 mod browser_case;
 mod calls;
 mod documents;
+mod lifecycle;
 mod rest_case;
 mod rest_document;
 mod rest_errors;

@@ -11,7 +11,6 @@ use rooms::id::{CommandId, PharmacyId, RoomId, UserId};
 use rooms::role::{Actor, Role};
 use rooms::text::{Line, Text};
 use rooms::wire::client::Token;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wardroom::app::App;
@@ -58,12 +57,17 @@ impl Clinic {
         let mut config = Config::from_parts("", environment, false).expect("the tests' settings are usable");
         config.database = database;
         change(&mut config);
-        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let listener = wardroom::lifecycle::listen(config.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::build(config).await.expect("the hub starts");
         let (state, stop) = (app.state.clone(), app.stop_token());
         tokio::spawn(app.run(listener));
         Self { state, address, stop, _data: data }
+    }
+
+    /// Ends the hub when cancelled.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// An account of this role, ready to act.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rooms::wire::call::Servers;
 use rooms::wire::close::Close;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +16,13 @@ use crate::hub::appender::Appender;
 use crate::jobs;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
 use crate::store::Store;
+use crate::turn::Relay;
 
 /// A hub that is ready to serve.
 pub struct App {
     pub state: AppState,
+    /// STUN and TURN.
+    pub relay: Arc<Relay>,
     stop: CancellationToken,
 }
 
@@ -33,14 +35,18 @@ impl App {
         let store =
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
         let auth = Auth::open(&config, store.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
+        let relay =
+            Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
         let appender = Appender::start(store.clone());
-        let hub =
-            Hub::new(store.clone(), appender, clock.clone(), config.policy.clone(), Arc::new(|_| Servers::default()));
+        let hub = Hub::new(store.clone(), appender, clock.clone(), config.policy.clone(), {
+            let relay = relay.clone();
+            Arc::new(move |session| relay.servers(session))
+        });
         let stop = CancellationToken::new();
         jobs::start(&hub, &clock, &stop);
         follow_revocations(&auth, &hub);
         let state = AppState::new(config, store, auth, hub, clock);
-        Ok(Self { state, stop })
+        Ok(Self { state, relay, stop })
     }
 
     /// Ends the hub when cancelled.

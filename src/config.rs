@@ -6,6 +6,7 @@
 
 mod address;
 mod sources;
+mod turn;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use self::address::{BaseUrl, Origin, is_loopback_host, split_port};
 use self::sources::Settings;
+pub use self::turn::{EmbeddedTurn, TurnSecret, TurnSettings};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub struct Config {
     pub policy: Policy,
     pub tokens: TokenSettings,
     pub limits: Limits,
+    pub turn: TurnSettings,
     pub log: LogSettings,
 }
 
@@ -221,6 +224,7 @@ impl Config {
         let connections = within("database_connections", settings.database_connections, 8, 1, 500)?;
         Ok(Self {
             listen,
+            turn: settings.turn.check(listen, &data_dir, demo)?,
             data_dir,
             database: DatabaseSettings { url: SecretString::from(url), connections },
             allowed_origins,

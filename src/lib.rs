@@ -17,4 +17,5 @@ pub mod lifecycle;
 pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod turn;
 pub mod ws;

@@ -25,6 +25,8 @@ pub struct Settings {
     #[serde(default)]
     pub limits: LimitSettings,
     #[serde(default)]
+    pub turn: Turn,
+    #[serde(default)]
     pub log: Log,
 }
 
@@ -65,6 +67,18 @@ pub struct LimitSettings {
     pub requests_per_second: Option<u32>,
     pub sign_ins_per_minute: Option<u32>,
     pub anonymous_per_minute: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    pub listen: Option<String>,
+    pub public_address: Option<String>,
+    pub relay_ports: Option<String>,
+    pub private_peers: Option<bool>,
+    pub kilobits_per_second: Option<u32>,
+    pub urls: Option<Vec<String>>,
+    pub secret: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,6 +132,13 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("limits.requests_per_second", Kind::Number),
     ("limits.sign_ins_per_minute", Kind::Number),
     ("limits.anonymous_per_minute", Kind::Number),
+    ("turn.listen", Kind::Text),
+    ("turn.public_address", Kind::Text),
+    ("turn.relay_ports", Kind::Text),
+    ("turn.private_peers", Kind::Flag),
+    ("turn.kilobits_per_second", Kind::Number),
+    ("turn.urls", Kind::List),
+    ("turn.secret", Kind::Text),
     ("log.filter", Kind::Text),
     ("log.format", Kind::Text),
 ];

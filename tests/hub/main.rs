@@ -25,3 +25,4 @@ mod store_feeds;
 mod store_slots;
 mod tidy;
 mod timers;
+mod turn;

@@ -12,6 +12,7 @@ const BELOW: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("telemetry", &[]),
     ("store", &[]),
+    ("turn", &[]),
     ("archive", &["store"]),
     ("auth", &["store"]),
     ("hub", &["store"]),

@@ -5,6 +5,7 @@ pub mod clinic;
 pub mod database;
 pub mod process;
 pub mod rest;
+pub mod turn;
 
 /// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
 /// `async fn(DatabaseSettings)`.

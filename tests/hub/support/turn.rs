@@ -1,0 +1,141 @@
+//! A TURN client by UDP and by TCP, and a person at the other end of a relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rooms::wire::call::IceServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use turn::client::{Client, ClientConfig};
+use webrtc_util::{Conn, Error};
+
+/// Soon, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(3);
+
+/// How to reach a relay.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    Udp,
+    Tcp,
+}
+
+/// A TURN client of these credentials.
+pub async fn client(server: SocketAddr, by: By, username: &str, password: &str) -> Client {
+    let conn: Arc<dyn Conn + Send + Sync> = match by {
+        By::Udp => Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
+        By::Tcp => Arc::new(Stream::connect(server).await),
+    };
+    let config = ClientConfig {
+        stun_serv_addr: server.to_string(),
+        turn_serv_addr: server.to_string(),
+        username: username.to_owned(),
+        password: password.to_owned(),
+        realm: wardroom::turn::REALM.to_owned(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn,
+        vnet: None,
+    };
+    let client = Client::new(config).await.unwrap();
+    client.listen().await.unwrap();
+    client
+}
+
+/// The user name and the password among a session's servers.
+pub fn credentials(servers: &[IceServer]) -> (String, String) {
+    let turn = servers.iter().find(|server| server.username.is_some()).expect("there is a relay");
+    (turn.username.clone().unwrap(), turn.credential.clone().unwrap())
+}
+
+/// Whether what is sent through a relay address arrives at a peer, and what the peer answers comes back.
+pub async fn echoes(relay: &impl Conn, peer: &UdpSocket) -> bool {
+    let to = peer.local_addr().unwrap();
+    let mut buf = [0; 1500];
+    let mut round = async || {
+        relay.send_to(b"are you there?", to).await.ok()?;
+        let (len, from) = peer.recv_from(&mut buf).await.ok()?;
+        peer.send_to(&buf[..len], from).await.ok()?;
+        let (len, from) = relay.recv_from(&mut buf).await.ok()?;
+        (&buf[..len] == b"are you there?" && from == to).then_some(())
+    };
+    matches!(timeout(SOON, round()).await, Ok(Some(())))
+}
+
+/// TURN messages in a stream, from the client's side.
+struct Stream {
+    server: SocketAddr,
+    local: SocketAddr,
+    reader: Mutex<OwnedReadHalf>,
+    writer: Mutex<OwnedWriteHalf>,
+}
+
+impl Stream {
+    async fn connect(server: SocketAddr) -> Self {
+        let stream = TcpStream::connect(server).await.unwrap();
+        let local = stream.local_addr().unwrap();
+        let (reader, writer) = stream.into_split();
+        Self { server, local, reader: Mutex::new(reader), writer: Mutex::new(writer) }
+    }
+}
+
+#[async_trait]
+impl Conn for Stream {
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        unimplemented_here()
+    }
+
+    async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
+        unimplemented_here().map(|()| 0)
+    }
+
+    async fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        let mut reader = self.reader.lock().await;
+        let mut head = [0; 4];
+        reader.read_exact(&mut head).await?;
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let is_data = head[0] >> 6 == 1;
+        let whole = if is_data { 4 + length } else { 20 + length };
+        let padded = if is_data { whole.next_multiple_of(4) } else { whole };
+        buf[..4].copy_from_slice(&head);
+        reader.read_exact(&mut buf[4..padded]).await?;
+        Ok((whole, self.server))
+    }
+
+    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+        unimplemented_here().map(|()| 0)
+    }
+
+    async fn send_to(&self, buf: &[u8], _: SocketAddr) -> Result<usize, Error> {
+        let mut message = buf.to_vec();
+        if message[0] >> 6 == 1 {
+            message.resize(buf.len().next_multiple_of(4), 0);
+        }
+        self.writer.lock().await.write_all(&message).await?;
+        Ok(buf.len())
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.local)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn std::any::Any + Send + Sync) {
+        self
+    }
+}
+
+fn unimplemented_here() -> Result<(), Error> {
+    Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
+}

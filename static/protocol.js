@@ -186,15 +186,21 @@ export class Client extends EventTarget {
   closed(code, reason) {
     const welcomed = this.state === 'live';
     this.drop();
-    if (!welcomed && ++this.handshakes >= BROKEN_AFTER && this.o.now() >= this.fallbackUntil && code === 1006) {
-      this.handshakes = 0;
-      this.fallbackUntil = this.o.now() + FALLBACK_FOR;
-    }
+    if (!welcomed && code === 1006 && this.o.now() >= this.fallbackUntil) this.suspect();
     if (code === 4010) return this.connect(true);
     if (code === 4501 || code === 4502) return this.stop('sign in again');
     if (code >= 4500 && code < 5000) return this.stop(reason || 'the hub ended the connection');
     if (welcomed && this.o.now() - this.opened >= STABLE) this.failures = 0;
     this.fail();
+  }
+
+  /** A socket did not open. If the hub answers all the same, the network breaks WebSockets; if not, the hub is away. */
+  async suspect() {
+    const answered = await this.o.fetch(`${this.o.base}/healthz`).then(({ ok }) => ok, () => false);
+    this.handshakes = answered ? this.handshakes + 1 : 0;
+    if (this.handshakes < BROKEN_AFTER) return;
+    this.handshakes = 0;
+    this.fallbackUntil = this.o.now() + FALLBACK_FOR;
   }
 
   /** Comes back after a random time, so that many clients do not come back together. */

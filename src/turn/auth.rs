@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dashmap::DashMap;
 use turn::Error;
 use turn::auth::{AuthHandler, generate_auth_key};
 
 use super::Figures;
-use super::credentials::{Secret, expiry};
+use super::credentials::{Secret, expiry, session};
 use super::gate::Last;
 use crate::clock::Clock;
 
@@ -16,6 +17,8 @@ pub struct Guard {
     pub secret: Secret,
     pub clock: Clock,
     pub last: Last,
+    /// Allocations by session.
+    pub used: Arc<DashMap<String, usize>>,
     pub figures: Arc<Figures>,
 }
 
@@ -25,7 +28,9 @@ impl AuthHandler for Guard {
             Figures::count(&self.figures.forged);
             return Err(Error::ErrNoSuchUser);
         };
-        if until <= self.clock.now() {
+        // An allocation that lives may be kept: its credentials need to be good when it is made. Browsers go on with the
+        // ones it was made with.
+        if until <= self.clock.now() && !self.used.contains_key(session(username)) {
             Figures::count(&self.figures.expired);
             return Err(Error::ErrNoSuchUser);
         }

@@ -81,6 +81,11 @@ pub fn expiry(username: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))
 }
 
+/// The part of a user name that is the same for all credentials of a session.
+pub fn session(username: &str) -> &str {
+    username.split_once(':').map_or(username, |(_, id)| id)
+}
+
 fn make(path: &PathBuf) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut bytes = [0; 32];

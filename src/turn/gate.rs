@@ -1,12 +1,13 @@
 //! What stands before the TURN server: it counts what is refused, and bounds what strangers can make it remember.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
 
@@ -16,17 +17,18 @@ use super::tcp::Streams;
 
 type Result<T> = std::result::Result<T, webrtc_util::Error>;
 
-/// Requests without a nonce that the server gave out: it answers each with a fresh one and keeps that for ever, about 100
-/// bytes. Per second for long, and at once; of one address, and of all.
+/// Requests without a nonce that the server gave out, of one address: per second for long, and at once.
 const OF_ONE: (NonZeroU32, NonZeroU32) = (per(20), per(100));
-const OF_ALL: (NonZeroU32, NonZeroU32) = (per(100), per(2_000));
-/// Nonces that are known to have been given out; older ones are asked for anew.
-const MAX_NONCES: usize = 50_000;
+/// How long a nonce is handed on to others, and how long the server knows it.
+const FRESH: Duration = Duration::from_secs(1_800);
+const KNOWN: Duration = Duration::from_secs(3_500);
 
 const METHOD_BINDING: u16 = 0x0001;
 const ALLOCATE_ERROR: u16 = 0x0113;
 const ERROR_CODE: u16 = 0x0009;
 const NONCE: u16 = 0x0015;
+const REALM_NAME: u16 = 0x0014;
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 const fn per(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).expect("it is not 0")
@@ -57,28 +59,11 @@ pub struct Gate {
     figures: Arc<Figures>,
     last: Last,
     of_one: DefaultKeyedRateLimiter<IpAddr>,
-    of_all: DefaultDirectRateLimiter,
     nonces: Mutex<Nonces>,
 }
 
-#[derive(Default)]
-struct Nonces {
-    known: HashSet<Box<[u8]>>,
-    order: VecDeque<Box<[u8]>>,
-}
-
-impl Nonces {
-    fn keep(&mut self, nonce: &[u8]) {
-        if self.known.insert(nonce.into()) {
-            self.order.push_back(nonce.into());
-        }
-        if self.order.len() > MAX_NONCES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-}
+/// The nonces that the server gave out, newest last: at most a few, because each is handed on to all who ask.
+type Nonces = VecDeque<(Instant, Vec<u8>)>;
 
 impl Gate {
     pub fn udp(socket: UdpSocket, figures: Arc<Figures>, last: Last) -> Self {
@@ -91,33 +76,42 @@ impl Gate {
 
     fn new(way: Way, figures: Arc<Figures>, last: Last) -> Self {
         let quota = |(second, burst)| Quota::per_second(second).allow_burst(burst);
-        let (of_one, of_all) = (RateLimiter::keyed(quota(OF_ONE)), RateLimiter::direct(quota(OF_ALL)));
-        Self { way, figures, last, of_one, of_all, nonces: Mutex::default() }
+        Self { way, figures, last, of_one: RateLimiter::keyed(quota(OF_ONE)), nonces: Mutex::default() }
     }
 
-    /// Whether the server gets to see this packet.
-    fn admits(&self, packet: &[u8], from: SocketAddr) -> bool {
-        let Some((kind, attributes)) = message(packet) else { return true };
+    /// What becomes of a packet. The server answers each request without a nonce of its own with a fresh one and keeps
+    /// that for ever; so it is asked twice an hour, and everybody else is answered here.
+    fn judge(&self, packet: &[u8], from: SocketAddr) -> Verdict {
+        let Some((kind, attributes)) = message(packet) else { return Verdict::Admit };
         let is_request = kind & 0x0110 == 0;
         if !is_request || kind == METHOD_BINDING {
-            return true;
+            return Verdict::Admit;
         }
-        let known = attribute(attributes, NONCE).is_some_and(|nonce| self.nonces().known.contains(nonce));
-        let fits = known || (self.of_one.check_key(&from.ip()).is_ok() && self.of_all.check().is_ok());
-        if !fits {
+        let given = attribute(attributes, NONCE);
+        let nonces = self.nonces();
+        if given.is_some_and(|given| nonces.iter().any(|(at, nonce)| at.elapsed() < KNOWN && nonce == given)) {
+            return Verdict::Admit;
+        }
+        if self.of_one.check_key(&from.ip()).is_err() {
             Figures::count(&self.figures.flood);
             if self.of_one.len() > 10_000 {
                 self.of_one.retain_recent();
             }
+            return Verdict::Drop;
         }
-        fits
+        match nonces.back().filter(|(at, _)| at.elapsed() < FRESH) {
+            Some((_, nonce)) => Verdict::Answer(challenge(packet, kind, given.is_some(), nonce)),
+            None => Verdict::Admit,
+        }
     }
 
     /// Learns from what the server answers.
     fn notes(&self, packet: &[u8]) {
         let Some((kind, attributes)) = message(packet) else { return };
         if let Some(nonce) = attribute(attributes, NONCE) {
-            self.nonces().keep(nonce);
+            let mut nonces = self.nonces();
+            nonces.push_back((Instant::now(), nonce.to_vec()));
+            nonces.retain(|(at, _)| at.elapsed() < KNOWN);
         }
         let code = attribute(attributes, ERROR_CODE).filter(|value| value.len() >= 4);
         // It had a user name that has not ended, and was refused as a bad request: the password was wrong.
@@ -129,9 +123,42 @@ impl Gate {
         }
     }
 
+    async fn put(&self, buf: &[u8], target: SocketAddr) -> Result<usize> {
+        match &self.way {
+            Way::Udp(socket) => Ok(socket.send_to(buf, target).await?),
+            Way::Tcp(streams) => Ok(streams.send_to(buf, target)),
+        }
+    }
+
     fn nonces(&self) -> std::sync::MutexGuard<'_, Nonces> {
         self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+enum Verdict {
+    Admit,
+    Drop,
+    Answer(Vec<u8>),
+}
+
+/// "Say it again with this nonce": 401, or 438 when an old one was given (RFC 8489, section 9.2.4).
+fn challenge(request: &[u8], kind: u16, is_stale: bool, nonce: &[u8]) -> Vec<u8> {
+    let mut answer = (kind | 0x0110).to_be_bytes().to_vec();
+    answer.extend([0; 2]);
+    answer.extend(MAGIC_COOKIE);
+    answer.extend(&request[8..20]);
+    let mut put = |kind: u16, value: &[u8]| {
+        answer.extend(kind.to_be_bytes());
+        answer.extend(u16::try_from(value.len()).unwrap_or(0).to_be_bytes());
+        answer.extend(value);
+        answer.resize(answer.len().next_multiple_of(4), 0);
+    };
+    put(ERROR_CODE, &[0, 0, 4, if is_stale { 38 } else { 1 }]);
+    put(REALM_NAME, super::REALM.as_bytes());
+    put(NONCE, nonce);
+    let length = u16::try_from(answer.len() - 20).unwrap_or(0);
+    answer[2..4].copy_from_slice(&length.to_be_bytes());
+    answer
 }
 
 /// The type and the attributes of a STUN message (RFC 8489); none for channel data and everything else.
@@ -173,8 +200,11 @@ impl Conn for Gate {
                 },
                 Way::Tcp(streams) => streams.recv_from(buf).await?,
             };
-            if self.admits(&buf[..len], from) {
-                return Ok((len, from));
+            match self.judge(&buf[..len], from) {
+                Verdict::Admit => return Ok((len, from)),
+                Verdict::Drop => {}
+                // Lost like any packet if it cannot be sent.
+                Verdict::Answer(answer) => drop(self.put(&answer, from).await),
             }
         }
     }
@@ -185,10 +215,7 @@ impl Conn for Gate {
 
     async fn send_to(&self, buf: &[u8], target: SocketAddr) -> Result<usize> {
         self.notes(buf);
-        match &self.way {
-            Way::Udp(socket) => Ok(socket.send_to(buf, target).await?),
-            Way::Tcp(streams) => Ok(streams.send_to(buf, target)),
-        }
+        self.put(buf, target).await
     }
 
     fn local_addr(&self) -> Result<SocketAddr> {

@@ -154,7 +154,7 @@ struct Shared {
     secret: Secret,
     clock: Clock,
     figures: Arc<Figures>,
-    /// Allocations by user name.
+    /// Allocations by session.
     used: Arc<DashMap<String, usize>>,
 }
 
@@ -167,6 +167,7 @@ where
     let last = Last::default();
     let relays = Relays {
         settings: shared.settings.clone(),
+        clock: shared.clock.clone(),
         last: last.clone(),
         used: shared.used.clone(),
         figures: shared.figures.clone(),
@@ -175,6 +176,7 @@ where
         secret: shared.secret.clone(),
         clock: shared.clock.clone(),
         last: last.clone(),
+        used: shared.used.clone(),
         figures: shared.figures.clone(),
     };
     let config = ServerConfig {
@@ -191,7 +193,9 @@ where
 /// told which.
 async fn bind(settings: &EmbeddedTurn) -> Result<(UdpSocket, TcpListener), TurnError> {
     let mut listen = settings.listen;
+    let mut tries = 16;
     loop {
+        tries -= 1;
         let bound = async {
             let udp = UdpSocket::bind(listen).await?;
             let tcp = TcpListener::bind(udp.local_addr()?).await?;
@@ -203,6 +207,8 @@ async fn bind(settings: &EmbeddedTurn) -> Result<(UdpSocket, TcpListener), TurnE
                 tracing::info!(port = listen.port(), "the port for STUN and TURN is taken; another one is used");
                 listen.set_port(0);
             }
+            // What is free for UDP need not be so for TCP.
+            Err(_) if listen.port() == 0 && tries > 0 => {}
             Err(error) => return Err(TurnError::Listen(listen, error)),
         }
     }

@@ -18,7 +18,9 @@ fn v4_allowed(v4: Ipv4Addr, private: bool) -> bool {
     let [a, b, c, _] = v4.octets();
     let never = a == 0 || a >= 224 || v4.is_link_local();
     let own = v4.is_loopback() || v4.is_private() || (a == 100 && (64..128).contains(&b));
-    let special = v4.is_documentation() || (a == 192 && b == 0 && c == 0) || (a == 198 && (18..20).contains(&b));
+    let special = v4.is_documentation() || (a == 192 && b == 0 && c == 0) || (a == 198 && (18..20).contains(&b))
+        // The former anycast of 6to4.
+        || (a == 192 && b == 88 && c == 99);
     !never && !special && (private || !own)
 }
 
@@ -26,8 +28,10 @@ fn v6_allowed(v6: Ipv6Addr, private: bool) -> bool {
     let first = v6.segments();
     let never = v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local();
     let own = v6.is_loopback() || v6.is_unique_local();
-    // Ways of writing an IPv4 address: NAT64, 6to4, Teredo, the old compatible form; and documentation.
-    let special = (first[0] == 0x64 && first[1] == 0xff9b)
+    // Ways of writing an IPv4 address: NAT64, 6to4, Teredo, the old compatible form; documentation; and the former
+    // site-local addresses.
+    let special = (first[0] & 0xffc0 == 0xfec0)
+        || (first[0] == 0x64 && first[1] == 0xff9b)
         || first[0] == 0x2002
         || (first[0] == 0x2001 && matches!(first[1], 0 | 0xdb8))
         || (first[..6] == [0; 6] && !v6.is_loopback());
@@ -52,6 +56,7 @@ mod tests {
             "172.31.255.255",
             "192.0.0.8",
             "192.0.2.1",
+            "192.88.99.1",
             "192.168.1.1",
             "198.18.0.1",
             "203.0.113.9",

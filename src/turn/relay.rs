@@ -15,13 +15,15 @@ use turn::relay::RelayAddressGenerator;
 use webrtc_util::Conn;
 
 use super::Figures;
+use super::credentials::{expiry, session};
 use super::gate::Last;
 use super::peers::is_allowed;
+use crate::clock::Clock;
 use crate::config::EmbeddedTurn;
 
 type Result<T> = std::result::Result<T, webrtc_util::Error>;
 
-/// Allocations that one credential may have: a device with many networks tries several ways by UDP and TCP.
+/// Allocations that one session may have, by whichever of its credentials: a device with many networks tries several ways by UDP and TCP.
 pub const MAX_ALLOCATIONS: usize = 12;
 /// How many ports are tried until there is said to be none.
 const TRIES: usize = 32;
@@ -29,8 +31,9 @@ const TRIES: usize = 32;
 /// Gives out relay addresses to whoever was authenticated last.
 pub struct Relays {
     pub settings: EmbeddedTurn,
+    pub clock: Clock,
     pub last: Last,
-    /// Allocations by user name.
+    /// Allocations by session.
     pub used: Arc<DashMap<String, usize>>,
     pub figures: Arc<Figures>,
 }
@@ -50,7 +53,11 @@ impl RelayAddressGenerator for Relays {
             return Err(Error::ErrListeningAddressInvalid);
         }
         let username = self.last.take().ok_or(Error::ErrNoSuchUser)?;
-        let Some(share) = Share::take(&self.used, username) else {
+        if expiry(&username).is_none_or(|until| until <= self.clock.now()) {
+            Figures::count(&self.figures.expired);
+            return Err(Error::ErrNoSuchUser);
+        }
+        let Some(share) = Share::take(&self.used, session(&username)) else {
             Figures::count(&self.figures.over_quota);
             return Err(Error::Other("the credential has as many allocations as it may".to_owned()));
         };
@@ -61,7 +68,7 @@ impl RelayAddressGenerator for Relays {
             Figures::count(&self.figures.allocations);
             let relay = Relayed {
                 socket,
-                private: self.settings.private_peers,
+                settings: self.settings.clone(),
                 limiter: limiter(self.settings.bytes_per_second),
                 figures: self.figures.clone(),
                 _share: share,
@@ -72,30 +79,30 @@ impl RelayAddressGenerator for Relays {
     }
 }
 
-/// One of the allocations of a credential; given back when dropped.
+/// One of the allocations of a session; given back when dropped.
 struct Share {
     used: Arc<DashMap<String, usize>>,
-    username: String,
+    session: String,
 }
 
 impl Share {
-    fn take(used: &Arc<DashMap<String, usize>>, username: String) -> Option<Self> {
-        let mut count = used.entry(username.clone()).or_insert(0);
+    fn take(used: &Arc<DashMap<String, usize>>, session: &str) -> Option<Self> {
+        let mut count = used.entry(session.to_owned()).or_insert(0);
         if *count >= MAX_ALLOCATIONS {
             return None;
         }
         *count += 1;
         drop(count);
-        Some(Self { used: used.clone(), username })
+        Some(Self { used: used.clone(), session: session.to_owned() })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if let Some(mut count) = self.used.get_mut(&self.username) {
+        if let Some(mut count) = self.used.get_mut(&self.session) {
             *count -= 1;
         }
-        self.used.remove_if(&self.username, |_, count| *count == 0);
+        self.used.remove_if(&self.session, |_, count| *count == 0);
     }
 }
 
@@ -107,16 +114,23 @@ fn limiter(bytes_per_second: NonZeroU32) -> DefaultDirectRateLimiter {
 /// One relay address.
 struct Relayed {
     socket: UdpSocket,
-    private: bool,
+    settings: EmbeddedTurn,
     limiter: DefaultDirectRateLimiter,
     figures: Arc<Figures>,
     _share: Share,
 }
 
 impl Relayed {
+    /// What else runs on the relay's own address is nobody's peer; another relayed address is.
+    fn is_own(&self, peer: SocketAddr) -> bool {
+        let EmbeddedTurn { listen, public, relay_ports: (first, last), private_peers, .. } = &self.settings;
+        let own = peer.ip() == listen.ip() || peer.ip() == *public;
+        own && !private_peers && !(*first..=*last).contains(&peer.port())
+    }
+
     /// Whether a packet of this length goes to or comes from there; counted either way.
     fn passes(&self, len: usize, peer: SocketAddr) -> bool {
-        if !is_allowed(peer.ip(), self.private) {
+        if !is_allowed(peer.ip(), self.settings.private_peers) || self.is_own(peer) {
             Figures::count(&self.figures.forbidden_peers);
             return false;
         }

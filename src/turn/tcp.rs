@@ -16,6 +16,8 @@ use tokio::time::timeout;
 const MAX_MESSAGE: usize = 1500;
 /// Streams at once.
 const MAX_STREAMS: usize = 2_048;
+/// Streams at once of one address; behind one router there may be a whole clinic.
+const MAX_OF_ONE: usize = 128;
 /// Messages that may wait for the server, and for one stream; what is more is lost, as datagrams are.
 const WAITING_IN: usize = 1_024;
 const WAITING_OUT: usize = 256;
@@ -53,6 +55,9 @@ async fn accept(listener: TcpListener, incoming: mpsc::Sender<(Vec<u8>, SocketAd
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        if writers.iter().filter(|entry| entry.key().ip() == from.ip()).count() >= MAX_OF_ONE {
+            continue;
+        }
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let (incoming, writers) = (incoming.clone(), writers.clone());
         tokio::spawn(async move {

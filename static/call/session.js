@@ -5,10 +5,18 @@ import { Ladder, Recorder, grade, look } from './quality.js';
 import { Negotiator } from './negotiator.js';
 
 const LOOK_EVERY = 2_000;
+/** Sound is sent all the time, also when it is muted: when nothing came for two of these, the way is broken, whatever the
+ * browser still hopes; it takes five seconds or more to say so itself. */
+const LISTEN_EVERY = 500;
 /** Credentials are renewed this long before they end. */
 const RENEW_BEFORE = 90_000;
 /** A way that is broken this long is looked for anew; sooner by the side that is not polite, so that one does it. */
 const MEND_AFTER = [300, 1_500];
+/** And if none was found, everything is built anew; again and again, as long as the call lasts. */
+const REBUILD_AFTER = [4_000, 7_000];
+/** Messages to the hub; it takes 50 a second, and 200 at once, of everything that this page sends. */
+const PER_SECOND = 35;
+const AT_ONCE = 120;
 const LIMITS = { video: { maxBitrate: 1_200_000, scaleResolutionDownBy: 1 }, low: { maxBitrate: 150_000, scaleResolutionDownBy: 3 } };
 
 /**
@@ -34,6 +42,7 @@ export class CallSession extends EventTarget {
     /** @type {Map<string, any>} by person */
     this.peers = new Map();
     this.config = { iceServers: [] };
+    Object.assign(this, { waiting: [], credit: AT_ONCE, credited: this.now() });
     this.ladder = new Ladder(local.getVideoTracks().length ? 'video' : 'audio');
     this.ownState = { microphone: true, camera: local.getVideoTracks().length > 0 };
     this.stop = new AbortController();
@@ -43,18 +52,39 @@ export class CallSession extends EventTarget {
     on('error', ({ code }) => (code === 'media_taken' || code === 'not_in_call') && this.refused(code));
     on('live', () => this.attach());
     this.looking = setInterval(() => this.inspect(), LOOK_EVERY);
+    this.listening = setInterval(() => this.listen(), LISTEN_EVERY);
   }
 
   /** Says to the hub that this page has the media; once for each connection. */
   attach(take = false) {
     if (!take && this.attachedBy === this.client.connection) return;
+    this.announce(take, [...this.peers.values()]);
+  }
+
+  announce(take, peers) {
     this.attachedBy = this.client.connection;
-    const held = [...this.peers].map(([peer, { epoch, got }]) => ({ peer, epoch, got }));
+    // What was meant for the former connection is of no use on this one.
+    this.waiting = [];
+    const held = peers.map(({ user, epoch, got }) => ({ peer: user, epoch, got }));
     this.say('attach', { device: this.device, ...(take && { take }), held });
   }
 
+  /** At the pace that the hub takes: what is beyond it would be refused, and with it a candidate or an answer lost. */
   say(kind, data) {
-    this.client.send({ type: 'call', room: this.room.id, call: this.call, signal: { kind, data } });
+    this.waiting.push({ type: 'call', room: this.room.id, call: this.call, signal: { kind, data } });
+    this.drain();
+  }
+
+  drain() {
+    const now = this.now();
+    this.credit = Math.min(AT_ONCE, this.credit + ((now - this.credited) * PER_SECOND) / 1000);
+    this.credited = now;
+    while (this.waiting.length && this.credit >= 1) {
+      this.credit -= 1;
+      this.client.send(this.waiting.shift());
+    }
+    clearTimeout(this.draining);
+    if (this.waiting.length) this.draining = setTimeout(() => this.drain(), 1000 / PER_SECOND);
   }
 
   refused(code) {
@@ -150,8 +180,7 @@ export class CallSession extends EventTarget {
       const after = state === 'failed' ? 0 : MEND_AFTER[Number(peer.polite)];
       const mend = () => {
         peer.negotiator.mend();
-        // Until it is there again: what was tried may have been lost too.
-        peer.mending = setTimeout(mend, 4_000);
+        peer.mending = setTimeout(() => this.rebuild(peer), REBUILD_AFTER[Number(peer.polite)]);
       };
       peer.mending = setTimeout(mend, after);
     }
@@ -166,6 +195,27 @@ export class CallSession extends EventTarget {
     if (this.told === now || (this.told === undefined && !now)) return;
     this.told = now;
     this.room.command('call.media', { call: this.call, connected: now, ...(!now && { cause: 'network' }) });
+  }
+
+  /** Forgets the connection to a person: the hub then has both sides build a new one. */
+  rebuild(peer) {
+    if (this.peers.get(peer.user) !== peer || this.elsewhere) return;
+    clearTimeout(peer.mending);
+    peer.mending = setTimeout(() => this.rebuild(peer), REBUILD_AFTER[Number(peer.polite)]);
+    this.announce(false, [...this.peers.values()].filter((it) => it !== peer));
+  }
+
+  /** Finds a way that broke without a word, and asks for another one. */
+  async listen() {
+    for (const peer of this.peers.values()) {
+      if (peer.negotiator.pc.connectionState !== 'connected') continue;
+      const heard = [...(await peer.negotiator.pc.getStats()).values()].find(({ type }) => type === 'transport')?.packetsReceived;
+      peer.silent = heard !== undefined && heard === peer.heard ? (peer.silent ?? 0) + 1 : 0;
+      peer.heard = heard;
+      if (peer.silent === 2) peer.negotiator.mend();
+      // Browsers are slow to leave a way that once was good, so a new connection is made, by one side and then the other.
+      else if (peer.silent > 2 && (peer.silent - (peer.polite ? 6 : 4)) % 6 === 0) this.rebuild(peer);
+    }
   }
 
   /** Looks at the statistics, and goes down or up the ladder. */
@@ -235,7 +285,9 @@ export class CallSession extends EventTarget {
 
   end() {
     clearInterval(this.looking);
+    clearInterval(this.listening);
     clearTimeout(this.renewing);
+    clearTimeout(this.draining);
     this.stop.abort();
     this.dropAll();
   }

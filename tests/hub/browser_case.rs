@@ -10,11 +10,11 @@ use crate::support::both;
 use crate::support::browser::{Browser, Driver};
 use crate::support::process::Process;
 
-const DESK: (u32, u32) = (1280, 900);
-const PHONE: (u32, u32) = (390, 844);
+pub const DESK: (u32, u32) = (1280, 900);
+pub const PHONE: (u32, u32) = (390, 844);
 
 /// Signs somebody of the demo clinic in.
-async fn signed_in(driver: &Driver, hub: &Process, name: &str, size: (u32, u32)) -> Browser {
+pub async fn signed_in(driver: &Driver, hub: &Process, name: &str, size: (u32, u32)) -> Browser {
     let browser = driver.browser(size).await;
     browser.go(&hub.link(name)).await;
     browser.css("[data-testid=connection-state][data-state=live]").await;
@@ -22,7 +22,7 @@ async fn signed_in(driver: &Driver, hub: &Process, name: &str, size: (u32, u32))
 }
 
 /// The patient walks in to Dr. Okafor, agrees, and waits.
-async fn walks_in(patient: &Browser) {
+pub async fn walks_in(patient: &Browser) {
     patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
     patient.write("reason", "A sore throat since Monday").await;
     patient.click("walk-in").await;
@@ -31,7 +31,7 @@ async fn walks_in(patient: &Browser) {
     patient.sees("lobby-place").await;
 }
 
-async fn room_of(patient: &Browser) -> String {
+pub async fn room_of(patient: &Browser) -> String {
     let room = patient.until("a room", "return location.hash.split('/')[2]").await;
     room.as_str().expect("an id").to_owned()
 }
@@ -50,7 +50,7 @@ async fn count(browser: &Browser, text: &str) -> u64 {
     browser.run(&body).await.as_u64().expect("a number")
 }
 
-async fn log_of(database: &DatabaseSettings, room: &str) -> Vec<Record> {
+pub async fn log_of(database: &DatabaseSettings, room: &str) -> Vec<Record> {
     let store = Store::connect(database).await.unwrap();
     let stored = store.events_after(room.parse().unwrap(), 0, 1_000).await.unwrap();
     stored.iter().map(|it| serde_json::from_str(&it.canonical).unwrap()).collect()

@@ -9,6 +9,7 @@ mod auth_secrets;
 mod auth_sign_in;
 mod auth_sockets;
 mod booking;
+mod browser_call;
 mod browser_case;
 mod calls;
 mod documents;

@@ -106,6 +106,24 @@ test('a way that broke is looked for anew within two seconds', async (t) => {
   await until(() => pc.ice === 1);
 });
 
+test('a way that stays broken is built anew: the hub is told that it is not held any more', async (t) => {
+  const { it, client, meet } = session(t);
+  meet(7);
+  const peer = it.peers.get('doctor');
+  it.rebuild(peer);
+  assert.deepEqual(client.signals('attach').at(-1), { device: 'device', held: [] });
+  meet(8);
+  it.rebuild(peer);
+  assert.equal(client.signals('attach').length, 1, 'what was replaced meanwhile is not rebuilt');
+  const { pc } = it.peers.get('doctor').negotiator;
+  pc.connectionState = 'connected';
+  pc.getStats = async () => new Map([['T', { type: 'transport', packetsReceived: 5 }]]);
+  for (let at = 0; at < 3; at += 1) await it.listen();
+  assert.equal(pc.ice, 1, 'silence is a reason to look for another way');
+  for (let at = 0; at < 2; at += 1) await it.listen();
+  assert.equal(client.signals('attach').length, 2, 'and then for another connection');
+});
+
 test('another session that took over leaves nothing running here', (t) => {
   const { it, client, meet } = session(t);
   let told = 0;

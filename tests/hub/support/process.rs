@@ -36,6 +36,12 @@ impl Process {
         Self { data, environment, mode, child: None, address: None, said: Vec::new() }
     }
 
+    /// Changes a setting, before the next start.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_string()));
+    }
+
     /// The folder of keys and of whatever else the test wants to keep.
     pub fn data(&self) -> &Path {
         self.data.path()

@@ -1,8 +1,9 @@
 //! A TURN client by UDP and by TCP, and a person at the other end of a relay.
 
 use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rooms::wire::call::IceServer;
@@ -64,6 +65,57 @@ pub async fn echoes(relay: &impl Conn, peer: &UdpSocket) -> bool {
         (&buf[..len] == b"are you there?" && from == to).then_some(())
     };
     matches!(timeout(SOON, round()).await, Ok(Some(())))
+}
+
+/// coturn with the project's own configuration, on loopback.
+pub struct Coturn {
+    child: Child,
+    pub address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Coturn {
+    pub async fn start(secret: &str) -> Self {
+        // A port that was free may be taken meanwhile, and coturn then waits for ever.
+        for _ in 0..5 {
+            if let Some(coturn) = Self::try_start(secret).await {
+                return coturn;
+            }
+        }
+        panic!("coturn did not start");
+    }
+
+    async fn try_start(secret: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/coturn.conf")).unwrap();
+        // The peers of this test are on loopback, and the file's secret is nobody's.
+        let text = text.replace("CHANGE-ME", secret).replace("denied-peer-ip=127.0.0.0-127.255.255.255\n", "");
+        let text = text.replace("listening-port=3478", &format!("listening-port={port}"));
+        let file = folder.path().join("coturn.conf");
+        let loopback = "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nallow-loopback-peers\nallowed-peer-ip=127.0.0.1\n";
+        let paths = format!("pidfile={0}/pid\nuserdb={0}/db\n", folder.path().display());
+        std::fs::write(&file, format!("{text}\n{loopback}{paths}")).unwrap();
+        let mut command = Command::new("turnserver");
+        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        let child = command.spawn().expect("coturn is installed: tests/run installs it");
+        let coturn = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), _folder: folder };
+        let end = Instant::now() + Duration::from_secs(8);
+        while TcpStream::connect(coturn.address).await.is_err() {
+            if Instant::now() > end {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(coturn)
+    }
+}
+
+impl Drop for Coturn {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// TURN messages in a stream, from the client's side.

@@ -50,14 +50,15 @@ create table events (
     body text not null,
     hash bytea not null,
     -- With the first event of a person's command: whose, which, what, and how many events it made. The index makes a
-    -- repetition of a command impossible, for as long as its events are kept.
+    -- repetition of a command impossible, for as long as its events are kept. It begins with the command, because the
+    -- clients' ids rise with time: new entries come to its end, and not into one page per room.
     sender uuid,
     command uuid,
     command_hash bytea,
     command_events bigint,
     primary key (room, seq)
 );
-create unique index events_by_command on events (room, sender, command) where command is not null;
+create unique index events_by_command on events (command, sender, room) where command is not null;
 
 -- How far a person's devices got in a room.
 create table marks (

@@ -20,16 +20,21 @@ const MAX_ROWS: usize = 128;
 const COLUMNS: usize = 8;
 
 /// Statements for 1, 2, 4 … [`MAX_ROWS`] rows.
-type Texts = LazyLock<Vec<String>>;
+struct Texts {
+    /// With `?`: SQLite looks for the name of each parameter that has one, which takes long when there are many.
+    sqlite: Vec<String>,
+    /// With `$1`, `$2` …
+    postgres: Vec<String>,
+}
 
-static INSERT: Texts = LazyLock::new(|| {
+static INSERT: LazyLock<Texts> = LazyLock::new(|| {
     let insert = "insert into events (room, seq, body, hash, sender, command, command_hash, command_events) values ";
-    texts(COLUMNS, |rows| format!("{insert}{rows} on conflict do nothing"))
+    Texts::new(COLUMNS, |rows| format!("{insert}{rows} on conflict do nothing"))
 });
 
-static PREDECESSORS: Texts = LazyLock::new(|| {
+static PREDECESSORS: LazyLock<Texts> = LazyLock::new(|| {
     // A join, because SQLite reads the whole table for `(room, seq) in (values …)`.
-    texts(2, |rows| {
+    Texts::new(2, |rows| {
         format!(
             "with before (room, seq) as (values {rows}) select events.room, events.seq, events.hash \
             from before join events on events.room = before.room and events.seq = before.seq"
@@ -142,8 +147,9 @@ impl Tx {
 
     /// Inserts rows and says how many found their place free.
     async fn insert(&mut self, lines: &[Line<'_>]) -> Result<usize, StoreError> {
+        let sql = INSERT.get(self, lines.len());
         let inserted = on!(self, db => {
-            let mut query = sqlx::query(text(&INSERT, lines.len()));
+            let mut query = sqlx::query(sql);
             for line in lines {
                 let (append, sealed) = (line.append, line.sealed);
                 let command = append.command.filter(|_| line.first);
@@ -174,8 +180,9 @@ impl Tx {
             }
         }
         for appends in powers(&before) {
+            let sql = PREDECESSORS.get(self, appends.len());
             let rows: Vec<(Uuid, i64, Vec<u8>)> = on!(self, db => {
-                let mut query = sqlx::query_as(text(&PREDECESSORS, appends.len()));
+                let mut query = sqlx::query_as(sql);
                 for append in appends {
                     query = query.bind(append.room.0).bind(signed(append.first() - 1));
                 }
@@ -214,14 +221,25 @@ fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-fn text(texts: &'static Texts, rows: usize) -> &'static str {
-    &texts[rows.ilog2() as usize]
-}
+impl Texts {
+    fn new(columns: usize, make: impl Fn(&str) -> String) -> Self {
+        let all = |parameter: fn(usize) -> String| {
+            let row = |row: usize| {
+                let parameters: Vec<String> = (row * columns + 1..=(row + 1) * columns).map(parameter).collect();
+                format!("({})", parameters.join(", "))
+            };
+            let rows = |power| (0..1_usize << power).map(row).collect::<Vec<_>>().join(", ");
+            (0..=MAX_ROWS.ilog2()).map(|power| make(&rows(power))).collect()
+        };
+        Self { sqlite: all(|_| "?".to_owned()), postgres: all(|number| format!("${number}")) }
+    }
 
-fn texts(columns: usize, make: impl Fn(&str) -> String) -> Vec<String> {
-    let numbers = |row: usize| -> Vec<String> {
-        (row * columns + 1..=(row + 1) * columns).map(|number| format!("${number}")).collect()
-    };
-    let row = |row| format!("({})", numbers(row).join(", "));
-    (0..=MAX_ROWS.ilog2()).map(|power| make(&(0..1 << power).map(row).collect::<Vec<_>>().join(", "))).collect()
+    /// The statement for so many rows, a power of two.
+    fn get(&'static self, tx: &Tx, rows: usize) -> &'static str {
+        let texts = match tx {
+            Tx::Sqlite(_) => &self.sqlite,
+            Tx::Postgres(_) => &self.postgres,
+        };
+        &texts[rows.ilog2() as usize]
+    }
 }

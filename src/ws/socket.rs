@@ -5,13 +5,16 @@
 //! needs no buffer that an idle connection would keep.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use rooms::wire::MAX_FRAME;
 use rooms::wire::close::Close;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket, WebSocketConfig};
@@ -46,7 +49,12 @@ impl Socket {
             .max_write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
-        let inner = WebSocket::from_partially_read(Tcp(stream), early, Role::Server, Some(config));
+        let inner = WebSocket::from_partially_read(
+            Tcp { stream, waker: Waker::noop().clone() },
+            early,
+            Role::Server,
+            Some(config),
+        );
         Self { inner, unsent: VecDeque::new(), begun: 0, waiting: 0 }
     }
 
@@ -89,7 +97,7 @@ impl Socket {
                 used += 1;
             }
         }
-        self.inner.get_ref().0.try_write_vectored(&slices[..used])
+        self.inner.get_ref().stream.try_write_vectored(&slices[..used])
     }
 
     fn advance(&mut self, sent: usize) {
@@ -112,23 +120,21 @@ impl Socket {
     }
 
     async fn writable(&self) -> Result<(), Gone> {
-        match timeout(WRITE_TIMEOUT, self.inner.get_ref().0.writable()).await {
+        match timeout(WRITE_TIMEOUT, self.inner.get_ref().stream.writable()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 
     async fn receive(&mut self) -> Result<Message, Error> {
-        // A client whose frames are always there already must not keep this thread from the others.
-        consume_budget().await;
-        loop {
+        poll_fn(|context| {
+            self.inner.get_mut().waker.clone_from(context.waker());
             match self.inner.read() {
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                    self.inner.get_ref().0.readable().await?;
-                }
-                received => return received,
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+                received => Poll::Ready(received),
             }
-        }
+        })
+        .await
     }
 
     /// Reads until the stream ends, while the library answers the handshake of closing.
@@ -240,17 +246,25 @@ impl Piece {
 }
 
 /// The stream as the library wants it: it never waits.
-struct Tcp(TcpStream);
+struct Tcp {
+    stream: TcpStream,
+    /// Who is woken when there is something to read again.
+    waker: Waker,
+}
 
 impl Read for Tcp {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(&self.waker), &mut buffer) {
+            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
 impl Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        self.stream.try_write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

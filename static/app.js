@@ -13,6 +13,7 @@ import { patientHome } from './screens/patient.js';
 import { doctorHome } from './screens/doctor.js';
 import { pharmacyHome } from './screens/pharmacist.js';
 import { courierHome } from './screens/courier.js';
+import { accountScreen } from './screens/account.js';
 import { adminHome } from './screens/admin.js';
 import { roomScreen } from './screens/room.js';
 
@@ -35,6 +36,8 @@ export const app = {
     }
     return this.rooms.get(id);
   },
+  /** Signed out, here or from elsewhere. */
+  leave: () => signedOut(),
   go(path) {
     location.hash = path;
   },
@@ -93,7 +96,7 @@ function header() {
   const brand = h('a.brand', { href: '#/', aria: { label: 'Wardroom, home' } }, h('img', { src: '/icon.svg', alt: '', width: 28, height: 28 }), 'Wardroom');
   fill(top, brand, app.user && [
     pill(app.client),
-    h('span.who', { testid: 'who' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
+    h('a.who', { href: '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
     action('Sign out', async () => { await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
   ]);
 }
@@ -104,7 +107,8 @@ function route() {
   if (!app.user) return fill(main, signInScreen(signedIn));
   const [, place, id] = location.hash.split('/');
   const home = HOMES[app.user.role];
-  if (place === 'check' && id) fill(main, checkScreen(app, id));
+  if (place === 'account') fill(main, accountScreen(app));
+  else if (place === 'check' && id) fill(main, checkScreen(app, id));
   else if (place === 'room' && id) fill(main, roomScreen(app, id));
   else if (home) fill(main, home(app, place, id));
   else fill(main, h('p', {}, 'There is no screen for your role.'));

@@ -57,6 +57,15 @@ export function byDay(things) {
   return [...days];
 }
 
+const first = (text, pairs) => pairs.find(([sign]) => text.includes(sign))?.[1];
+
+/** What a browser calls itself, in a few words. */
+export function device(label) {
+  const browser = first(label, [['Edg', 'Edge'], ['OPR', 'Opera'], ['Firefox', 'Firefox'], ['Chrome', 'Chrome'], ['Safari', 'Safari']]);
+  const system = first(label, [['Android', 'Android'], ['iPhone', 'an iPhone'], ['iPad', 'an iPad'], ['Windows', 'Windows'], ['Mac OS', 'a Mac'], ['Linux', 'Linux']]);
+  return browser && system ? `${browser} on ${system}` : label || 'A device';
+}
+
 /** How long, roughly. */
 export const minutes = (seconds) => (seconds < 90 ? 'about a minute' : `about ${Math.round(seconds / 60)} minutes`);
 

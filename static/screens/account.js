@@ -1,0 +1,21 @@
+// Who I am here, and where I am signed in.
+
+import * as api from '../api.js';
+import { h, action, loading, empty } from '../dom.js';
+import { device, when } from '../words.js';
+
+export function accountScreen(app) {
+  const rows = h('div.rows', { testid: 'sessions' }, loading());
+  const entry = (session) => h('div.row', { testid: 'session-row', data: { current: session.current } },
+    h('span.row-main', {}, h('b', {}, device(session.label ?? '')), h('small', {}, `Signed in ${when(session.created_at)} · last seen ${when(session.last_seen_at)}`)),
+    session.current
+      ? h('span.chip.good', {}, h('i', { aria: { hidden: 'true' } }, '✓'), 'this one')
+      : action('Sign out', async () => { await api.send('DELETE', `/v1/auth/sessions/${session.id}`); await load(); }, { testid: 'session-end' }));
+  const load = app.load(rows, () => api.get('/v1/auth/sessions'), ({ items }) => (items.length ? items.map(entry) : empty('No sign-ins')));
+  return h('section.card.account', {},
+    h('a.back', { href: '#/' }, '← Back'),
+    h('h1', {}, app.user.name), h('p.muted', {}, [app.user.email, app.user.role].filter(Boolean).join(' · ')),
+    h('h2', {}, 'Where you are signed in'), rows,
+    h('p.muted', {}, 'A device that you do not know, or lost? Sign it out here: it is cut off within a second.'),
+    action('Sign out everywhere', async () => { await api.send('POST', '/v1/auth/sign-out-everywhere'); app.leave(); }, { testid: 'sign-out-everywhere' }));
+}

@@ -73,7 +73,8 @@ fn sources(folders: &[&str], endings: &[&str]) -> Vec<Source> {
     paths.retain(|path| endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)));
     paths.sort();
     let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).expect("a source is text");
+        // A picture among them may hold anything but a path that reads as one.
+        let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a source can be read")).into_owned();
         let path = path.strip_prefix(root()).expect("it is below the root").display().to_string();
         Source { path, text }
     };

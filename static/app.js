@@ -2,9 +2,10 @@
 
 import * as api from './api.js';
 import { Client } from './protocol.js';
+import { SIGN_IN } from './reconnect.js';
 import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
-import { h, fill, action, failed } from './dom.js';
+import { h, fill, action, failed, toast } from './dom.js';
 import { pill } from './connection.js';
 import { Calls } from './screens/call.js';
 import { checkScreen } from './screens/check.js';
@@ -21,6 +22,8 @@ const HOMES = { patient: patientHome, doctor: doctorHome, pharmacist: pharmacyHo
 const main = document.getElementById('main');
 const top = document.getElementById('top');
 
+const MOST_ROOMS = 40;
+
 /** What every screen has at hand. */
 export const app = {
   user: null,
@@ -31,6 +34,12 @@ export const app = {
   calls: null,
   room(id) {
     if (!this.rooms.has(id)) {
+      // The hub serves 64 rooms on one connection. The oldest goes, unless there is a call in it.
+      const spare = this.rooms.size >= MOST_ROOMS && [...this.rooms.values()].find((other) => other !== this.calls.room);
+      if (spare) {
+        spare.end();
+        this.rooms.delete(spare.id);
+      }
       this.rooms.set(id, new Room(this.client, id, this.user.id));
       this.calls.watch(this.rooms.get(id));
     }
@@ -65,6 +74,10 @@ export const app = {
     run();
     return run;
   },
+  /** Does something when the present screen is left. */
+  whenLeft(run) {
+    leaving.signal.addEventListener('abort', run);
+  },
   every(ms, run) {
     const timer = setInterval(run, ms);
     leaving.signal.addEventListener('abort', () => clearInterval(timer));
@@ -75,12 +88,16 @@ let leaving = new AbortController();
 
 async function signedIn(user) {
   app.user = user;
-  app.client = new Client({ base: location.origin, token: api.token, outbox: await browserOutbox(user.id) });
+  const client = (app.client = new Client({ base: location.origin, token: api.token, outbox: await browserOutbox(user.id) }));
   app.rooms = new Map();
   app.calls = new Calls(app, document.getElementById('call'));
-  app.client.addEventListener('state', ({ detail }) => detail.state === 'stopped' && detail.reason === 'sign in again' && signedOut());
+  client.addEventListener('state', ({ detail }) => {
+    if (app.client !== client || detail.state !== 'stopped' || detail.reason !== SIGN_IN) return;
+    signedOut();
+    toast('Your sign-in has ended. What was not sent yet is sent when you sign in again.', 'bad');
+  });
   header();
-  await app.client.start();
+  await client.start();
   route();
 }
 

@@ -7,8 +7,19 @@ export class Feeds {
     this.known = new Map();
   }
 
-  add(feed) {
-    if (!this.known.has(key(feed))) this.known.set(key(feed), { feed, version: 0, items: new Map() });
+  /** A whole list is asked for; changes of what was there before mean nothing any more. */
+  expect(feed) {
+    this.known.set(key(feed), { feed, version: null, items: new Map() });
+  }
+
+  /** The connection is gone, and its versions with it. */
+  expectAll() {
+    for (const known of this.known.values()) known.version = null;
+  }
+
+  /** What was asked for and has not come. */
+  expected() {
+    return [...this.known.values()].filter(({ version }) => version === null).map(({ feed }) => feed);
   }
 
   remove(feed) {
@@ -19,19 +30,19 @@ export class Feeds {
     return [...this.known.values()].map(({ feed }) => feed);
   }
 
-  /** @returns {object[]} the rows */
+  /** @returns {object[] | undefined} the rows; undefined when nobody follows */
   replace(feed, version, items) {
     const known = this.known.get(key(feed));
-    if (!known) return [];
+    if (!known) return undefined;
     known.version = version;
     known.items = new Map(items.map((item) => [item.key, item]));
     return [...known.items.values()];
   }
 
-  /** @returns {object[] | null} the rows; null when a version was missed */
+  /** @returns {object[] | null | undefined} the rows; null when a version was missed; undefined when it is of no concern */
   change(feed, version, set, removed) {
     const known = this.known.get(key(feed));
-    if (!known) return [];
+    if (!known || known.version === null) return undefined;
     if (version !== known.version + 1) return null;
     known.version = version;
     for (const gone of removed) known.items.delete(gone);

@@ -1,6 +1,11 @@
 // The two ways to the hub: a WebSocket, or a stream of events down and posts up.
+//
+// Both tell their owner of a `frame` that came down, of an `answer` to a post, and that they are `closed`.
 
 const SUBPROTOCOL = 'wardroom.v1';
+/** Frames that go up beside a stream. */
+const UP = ['command', 'signal', 'mark'];
+const POST_WITHIN = 20_000;
 
 /** A WebSocket. */
 export class SocketLink {
@@ -73,19 +78,30 @@ export class StreamLink {
 
   /** Frames go up one after the other, so that commands keep their order. */
   send(frame) {
-    if (!['command', 'signal', 'mark'].includes(frame.type)) {
-      if (frame.type === 'auth') this.token = frame.token;
-      return;
+    if (frame.type === 'auth') {
+      this.token = frame.token;
+      this.reopen();
     }
-    this.queue = this.queue.then(async () => {
-      try {
-        const response = await this.post('/v1/frames', { frames: [frame] });
-        if (response.ok) for (const answer of (await response.json()).frames) this.to.frame(answer);
-        else if (response.status === 401) this.end(4010);
-      } catch {
-        // Not answered: the command waits for the next connection.
-      }
-    });
+    if (UP.includes(frame.type)) this.queue = this.queue.then(() => this.up(frame));
+  }
+
+  async up(frame) {
+    if (this.ended) return;
+    const { id, room } = frame;
+    const stop = new AbortController();
+    const timer = this.client.o.setTimeout(() => stop.abort(), POST_WITHIN);
+    try {
+      const response = await this.post('/v1/frames', { frames: [frame] }, stop.signal);
+      const body = await response.json();
+      if (response.ok) body.frames.forEach(this.to.answer);
+      else if (response.status === 401) this.end(4010);
+      else if (id) this.to.answer(refusal(id, room, body, response.status));
+    } catch {
+      // The post or its answer was lost, or a proxy answered: the client sends it again, with its old id.
+      if (id) this.to.answer({ type: 'error', id, room, code: 'unavailable', message: 'no answer', retryable: true });
+    } finally {
+      this.client.o.clearTimeout(timer);
+    }
   }
 
   post(path, body, signal) {
@@ -103,4 +119,10 @@ export class StreamLink {
     this.ended = true;
     this.stop?.abort();
   }
+}
+
+/** A refused post, as the frame that a socket would have brought. */
+function refusal(id, room, { code = 'internal', detail, title, retryable, retry_after_ms }, status) {
+  const message = detail ?? title ?? 'the hub refused it';
+  return { type: 'error', id, room, code, message, retryable: retryable ?? status >= 500, detail: { retry_after_ms } };
 }

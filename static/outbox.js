@@ -24,15 +24,20 @@ export async function browserOutbox(user) {
         onupgradeneeded: ({ target }) => target.result.createObjectStore('commands', { autoIncrement: true }).createIndex('id', 'id'),
       }),
     );
-    const store = (mode) => db.transaction('commands', mode).objectStore('commands');
+    const commands = (transaction) => transaction.objectStore('commands');
+    /** Done when the whole transaction is: a request that succeeded can still be undone by the end of the page. */
+    const change = async (run) => {
+      const transaction = db.transaction('commands', 'readwrite');
+      await Promise.all([completed(transaction), run(commands(transaction))]);
+    };
     return {
-      all: () => promised(store('readonly').getAll()),
-      put: async (entry) => void (await promised(store('readwrite').add(entry))),
-      remove: async (id) => {
-        const commands = store('readwrite');
-        const key = await promised(commands.index('id').getKey(id));
-        if (key !== undefined) await promised(commands.delete(key));
-      },
+      all: () => promised(commands(db.transaction('commands', 'readonly')).getAll()),
+      put: (entry) => change((store) => promised(store.add(entry))),
+      remove: (id) =>
+        change(async (store) => {
+          const key = await promised(store.index('id').getKey(id));
+          if (key !== undefined) await promised(store.delete(key));
+        }),
     };
   } catch {
     return memoryOutbox();
@@ -43,5 +48,12 @@ function promised(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
+  });
+}
+
+function completed(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(undefined);
+    transaction.onerror = transaction.onabort = () => reject(transaction.error);
   });
 }

@@ -2,22 +2,19 @@
 // docs/protocol.md explains what it does; a page listens to its events and calls its methods.
 
 import { Feeds } from './feeds.js';
+import { handlers } from './frames.js';
 import { Reader } from './reader.js';
+import { Reconnect, SIGN_IN } from './reconnect.js';
 import { SocketLink, StreamLink } from './links.js';
 
-
-const MAX_BACKOFF = 30_000;
-const FIRST_BACKOFF = 500;
-/** A connection that lasted this long was a good one: the next failure starts the backoff anew. */
-const STABLE = 30_000;
-/** Handshakes that may fail in a row before the other way is tried, and how long that way is kept. */
-const BROKEN_AFTER = 2;
-const FALLBACK_FOR = 300_000;
 const WELCOME_WITHIN = 10_000;
+/** How soon, and how seldom at last, somebody who came by a stream looks whether a socket can be had. */
+const FIRST_LOOK = 15_000;
+const LAST_LOOK = 300_000;
 
 /**
  * @typedef {object} Options
- * @property {() => Promise<string>} token  gives an access token; `fresh` asks for one that is not the last one
+ * @property {(fresh: boolean) => Promise<string>} token  gives an access token; `fresh` asks for one that is not the last one
  * @property {import('./outbox.js').Outbox} outbox  keeps commands until they are answered
  * @property {string} base  the hub's address, e.g. `https://hub.example.org`
  * @property {typeof WebSocket} [WebSocket]
@@ -54,12 +51,14 @@ export class Client extends EventTarget {
     this.feeds = new Feeds();
     /** Commands without an answer, oldest first. */
     this.waiting = [];
-    this.failures = 0;
-    this.handshakes = 0;
-    this.fallbackUntil = 0;
+    this.returns = new Reconnect(this.o.random, this.o.now);
     this.link = null;
+    /** A socket that is tried while a stream serves. */
+    this.trial = null;
     this.connection = undefined;
     this.generation = 0;
+    /** Whether the present access token is of no use any more. */
+    this.fresh = false;
   }
 
   /** Reads what an earlier page left to be sent, and connects. */
@@ -79,7 +78,7 @@ export class Client extends EventTarget {
   nudge() {
     if (this.state !== 'waiting' && this.state !== 'offline') return;
     this.o.clearTimeout(this.retry);
-    this.connect(false);
+    this.connect(this.fresh);
   }
 
   /** The network is gone, as the browser says: nothing is tried until it says otherwise. */
@@ -107,7 +106,7 @@ export class Client extends EventTarget {
   }
 
   subscribe(feed) {
-    this.feeds.add(feed);
+    this.feeds.expect(feed);
     if (this.link?.reopen) this.link.reopen();
     else this.send({ type: 'subscribe', feed });
   }
@@ -146,28 +145,51 @@ export class Client extends EventTarget {
   async connect(fresh) {
     const generation = ++this.generation;
     this.become('connecting');
+    this.watch(WELCOME_WITHIN);
     let token;
     try {
       token = await this.o.token(fresh);
     } catch (error) {
       if (generation !== this.generation) return;
-      if (error?.final) return this.stop(error.message);
-      return this.fail();
+      if (error?.final) return this.stop(SIGN_IN);
+      this.drop();
+      return this.later({ wait: this.returns.wait(), fresh });
     }
     if (generation !== this.generation) return;
-    this.opened = this.o.now();
-    const Link = this.o.now() < this.fallbackUntil ? StreamLink : SocketLink;
-    this.link = new Link(this, token, {
-      frame: (frame) => generation === this.generation && this.take(frame),
-      closed: (code, reason) => generation === this.generation && this.closed(code, reason),
-    });
+    this.fresh = false;
     this.watch(WELCOME_WITHIN);
+    this.link = this.open(this.returns.byStream ? StreamLink : SocketLink, token);
+    // A browser may refuse to make a socket at all.
+    if (!this.link) this.closed(1006, 'blocked');
+  }
+
+  /** A way to the hub, whose frames count as long as it is the present one. */
+  open(Link, token) {
+    let link = null;
+    const to = {
+      frame: (frame) => {
+        if (this.trial === link && frame.type === 'welcome') this.change(link);
+        if (this.link === link) this.take(frame);
+      },
+      answer: (frame) => this.link === link && this.handle(frame),
+      closed: (code, reason) => {
+        if (this.trial === link) this.trial = null;
+        if (this.link === link) this.closed(code, reason);
+      },
+    };
+    try {
+      link = new Link(this, token, to);
+    } catch {
+      return null;
+    }
+    return link;
   }
 
   /** What a stream or a socket opens with. */
   greeting() {
     return {
-      hello: (token) => ({ type: 'hello', token, ...(this.connection && { replaces: this.connection }) }),
+      // While a stream serves, its successor is only tried, and must not end it.
+      hello: (token) => ({ type: 'hello', token, ...(this.connection && this.state !== 'live' && { replaces: this.connection }) }),
       rooms: [...this.readers].map(([room, reader]) => ({ room, after: reader.cursor })),
       feeds: this.feeds.names(),
     };
@@ -176,48 +198,62 @@ export class Client extends EventTarget {
   /** Everything that must be said anew on a new connection. */
   resume() {
     const { rooms, feeds } = this.greeting();
-    if (!this.link.reopen) {
+    const { reopen } = this.link;
+    if (!reopen) {
       for (const { room, after } of rooms) this.send({ type: 'join', room, after });
       for (const feed of feeds) this.send({ type: 'subscribe', feed });
     }
     for (const entry of this.waiting) this.sendCommand(entry);
+    if (reopen) this.look(FIRST_LOOK);
+  }
+
+  /** A stream serves, but a socket is better: looks now and then whether one can be had, without letting go. */
+  look(ms) {
+    this.looking = this.o.setTimeout(async () => {
+      const generation = this.generation;
+      const token = await this.o.token(false).catch(() => null);
+      if (generation !== this.generation) return;
+      this.trial?.close();
+      this.trial = token && this.open(SocketLink, token);
+      this.look(Math.min(ms * 2, LAST_LOOK));
+    }, ms);
+  }
+
+  /** The socket that was tried is good. */
+  change(link) {
+    const stream = this.link;
+    this.o.clearTimeout(this.looking);
+    this.generation++;
+    this.link = link;
+    this.trial = null;
+    this.returns.byStream = false;
+    stream.close();
+    for (const reader of this.readers.values()) reader.live = false;
   }
 
   closed(code, reason) {
-    const welcomed = this.state === 'live';
     this.drop();
-    if (!welcomed && code === 1006 && this.o.now() >= this.fallbackUntil) this.suspect();
-    if (code === 4010) return this.connect(true);
-    if (code === 4501 || code === 4502) return this.stop('sign in again');
-    if (code >= 4500 && code < 5000) return this.stop(reason || 'the hub ended the connection');
-    if (welcomed && this.o.now() - this.opened >= STABLE) this.failures = 0;
-    this.fail();
+    const next = this.returns.closed(code, reason);
+    if ('stop' in next) this.stop(next.stop);
+    else if (next.wait === 0) this.connect(next.fresh);
+    else this.later(next);
   }
 
-  /** A socket did not open. If the hub answers all the same, the network breaks WebSockets; if not, the hub is away. */
-  async suspect() {
-    const answered = await this.o.fetch(`${this.o.base}/healthz`).then(({ ok }) => ok, () => false);
-    this.handshakes = answered ? this.handshakes + 1 : 0;
-    if (this.handshakes < BROKEN_AFTER) return;
-    this.handshakes = 0;
-    this.fallbackUntil = this.o.now() + FALLBACK_FOR;
-  }
-
-  /** Comes back after a random time, so that many clients do not come back together. */
-  fail() {
-    const most = Math.min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** this.failures++);
-    const after = this.told ?? this.o.random() * most;
-    this.told = undefined;
-    this.become('waiting', { retryAt: this.o.now() + after });
-    this.retry = this.o.setTimeout(() => this.connect(false), after);
+  later({ wait, fresh }) {
+    this.fresh = fresh;
+    this.become('waiting', { retryAt: this.o.now() + wait });
+    this.retry = this.o.setTimeout(() => this.connect(fresh), wait);
   }
 
   drop() {
     this.generation++;
     this.o.clearTimeout(this.watchdog);
+    this.o.clearTimeout(this.looking);
     for (const reader of this.readers.values()) reader.live = false;
+    this.feeds.expectAll();
     this.link?.close();
-    this.link = null;
+    this.trial?.close();
+    this.link = this.trial = null;
   }
 
   /** Nothing heard for `ms`: the connection is dead, whatever the browser thinks. */
@@ -236,27 +272,34 @@ export class Client extends EventTarget {
     this.send({ type: 'command', id, room, ...(expect !== undefined && { expect }), command });
   }
 
+  /** A frame that came down, and so proves that the way down is good. */
   take(frame) {
     if (frame.type === 'welcome') {
       this.connection = frame.connection;
       this.beat = frame.beat_ms;
-      this.handshakes = 0;
+      this.returns.welcomed();
       this.become('live');
       this.emit('welcome', frame);
-      this.resume();
+      // Whoever listens may have ended it.
+      if (this.state === 'live') this.resume();
     }
-    if (this.beat) this.watch(this.beat * 2);
-    const handler = handlers[frame.type];
-    if (handler) handler(this, frame);
+    if (this.beat && this.state === 'live') this.watch(this.beat * 2);
+    this.handle(frame);
+  }
+
+  handle(frame) {
+    handlers[frame.type]?.(this, frame);
   }
 
   /** Something is missing: ask for it, once. */
   heal(room, reader) {
-    if (reader.live) {
-      reader.live = false;
-      if (this.link?.reopen) this.link.reopen();
-      else this.send({ type: 'join', room, after: reader.cursor });
-    }
+    if (reader.live) this.join(room);
+  }
+
+  /** Repeats on this connection what failed in passing; another connection does so anyway. */
+  again(error, run) {
+    const { generation } = this;
+    this.o.setTimeout(() => generation === this.generation && run(), error?.detail?.retry_after_ms ?? 1000);
   }
 
   async answered(id) {
@@ -275,74 +318,3 @@ export class Client extends EventTarget {
     this.dispatchEvent(Object.assign(new Event(type), { detail }));
   }
 }
-
-/** @type {Record<string, (client: Client, frame: any) => void>} */
-const handlers = {
-  joined(client, { room, snapshot, head }) {
-    client.emit('joined', { room, snapshot, head });
-  },
-  event(client, { room, prev, event }) {
-    const reader = client.readers.get(room);
-    if (!reader) return;
-    const verdict = reader.offer(prev, event.seq);
-    if (verdict === 'deliver') client.emit('event', { room, event });
-    if (verdict === 'gap') client.heal(room, reader);
-  },
-  live(client, { room, head }) {
-    const reader = client.readers.get(room);
-    if (!reader) return;
-    reader.live = true;
-    if (head > reader.cursor) client.heal(room, reader);
-    else client.emit('live', { room, head });
-  },
-  beat(client, { heads }) {
-    client.send({ type: 'beat' });
-    for (const { room, head } of heads ?? []) {
-      const reader = client.readers.get(room);
-      if (reader && head > reader.cursor) client.heal(room, reader);
-    }
-  },
-  ack(client, { id, room, first, last }) {
-    client.answered(id);
-    client.emit('ack', { id, room, first, last });
-  },
-  error(client, error) {
-    const entry = client.waiting.find(({ id }) => id === error.id);
-    if (!entry) return client.emit('error', error);
-    if (error.retryable) {
-      const after = error.detail?.retry_after_ms ?? 1000;
-      client.o.setTimeout(() => client.waiting.includes(entry) && client.sendCommand(entry), after);
-      return;
-    }
-    client.answered(entry.id);
-    client.emit('refused', { id: entry.id, room: entry.room, command: entry.command, error });
-  },
-  left(client, { room, code }) {
-    client.readers.delete(room);
-    client.emit('left', { room, code });
-  },
-  call: (client, frame) => client.emit('call', frame),
-  signal: (client, frame) => client.emit('signal', frame),
-  presence: (client, frame) => client.emit('presence', frame),
-  mark: (client, frame) => client.emit('mark', frame),
-  feed(client, { feed, version, items }) {
-    client.emit('feed', { feed, items: client.feeds.replace(feed, version, items) });
-  },
-  feed_change(client, { feed, version, set, removed }) {
-    const items = client.feeds.change(feed, version, set, removed);
-    if (items) client.emit('feed', { feed, items });
-    else client.subscribe(feed);
-  },
-  async expiring(client) {
-    try {
-      client.send({ type: 'auth', token: await client.o.token(true) });
-    } catch {
-      // The hub will close with 4010, and connecting anew asks again.
-    }
-  },
-  reconnect(client, { after_ms }) {
-    client.told = after_ms;
-  },
-};
-
-

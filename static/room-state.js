@@ -4,13 +4,14 @@ export class Room extends EventTarget {
   constructor(client, id, me) {
     super();
     Object.assign(this, { client, id, me, events: [], snapshot: null, typing: new Map(), presence: new Set(), marks: {}, refused: [] });
+    this.over = new AbortController();
     const mine = (run) => ({ detail }) => {
       const room = detail.room ?? detail.command?.room;
       if (room !== id) return;
       run(detail);
-      this.dispatchEvent(new Event('change'));
+      this.changed();
     };
-    const on = (type, run) => client.addEventListener(type, mine(run));
+    const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.over.signal });
     on('joined', ({ snapshot }) => {
       this.snapshot = snapshot;
       this.gone = null;
@@ -22,6 +23,7 @@ export class Room extends EventTarget {
       this.typing.delete(event.actor.id);
       // Chat changes nothing but the chat; everything else may change what can be done.
       if (event.kind !== 'chat.sent') this.refresh();
+      this.markDelivered();
     });
     on('live', () => this.markDelivered());
     on('presence', ({ presence }) => (presence.here ? this.presence.add(presence.user) : this.presence.delete(presence.user)));
@@ -38,18 +40,42 @@ export class Room extends EventTarget {
   /** The snapshot anew, once for many events that come together. */
   refresh() {
     clearTimeout(this.soon);
-    this.soon = setTimeout(() => this.client.join(this.id), 30);
+    this.soon = setTimeout(() => this.client.join(this.id, this.head()), 30);
+  }
+
+  /** Tells who shows the room, once for what comes together: a long room's events are hundreds of frames. */
+  changed() {
+    this.telling ??= setTimeout(() => {
+      this.telling = null;
+      this.dispatchEvent(new Event('change'));
+    }, 16);
+  }
+
+  /** Nobody looks at the room any more. */
+  end() {
+    this.over.abort();
+    for (const timer of [this.soon, this.telling, this.marking]) clearTimeout(timer);
+    this.client.leave(this.id);
   }
 
   head() {
     return this.events.at(-1)?.seq ?? 0;
   }
 
+  /** Says how far this person got, once for many events: a mark a frame would be a flood. */
   markDelivered() {
-    const seen = document.visibilityState === 'visible' && this.shown ? this.head() : (this.marks[this.me]?.seen ?? 0);
+    this.marking ??= setTimeout(() => {
+      this.marking = null;
+      this.mark();
+    }, 500);
+  }
+
+  mark() {
+    const old = this.marks[this.me] ?? { delivered: 0, seen: 0 };
+    const seen = document.visibilityState === 'visible' && this.shown ? this.head() : old.seen;
     const mark = { delivered: this.head(), seen };
-    const old = this.marks[this.me];
-    if (old && old.delivered >= mark.delivered && old.seen >= mark.seen) return;
+    // What is not sent now is sent when the room is live again.
+    if (this.client.state !== 'live' || (old.delivered >= mark.delivered && old.seen >= mark.seen)) return;
     this.marks[this.me] = mark;
     this.client.mark(this.id, mark.delivered, mark.seen);
   }

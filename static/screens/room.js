@@ -53,7 +53,7 @@ export function roomScreen(app, id) {
   app.on(app.client, 'ack', show);
   app.on(document, 'visibilitychange', () => room.markDelivered());
   app.every(1000, () => panels.forEach(({ tick }) => tick?.()));
-  app.on(window, 'hashchange', () => (room.shown = false));
+  app.whenLeft(() => (room.shown = false));
   show();
   return box;
 }

@@ -1,0 +1,87 @@
+// What each frame of the hub means for the client, by its type.
+
+/** What may succeed later, of what ends a room's events: joining again is of use. */
+const PASSING = ['unavailable', 'rate_limited', 'internal'];
+
+/** @type {Record<string, (client: import('./protocol.js').Client, frame: any) => void>} */
+export const handlers = {
+  // A frame's type is looked up here and nowhere else.
+  __proto__: null,
+  joined(client, { room, snapshot, head }) {
+    client.emit('joined', { room, snapshot, head });
+  },
+  event(client, { room, prev, event }) {
+    const reader = client.readers.get(room);
+    if (!reader) return;
+    const verdict = reader.offer(prev, event.seq);
+    if (verdict === 'deliver') client.emit('event', { room, event });
+    if (verdict === 'gap') client.heal(room, reader);
+  },
+  live(client, { room, head }) {
+    const reader = client.readers.get(room);
+    if (!reader) return;
+    reader.live = true;
+    if (head > reader.cursor) client.heal(room, reader);
+    else client.emit('live', { room, head });
+  },
+  beat(client, { heads }) {
+    client.send({ type: 'beat' });
+    for (const { room, head } of heads ?? []) {
+      const reader = client.readers.get(room);
+      if (reader && head > reader.cursor) client.heal(room, reader);
+    }
+  },
+  ack(client, { id, room, first, last }) {
+    client.answered(id);
+    client.emit('ack', { id, room, first, last });
+  },
+  error(client, error) {
+    const entry = client.waiting.find(({ id }) => id === error.id);
+    if (entry && error.retryable) return client.again(error, () => client.waiting.includes(entry) && client.sendCommand(entry));
+    if (entry) {
+      client.answered(entry.id);
+      return client.emit('refused', { id: entry.id, room: entry.room, command: entry.command, error });
+    }
+    if (!error.id && error.retryable) {
+      const waits = (room) => client.readers.get(room)?.live === false;
+      if (waits(error.room)) return client.again(error, () => waits(error.room) && client.join(error.room));
+      const feeds = error.room ? [] : client.feeds.expected();
+      if (feeds.length) client.again(error, () => client.feeds.expected().forEach((feed) => client.subscribe(feed)));
+    }
+    client.emit('error', error);
+  },
+  left(client, { room, code }) {
+    // The answer to a leave; the room may have been entered again since.
+    if (code === 'not_joined') return;
+    const reader = client.readers.get(room);
+    if (reader && PASSING.includes(code)) {
+      reader.live = false;
+      return client.again(null, () => client.readers.has(room) && client.join(room));
+    }
+    client.readers.delete(room);
+    client.emit('left', { room, code });
+  },
+  call: (client, frame) => client.emit('call', frame),
+  signal: (client, frame) => client.emit('signal', frame),
+  presence: (client, frame) => client.emit('presence', frame),
+  mark: (client, frame) => client.emit('mark', frame),
+  feed(client, { feed, version, items }) {
+    const rows = client.feeds.replace(feed, version, items);
+    if (rows) client.emit('feed', { feed, items: rows });
+  },
+  feed_change(client, { feed, version, set, removed }) {
+    const items = client.feeds.change(feed, version, set, removed);
+    if (items) client.emit('feed', { feed, items });
+    else if (items === null) client.subscribe(feed);
+  },
+  async expiring(client) {
+    try {
+      client.send({ type: 'auth', token: await client.o.token(true) });
+    } catch {
+      // The hub will close with 4010, and connecting anew asks again.
+    }
+  },
+  reconnect(client, { after_ms }) {
+    client.returns.tell(after_ms);
+  },
+};

@@ -1,0 +1,98 @@
+// As much of IndexedDB as the outbox uses, with what makes it treacherous: a transaction that nobody uses is committed and
+// over, and what was asked for in one that is not committed when the page ends never happened.
+
+export class FakeIndexedDB {
+  constructor() {
+    this.databases = new Map();
+    this.page = 0;
+  }
+
+  /** The page ends, now: what is not committed is lost, and nothing of the page is called any more. */
+  reload() {
+    this.page += 1;
+  }
+
+  /** Runs soon, if the page that asked for it is still there. */
+  later(run, page = this.page) {
+    setImmediate(() => page === this.page && run());
+  }
+
+  open(name) {
+    const request = {};
+    this.later(() => {
+      const fresh = !this.databases.has(name);
+      if (fresh) this.databases.set(name, new Map());
+      const db = new Database(this, this.databases.get(name));
+      request.result = db;
+      if (fresh) request.onupgradeneeded?.({ target: request });
+      this.later(() => request.onsuccess?.());
+    });
+    return request;
+  }
+}
+
+class Database {
+  constructor(factory, stores) {
+    const { page } = factory;
+    Object.assign(this, { stores, last: Promise.resolve(), later: (run) => factory.later(run, page) });
+  }
+
+  createObjectStore(name, { autoIncrement }) {
+    if (!autoIncrement) throw new Error('not faked');
+    this.stores.set(name, { next: 1, rows: new Map() });
+    return { createIndex() {} };
+  }
+
+  transaction(name, mode) {
+    return new Transaction(this, this.stores.get(name), mode);
+  }
+}
+
+/** One at a time, in the order they were made, as transactions on one store are. */
+class Transaction {
+  constructor(db, store, mode) {
+    Object.assign(this, { db, store, mode, asked: [], active: true, error: null });
+    const turn = db.last;
+    db.last = new Promise((done) => (this.done = done));
+    turn.then(() => {
+      this.rows = new Map(store.rows);
+      this.db.later(() => this.step());
+    });
+  }
+
+  ask(run, writes) {
+    if (!this.active) throw new DOMException('the transaction is over', 'TransactionInactiveError');
+    if (writes && this.mode !== 'readwrite') throw new DOMException('read only', 'ReadOnlyError');
+    const request = {};
+    this.asked.push([request, run]);
+    return request;
+  }
+
+  step() {
+    const next = this.asked.shift();
+    if (!next) return this.commit();
+    const [request, run] = next;
+    request.result = run();
+    request.onsuccess?.();
+    this.db.later(() => this.step());
+  }
+
+  commit() {
+    this.active = false;
+    this.store.rows = this.rows;
+    this.done();
+    this.oncomplete?.();
+  }
+
+  objectStore() {
+    return {
+      getAll: () => this.ask(() => structuredClone([...this.rows.values()])),
+      add: (value) => {
+        const copy = structuredClone(value);
+        return this.ask(() => (this.rows.set(this.store.next, copy), this.store.next++), true);
+      },
+      delete: (key) => this.ask(() => void this.rows.delete(key), true),
+      index: (field) => ({ getKey: (value) => this.ask(() => [...this.rows].find(([, row]) => row[field] === value)?.[0]) }),
+    };
+  }
+}

@@ -61,7 +61,6 @@ export class Reconnect {
 
   /** No socket comes about: either sockets are broken here, or the hub is away. One try by a stream tells which. */
   choose(code) {
-    if (this.byStream) this.byStream = false;
-    else if (code === 1006) this.byStream = ++this.sockets % BROKEN_AFTER === 0;
+    if (code === 1006) this.byStream = !this.byStream && ++this.sockets % BROKEN_AFTER === 0;
   }
 }

@@ -74,8 +74,8 @@ export class Room extends EventTarget {
     const old = this.marks[this.me] ?? { delivered: 0, seen: 0 };
     const seen = document.visibilityState === 'visible' && this.shown ? this.head() : old.seen;
     const mark = { delivered: this.head(), seen };
-    // What is not sent now is sent when the room is live again.
-    if (this.client.state !== 'live' || (old.delivered >= mark.delivered && old.seen >= mark.seen)) return;
+    if (old.delivered >= mark.delivered && old.seen >= mark.seen) return;
+    // If it is lost, the next snapshot says so.
     this.marks[this.me] = mark;
     this.client.mark(this.id, mark.delivered, mark.seen);
   }

@@ -54,13 +54,15 @@ test('a socket that was welcomed and then cut is no reason to leave sockets', as
 
 test('when the hub is away altogether, sockets are not given up for it', async () => {
   const way = streaming();
-  way.refuse = () => { throw new TypeError('refused'); };
+  let streams = 0;
+  way.refuse = () => { streams += 1; throw new TypeError('refused'); };
   const { clock, network, state } = await start({ fetch: way.fetch });
   for (let at = 0; at < 300; at += 1) {
     if (network.last().readyState === 0) network.last().cut(1006);
     await clock.pass(1000);
   }
-  assert.ok(network.sockets.length > 10);
+  assert.ok(streams > 5);
+  assert.ok(Math.abs(network.sockets.length - 2 * streams) <= 2, 'one try by a stream for two by a socket');
   // The hub is back; whatever is tried next works.
   way.refuse = null;
   while (network.last().readyState !== 0 && !way.last()) await clock.pass(1000);
@@ -176,6 +178,13 @@ test('a stream says why it ends, with the same codes', async () => {
   assert.equal(slow.state().state, 'waiting');
   await slow.clock.pass(1000);
   assert.deepEqual(slow.way.last().asked.rooms, [{ room: 'r1', after: 1 }], 'and it is resumed by the way that worked');
+  slow.way.last().welcome();
+  await settled();
+  slow.way.last().end();
+  await settled();
+  assert.equal(slow.state().state, 'waiting', 'an end without a word is one too');
+  await slow.clock.pass(2000);
+  assert.equal(slow.way.streams.length, 3);
 });
 
 test('a token that ended is replaced, on a post and on the stream', async () => {

@@ -186,7 +186,15 @@ test('silence for two beats ends the connection, whatever the browser thinks', a
   assert.ok(network.sockets[0].closed);
 });
 
-test('a hub that does not greet is not waited for longer than ten seconds', async () => {
+test('a hub that does not greet is not waited for longer than ten seconds, however long the token took', async () => {
+  let give;
+  const slow = await start({ token: () => new Promise((done) => (give = done)) });
+  await slow.clock.pass(8_000);
+  give('token');
+  await slow.clock.pass(9_999);
+  assert.equal(slow.states.length, 1);
+  await slow.clock.pass(1);
+  assert.equal(slow.state().state, 'waiting');
   const { clock, network, state } = await start();
   network.last().open();
   await clock.pass(10_000);
@@ -235,6 +243,6 @@ test('the network’s return or a press of the button does not wait for the time
 
 test('a socket that cannot even be made is tried again', async () => {
   const { clock, states } = await start({ WebSocket: class { constructor() { throw new Error('blocked'); } } });
-  await clock.pass(60_000);
+  await clock.pass(5_000);
   assert.ok(states.filter(({ state }) => state === 'connecting').length > 2);
 });

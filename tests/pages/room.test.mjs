@@ -64,6 +64,17 @@ test('a status change refreshes what can be done, once for many; chat does not',
   assert.deepEqual(socket.sent('join').map(({ after }) => after), [0, 4]);
 });
 
+test('a room that comes back goes on behind what is known', async (t) => {
+  const { room, socket, tick } = await open(t);
+  socket.say(event(0, 1));
+  socket.say(event(1, 2, 'r1', { kind: 'consultation.moved' }));
+  socket.say({ type: 'left', room: 'r1', code: 'forbidden' });
+  tick(1000);
+  assert.deepEqual(socket.sent('join').map(({ after }) => after), [0, 2]);
+  for (const seq of [1, 2, 3]) socket.say(event(seq - 1, seq));
+  assert.deepEqual(room.events.map(({ seq }) => seq), [1, 2, 3]);
+});
+
 test('a long room is one change and one mark, not one for each event', async (t) => {
   const { socket, tick, room, changes } = await open(t);
   room.shown = true;

@@ -232,11 +232,17 @@ export class Client extends EventTarget {
   }
 
   closed(code, reason) {
+    if (this.state !== 'live' && code === 1006 && !this.returns.byStream) this.suspect();
     this.drop();
     const next = this.returns.closed(code, reason);
     if ('stop' in next) this.stop(next.stop);
     else if (next.wait === 0) this.connect(next.fresh);
     else this.later(next);
+  }
+
+  /** A socket did not open. If the hub answers all the same, the network breaks WebSockets; if not, the hub is away. */
+  async suspect() {
+    this.returns.broken(await this.o.fetch(`${this.o.base}/healthz`).then(({ ok }) => ok, () => false));
   }
 
   later({ wait, fresh }) {

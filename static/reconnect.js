@@ -6,7 +6,7 @@ const MOST_BACKOFF = 30_000;
 const STABLE = 30_000;
 /** What a hub gets that has too much to do. */
 const REST = 60_000;
-/** Sockets that fail in a row before a stream is tried. */
+/** Sockets that fail in a row, though the hub answers, before a stream is taken. */
 const BROKEN_AFTER = 2;
 
 /** Why a client stops whose sign-in is over. */
@@ -40,7 +40,8 @@ export class Reconnect {
     const lived = this.since === null ? null : this.now() - this.since;
     this.since = null;
     if (lived >= STABLE) this.failures = 0;
-    if (lived === null) this.choose(code);
+    // Streams are broken too: back to sockets, until one more of them fails.
+    if (lived === null && code === 1006) this.byStream = false;
     if (code === 4501 || code === 4502) return { stop: SIGN_IN };
     if (code >= 4500 && code < 5000) return { stop: reason || 'the hub ended the connection' };
     const fresh = code === 4010;
@@ -59,8 +60,9 @@ export class Reconnect {
     return wait;
   }
 
-  /** No socket comes about: either sockets are broken here, or the hub is away. One try by a stream tells which. */
-  choose(code) {
-    if (code === 1006) this.byStream = !this.byStream && ++this.sockets % BROKEN_AFTER === 0;
+  /** A socket did not open, and the hub does or does not answer otherwise. */
+  broken(answered) {
+    this.sockets = answered ? this.sockets + 1 : 0;
+    this.byStream = this.sockets >= BROKEN_AFTER;
   }
 }

@@ -41,38 +41,54 @@ test('after two sockets that did not open a stream is taken, with the rooms, cur
   assert.deepEqual(state(), { state: 'live', waiting: 0, fallback: true }, 'and the page is told that it is the other way');
 });
 
-test('a socket that was welcomed and then cut is no reason to leave sockets', async () => {
+test('a socket that was welcomed, one that fails now and then, or a hub that is full is no reason to leave sockets', async () => {
   const way = streaming();
   const it = await live({ fetch: way.fetch });
+  const next = async (ms) => {
+    const before = it.network.sockets.length;
+    for (let at = 0; at < ms && it.network.sockets.length === before; at += 100) await it.clock.pass(100);
+    return it.network.last();
+  };
   for (let cuts = 0; cuts < 5; cuts += 1) {
     it.network.last().cut(1006);
-    await it.clock.pass(10_000);
-    it.network.last().welcome();
+    (await next(30_000)).cut(1006);
+    (await next(30_000)).welcome();
   }
-  assert.equal(way.streams.length, 0);
+  for (let refused = 0; refused < 5; refused += 1) {
+    it.network.last().cut(4021, 'overloaded');
+    await next(90_000);
+  }
+  assert.ok(!way.tried.includes('/v1/stream'));
 });
 
 test('when the hub is away altogether, sockets are not given up for it', async () => {
   const way = streaming();
-  let streams = 0;
-  way.refuse = () => { streams += 1; throw new TypeError('refused'); };
+  way.up = false;
   const { clock, network, state } = await start({ fetch: way.fetch });
   for (let at = 0; at < 300; at += 1) {
     if (network.last().readyState === 0) network.last().cut(1006);
     await clock.pass(1000);
   }
-  assert.ok(streams > 5);
-  assert.ok(Math.abs(network.sockets.length - 2 * streams) <= 2, 'one try by a stream for two by a socket');
-  // The hub is back; whatever is tried next works.
-  way.refuse = null;
-  while (network.last().readyState !== 0 && !way.last()) await clock.pass(1000);
-  if (way.last()) {
-    way.last().welcome();
-    for (let at = 0; at < 20_000 && network.last().readyState !== 0; at += 1000) await clock.pass(1000);
-  }
+  assert.ok(network.sockets.length > 10);
+  assert.ok(!way.tried.includes('/v1/stream'));
+  way.up = true;
+  while (network.last().readyState !== 0) await clock.pass(1000);
   network.last().welcome();
   await settled();
-  assert.deepEqual([state().state, state().fallback], ['live', false]);
+  assert.deepEqual([state().state, state().fallback, way.streams.length], ['live', false, 0]);
+});
+
+test('when streams do not open either, both are tried in turn', async () => {
+  const way = streaming();
+  let streams = 0;
+  way.refuse = () => { streams += 1; throw new TypeError('refused'); };
+  const { clock, network } = await start({ fetch: way.fetch });
+  for (let at = 0; at < 300; at += 1) {
+    if (network.last().readyState === 0) network.last().cut(1006);
+    await clock.pass(1000);
+  }
+  assert.ok(streams > 5);
+  assert.ok(Math.abs(network.sockets.length - 1 - streams) <= 1, `${network.sockets.length} sockets, ${streams} streams`);
 });
 
 test('frames are read however the network cuts them', async () => {

@@ -241,6 +241,14 @@ test('the network’s return or a press of the button does not wait for the time
   assert.equal(network.sockets.length, 2, 'the old timer is gone');
 });
 
+test('who is signed out while being welcomed asks for nothing more', async () => {
+  const { client, network, state } = await start();
+  client.join('r1');
+  client.addEventListener('welcome', () => client.stop());
+  network.last().welcome();
+  assert.deepEqual([state().state, network.last().sent('join')], ['stopped', []]);
+});
+
 test('a socket that cannot even be made is tried again', async () => {
   const { clock, states } = await start({ WebSocket: class { constructor() { throw new Error('blocked'); } } });
   await clock.pass(5_000);

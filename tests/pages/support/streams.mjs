@@ -5,12 +5,19 @@ export function streaming() {
   const way = {
     streams: [],
     posts: [],
+    /** Every address that was asked for. */
+    tried: [],
+    /** Whether the hub answers anything at all. */
+    up: true,
     /** What a stream's request gets instead of a stream. */
     refuse: null,
     /** Answers a post's frames; may throw. */
     answer: (frames) => Response.json({ frames: frames.map(({ id, room }) => ({ type: 'ack', id, room, first: 1, last: 1 })) }),
     last: () => way.streams.at(-1),
-    async fetch(url, { headers, body, signal }) {
+    async fetch(url, { headers, body, signal } = {}) {
+      way.tried.push(new URL(url).pathname);
+      if (!way.up) throw new TypeError('refused');
+      if (url.endsWith('/healthz')) return new Response('ok');
       const asked = JSON.parse(body);
       const token = headers.authorization;
       if (url.endsWith('/v1/frames')) {

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod frame;
 pub mod latency;
 pub mod meter;
+pub mod peer;
 pub mod report;
 pub mod run;
 pub mod search;

@@ -14,6 +14,7 @@ mod browser_case;
 mod calls;
 mod documents;
 mod lifecycle;
+mod peers;
 mod rest_case;
 mod rest_document;
 mod rest_errors;

@@ -1,6 +1,7 @@
 //! A hub that runs in this process, with a case in it, for tests that look at it from its sockets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use loadtest::client::Client;
@@ -18,11 +19,13 @@ use wardroom::config::{Config, DatabaseSettings};
 use wardroom::http::AppState;
 use wardroom::hub::{Done, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
+use wardroom::turn::Relay;
 
 /// A running hub.
 pub struct Clinic {
     pub state: AppState,
     pub address: SocketAddr,
+    pub relay: Arc<Relay>,
     stop: CancellationToken,
     _data: tempfile::TempDir,
 }
@@ -60,9 +63,9 @@ impl Clinic {
         let listener = wardroom::lifecycle::listen(config.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::build(config).await.expect("the hub starts");
-        let (state, stop) = (app.state.clone(), app.stop_token());
+        let (state, relay, stop) = (app.state.clone(), app.relay.clone(), app.stop_token());
         tokio::spawn(app.run(listener));
-        Self { state, address, stop, _data: data }
+        Self { state, address, relay, stop, _data: data }
     }
 
     /// Ends the hub when cancelled.

@@ -1,0 +1,265 @@
+//! The WebRTC side of a peer: one connection in one epoch, with a data channel and a track of sound.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rooms::wire::call::{Description, DescriptionKind, IceCandidate, IceServer};
+use rtc::interceptor::Registry;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MediaEngine};
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCIceTransportPolicy};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::{RTCIceCandidateInit, RTCIceServer};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
+use webrtc::error::Error;
+use webrtc::media_stream::Track;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState,
+};
+
+/// The channel that Wardroom's pages have, too.
+const CHANNEL: u16 = 0;
+/// A packet of sound each.
+const EVERY: Duration = Duration::from_millis(20);
+/// Opus for "nothing to hear".
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// An own candidate to be sent; the empty one at the end.
+    Candidate(RTCIceCandidateInit),
+    Connected,
+    /// The way is gone and does not come back by itself.
+    Failed,
+    /// A text on the channel.
+    Text(String),
+}
+
+/// An event, with the epoch of its connection.
+pub type Told = (u64, Event);
+
+/// One connection.
+pub struct Line {
+    pub epoch: u64,
+    pc: Arc<dyn PeerConnection>,
+    channel: Arc<dyn DataChannel>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Handler {
+    epoch: u64,
+    told: mpsc::UnboundedSender<Told>,
+    packets: Arc<AtomicU64>,
+}
+
+impl Handler {
+    fn tell(&self, event: Event) {
+        // Nobody listens any more when the peer is gone.
+        let _ = self.told.send((self.epoch, event));
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Ok(candidate) = event.candidate.to_json() {
+            self.tell(Event::Candidate(candidate));
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.tell(Event::Candidate(RTCIceCandidateInit { sdp_mline_index: Some(0), ..Default::default() }));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        match state {
+            RTCPeerConnectionState::Connected => self.tell(Event::Connected),
+            RTCPeerConnectionState::Failed => self.tell(Event::Failed),
+            _ => {}
+        }
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        let packets = self.packets.clone();
+        tokio::spawn(async move {
+            while let Some(event) = track.poll().await {
+                if let TrackRemoteEvent::OnRtpPacket(_) = event {
+                    packets.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+}
+
+impl Line {
+    /// A connection that has not begun to negotiate. It binds to loopback only.
+    pub async fn open(
+        epoch: u64,
+        servers: &[IceServer],
+        relay_only: bool,
+        told: mpsc::UnboundedSender<Told>,
+        packets: Arc<AtomicU64>,
+    ) -> Result<Self, Error> {
+        let mut media = MediaEngine::default();
+        media.register_default_codecs()?;
+        let interceptors = register_default_interceptors(Registry::new(), &mut media)?;
+        let servers = servers.iter().map(|server| RTCIceServer {
+            urls: server.urls.clone(),
+            username: server.username.clone().unwrap_or_default(),
+            credential: server.credential.clone().unwrap_or_default(),
+        });
+        let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+        let configuration = RTCConfigurationBuilder::new()
+            .with_ice_servers(servers.collect())
+            .with_ice_transport_policy(policy)
+            .build();
+        let handler = Handler { epoch, told: told.clone(), packets };
+        let pc = PeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_media_engine(media)
+            .with_interceptor_registry(interceptors)
+            .with_handler(Arc::new(handler))
+            .with_udp_addrs(vec!["127.0.0.1:0"])
+            .build()
+            .await?;
+        let pc: Arc<dyn PeerConnection> = Arc::new(pc);
+        let track = Arc::new(sound());
+        pc.add_track(track.clone()).await?;
+        let init = RTCDataChannelInit { negotiated: Some(CHANNEL), ..RTCDataChannelInit::default() };
+        let channel = pc.create_data_channel("state", Some(init)).await?;
+        let tasks = vec![tokio::spawn(listen(epoch, channel.clone(), told)), tokio::spawn(speak(track))];
+        Ok(Self { epoch, pc, channel, tasks })
+    }
+
+    /// The own offer, in place from now on.
+    pub async fn offer(&self) -> Result<Description, Error> {
+        let offer = self.pc.create_offer(None).await?;
+        self.pc.set_local_description(offer).await?;
+        self.local(DescriptionKind::Offer).await
+    }
+
+    /// Takes what the other side describes; the answer, if it was an offer.
+    pub async fn take(&self, description: &Description) -> Result<Option<Description>, Error> {
+        let sdp = description.sdp.as_str().to_owned();
+        match description.kind {
+            DescriptionKind::Offer => {
+                self.pc.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+                let answer = self.pc.create_answer(None).await?;
+                self.pc.set_local_description(answer).await?;
+                Ok(Some(self.local(DescriptionKind::Answer).await?))
+            }
+            DescriptionKind::Answer => {
+                self.pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn local(&self, kind: DescriptionKind) -> Result<Description, Error> {
+        let local = self.pc.local_description().await.ok_or(Error::ErrConnectionClosed)?;
+        let sdp = rooms::sdp::Sdp::parse(&local.sdp).map_err(|error| Error::Other(error.to_string()))?;
+        Ok(Description { kind, sdp })
+    }
+
+    /// Takes a candidate of the other side.
+    pub async fn candidate(&self, candidate: &IceCandidate) -> Result<(), Error> {
+        if candidate.candidate.as_str().is_empty() {
+            return Ok(());
+        }
+        let init = RTCIceCandidateInit {
+            candidate: candidate.candidate.as_str().to_owned(),
+            sdp_mid: candidate.sdp_mid.as_ref().map(|text| text.as_str().to_owned()),
+            sdp_mline_index: candidate.sdp_m_line_index,
+            username_fragment: candidate.username_fragment.as_ref().map(|text| text.as_str().to_owned()),
+            url: None,
+        };
+        self.pc.add_ice_candidate(init).await
+    }
+
+    /// The next offer looks for another way.
+    pub async fn restart(&self) -> Result<Description, Error> {
+        self.pc.restart_ice().await?;
+        self.offer().await
+    }
+
+    /// Says something on the channel.
+    pub async fn say(&self, text: &str) -> Result<(), Error> {
+        self.channel.send_text(text).await
+    }
+
+    pub async fn close(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        // It may have been closed from the other side.
+        let _ = self.pc.close().await;
+    }
+}
+
+fn sound() -> TrackLocalStaticRTP {
+    let codec = RTCRtpCodec {
+        mime_type: MIME_TYPE_OPUS.to_owned(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+        rtcp_feedback: vec![],
+    };
+    let encoding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(rand::random()), ..Default::default() },
+        codec,
+        ..Default::default()
+    };
+    let name = |what: &str| format!("peer-{what}");
+    TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        name("stream"),
+        name("track"),
+        name("sound"),
+        RtpCodecKind::Audio,
+        vec![encoding],
+    ))
+}
+
+/// Sends silence, as soon as and as long as there is a way.
+async fn speak(track: Arc<TrackLocalStaticRTP>) {
+    let ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
+    let mut tick = tokio::time::interval(EVERY);
+    let (mut sequence, mut timestamp) = (0u16, 0u32);
+    loop {
+        tick.tick().await;
+        let header = rtc::rtp::header::Header {
+            version: 2,
+            payload_type: 111,
+            sequence_number: sequence,
+            timestamp,
+            ssrc,
+            ..Default::default()
+        };
+        let packet = rtc::rtp::Packet { header, payload: Bytes::from_static(&SILENCE) };
+        // Until the connection is there nothing can be sent, and nothing is missed.
+        let _ = track.write_rtp(packet).await;
+        sequence = sequence.wrapping_add(1);
+        timestamp = timestamp.wrapping_add(960);
+    }
+}
+
+async fn listen(epoch: u64, channel: Arc<dyn DataChannel>, told: mpsc::UnboundedSender<Told>) {
+    while let Some(event) = channel.poll().await {
+        if let DataChannelEvent::OnMessage(message) = event
+            && let Ok(text) = String::from_utf8(message.data.to_vec())
+            && told.send((epoch, Event::Text(text))).is_err()
+        {
+            return;
+        }
+    }
+}

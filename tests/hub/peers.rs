@@ -1,0 +1,125 @@
+//! Calls with a WebRTC stack that is no browser: two of them, and one with a browser's.
+
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::peer::Peer;
+use loadtest::target::Target;
+use rooms::case::call::Media;
+use rooms::wire::client::Token;
+use serde_json::{Value, json};
+use wardroom::config::DatabaseSettings;
+
+use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::support::both;
+use crate::support::browser::Driver;
+use crate::support::clinic::{Case, Clinic};
+use crate::support::database::Database;
+use crate::support::process::Process;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Doctor and patient of this case in a call, both connected.
+async fn connected(clinic: &Clinic, case: &Case) -> (Peer, Peer) {
+    let doctor = clinic.joined(&case.doctor, case.room).await;
+    let patient = clinic.joined(&case.patient, case.room).await;
+    let (doctor, patient) = tokio::join!(Peer::ring(doctor, case.room, Media::Audio), Peer::answer(patient, case.room));
+    let (mut doctor, mut patient) = (doctor.expect("it rings"), patient.expect("it is answered"));
+    flows(&mut doctor, &mut patient).await;
+    (doctor, patient)
+}
+
+/// Media goes both ways from now on.
+async fn flows(doctor: &mut Peer, patient: &mut Peer) {
+    let more = |peer: &Peer| peer.progress().packets + 25;
+    let (doctors, patients) = (more(doctor), more(patient));
+    let (one, other) = tokio::join!(
+        doctor.until(SOON, |now| now.connected.is_some() && now.packets >= doctors),
+        patient.until(SOON, |now| now.connected.is_some() && now.packets >= patients),
+    );
+    one.expect("the doctor hears the patient");
+    other.expect("the patient hears the doctor");
+}
+
+async fn two_peers_hear_each_other_and_exchange_data(database: DatabaseSettings) {
+    let clinic = Clinic::start(database).await;
+    let case = clinic.case().await;
+    let (mut doctor, mut patient) = connected(&clinic, &case).await;
+    doctor.say("good morning").await.unwrap();
+    patient.say("good morning to you").await.unwrap();
+    let (one, other) = tokio::join!(
+        patient.until(SOON, |now| now.heard == ["good morning"]),
+        doctor.until(SOON, |now| now.heard == ["good morning to you"]),
+    );
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    patient.leave().await.unwrap();
+}
+
+async fn a_call_goes_on_when_the_sockets_to_the_hub_break(database: DatabaseSettings) {
+    let clinic = Clinic::start(database).await;
+    let case = clinic.case().await;
+    let (mut doctor, mut patient) = connected(&clinic, &case).await;
+    for _ in 0..3 {
+        let (one, other) = tokio::join!(doctor.reconnect(), patient.reconnect());
+        assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+        flows(&mut doctor, &mut patient).await;
+    }
+    assert_eq!((doctor.progress().connections, patient.progress().connections), (1, 1), "on the connection there was");
+}
+
+async fn peers_that_may_not_know_each_other_meet_at_the_relay(database: DatabaseSettings) {
+    let clinic = Clinic::start_with(database, |config| {
+        config.policy.relay_only = true;
+        config.turn.embedded.as_mut().expect("it is on beside a hub on loopback").private_peers = true;
+    })
+    .await;
+    let case = clinic.case().await;
+    let (doctor, _patient) = connected(&clinic, &case).await;
+    let relayed = clinic.relay.figures().bytes.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(relayed > 1_000, "{relayed} bytes went over the relay");
+    doctor.leave().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
+    let database = Database::sqlite();
+    let mut hub = Process::new("demo", &database.settings());
+    let address = hub.start();
+    let driver = Driver::start();
+    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
+    walks_in(&patient).await;
+    let room = room_of(&patient).await.parse().unwrap();
+    // The doctor has no browser.
+    let link = hub.link("Dana Okafor");
+    let token = link.split("#demo=").nth(1).unwrap();
+    let sign_in = reqwest::Client::new().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
+    let answer: Value = sign_in.send().await.unwrap().json().await.unwrap();
+    let token = Token(answer["access_token"].as_str().unwrap().to_owned());
+    let mut doctor = Client::new(Target::new(address).unwrap(), token);
+    doctor.connect().await.unwrap();
+    doctor.join(room).await.unwrap();
+    doctor.command(room, rooms::command::Command::Admit(rooms::command::Nothing {})).await.unwrap();
+    patient.click("enter-call").await;
+    patient.status("consultation", "in_progress").await;
+    let mut doctor = Peer::ring(doctor, room, Media::Audio).await.expect("it rings");
+    patient.click("call-accept-audio").await;
+    let heard = doctor.until(SOON, |now| now.connected.is_some() && now.packets > 50).await;
+    heard.expect("the browser is heard");
+    let arrives = "const { app } = await import('/app.js'); const [peer] = app.calls.session.peers.values();
+        const all = [...(await peer.negotiator.pc.getStats()).values()];
+        return all.some(it => it.type === 'inbound-rtp' && it.packetsReceived > 50)";
+    let (_, _) =
+        tokio::join!(patient.until("sound from the peer", arrives), doctor.until(SOON, |now| now.packets > 400));
+    // What the page says of its microphone comes over the channel that both agreed on beforehand.
+    let told = doctor.until(SOON, |now| now.heard.iter().any(|text| text.contains("microphone"))).await;
+    told.expect("the page says so when the channel opens");
+    doctor.leave().await.unwrap();
+    patient.gone("[data-testid=call-stage]").await;
+    patient.is_clean().await;
+}
+
+both! {
+    two_peers_hear_each_other_and_exchange_data
+    a_call_goes_on_when_the_sockets_to_the_hub_break
+    peers_that_may_not_know_each_other_meet_at_the_relay
+}

@@ -78,6 +78,8 @@ pub enum Profile {
         #[arg(long, requires = "hub_pid")]
         max_kib_per_connection: Option<f64>,
     },
+    /// Calls with real media on both sides, at a rate.
+    Calls(Ring),
     /// The highest rate whose p99 of acks stays below a bound, and the p99 at half of it.
     Search {
         #[command(flatten)]
@@ -147,6 +149,33 @@ pub struct Talk {
     pub bytes: u32,
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// Calls at a rate.
+#[derive(Debug, Args)]
+pub struct Ring {
+    #[command(flatten)]
+    pub common: Common,
+    /// Calls a minute.
+    #[arg(long, default_value_t = 500.0, value_parser = rate)]
+    pub per_minute: f64,
+    /// For how long calls begin, in seconds.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub duration: u64,
+    /// How long a call lasts once media flows, in seconds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub hold: u64,
+    #[arg(long, value_enum, default_value = "poisson")]
+    pub arrivals: Spacing,
+    /// Bound on the p99 of the time from the ring to media on both sides.
+    #[arg(long)]
+    pub max_setup_p99_ms: Option<f64>,
+    /// Bound on the p99 of the time that the hub takes to pass a message on.
+    #[arg(long)]
+    pub max_signal_p99_ms: Option<f64>,
+    /// Bound on calls that do not come about.
+    #[arg(long, default_value_t = 0)]
+    pub max_failed: u64,
 }
 
 /// What makes the exit code 1.

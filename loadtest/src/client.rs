@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, StreamExt};
 use rooms::command::Command;
-use rooms::id::{CommandId, RoomId};
+use rooms::id::{CommandId, RoomId, UserId};
 use rooms::text::Text;
 use rooms::wire::client::{ClientFrame, Token};
 use rooms::wire::close::Close;
@@ -37,6 +37,7 @@ pub struct Client {
     token: Token,
     narrow: bool,
     socket: Option<Socket>,
+    user: Option<UserId>,
     connection: Option<Text<64>>,
     rooms: BTreeMap<RoomId, Member>,
     unanswered: VecDeque<(CommandId, Utf8Bytes)>,
@@ -115,6 +116,7 @@ impl Client {
             token,
             narrow: false,
             socket: None,
+            user: None,
             connection: None,
             rooms: BTreeMap::new(),
             unanswered: VecDeque::new(),
@@ -132,6 +134,11 @@ impl Client {
     /// From the next connection on, another hub (a restarted one, or another node).
     pub fn retarget(&mut self, target: Target) {
         self.target = target;
+    }
+
+    /// Whom the hub takes this client for; none before the first welcome.
+    pub fn user(&self) -> Option<UserId> {
+        self.user
     }
 
     pub fn is_connected(&self) -> bool {
@@ -153,6 +160,7 @@ impl Client {
                 _ => ClientError::Protocol("another frame before welcome"),
             });
         };
+        self.user = Some(welcome.user);
         self.connection = Text::parse(&welcome.connection).ok();
         let joins: Vec<_> = self.rooms.iter().map(|(room, member)| (*room, member.tally.cursor())).collect();
         for (room, after) in joins {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use loadtest::calls;
 use loadtest::fixture::{Fixture, FixtureRoom};
 use loadtest::fleet::script::Kind;
 use loadtest::fleet::{Happening, Phase, Plan};
@@ -17,7 +18,7 @@ use loadtest::run::Run;
 use loadtest::search::Search;
 use rooms::time::Timestamp;
 
-use crate::cli::{Cli, Common, Profile, Talk};
+use crate::cli::{Cli, Common, Profile, Ring, Talk};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -59,6 +60,7 @@ fn play(profile: &Profile) -> anyhow::Result<Report> {
         Profile::Idle { common, connections, duration, max_kib_per_connection } => {
             (common, idle(common, *connections as usize, *duration, *max_kib_per_connection)?)
         }
+        Profile::Calls(ring) => (&ring.common, call(ring)?),
         Profile::Search { talk, kind, below_ms, min_rate } => {
             (&talk.common, search(talk, *kind, *below_ms, *min_rate)?)
         }
@@ -145,6 +147,29 @@ fn search(talk: &Talk, kind: Kind, below_ms: f64, min_rate: Option<f64>) -> anyh
         report.bounds.push(Bound { name: "rate_at_least", limit: least, value: highest_rate, kept });
     }
     Ok(report)
+}
+
+fn call(ring: &Ring) -> anyhow::Result<Report> {
+    let common = &ring.common;
+    let plan = calls::Plan {
+        target: common.target,
+        rooms: fixture(common)?.rooms,
+        per_minute: ring.per_minute,
+        spacing: ring.arrivals,
+        duration: Duration::from_secs(ring.duration),
+        hold: Duration::from_secs(ring.hold),
+        seed: common.seed,
+        quiet: common.quiet,
+    };
+    let workers = common.workers as usize;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let played = runtime.context("the generator cannot start")?.block_on(calls::play(plan))?;
+    let ms = |micros: u64| micros as f64 / 1000.0;
+    let mut bounds = vec![Bound::at_most("failed", ring.max_failed as f64, played.failed as f64)];
+    bounds.extend(ring.max_setup_p99_ms.map(|limit| Bound::at_most("setup_p99_ms", limit, ms(played.setup.p99))));
+    bounds.extend(ring.max_signal_p99_ms.map(|limit| Bound::at_most("signal_p99_ms", limit, ms(played.signal.p99))));
+    let (rooms, connections) = (played.calls, played.calls * 2);
+    Ok(Report { profile: "calls", rooms, members: 2, connections, calls: Some(played), bounds, ..Report::default() })
 }
 
 fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -> anyhow::Result<Report> {

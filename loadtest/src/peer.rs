@@ -4,6 +4,7 @@
 //! shows that the protocol is enough.
 
 mod media;
+mod relayed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use rooms::command::Command;
 use rooms::id::{CallId, RoomId, UserId};
 use rooms::sdp::Candidate;
 use rooms::text::Text;
+use rooms::time::Timestamp;
 use rooms::wire::call::{Attach, Attached, CallNotice, CallSignal, Held, IceCandidate, SendCandidate, SendDescription};
 use rooms::wire::client::ClientFrame;
 use rooms::wire::server::ServerFrame;
@@ -22,6 +24,7 @@ use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use self::media::{Event, Line, Told};
+pub use self::relayed::Relayed;
 use crate::client::{Answer, Client, ClientError};
 
 /// Why a call did not come about.
@@ -55,6 +58,7 @@ pub struct Progress {
 /// One side of a call.
 pub struct Peer {
     client: Client,
+    me: UserId,
     room: RoomId,
     call: CallId,
     device: Uuid,
@@ -66,6 +70,9 @@ pub struct Peer {
     told: mpsc::UnboundedReceiver<Told>,
     packets: Arc<AtomicU64>,
     progress: Progress,
+    relayed: Option<Relayed>,
+    /// Messages to the other side in this epoch.
+    sent: u64,
 }
 
 impl Peer {
@@ -86,6 +93,7 @@ impl Peer {
     async fn attach(client: Client, room: RoomId, call: CallId) -> Result<Self, PeerError> {
         let (tell, told) = mpsc::unbounded_channel();
         let mut peer = Self {
+            me: client.user().ok_or(ClientError::NotConnected)?,
             client,
             room,
             call,
@@ -97,9 +105,25 @@ impl Peer {
             told,
             packets: Arc::default(),
             progress: Progress::default(),
+            relayed: None,
+            sent: 0,
         };
         peer.say_attach().await?;
         Ok(peer)
+    }
+
+    /// Tells `relayed` when it sends and gets what the hub relays; before the first message.
+    pub fn timed(mut self, relayed: &Relayed) -> Self {
+        self.relayed = Some(relayed.clone());
+        self
+    }
+
+    /// Notes a message that goes out.
+    fn count(&mut self, to: UserId, epoch: u64) {
+        self.sent += 1;
+        if let Some(relayed) = &self.relayed {
+            relayed.sent(self.call, to, epoch, self.sent);
+        }
     }
 
     async fn say_attach(&mut self) -> Result<(), PeerError> {
@@ -203,6 +227,7 @@ impl Peer {
                     former.close().await;
                 }
                 self.other = Some((peer.user, 0));
+                self.sent = 0;
                 let (relay_only, servers) = match &self.attached {
                     Some(attached) => (attached.relay_only, attached.servers.ice_servers.as_slice()),
                     None => (false, [].as_slice()),
@@ -246,6 +271,9 @@ impl Peer {
         match &mut self.other {
             Some((user, got)) if *user == from && is_present => {
                 *got = n;
+                if let Some(relayed) = &self.relayed {
+                    relayed.arrived(self.call, self.me, epoch, n);
+                }
                 true
             }
             _ => false,
@@ -255,6 +283,7 @@ impl Peer {
     async fn describe(&mut self, description: rooms::wire::call::Description) -> Result<(), PeerError> {
         let (Some(line), Some((to, _))) = (&self.line, self.other) else { return Ok(()) };
         let epoch = line.epoch;
+        self.count(to, epoch);
         self.signal(CallSignal::Description(SendDescription { to, epoch, description })).await
     }
 
@@ -273,6 +302,7 @@ impl Peer {
                     sdp_m_line_index: init.sdp_mline_index,
                     username_fragment: None,
                 };
+                self.count(to, epoch);
                 self.signal(CallSignal::Candidate(SendCandidate { to, epoch, candidate })).await?;
             }
             Event::Connected => {
@@ -292,7 +322,7 @@ fn done(answer: Answer) -> Result<(), PeerError> {
     }
 }
 
-/// The latest call of the room: told by its event.
+/// The call that rings in the room: told by its event. Those of before have rung out.
 async fn started(client: &mut Client, room: RoomId) -> Result<CallId, PeerError> {
     use rooms::event::Event as Happened;
     loop {
@@ -300,6 +330,7 @@ async fn started(client: &mut Client, room: RoomId) -> Result<CallId, PeerError>
         if let Ok(ServerFrame::Event { room: of, event, .. }) = serde_json::from_str(&heard.text)
             && of == room
             && let Happened::CallStarted(started) = event.event
+            && started.until > Timestamp::new(std::time::SystemTime::now().into())
         {
             return Ok(started.call);
         }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::calls::CallsReport;
 use crate::fleet::account::{Account, Verdict};
 use crate::latency::Summary;
 
@@ -21,6 +22,9 @@ pub struct Report {
     /// The readers' account at the end; absent where nothing was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readers: Option<Verdict>,
+    /// With `calls` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallsReport>,
     /// Absent without `--hub-pid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -142,6 +146,9 @@ impl fmt::Display for Report {
         for phase in &self.phases {
             phase.fmt(f)?;
         }
+        if let Some(calls) = &self.calls {
+            calls.fmt(f)?;
+        }
         if let Some(found) = &self.found {
             writeln!(
                 f,
@@ -171,6 +178,37 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Display for CallsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{} calls, {} failed, at most {} at once", self.calls, self.failed, self.at_once)?;
+        for reason in &self.reasons {
+            writeln!(f, "  failed: {reason}")?;
+        }
+        rows(f, &[("set-up", &self.setup), ("signal", &self.signal)])
+    }
+}
+
+/// Latencies in milliseconds, those that there are.
+fn rows(f: &mut fmt::Formatter<'_>, rows: &[(&str, &Summary)]) -> fmt::Result {
+    if rows.iter().any(|(_, row)| row.count > 0) {
+        writeln!(f, "  ms              p50       p90       p99     p99.9       max     count")?;
+    }
+    for (name, row) in rows.iter().filter(|(_, row)| row.count > 0) {
+        let ms = |micros: u64| micros as f64 / 1000.0;
+        writeln!(
+            f,
+            "  {name:<9} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9}",
+            ms(row.p50),
+            ms(row.p90),
+            ms(row.p99),
+            ms(row.p999),
+            ms(row.max),
+            row.count
+        )?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for PhaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -186,23 +224,9 @@ impl fmt::Display for PhaseReport {
             let _ = write!(line, ", failed to open {}", self.failed_opens);
             writeln!(f, "{line}")?;
         }
-        let rows = [("ack", &self.ack), ("delivery", &self.delivery), ("resume", &self.resume), ("lag", &self.lag)];
-        if rows.iter().any(|(_, row)| row.count > 0) {
-            writeln!(f, "  ms              p50       p90       p99     p99.9       max     count")?;
-        }
-        for (name, row) in rows.into_iter().filter(|(_, row)| row.count > 0) {
-            let ms = |micros: u64| micros as f64 / 1000.0;
-            writeln!(
-                f,
-                "  {name:<9} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9}",
-                ms(row.p50),
-                ms(row.p90),
-                ms(row.p99),
-                ms(row.p999),
-                ms(row.max),
-                row.count
-            )?;
-        }
+        let latencies =
+            [("ack", &self.ack), ("delivery", &self.delivery), ("resume", &self.resume), ("lag", &self.lag)];
+        rows(f, &latencies)?;
         for (name, cost) in [("hub", &self.hub), ("generator", &self.generator)] {
             if let Some(cost) = cost {
                 writeln!(

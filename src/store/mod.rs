@@ -145,8 +145,8 @@ impl Store {
         // then on. Such a connection is replaced, so that writing goes on when there is space again.
         let write = pool(1)
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            // Each room appends to a page of its own; those of all that are active should be at hand.
-            .connect_with(options.clone().pragma("cache_size", "-65536"))
+            // 8 MiB: each room appends to a page of its own, and those of a thousand active ones should be at hand.
+            .connect_with(options.clone().pragma("cache_size", "-8192"))
             .await?;
         let (synchronous,): (i64,) = sqlx::query_as("pragma synchronous").fetch_one(&write).await?;
         if synchronous < FULL {

@@ -57,23 +57,20 @@ impl Connection {
 /// A place among the connections that may be open: taken when a client connects, and free again when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Seat {
-    permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<OwnedSemaphorePermit>,
     sockets: TaskTracker,
 }
 
 impl Seat {
     /// The place that `permit` is for. A stopping hub waits for `sockets`.
     pub fn new(permit: OwnedSemaphorePermit, sockets: TaskTracker) -> Self {
-        Self { permit: Arc::new(permit), sockets }
+        Self { _permit: Arc::new(permit), sockets }
     }
 
-    /// Runs what serves a socket, which keeps the place when the request that it came from is long over.
-    pub fn spawn(self, socket: impl Future<Output = ()> + Send + 'static) {
-        let permit = self.permit;
-        self.sockets.spawn(async move {
-            socket.await;
-            drop(permit);
-        });
+    /// Where to spawn what serves a socket. It takes the seat with it, and keeps it when the request that it came from
+    /// is long over.
+    pub fn sockets(&self) -> TaskTracker {
+        self.sockets.clone()
     }
 }
 

@@ -37,7 +37,8 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
         return Problem::new(Code::Unavailable, "no place is left for a socket").into_response();
     };
     let (response, socket) = handshake.agree();
-    seat.spawn(async move {
+    seat.sockets().spawn(async move {
+        let _seat = seat;
         // Boxed, so that a connection keeps no space for how it began.
         let session = Box::pin(async move {
             match socket.await {

@@ -21,6 +21,8 @@ use webrtc_util::Conn;
 
 use crate::support::turn::{By, Coturn, SOON, client, credentials, echoes};
 
+/// On a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &str = "a secret of the tests";
 
 fn settings(change: impl FnOnce(&mut EmbeddedTurn)) -> TurnSettings {
@@ -168,18 +170,21 @@ async fn an_allocation_relays_no_more_than_its_share() {
     let guest = guest(&relay, By::Udp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
-    let started = Instant::now();
-    for _ in 0..200 {
-        allocation.send_to(&[7; 1_000], peer.local_addr().unwrap()).await.unwrap();
-    }
+    let (started, mut sent, mut arrived) = (Instant::now(), 0, 0);
     let mut buf = [0; 1500];
-    let mut arrived = 0;
+    while relay.figures().over_bandwidth.load(Relaxed) < 100 {
+        assert!(started.elapsed() < PATIENCE, "{sent} packets of 1,000 bytes, and all went through");
+        for _ in 0..10 {
+            allocation.send_to(&[7; 1_000], peer.local_addr().unwrap()).await.unwrap();
+            sent += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     while tokio::time::timeout(SOON / 3, peer.recv_from(&mut buf)).await.is_ok() {
         arrived += 1;
     }
     let most = 8 + 8 * (started.elapsed().as_secs() + 1);
-    assert!((4..=most).contains(&arrived), "{arrived} of 200 packets, at most {most}");
-    assert!(relay.figures().over_bandwidth.load(Relaxed) > 100);
+    assert!((1..=most).contains(&arrived), "{arrived} of {sent} packets, at most {most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,23 +242,27 @@ async fn strangers_neither_fill_the_relays_memory_nor_lock_others_out() {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::new(127, 0, 1, at), 0)).await.unwrap();
         for _ in 0..20 {
             socket.send_to(&request, address).await.unwrap();
-            let (len, _) = tokio::time::timeout(SOON, socket.recv_from(&mut buf)).await.expect("an answer").unwrap();
+            let (len, _) =
+                tokio::time::timeout(PATIENCE, socket.recv_from(&mut buf)).await.expect("an answer").unwrap();
             assert_eq!(buf[..2], [1, 0x13], "an error that says how to go on");
             nonces.insert(buf[20..len].to_vec());
         }
     }
     assert!(nonces.len() < 10, "{} nonces for 4,000 requests: the server keeps each for ever", nonces.len());
-    // And one that is above it is held back.
+    // And one that is above it is held back, while others are served.
     let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
-    for _ in 0..1_000 {
-        socket.send_to(&request, address).await.unwrap();
-    }
-    assert!(guest(&relay, By::Udp).await.allocate().await.is_ok(), "others are served meanwhile");
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + PATIENCE;
+    let mut sent = 0;
     while relay.figures().flood.load(Relaxed) < 500 {
-        assert!(Instant::now() < end, "{} of 1,000 were held back", relay.figures().flood.load(Relaxed));
-        tokio::task::yield_now().await;
+        assert!(Instant::now() < end, "{} of {sent} were held back", relay.figures().flood.load(Relaxed));
+        // In small parts: what the relay's socket has no room for is lost before anybody can count it.
+        for _ in 0..50 {
+            socket.send_to(&request, address).await.unwrap();
+            sent += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    guest_when_there_is_room(&relay).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

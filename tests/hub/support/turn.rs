@@ -16,7 +16,7 @@ use turn::client::{Client, ClientConfig};
 use webrtc_util::{Conn, Error};
 
 /// Soon, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(3);
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// How to reach a relay.
 #[derive(Clone, Copy, Debug)]

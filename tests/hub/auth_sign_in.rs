@@ -71,12 +71,10 @@ async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSetti
             times[at].push(start.elapsed());
         }
     }
-    let [known, unknown] = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64()
-    });
+    // The fastest of each: what else the machine does only ever makes one slower.
+    let [known, unknown] = times.map(|times| times.into_iter().min().expect("fifteen").as_secs_f64());
     // Without the same work for an unknown address the difference would be more than tenfold.
-    assert!((known / unknown - 1.0).abs() < 0.5, "known {known} s, unknown {unknown} s");
+    assert!((0.4..2.5).contains(&(known / unknown)), "known {known} s, unknown {unknown} s");
 }
 
 async fn guessing_is_slowed_down(database: DatabaseSettings) {

@@ -63,18 +63,21 @@ async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSetti
     let (known, unknown) = (attempt("known@example.org").await, attempt("unknown@example.org").await);
     known.refused(401, "bad_credentials");
     assert_eq!(known.text, unknown.text);
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..15 {
-        for (at, email) in ["known@example.org", "unknown@example.org"].into_iter().enumerate() {
+    // The fastest of each: what else the machine does only ever makes one slower, so the two come together as more are
+    // tried. Without the same work for an unknown address they would stay more than tenfold apart.
+    let mut fastest = [f64::INFINITY; 2];
+    for round in 0..150 {
+        // Twice the one, twice the other: neither is always the one that waits for a core.
+        for at in [round % 4 / 2, 1 - round % 4 / 2] {
             let start = Instant::now();
-            attempt(email).await;
-            times[at].push(start.elapsed());
+            attempt(["known@example.org", "unknown@example.org"][at]).await;
+            fastest[at] = fastest[at].min(start.elapsed().as_secs_f64());
+        }
+        if round >= 14 && (fastest[0] / fastest[1] - 1.0).abs() < 0.5 {
+            return;
         }
     }
-    // The fastest of each: what else the machine does only ever makes one slower.
-    let [known, unknown] = times.map(|times| times.into_iter().min().expect("fifteen").as_secs_f64());
-    // Without the same work for an unknown address the difference would be more than tenfold.
-    assert!((0.4..2.5).contains(&(known / unknown)), "known {known} s, unknown {unknown} s");
+    panic!("known {} s, unknown {} s", fastest[0], fastest[1]);
 }
 
 async fn guessing_is_slowed_down(database: DatabaseSettings) {

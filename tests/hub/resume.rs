@@ -308,8 +308,7 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
     }
     assert!(commands > CYCLES / 2, "commands were in flight");
     assert!(
-        // How many depends on how busy the machine is; that there are many of both is what the test stands on.
-        live_events > events / 10 && live_events < events * 9 / 10,
+        live_events > events / 4 && live_events < events * 9 / 10,
         "{live_events} of {events} came live, the others by replay"
     );
     let (whole, said) = hub.run(&["verify", "--database"]);

@@ -48,7 +48,8 @@ pub fn may(role: Role, command: &Command) -> bool {
         | Command::CallMedia(_)
         | Command::ReportCall(_)
         | Command::CheckDevices(_) => matches!(role, Patient | Doctor),
-        Command::Review(_) | Command::MoveDispensing(_) | Command::AssignDelivery(_) => matches!(role, Pharmacist),
+        Command::Review(_) | Command::MoveDispensing(_) => matches!(role, Pharmacist),
+        Command::AssignDelivery(_) => matches!(role, Pharmacist | System),
         Command::MoveDelivery(step) => delivery::may_ever(role, step.to),
         Command::Export(_) => matches!(role, Patient | Doctor | Admin),
     }

@@ -206,7 +206,8 @@ impl Delivery {
 
     /// What somebody in this role may do now.
     pub fn allowed(&self, role: Role) -> Vec<String> {
-        let assign = (role == Role::Pharmacist && self.assignable()).then(|| "delivery.assign".to_owned());
+        let assigns = matches!(role, Role::Pharmacist | Role::System);
+        let assign = (assigns && self.assignable()).then(|| "delivery.assign".to_owned());
         let moves = self.state().next().iter().filter(|to| may_ever(role, **to));
         assign.into_iter().chain(moves.map(|to| format!("delivery.move:{}", to.as_str()))).collect()
     }
@@ -288,6 +289,23 @@ impl DeliveryState {
             Delivered | Restocked | Disposed | Cancelled | Lost | Damaged => &[],
         }
     }
+
+    /// The steps from here to `to`, `to` itself included, for a courier whose reports skip some or arrive out of order;
+    /// between them only such as need no word of their own. Empty where none leads there.
+    pub fn way(self, to: DeliveryState) -> Vec<DeliveryState> {
+        use DeliveryState::*;
+        if self.next().contains(&to) {
+            return vec![to];
+        }
+        let through = |step: &&DeliveryState| matches!(step, PickedUp | OutForDelivery);
+        self.next()
+            .iter()
+            .filter(through)
+            .map(|step| (step, step.way(to)))
+            .find(|(_, rest)| !rest.is_empty())
+            .map(|(step, rest)| std::iter::once(*step).chain(rest).collect())
+            .unwrap_or_default()
+    }
 }
 
 /// What a move may carry beside its target.
@@ -338,6 +356,6 @@ pub fn may_ever(role: Role, to: DeliveryState) -> bool {
         Returned => matches!(role, Role::Courier | Role::Pharmacist),
         Restocked | Disposed => role == Role::Pharmacist,
         Cancelled => matches!(role, Role::Patient | Role::Pharmacist),
-        Lost | Damaged => role == Role::Admin,
+        Lost | Damaged => matches!(role, Role::Admin | Role::System),
     }
 }

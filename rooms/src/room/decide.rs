@@ -272,12 +272,28 @@ impl Case {
         if record.amount > price || (record.to.covers() && record.amount != price) {
             return Err(Refusal::Invalid { field: "amount", why: "is not the one that was asked for" });
         }
-        Ok(vec![Event::PaymentMoved(PaymentMoved {
+        let moved = Event::PaymentMoved(PaymentMoved {
             from: Some(payment.state),
             to: record.to,
             amount: record.amount,
             currency: record.currency.clone(),
             reference: record.reference.clone(),
-        })])
+        });
+        Ok(std::iter::once(moved).chain(self.settled(record.to)).collect())
+    }
+
+    /// What the payment means for a consultation that waits for it: paid is confirmed, and what cannot be paid any more
+    /// gives its slot back. A walk-in that has paid still has to check in.
+    fn settled(&self, payment: PaymentState) -> Option<Event> {
+        let consultation = &self.consultation;
+        match (&consultation.phase, payment) {
+            (Phase::Requested { .. }, PaymentState::Authorized | PaymentState::Captured) => {
+                consultation.slot.is_some().then(|| consultation.to(To::Booked, None, None))
+            }
+            (Phase::Requested { .. }, PaymentState::Failed | PaymentState::Refunded) => {
+                Some(consultation.to(To::Expired, None, None))
+            }
+            _ => None,
+        }
     }
 }

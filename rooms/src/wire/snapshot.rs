@@ -9,7 +9,7 @@ use crate::case::call::{CallState, Media};
 use crate::case::consultation::ConsultationState;
 use crate::case::delivery::DeliveryState;
 use crate::case::dispensing::{DispensingState, HoldReason};
-use crate::case::payment::PaymentState;
+use crate::case::payment::{self, PaymentState, PaymentWish};
 use crate::case::prescription::PrescriptionState;
 use crate::event::{HandOver, Item, Party, Person, Pharmacy, Slot};
 use crate::id::{CallId, DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
@@ -47,6 +47,14 @@ pub struct Snapshot {
     /// How far everybody got. Filled in by the hub.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub marks: BTreeMap<UserId, Mark>,
+}
+
+impl Snapshot {
+    /// What the payment provider is to do next; nothing where nothing is to be paid, and in a view without the payment.
+    pub fn payment_due(&self) -> Option<PaymentWish> {
+        let (consultation, payment) = (self.consultation.as_ref()?, self.payment.as_ref()?);
+        payment::due(payment.state, consultation.state, consultation.missing)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

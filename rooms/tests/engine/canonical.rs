@@ -91,7 +91,6 @@ fn samples() -> Vec<Record> {
     one.request();
     let pay = |to| RecordPayment { to, amount: 2500, currency: text("EUR"), reference: text("pay_1") };
     one.ok(&Actor::System, Command::RecordPayment(pay(rooms::case::payment::PaymentState::Authorized)));
-    one.ok(&patient(), Command::Confirm(Nothing {}));
     one.ok(&patient(), Command::Reschedule(Reschedule { slot: slot(2).id }));
     one.ok(&patient(), check_in());
     one.ok(&doctor(), Command::Admit(Nothing {}));

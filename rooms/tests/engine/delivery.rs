@@ -211,3 +211,39 @@ fn parcels_only_go_forward() {
         }
     }
 }
+
+#[test]
+fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
+    let names = |from: &str, to: &str| -> Vec<&'static str> {
+        let from: DeliveryState = named(from);
+        from.way(named(to)).iter().map(|state| state.as_str()).collect()
+    };
+    assert_eq!(names("assigned", "delivered"), ["picked_up", "out_for_delivery", "delivered"]);
+    assert_eq!(names("in_transit", "attempt_failed"), ["out_for_delivery", "attempt_failed"]);
+    assert_eq!(names("assigned", "in_transit"), ["picked_up", "in_transit"]);
+    assert_eq!(names("rescheduled", "delivered"), ["out_for_delivery", "delivered"]);
+    for (from, to) in [("delivered", "in_transit"), ("out_for_delivery", "picked_up"), ("attempt_failed", "delivered")] {
+        assert!(names(from, to).is_empty(), "{from} to {to}");
+    }
+    for from in DeliveryState::ALL {
+        for to in DeliveryState::ALL {
+            let mut at = from;
+            for step in from.way(to) {
+                assert!(at.next().contains(&step), "{at:?} to {step:?}");
+                at = step;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_hub_gives_a_parcel_to_a_partner_and_passes_on_that_it_was_lost() {
+    let mut clinic = Clinic::plain();
+    clinic.sent(1, to_home()).dispense(1, &["accepted", "preparing", "checked", "ready"]);
+    let delivery = clinic.delivery();
+    assert_eq!(clinic.ok(&Actor::System, assign(delivery, 1)), ["delivery.assigned"]);
+    clinic.deliver(&["picked_up"]);
+    assert!(clinic.ask(&Actor::System, move_delivery(delivery, "in_transit", clinic.now)).is_err());
+    clinic.ok(&Actor::System, move_delivery(delivery, "lost", clinic.now));
+    assert_eq!(clinic.medicine().2, "lost");
+}

@@ -8,6 +8,7 @@ mod delivery;
 mod docs;
 mod hostile;
 mod medicine;
+mod payment;
 mod random;
 mod reader;
 mod sdp;

@@ -1,6 +1,5 @@
 //! The consultation: booking, waiting, talking, ending, and who may do it.
 
-use rooms::case::payment::PaymentState;
 use rooms::command::*;
 use rooms::event::{Event, Party, Policy, Thread};
 use rooms::permission::View;
@@ -224,35 +223,6 @@ fn check_in_needs_the_consent_in_force() {
     let old = Command::CheckIn(CheckIn { consent: text("2025-9"), identity: text("account") });
     assert!(matches!(clinic.ask(&patient(), old), Err(Refusal::Invalid { field: "consent", .. })));
     clinic.ok(&patient(), check_in());
-}
-
-#[test]
-fn an_unpaid_consultation_is_not_confirmed() {
-    let policy = Policy { price: 2500, ..Policy::default() };
-    let mut clinic = Clinic::new(policy.clone());
-    assert_eq!(clinic.ok(&patient(), request_slot(1)), ["consultation.requested", "payment.moved"]);
-    let allowed = illegal(clinic.ask(&patient(), Command::Confirm(Nothing {})), "requested");
-    assert!(!allowed.contains(&"consultation.confirm".to_owned()));
-    let pay = |to, amount| {
-        Command::RecordPayment(RecordPayment { to, amount, currency: text("EUR"), reference: text("pay_1") })
-    };
-    assert_eq!(clinic.ask(&patient(), pay(PaymentState::Authorized, 2500)), Err(Refusal::Forbidden));
-    let short = clinic.ask(&Actor::System, pay(PaymentState::Authorized, 1));
-    assert!(matches!(short, Err(Refusal::Invalid { field: "amount", .. })));
-    clinic.ok(&Actor::System, pay(PaymentState::Authorized, 2500));
-    clinic.ok(&patient(), Command::Confirm(Nothing {}));
-    clinic.ok(&Actor::System, pay(PaymentState::Captured, 2500));
-    illegal(clinic.ask(&Actor::System, pay(PaymentState::Authorized, 2500)), "captured");
-    let too_much = clinic.ask(&Actor::System, pay(PaymentState::Refunded, 2501));
-    assert!(matches!(too_much, Err(Refusal::Invalid { field: "amount", .. })));
-    clinic.ok(&Actor::System, pay(PaymentState::Refunded, 1000));
-    illegal(clinic.ask(&Actor::System, pay(PaymentState::Captured, 2500)), "refunded");
-
-    let mut walk = Clinic::new(policy);
-    walk.ok(&patient(), walk_in());
-    illegal(walk.ask(&patient(), check_in()), "requested");
-    let free = Clinic::plain().request().ask(&Actor::System, pay(PaymentState::Captured, 0));
-    assert_eq!(free, Err(Refusal::NoSuch("payment")));
 }
 
 #[test]

@@ -222,7 +222,8 @@ fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
     assert_eq!(names("in_transit", "attempt_failed"), ["out_for_delivery", "attempt_failed"]);
     assert_eq!(names("assigned", "in_transit"), ["picked_up", "in_transit"]);
     assert_eq!(names("rescheduled", "delivered"), ["out_for_delivery", "delivered"]);
-    for (from, to) in [("delivered", "in_transit"), ("out_for_delivery", "picked_up"), ("attempt_failed", "delivered")] {
+    for (from, to) in [("delivered", "in_transit"), ("out_for_delivery", "picked_up"), ("attempt_failed", "delivered")]
+    {
         assert!(names(from, to).is_empty(), "{from} to {to}");
     }
     for from in DeliveryState::ALL {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::echo::Echo;
 use crate::http::{self, AppState};
 use crate::hub::Hub;
 use crate::hub::appender::Appender;
@@ -45,7 +46,9 @@ impl App {
         let stop = CancellationToken::new();
         jobs::start(&hub, &clock, &stop);
         follow_revocations(&auth, &hub);
-        let state = AppState::new(config, store, auth, hub, clock);
+        let (listen, public) = config.media_address();
+        let echo = Echo::new(relay.clone(), listen, public);
+        let state = AppState::new(config, store, auth, hub, echo, clock);
         Ok(Self { state, relay, stop })
     }
 

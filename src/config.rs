@@ -8,7 +8,7 @@ mod address;
 mod sources;
 mod turn;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -235,11 +235,20 @@ impl Config {
             tokens: settings.tokens.check(public_url.as_ref())?,
             limits: settings.limits.check()?,
             log: LogSettings {
-                filter: settings.log.filter.unwrap_or_else(|| "info".to_owned()),
+                // The WebRTC stack warns of what is ordinary on networks.
+                filter: settings.log.filter.unwrap_or_else(|| "info,rtc=error,webrtc=error".to_owned()),
                 format: settings.log.format.unwrap_or(LogFormat::Text),
             },
             public_url,
         })
+    }
+
+    /// Where the hub's own media is sent from, and where clients reach that: beside the relay, if there is one here.
+    pub fn media_address(&self) -> (IpAddr, IpAddr) {
+        match &self.turn.embedded {
+            Some(embedded) => (embedded.listen.ip(), embedded.public),
+            None => (self.listen.ip(), self.listen.ip()),
+        }
     }
 
     /// Whether cookies may only travel over TLS: always, but for plain HTTP on this machine.

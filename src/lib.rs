@@ -10,6 +10,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod echo;
 pub mod http;
 pub mod hub;
 pub mod jobs;

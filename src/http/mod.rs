@@ -47,6 +47,7 @@ use self::guard::{Guarded, Rule, guard};
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::echo::Echo;
 use crate::hub::Hub;
 use crate::store::Store;
 
@@ -56,13 +57,14 @@ pub struct AppState {
     pub store: Store,
     pub auth: Auth,
     pub hub: Hub,
+    pub echo: Echo,
     pub config: Arc<Config>,
     pub clock: Clock,
 }
 
 impl AppState {
-    pub fn new(config: Config, store: Store, auth: Auth, hub: Hub, clock: Clock) -> Self {
-        Self { store, auth, hub, config: Arc::new(config), clock }
+    pub fn new(config: Config, store: Store, auth: Auth, hub: Hub, echo: Echo, clock: Clock) -> Self {
+        Self { store, auth, hub, echo, config: Arc::new(config), clock }
     }
 
     /// Refuses a request that a page of somebody else's made. What carries no `Origin` comes from no page.

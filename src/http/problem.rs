@@ -71,6 +71,11 @@ impl Problem {
         Self { detail: Box::new(detail), ..self }
     }
 
+    /// The same, in other words.
+    pub fn saying(self, sentence: String) -> Self {
+        Self { sentence, ..self }
+    }
+
     /// The same, under another code.
     pub fn coded(self, code: Code) -> Self {
         Self { code, ..self }

@@ -69,6 +69,48 @@ export function tone() {
   source.onended = () => audio.close();
 }
 
+/**
+ * Calls the hub's echo: what `stream` has comes back a moment later. `exchange` takes the offer's SDP and gives the
+ * answer's. Gives what came back as `stream`, `moves` (whether media arrives), and `stop`; `over` settles at the end.
+ */
+export async function echo(iceServers, stream, exchange, { RTCPeerConnection = globalThis.RTCPeerConnection } = {}) {
+  const pc = new RTCPeerConnection({ iceServers });
+  const back = new MediaStream();
+  pc.ontrack = ({ track }) => back.addTrack(track);
+  const over = new Promise((resolve) => {
+    pc.onconnectionstatechange = () => ['failed', 'closed', 'disconnected'].includes(pc.connectionState) && resolve();
+  });
+  try {
+    for (const track of stream.getTracks()) pc.addTrack(track, stream);
+    await pc.setLocalDescription();
+    await gathered(pc);
+    await pc.setRemoteDescription({ type: 'answer', sdp: await exchange(pc.localDescription.sdp) });
+  } catch (error) {
+    pc.close();
+    throw error;
+  }
+  return { stream: back, over, stop: () => pc.close(), moves: () => arrived(pc) };
+}
+
+/** All candidates, or those found within two seconds: a server that does not answer must not hold up the rest. */
+function gathered(pc) {
+  if (pc.iceGatheringState === 'complete') return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, 2_000);
+    pc.onicegatheringstatechange = () => {
+      if (pc.iceGatheringState !== 'complete') return;
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
+
+/** The packets of sound and picture that came. */
+async function arrived(pc) {
+  const stats = [...(await pc.getStats()).values()];
+  return Object.fromEntries(['audio', 'video'].map((kind) => [kind, stats.find((it) => it.type === 'inbound-rtp' && it.kind === kind)?.packetsReceived ?? 0]));
+}
+
 /** Where on the ladder a device begins: `video`, `audio`, or undefined for chat. */
 export function start({ camera, microphone, stun, turn_udp: udp, turn_tcp: tcp }) {
   const network = [stun, udp, tcp];

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import * as devices from '../call/devices.js';
-import { level, network, start, tone } from '../call/check.js';
+import { echo, level, network, start, tone } from '../call/check.js';
 import { h, fill, action } from '../dom.js';
 
 const TITLES = { camera: 'Camera', microphone: 'Microphone', speaker: 'Speaker', socket: 'Connection', stun: 'Way out', turn_udp: 'Relay', turn_tcp: 'Relay by TCP' };
@@ -23,6 +23,8 @@ export function checkScreen(app, id) {
   const verdict = h('p.state', { role: 'status', testid: 'check-verdict' });
   let stream = null;
   let quiet = () => {};
+  let ringing = null;
+  const heard = h('div.echo', { testid: 'echo' });
 
   const set = (name, finding, help = '') => {
     found[name] = finding;
@@ -53,6 +55,34 @@ export function checkScreen(app, id) {
     }
   };
 
+  const hangUp = () => {
+    ringing?.stop();
+    ringing = null;
+    fill(heard);
+  };
+
+  const call = async () => {
+    hangUp();
+    if (!stream?.getTracks().length) throw new Error('There is neither a microphone nor a camera to try.');
+    const { ice_servers: servers } = await api.get('/v1/ice-servers');
+    const mine = await echo(servers, stream, async (sdp) => (await api.send('POST', '/v1/echo', { sdp })).sdp);
+    ringing = mine;
+    const picture = h('video', { autoplay: true, playsInline: true, testid: 'echo-picture' });
+    picture.srcObject = mine.stream;
+    const state = h('p', { role: 'status', testid: 'echo-state' }, 'Connecting…');
+    fill(heard, picture, state, h('button', { testid: 'echo-stop', onclick: hangUp }, 'Hang up'));
+    const watch = setInterval(async () => {
+      const { audio } = await mine.moves();
+      if (audio) state.textContent = 'Say something: you should hear it a moment later. If you do, so will the other side.';
+    }, 300);
+    mine.over.then(() => {
+      clearInterval(watch);
+      if (ringing !== mine) return;
+      hangUp();
+      fill(heard, h('p', { role: 'status' }, 'The echo is over.'));
+    });
+  };
+
   const run = async () => {
     close();
     for (const name of Object.keys(found)) if (name !== 'speaker') set(name, 'running');
@@ -80,6 +110,7 @@ export function checkScreen(app, id) {
   const close = () => {
     quiet();
     quiet = () => {};
+    hangUp();
     stream?.getTracks().forEach((track) => track.stop());
   };
 
@@ -98,5 +129,8 @@ export function checkScreen(app, id) {
     h('a.back', { href: `#/room/${id}` }, '← Back'),
     h('h1', {}, 'Is everything ready for a call?'), verdict,
     h('ul.checks', {}, Object.entries(rows).map(([name, { chip, help, more }]) => h('li', {}, h('b', {}, TITLES[name]), chip, more, help))),
+    h('h2', {}, 'Can I be heard?'),
+    h('p', {}, 'Call the echo: it sends back what you say and show, to you alone. Nothing is kept. It hangs up after a minute.'),
+    action('Call the echo', call, { testid: 'echo-call' }), heard,
     h('div.buttons', {}, action('Done', save, { class: 'primary', testid: 'check-save' }), action('Check again', run, { testid: 'check-again' })));
 }

@@ -13,6 +13,7 @@ mod browser_call;
 mod browser_case;
 mod calls;
 mod documents;
+mod echo;
 mod lifecycle;
 mod peers;
 mod rest_case;

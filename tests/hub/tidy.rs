@@ -13,12 +13,13 @@ const BELOW: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("store", &[]),
     ("turn", &[]),
+    ("echo", &["turn"]),
     ("archive", &["store"]),
     ("auth", &["store"]),
     ("hub", &["store"]),
     ("jobs", &["hub", "store"]),
     ("ws", &["hub", "auth", "http"]),
-    ("http", &["hub", "auth", "store", "ws", "archive"]),
+    ("http", &["hub", "auth", "store", "ws", "archive", "echo"]),
     ("lifecycle", &["hub"]),
 ];
 

@@ -1,0 +1,125 @@
+//! The echo call: one hears and sees oneself, and nobody takes more of it than their share.
+
+use std::time::Duration;
+
+use rooms::role::Role;
+use serde_json::{Value, json};
+use wardroom::echo::MAX_ECHOES;
+
+use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::support::browser::Driver;
+use crate::support::database::Database;
+use crate::support::process::Process;
+use crate::support::rest::{Answer, Rest};
+
+/// An offer of sound from a browser whose network is gone: it is answered, and then nobody comes.
+fn offer(codec: &str) -> String {
+    let fingerprint = vec!["AB"; 32].join(":");
+    format!(
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
+        c=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 {codec}\r\na=setup:actpass\r\n\
+        a=candidate:1 1 udp 2122260223 127.0.0.1 9 typ host\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:0123456789abcdef0123456789\r\na=fingerprint:sha-256 {fingerprint}\r\n"
+    )
+}
+
+async fn echo(rest: &Rest, token: &str, sdp: &str) -> Answer {
+    rest.call("post", "/v1/echo").by(token).json(json!({"sdp": sdp})).send().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn echoes_are_for_those_signed_in_and_bounded_in_number() {
+    let rest = Rest::start(Database::sqlite().settings()).await;
+    rest.call("post", "/v1/echo")
+        .json(json!({"sdp": offer("opus/48000/2")}))
+        .send()
+        .await
+        .refused(401, "unauthenticated");
+    let mut tokens = Vec::new();
+    for _ in 0..=MAX_ECHOES {
+        tokens.push(rest.token(Role::Patient).await);
+    }
+    for token in &tokens[..MAX_ECHOES] {
+        let answer = echo(&rest, token, &offer("opus/48000/2")).await.ok();
+        let sdp = answer["sdp"].as_str().expect("a description");
+        assert!(sdp.contains("a=candidate:") && sdp.contains("opus/48000/2"), "{sdp}");
+    }
+    let refused = echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await;
+    refused.refused(429, "rate_limited");
+    assert!(refused.json["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{}", refused.text);
+    // Whoever has one may begin anew: the former one ends.
+    echo(&rest, &tokens[0], &offer("opus/48000/2")).await.ok();
+    echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.refused(429, "rate_limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_nobody_comes_to_gives_its_place_back() {
+    let rest = Rest::start(Database::sqlite().settings()).await;
+    let mut tokens = Vec::new();
+    for _ in 0..=MAX_ECHOES {
+        tokens.push(rest.token(Role::Doctor).await);
+    }
+    for token in &tokens[..MAX_ECHOES] {
+        echo(&rest, token, &offer("opus/48000/2")).await.ok();
+    }
+    let given_back = async {
+        while echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), given_back).await.expect("places come back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_that_cannot_be_answered_are_refused_and_cost_no_place() {
+    let rest = Rest::start(Database::sqlite().settings()).await;
+    let token = rest.token(Role::Patient).await;
+    for _ in 0..=MAX_ECHOES {
+        for sdp in
+            ["", "v=0", &offer("opus/48000/2").replace("a=candidate:1", "a=candidate:x y"), &"v=0\r\n".repeat(20_000)]
+        {
+            let refused = echo(&rest, &token, sdp).await;
+            assert!((400..500).contains(&refused.status.as_u16()), "{}", refused.text);
+        }
+        echo(&rest, &token, &offer("G729/8000")).await.refused(422, "invalid");
+    }
+    echo(&rest, &token, &offer("opus/48000/2")).await.ok();
+}
+
+/// Pictures of oneself that were shown, and how loud the sound that came back was.
+const BACK: &str = "const picture = document.querySelector('[data-testid=echo-picture]');
+    if (!picture) return null;
+    window.loudest ??= 0;
+    if (!window.ear) {
+        const audio = new AudioContext();
+        window.ear = audio.createAnalyser();
+        audio.createMediaStreamSource(picture.srcObject).connect(window.ear);
+    }
+    const samples = new Float32Array(window.ear.fftSize);
+    window.ear.getFloatTimeDomainData(samples);
+    window.loudest = Math.max(window.loudest, ...samples);
+    return picture.getVideoPlaybackQuality().totalVideoFrames > 10 && window.loudest > 0.01";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_alone_hears_and_sees_themselves() {
+    let database = Database::sqlite();
+    let mut hub = Process::new("demo", &database.settings());
+    hub.start();
+    let driver = Driver::start();
+    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
+    walks_in(&patient).await;
+    let room = room_of(&patient).await;
+    patient.run(&format!("location.hash = '#/check/{room}'")).await;
+    patient.until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    for _ in 0..2 {
+        patient.run("window.loudest = 0; window.ear = null").await;
+        patient.click("echo-call").await;
+        patient.until("own picture and sound", BACK).await;
+        let said =
+            patient.until("a word on it", "return document.querySelector('[data-testid=echo-state]').innerText").await;
+        assert_ne!(said, Value::Null);
+    }
+    patient.click("echo-stop").await;
+    patient.until("it is over", "return !document.querySelector('[data-testid=echo-picture]')").await;
+    patient.is_clean().await;
+}

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use anyhow::Context;
 use rooms::wire::close::Close;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, Revocation};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
+use crate::gateway::Gateway;
 use crate::http::{self, AppState};
 use crate::hub::Hub;
 use crate::hub::appender::Appender;
 use crate::jobs;
+use crate::jobs::dispatch::Dispatcher;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
 use crate::store::Store;
 use crate::turn::Relay;
@@ -38,13 +41,17 @@ impl App {
         let auth = Auth::open(&config, store.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
         let relay =
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
-        let appender = Appender::start(store.clone());
+        let (handing, handed) = mpsc::channel(jobs::outgoing::QUEUE);
+        let appender = Appender::start(store.clone(), clock.clone(), handing);
         let hub = Hub::new(store.clone(), appender, clock.clone(), config.policy.clone(), {
             let relay = relay.clone();
             Arc::new(move |session| relay.servers(session))
         });
         let stop = CancellationToken::new();
         jobs::start(&hub, &clock, &stop);
+        let gateway = Gateway::new(hub.clone());
+        let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());
+        jobs::outgoing::start(store.clone(), clock.clone(), gateway, dispatcher, handed, stop.clone());
         follow_revocations(&auth, &hub);
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);

@@ -1,8 +1,8 @@
 //! Wardroom: a real-time consultation and status hub for telemedicine.
 //!
 //! The rules are in the crate `rooms`. This crate is the server around them: it keeps the logs ([`store`]), carries out
-//! commands and tells everybody concerned ([`hub`]), and lets people in by REST ([`http`]) and socket ([`ws`]).
-//! Imports point down only: app → http, ws, jobs → hub → store → `rooms`.
+//! commands and tells everybody concerned ([`hub`]), lets people in by REST ([`http`]) and socket ([`ws`]), and tells
+//! those outside ([`gateway`]). Imports point down only: app → http, ws, jobs → gateway → hub → store → `rooms`.
 
 pub mod app;
 pub mod archive;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod echo;
+pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod jobs;

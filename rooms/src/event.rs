@@ -143,6 +143,44 @@ impl Event {
         "record.opened",
     ];
 
+    /// Whether somebody outside the hub may want to hear of it: a person who is away, a partner, an integrator. What
+    /// media does in a call, drafts and who read what stay inside.
+    pub fn goes_out(&self) -> bool {
+        match self {
+            Event::Requested(_)
+            | Event::Moved(_)
+            | Event::Rescheduled(_)
+            | Event::CheckedIn(_)
+            | Event::Called(_)
+            | Event::Noted(_)
+            | Event::ChatSent(_)
+            | Event::CallStarted(_)
+            | Event::CallEnded(_)
+            | Event::Signed(_)
+            | Event::Sent(_)
+            | Event::Reviewed(_)
+            | Event::Answered(_)
+            | Event::PrescriptionMoved(_)
+            | Event::DispensingMoved(_)
+            | Event::DeliveryRequested(_)
+            | Event::DeliveryAssigned(_)
+            | Event::DeliveryMoved(_)
+            | Event::PaymentMoved(_) => true,
+            Event::ErrorProposed(_)
+            | Event::CallJoined(_)
+            | Event::CallLeft(_)
+            | Event::CallConnected(_)
+            | Event::CallInterrupted(_)
+            | Event::CallReported(_)
+            | Event::DevicesChecked(_)
+            | Event::Drafted(_)
+            | Event::Amended(_)
+            | Event::DeliveryReported(_)
+            | Event::Exported(_)
+            | Event::RecordOpened(_) => false,
+        }
+    }
+
     /// The name of the kind on the wire.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -2,12 +2,19 @@
 //!
 //! There is no timer: an append that finds the appender idle is committed at once, and under load the time of one commit
 //! is what collects the next batch. So the disk is flushed once for many rooms, and nobody waits for company.
+//!
+//! What goes out of the hub is noted in the same transaction, and handed over after it. A hand-over that finds no place
+//! costs nothing but time: the note is there, and is found when its lease runs out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::store::events::{Append, Appended};
+use crate::store::outgoing::{News, Note};
 use crate::store::{Store, StoreError};
 
 /// Appends in one transaction.
@@ -19,6 +26,23 @@ const WAITING: usize = 1024;
 /// Transactions that run at a time. SQLite writes one after the other anyway; more of them than this do not help
 /// PostgreSQL, because the batches get smaller.
 const LANES: usize = 1;
+/// How long what goes out of the hub stays with the node that committed it. What waits there for its time waits a few
+/// seconds.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// What a commit says to those outside, under the id of its note.
+#[derive(Debug)]
+pub struct Handed {
+    pub note: Uuid,
+    pub news: Vec<News>,
+}
+
+/// Where what goes out is handed over.
+#[derive(Clone, Debug)]
+struct Outlet {
+    clock: Clock,
+    handed: mpsc::Sender<Handed>,
+}
 
 type Reply = oneshot::Sender<Result<Appended, StoreError>>;
 
@@ -36,10 +60,10 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Starts the task that commits.
-    pub fn start(store: Store) -> Self {
+    /// Starts the task that commits. What goes out of the hub is handed over to `handed`.
+    pub fn start(store: Store, clock: Clock, handed: mpsc::Sender<Handed>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(run(store, waiting));
+        tokio::spawn(run(store, Outlet { clock, handed }, waiting));
         Self { queue }
     }
 
@@ -89,12 +113,18 @@ impl Batch {
         None
     }
 
-    async fn commit(self, store: Store, _lane: OwnedSemaphorePermit) {
-        match store.append(&self.appends).await {
+    async fn commit(self, store: Store, outlet: Outlet, _lane: OwnedSemaphorePermit) {
+        let note = Note { id: outlet.clock.fresh_id(), taken_until: outlet.clock.now().plus(LEASE) };
+        match store.append_noting(&self.appends, Some(note)).await {
             Ok(answers) => {
-                for (reply, appended) in self.replies.into_iter().zip(answers) {
+                for (reply, appended) in self.replies.into_iter().zip(&answers) {
                     // Whoever asked may have given up waiting; the events stand.
-                    let _ = reply.send(Ok(appended));
+                    let _ = reply.send(Ok(*appended));
+                }
+                let committed = self.appends.into_iter().zip(answers).filter(|(_, it)| *it == Appended::Committed);
+                let news: Vec<News> = committed.filter_map(|(append, _)| News::of(append)).collect();
+                if !news.is_empty() && outlet.handed.try_send(Handed { note: note.id, news }).is_err() {
+                    tracing::debug!(note = %note.id, "a note waits until its lease is over");
                 }
             }
             Err(error) => {
@@ -108,7 +138,7 @@ impl Batch {
     }
 }
 
-async fn run(store: Store, mut waiting: mpsc::Receiver<Ask>) {
+async fn run(store: Store, outlet: Outlet, mut waiting: mpsc::Receiver<Ask>) {
     let lanes = Arc::new(Semaphore::new(LANES));
     let mut held = None;
     loop {
@@ -139,7 +169,7 @@ async fn run(store: Store, mut waiting: mpsc::Receiver<Ask>) {
         }
         if !batch.appends.is_empty() {
             // A task of its own, so that a mistake there ends one batch and not all that come after it.
-            tokio::spawn(batch.commit(store.clone(), lane));
+            tokio::spawn(batch.commit(store.clone(), outlet.clone(), lane));
         }
     }
 }

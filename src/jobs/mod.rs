@@ -1,5 +1,7 @@
 //! What happens by itself as time goes by. Every job can run twice, or on two nodes at once, without harm.
 
+pub mod dispatch;
+pub mod outgoing;
 mod sweep;
 mod timers;
 
@@ -15,7 +17,7 @@ use crate::store::StoreError;
 pub enum Job {
     /// Wakes the rooms whose timers are due.
     Timers,
-    /// Deletes what has served its time: idempotency keys and ended sign-ins.
+    /// Deletes what has served its time: idempotency keys, ended sign-ins and old deliveries.
     Sweep,
 }
 

@@ -9,7 +9,8 @@ use crate::store::StoreError;
 /// How often is swept.
 pub const EVERY: Duration = Duration::from_secs(600);
 
-/// Deletes idempotency keys after a day and sign-ins that ended.
+/// Deletes idempotency keys after a day, sign-ins that ended, and deliveries that were made a while ago.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
-    hub.store().sweep(clock.now()).await
+    hub.store().sweep(clock.now()).await?;
+    hub.store().sweep_dispatches(clock.now()).await
 }

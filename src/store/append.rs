@@ -11,6 +11,7 @@ use rooms::record::{GENESIS, Hash, chain};
 use uuid::Uuid;
 
 use super::events::{Append, Appended, FIND_COMMAND, Sealed, found, hash_of, signed, unsigned};
+use super::outgoing::Note;
 use super::project::SlotWish;
 use super::{Store, StoreError, Tx, on};
 
@@ -20,7 +21,7 @@ const MAX_ROWS: usize = 128;
 const COLUMNS: usize = 8;
 
 /// Statements for 1, 2, 4 … [`MAX_ROWS`] rows.
-struct Texts {
+pub(super) struct Texts {
     /// With `?`: SQLite looks for the name of each parameter that has one, which takes long when there are many.
     sqlite: Vec<String>,
     /// With `$1`, `$2` …
@@ -50,9 +51,14 @@ struct Line<'a> {
 }
 
 impl Store {
-    /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
-    /// batch may or may not have been committed.
+    /// Like [`append_noting`](Self::append_noting), for what nobody outside is to hear of.
     pub async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        self.append_noting(batch, None).await
+    }
+
+    /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
+    /// batch may or may not have been committed. What of it goes out is written down under `note`.
+    pub async fn append_noting(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
         // Every node takes its rooms in the same order, so that two of them do not wait for each other.
         let mut order: Vec<usize> = (0..batch.len()).collect();
         order.sort_by_key(|at| (batch[*at].room, batch[*at].first()));
@@ -60,6 +66,9 @@ impl Store {
         let mut tx = self.begin().await?;
         match tx.append_all(&sorted).await {
             Ok(true) => {
+                if let Some(note) = note {
+                    tx.note(note, batch.iter()).await?;
+                }
                 tx.commit().await?;
                 return Ok(vec![Appended::Committed; batch.len()]);
             }
@@ -70,6 +79,10 @@ impl Store {
         let mut answers = vec![Appended::Conflict; batch.len()];
         for at in order {
             answers[at] = tx.append_one(&batch[at]).await?;
+        }
+        if let Some(note) = note {
+            let committed = batch.iter().zip(&answers).filter(|(_, it)| **it == Appended::Committed);
+            tx.note(note, committed.map(|(append, _)| append)).await?;
         }
         tx.commit().await?;
         Ok(answers)
@@ -212,7 +225,7 @@ fn follows(append: &Append, before: &Hash) -> bool {
 }
 
 /// Cuts into pieces of 1, 2, 4 … [`MAX_ROWS`].
-fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let rows = 1 << rest.len().min(MAX_ROWS).checked_ilog2()?;
         let (now, later) = rest.split_at(rows);
@@ -222,7 +235,7 @@ fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 impl Texts {
-    fn new(columns: usize, make: impl Fn(&str) -> String) -> Self {
+    pub(super) fn new(columns: usize, make: impl Fn(&str) -> String) -> Self {
         let all = |parameter: fn(usize) -> String| {
             let row = |row: usize| {
                 let parameters: Vec<String> = (row * columns + 1..=(row + 1) * columns).map(parameter).collect();
@@ -235,7 +248,7 @@ impl Texts {
     }
 
     /// The statement for so many rows, a power of two.
-    fn get(&'static self, tx: &Tx, rows: usize) -> &'static str {
+    pub(super) fn get(&'static self, tx: &Tx, rows: usize) -> &'static str {
         let texts = match tx {
             Tx::Sqlite(_) => &self.sqlite,
             Tx::Postgres(_) => &self.postgres,

@@ -33,6 +33,8 @@ pub struct Append {
     pub after: Option<Box<Snapshot>>,
     /// When the room's timer is due then.
     pub wake_at: Option<Timestamp>,
+    /// The patient and the doctor.
+    pub parties: Option<(UserId, UserId)>,
 }
 
 impl Append {

@@ -6,11 +6,13 @@
 mod append;
 pub mod audit;
 pub mod cases;
+pub mod dispatches;
 pub mod events;
 pub mod feeds;
 pub mod idempotency;
 pub mod maintenance;
 pub mod marks;
+pub mod outgoing;
 pub mod page;
 pub mod people;
 pub mod project;

@@ -42,6 +42,7 @@ async fn exported(store: &Store) -> (RoomId, Vec<String>) {
             command_hash: [0; 32],
             after: None,
             wake_at: None,
+            parties: None,
         };
         assert_eq!(store.append(&[append]).await.unwrap(), [Appended::Committed]);
     }

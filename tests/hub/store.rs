@@ -62,6 +62,7 @@ impl Log {
             command_hash: [1; 32],
             after: projects.then(|| Box::new(state.snapshot(&View::Care))),
             wake_at: state.wake_at(),
+            parties: state.parties(),
         }
     }
 

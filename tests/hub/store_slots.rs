@@ -13,6 +13,7 @@ use rooms::text::Line;
 use rooms::time::Timestamp;
 use rooms::wire::snapshot::{Allowed, PrescriptionView};
 use uuid::Uuid;
+use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
 use wardroom::hub::appender::Appender;
 use wardroom::store::Store;
@@ -119,7 +120,8 @@ async fn a_slot_is_sold_once_whoever_asks_at_the_same_time(settings: DatabaseSet
     let store = open(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 50).await;
     // Two hubs, so that the tries meet within one batch and between two.
-    let hubs = [Appender::start(store.clone()), Appender::start(open(&settings).await)];
+    let start = |store| Appender::start(store, Clock::system(), tokio::sync::mpsc::channel(1).0);
+    let hubs = [start(store.clone()), start(open(&settings).await)];
     let tries =
         slots.iter().flat_map(|slot| (0..10).map(|_| request(slot, &doctor).1)).enumerate().map(|(at, append)| {
             let hub = hubs[at % 2].clone();

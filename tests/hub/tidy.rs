@@ -17,9 +17,11 @@ const BELOW: &[(&str, &[&str])] = &[
     ("archive", &["store"]),
     ("auth", &["store"]),
     ("hub", &["store"]),
-    ("jobs", &["hub", "store"]),
+    ("gateway", &["hub", "push", "store"]),
+    ("push", &["store"]),
+    ("jobs", &["hub", "store", "gateway", "push"]),
     ("ws", &["hub", "auth", "http"]),
-    ("http", &["hub", "auth", "store", "ws", "archive", "echo"]),
+    ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push"]),
     ("lifecycle", &["hub"]),
 ];
 

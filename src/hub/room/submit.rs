@@ -127,14 +127,14 @@ impl RoomTask {
                 Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }
             })
             .collect();
-        let (after, wake_at) = if projects {
+        let (after, wake_at, parties) = if projects {
             let mut room = loaded.room.clone();
             for sealed in &records {
                 room.apply(&sealed.record);
             }
-            (Some(Box::new(room.snapshot(&View::Care))), room.wake_at())
+            (Some(Box::new(room.snapshot(&View::Care))), room.wake_at(), room.parties())
         } else {
-            (None, None)
+            (None, None, loaded.room.parties())
         };
         Ok(Append {
             room: self.id,
@@ -144,6 +144,7 @@ impl RoomTask {
             command_hash,
             after,
             wake_at,
+            parties,
         })
     }
 

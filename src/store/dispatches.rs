@@ -1,0 +1,363 @@
+//! Deliveries to the outside: each a row that is sent at least once, then kept for a while as its log.
+//!
+//! Whoever sends a row has it by a lease (`due_at`), counted by `attempts`: an answer that comes after the lease went to
+//! somebody else changes nothing.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use rooms::id::RoomId;
+use rooms::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::append::{Texts, powers};
+use super::events::{signed, unsigned};
+use super::page::{Page, PageRequest, instant};
+use super::people::named;
+use super::{Store, StoreError, on, read, write_one};
+
+/// How long what is over is kept: it is the log of what was sent, and keeps a replay from sending it again.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Bytes of an error that are kept.
+const MAX_ERROR: usize = 300;
+
+/// The kinds of receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// Notifications on people's devices.
+    Push,
+    Mail,
+    /// Integrators' endpoints.
+    Webhook,
+    Payment,
+    Courier,
+}
+
+impl Sink {
+    pub const ALL: [Sink; 5] = [Sink::Push, Sink::Mail, Sink::Webhook, Sink::Payment, Sink::Courier];
+
+    /// The name in REST and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Sink::Push => "push",
+            Sink::Mail => "mail",
+            Sink::Webhook => "webhook",
+            Sink::Payment => "payment",
+            Sink::Courier => "courier",
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DispatchState {
+    /// For its time, or for its next attempt.
+    Waiting,
+    Sending,
+    /// The receiver has it.
+    Done,
+    /// It is of no use any more: its receiver is gone, or its time is over.
+    Dropped,
+    /// It was refused, or tried as often as is planned: a person has to look at it.
+    Dead,
+}
+
+impl DispatchState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DispatchState::Waiting => "waiting",
+            DispatchState::Sending => "sending",
+            DispatchState::Done => "done",
+            DispatchState::Dropped => "dropped",
+            DispatchState::Dead => "dead",
+        }
+    }
+}
+
+/// A delivery that is wanted. What has the same sink, target, room, seq and kind is the same delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub sink: Sink,
+    /// What shares a breaker and a bound within the sink, e.g. a partner's name.
+    pub lane: String,
+    /// Whom the sink is to send it to, in the sink's own terms.
+    pub target: String,
+    pub room: RoomId,
+    /// The event it follows from; 0 for what follows from none.
+    pub seq: u64,
+    pub kind: String,
+    /// What the sink needs to make the message. It stays in the database for days, so no patient data.
+    pub body: String,
+    /// Not to be sent before.
+    pub due_at: Timestamp,
+}
+
+/// A delivery.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The receiver's key against repetition.
+    pub id: Uuid,
+    pub sink: Sink,
+    pub lane: String,
+    pub target: String,
+    pub room: RoomId,
+    pub seq: u64,
+    pub kind: String,
+    pub body: String,
+    pub state: DispatchState,
+    /// This one included.
+    pub attempts: u32,
+    pub due_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+    pub done_at: Option<Timestamp>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub id: Uuid,
+    /// Which attempt.
+    pub attempts: u32,
+    pub state: DispatchState,
+    /// When it is tried again, if it is.
+    pub due_at: Option<Timestamp>,
+    pub error: Option<String>,
+}
+
+/// How a lane of a sink stands.
+#[derive(Clone, Debug, FromRow)]
+struct LaneRow {
+    sink: String,
+    lane: String,
+    state: String,
+    count: i64,
+    attempts: i64,
+    created_at: i64,
+    due_at: Option<i64>,
+}
+
+/// How the deliveries of a lane in one state stand together.
+#[derive(Clone, Debug)]
+pub struct LaneCount {
+    pub sink: Sink,
+    pub lane: String,
+    pub state: DispatchState,
+    pub count: u64,
+    /// The most attempts that one of them had.
+    pub attempts: u32,
+    /// The oldest one's age.
+    pub created_at: Timestamp,
+    /// The earliest time at which one of them is due.
+    pub due_at: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
+struct DispatchRow {
+    id: Uuid,
+    sink: String,
+    lane: String,
+    target: String,
+    room: Uuid,
+    seq: i64,
+    kind: String,
+    body: String,
+    state: String,
+    attempts: i64,
+    due_at: Option<i64>,
+    last_error: Option<String>,
+    created_at: i64,
+    done_at: Option<i64>,
+}
+
+impl TryFrom<DispatchRow> for Dispatch {
+    type Error = StoreError;
+
+    fn try_from(row: DispatchRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            sink: named(&row.sink)?,
+            lane: row.lane,
+            target: row.target,
+            room: RoomId(row.room),
+            seq: unsigned(row.seq)?,
+            kind: row.kind,
+            body: row.body,
+            state: named(&row.state)?,
+            attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+            due_at: row.due_at.map(instant),
+            last_error: row.last_error,
+            created_at: instant(row.created_at),
+            done_at: row.done_at.map(instant),
+        })
+    }
+}
+
+const COLUMNS: &str =
+    "id, sink, lane, target, room, seq, kind, body, state, attempts, due_at, last_error, created_at, done_at";
+
+static ENQUEUE: LazyLock<Texts> = LazyLock::new(|| {
+    let insert = "insert into dispatches \
+        (id, sink, lane, target, room, seq, kind, body, state, attempts, due_at, created_at) values ";
+    Texts::new(12, |rows| format!("{insert}{rows} on conflict do nothing"))
+});
+
+static TAKE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "update dispatches set state = 'sending', attempts = attempts + 1, due_at = $1 where id in \
+        (select id from dispatches where sink = $2 and lane = $3 and due_at <= $4 order by due_at limit $5) \
+        and due_at <= $4 returning {COLUMNS}"
+    )
+});
+
+impl Store {
+    /// Writes down deliveries; those that are known already stay as they are. Returns how many are new.
+    pub async fn enqueue(
+        &self,
+        wishes: &[Wish],
+        now: Timestamp,
+        mut fresh: impl FnMut() -> Uuid,
+    ) -> Result<u64, StoreError> {
+        if wishes.is_empty() {
+            return Ok(0);
+        }
+        let mut new = 0;
+        let mut tx = self.begin().await?;
+        for wishes in powers(wishes) {
+            let sql = ENQUEUE.get(&tx, wishes.len());
+            let ids: Vec<Uuid> = wishes.iter().map(|_| fresh()).collect();
+            new += on!(&mut tx, db => {
+                let mut query = sqlx::query(sql);
+                for (wish, id) in wishes.iter().zip(&ids) {
+                    query = query
+                        .bind(*id)
+                        .bind(wish.sink.as_str())
+                        .bind(&wish.lane)
+                        .bind(&wish.target)
+                        .bind(wish.room.0)
+                        .bind(signed(wish.seq))
+                        .bind(&wish.kind)
+                        .bind(&wish.body)
+                        .bind(DispatchState::Waiting.as_str())
+                        .bind(0_i64)
+                        .bind(wish.due_at.micros())
+                        .bind(now.micros());
+                }
+                query.execute(db).await.map(|done| done.rows_affected())
+            })?;
+        }
+        tx.commit().await?;
+        Ok(new)
+    }
+
+    /// The lanes that have something due.
+    pub async fn due_lanes(&self, now: Timestamp) -> Result<Vec<(Sink, String)>, StoreError> {
+        let sql = "select sink, lane from dispatches where due_at <= $1 group by sink, lane order by min(due_at)";
+        let rows: Vec<(String, String)> =
+            read!(self, db => sqlx::query_as(sql).bind(now.micros()).fetch_all(db).await)?;
+        rows.into_iter().map(|(sink, lane)| Ok((named(&sink)?, lane))).collect()
+    }
+
+    /// Takes up to `limit` deliveries of a lane that are due, or whose sender gave no answer in time, until `until`.
+    pub async fn take_dispatches(
+        &self,
+        (sink, lane): (Sink, &str),
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<DispatchRow> = write_one!(self, db => sqlx::query_as(TAKE.as_str())
+            .bind(until.micros()).bind(sink.as_str()).bind(lane).bind(now.micros()).bind(limit)
+            .fetch_all(db).await)?;
+        rows.into_iter().map(Dispatch::try_from).collect()
+    }
+
+    /// Writes down what became of attempts.
+    pub async fn report(&self, reports: &[Report], now: Timestamp) -> Result<(), StoreError> {
+        let sql = "update dispatches set state = $1, due_at = $2, last_error = $3, done_at = $4 \
+            where id = $5 and attempts = $6 and state = 'sending'";
+        let mut tx = self.begin().await?;
+        for report in reports {
+            let done_at = report.due_at.is_none().then(|| now.micros());
+            let error = report.error.as_deref().map(|error| cut(error, MAX_ERROR));
+            on!(&mut tx, db => sqlx::query(sql)
+                .bind(report.state.as_str()).bind(report.due_at.map(Timestamp::micros)).bind(error).bind(done_at)
+                .bind(report.id).bind(i64::from(report.attempts))
+                .execute(db).await.map(drop))?;
+        }
+        tx.commit().await
+    }
+
+    /// Sends one again that was given up; false if there is none such.
+    pub async fn retry_dispatch(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "update dispatches set state = 'waiting', attempts = 0, due_at = $1, done_at = null \
+            where id = $2 and state in ('dead', 'dropped')";
+        let changed = write_one!(self, db => sqlx::query(sql)
+            .bind(now.micros()).bind(id).execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
+    }
+
+    /// One delivery.
+    pub async fn dispatch(&self, id: Uuid) -> Result<Option<Dispatch>, StoreError> {
+        let sql = "select * from dispatches where id = $1";
+        let row: Option<DispatchRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
+        row.map(Dispatch::try_from).transpose()
+    }
+
+    /// Deliveries, newest first; of one sink and in one state, if those are given.
+    pub async fn dispatches(
+        &self,
+        sink: Option<Sink>,
+        state: Option<DispatchState>,
+        request: PageRequest,
+    ) -> Result<Page<Dispatch>, StoreError> {
+        let sql = "select * from dispatches where ($1 is null or sink = $1) and ($2 is null or state = $2) \
+            and id < $3 order by id desc limit $4";
+        let rows: Vec<DispatchRow> = read!(self, db => sqlx::query_as(sql)
+            .bind(sink.map(Sink::as_str)).bind(state.map(DispatchState::as_str))
+            .bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
+        let rows = rows
+            .into_iter()
+            .map(|row| Dispatch::try_from(row).map(|dispatch| (dispatch.id, dispatch)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(request.page(rows, |dispatch| dispatch))
+    }
+
+    /// How all lanes stand.
+    pub async fn lanes(&self) -> Result<Vec<LaneCount>, StoreError> {
+        let sql = "select sink, lane, state, count(*) as count, cast(max(attempts) as bigint) as attempts, \
+            min(created_at) as created_at, min(due_at) as due_at from dispatches \
+            group by sink, lane, state order by sink, lane, state";
+        let rows: Vec<LaneRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
+        let count = |row: LaneRow| {
+            Ok(LaneCount {
+                sink: named(&row.sink)?,
+                lane: row.lane,
+                state: named(&row.state)?,
+                count: unsigned(row.count)?,
+                attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+                created_at: instant(row.created_at),
+                due_at: row.due_at.map(instant),
+            })
+        };
+        rows.into_iter().map(count).collect()
+    }
+
+    /// Deletes what has been over for long enough. What was given up stays for a person to look at.
+    pub async fn sweep_dispatches(&self, now: Timestamp) -> Result<(), StoreError> {
+        let before = now.micros() - i64::try_from(KEPT.as_micros()).unwrap_or(0);
+        write_one!(self, db => sqlx::query("delete from dispatches where done_at < $1 and state in ('done', 'dropped')")
+            .bind(before).execute(db).await.map(drop))
+    }
+}
+
+/// At most `most` bytes of a text, and no part of a character.
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}

@@ -1,0 +1,193 @@
+//! What the one way out promises, on both databases: nothing that was committed is forgotten, nothing is written down
+//! twice, and nobody sends what somebody else is sending.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rooms::id::RoomId;
+use rooms::time::Timestamp;
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+use wardroom::store::dispatches::{Dispatch, DispatchState, Report, Sink, Wish};
+use wardroom::store::events::Appended;
+use wardroom::store::outgoing::{Note, Span};
+use wardroom::store::page::PageRequest;
+
+use crate::store::{Log, ids, open};
+use crate::support::both;
+
+const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
+
+fn now() -> Timestamp {
+    Timestamp::new(chrono::Utc::now())
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn wish(lane: &str, seq: u64) -> Wish {
+    Wish {
+        sink: Sink::Webhook,
+        lane: lane.to_owned(),
+        target: "somebody".to_owned(),
+        room: RoomId(Uuid::nil()),
+        seq,
+        kind: "chat.sent".to_owned(),
+        body: "{}".to_owned(),
+        due_at: now(),
+    }
+}
+
+fn report(dispatch: &Dispatch, state: DispatchState, due_at: Option<Timestamp>) -> Report {
+    let error = due_at.map(|_| "it was not there".to_owned());
+    Report { id: dispatch.id, attempts: dispatch.attempts, state, due_at, error }
+}
+
+async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let (doctor, slots) = crate::store_slots::doctor_with_slots(&store, 1).await;
+    let (log, asked) = crate::store_slots::request(&slots[0], &doctor);
+    let note = || Note { id: Uuid::now_v7(), taken_until: now() };
+    let opening = note();
+    assert_eq!(store.append_noting(std::slice::from_ref(&asked), Some(opening)).await.unwrap(), [Appended::Committed]);
+    let mut log = log.after(&asked);
+    let mut batch = Vec::new();
+    for _ in 0..2 {
+        let (sender, command) = ids();
+        let chat = log.chat(sender, command, "hello");
+        log = log.after(&chat);
+        batch.push(chat);
+    }
+    // A place that is taken: the batch goes in one by one, and this one does not.
+    let late = crate::store_slots::request(&slots[0], &doctor).1;
+    batch.push(late);
+    let talk = note();
+    let answers = store.append_noting(&batch, Some(talk)).await.unwrap();
+    assert_eq!(answers, [Appended::Committed, Appended::Committed, Appended::SlotTaken]);
+    // A room without parties concerns nobody outside.
+    let (sender, command) = ids();
+    assert_eq!(
+        store.append_noting(&[Log::new().chat(sender, command, "x")], Some(note())).await.unwrap(),
+        [Appended::Committed]
+    );
+    let later = now().plus(seconds(1));
+    let notes = store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap();
+    let span = |first, last| Span { room: log.room, first, last };
+    let first = asked.records.len() as u64;
+    let expected =
+        [(opening.id, vec![span(1, first)]), (talk.id, vec![span(first + 1, first + 1), span(first + 2, first + 2)])];
+    assert_eq!(notes, expected);
+    store.finish_notes(&[opening.id, talk.id]).await.unwrap();
+    assert_eq!(store.notes().await.unwrap().0, 0);
+}
+
+async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let (doctor, slots) = crate::store_slots::doctor_with_slots(&store, 20).await;
+    let begin = now();
+    for slot in &slots {
+        let (_, asked) = crate::store_slots::request(slot, &doctor);
+        let note = Note { id: Uuid::now_v7(), taken_until: begin.plus(seconds(30)) };
+        store.append_noting(&[asked], Some(note)).await.unwrap();
+    }
+    assert!(store.take_notes(begin.plus(seconds(29)), begin, 100).await.unwrap().is_empty(), "it is still at it");
+    let later = begin.plus(seconds(31));
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        let store = open(&settings).await;
+        nodes.push(tokio::spawn(async move {
+            let mut taken = Vec::new();
+            for _ in 0..10 {
+                taken.extend(store.take_notes(later, later.plus(seconds(30)), 3).await.unwrap());
+            }
+            taken
+        }));
+    }
+    let mut taken = Vec::new();
+    for node in nodes {
+        taken.extend(node.await.unwrap().into_iter().map(|(id, _)| id));
+    }
+    assert_eq!((taken.len(), taken.iter().collect::<BTreeSet<_>>().len()), (20, 20));
+    store.release_notes(&taken[..5]).await.unwrap();
+    assert_eq!(store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap().len(), 5);
+}
+
+async fn the_same_delivery_is_written_down_once(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let wishes: Vec<Wish> = (0..200).map(|seq| wish("a", seq)).collect();
+    assert_eq!(store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap(), 200);
+    assert_eq!(store.enqueue(&wishes[50..], now(), Uuid::now_v7).await.unwrap(), 0);
+    let other = Wish { kind: "another".to_owned(), ..wish("a", 7) };
+    assert_eq!(store.enqueue(&[wish("a", 7), other], now(), Uuid::now_v7).await.unwrap(), 1);
+    // Also when the first has long been sent.
+    let later = now().plus(seconds(1));
+    let taken = store.take_dispatches((Sink::Webhook, "a"), later, later, 1000).await.unwrap();
+    let reports: Vec<_> = taken.iter().map(|it| report(it, DispatchState::Done, None)).collect();
+    store.report(&reports, later).await.unwrap();
+    assert_eq!(store.enqueue(&wishes, later, Uuid::now_v7).await.unwrap(), 0);
+    store.sweep_dispatches(later.plus(seconds(6 * 86_400))).await.unwrap();
+    assert_eq!(store.dispatches(None, None, EVERYTHING).await.unwrap().items.len(), 200);
+    store.sweep_dispatches(later.plus(seconds(8 * 86_400))).await.unwrap();
+    assert!(store.dispatches(None, None, EVERYTHING).await.unwrap().items.is_empty());
+}
+
+async fn a_delivery_is_taken_by_one_node_at_a_time(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    let wishes: Vec<Wish> = (0..100).map(|seq| wish("a", seq)).collect();
+    store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap();
+    let later = now().plus(seconds(1));
+    assert_eq!(store.due_lanes(later).await.unwrap(), [(Sink::Webhook, "a".to_owned())]);
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        let store = open(&settings).await;
+        nodes.push(tokio::spawn(async move {
+            let mut taken = Vec::new();
+            for _ in 0..20 {
+                let until = later.plus(seconds(60));
+                taken.extend(store.take_dispatches((Sink::Webhook, "a"), later, until, 5).await.unwrap());
+            }
+            taken
+        }));
+    }
+    let mut taken = Vec::new();
+    for node in nodes {
+        taken.extend(node.await.unwrap());
+    }
+    assert_eq!((taken.len(), taken.iter().map(|it| it.id).collect::<BTreeSet<_>>().len()), (100, 100));
+    assert!(taken.iter().all(|it| it.attempts == 1 && it.state == DispatchState::Sending));
+    assert!(store.due_lanes(later).await.unwrap().is_empty());
+}
+
+async fn an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_nothing(settings: DatabaseSettings) {
+    let store = open(&settings).await;
+    store.enqueue(&[wish("a", 1)], now(), Uuid::now_v7).await.unwrap();
+    let later = now().plus(seconds(1));
+    let lane = (Sink::Webhook, "a");
+    let first = store.take_dispatches(lane, later, later.plus(seconds(60)), 5).await.unwrap().remove(0);
+    let after = later.plus(seconds(61));
+    let second = store.take_dispatches(lane, after, after.plus(seconds(60)), 5).await.unwrap().remove(0);
+    assert_eq!((first.id, first.attempts, second.id, second.attempts), (first.id, 1, first.id, 2));
+    store.report(&[report(&first, DispatchState::Dead, None)], after).await.unwrap();
+    assert_eq!(store.dispatch(first.id).await.unwrap().unwrap().state, DispatchState::Sending);
+    let again = after.plus(seconds(5));
+    store.report(&[report(&second, DispatchState::Waiting, Some(again))], after).await.unwrap();
+    let waiting = store.dispatch(first.id).await.unwrap().unwrap();
+    assert_eq!((waiting.state, waiting.due_at), (DispatchState::Waiting, Some(again)));
+    assert_eq!(waiting.last_error.as_deref(), Some("it was not there"));
+    assert!(!store.retry_dispatch(first.id, after).await.unwrap(), "it was not given up");
+    let third = store.take_dispatches(lane, again, again, 5).await.unwrap().remove(0);
+    store.report(&[report(&third, DispatchState::Dead, None)], again).await.unwrap();
+    store.sweep_dispatches(again.plus(seconds(20 * 86_400))).await.unwrap();
+    assert!(store.retry_dispatch(first.id, again).await.unwrap(), "what was given up stays for a person to look at");
+    let lanes = store.lanes().await.unwrap();
+    assert_eq!((lanes.len(), lanes[0].state, lanes[0].count, lanes[0].attempts), (1, DispatchState::Waiting, 1, 0));
+}
+
+both! {
+    a_commit_notes_what_goes_out_and_only_what_was_committed
+    a_note_is_taken_over_when_its_lease_is_over_and_by_one_node
+    the_same_delivery_is_written_down_once
+    a_delivery_is_taken_by_one_node_at_a_time
+    an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_nothing
+}

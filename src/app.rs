@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, Revocation};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
@@ -43,11 +44,14 @@ impl App {
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
         let (handing, handed) = mpsc::channel(jobs::outgoing::QUEUE);
         let appender = Appender::start(store.clone(), clock.clone(), handing);
-        let hub = Hub::new(store.clone(), appender, clock.clone(), config.policy.clone(), {
+        let (bus, inbox) =
+            Bus::open(config.redis.as_ref()).context("cannot use the Redis server (WARDROOM_REDIS_URL)")?;
+        let hub = Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), {
             let relay = relay.clone();
             Arc::new(move |session| relay.servers(session))
         });
         let stop = CancellationToken::new();
+        hub.follow(inbox);
         jobs::start(&hub, &clock, &stop);
         let gateway = Gateway::new(hub.clone());
         let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());

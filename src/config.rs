@@ -31,6 +31,8 @@ pub struct Config {
     /// Keys, secrets and the embedded database.
     pub data_dir: PathBuf,
     pub database: DatabaseSettings,
+    /// What connects the nodes that serve one database; absent for a hub that is alone.
+    pub redis: Option<RedisSettings>,
     /// Origins besides the own one whose pages may use this hub.
     pub allowed_origins: Vec<Origin>,
     /// The parent domain that cookies are for, so that sibling services get the access token too.
@@ -58,6 +60,23 @@ pub struct DatabaseSettings {
 impl DatabaseSettings {
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: SecretString::from(url.into()), connections: 8 }
+    }
+
+    /// The address, for the one who connects.
+    pub fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+}
+
+/// The Redis server between the nodes. The address may hold a password, so it is not printed.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    pub url: SecretString,
+}
+
+impl RedisSettings {
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: SecretString::from(url.into()) }
     }
 
     /// The address, for the one who connects.
@@ -212,6 +231,18 @@ impl Config {
                 "must begin with sqlite: or postgres:, e.g. sqlite:data/wardroom.db or postgres://user@host/wardroom",
             ));
         }
+        let redis = settings.redis_url.map(RedisSettings::new);
+        if let Some(redis) = &redis {
+            if !["redis:", "rediss:", "unix:"].iter().any(|scheme| redis.url().starts_with(scheme)) {
+                return Err(value("redis_url", "must begin with redis:, rediss: or unix:, e.g. redis://host:6379"));
+            }
+            if url.starts_with("sqlite:") {
+                return Err(value(
+                    "redis_url",
+                    "is for several nodes on one PostgreSQL: set database_url, or remove it",
+                ));
+            }
+        }
         let allowed_origins = settings
             .allowed_origins
             .unwrap_or_default()
@@ -227,6 +258,7 @@ impl Config {
             turn: settings.turn.check(listen, &data_dir, demo)?,
             data_dir,
             database: DatabaseSettings { url: SecretString::from(url), connections },
+            redis,
             allowed_origins,
             cookie_domain: settings.cookie_domain,
             behind_proxy,

@@ -10,12 +10,13 @@ mod desk;
 pub mod feeds;
 pub mod marks;
 mod members;
+mod nodes;
 pub mod outbox;
 mod presence;
 pub mod room;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use rooms::command::{Command, Facts, Need};
@@ -37,6 +38,7 @@ use self::connection::{Connection, Connections};
 use self::feeds::Feeds;
 use self::marks::MarkWriter;
 use self::room::{Attach, INBOX, Look, ReplyTo, Request, RoomTask};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -120,6 +122,7 @@ pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
 pub struct Inner {
     pub store: Store,
     pub appender: Appender,
+    pub bus: Bus,
     pub clock: Clock,
     /// The rules that rooms opened here live under.
     pub policy: Policy,
@@ -129,8 +132,18 @@ pub struct Inner {
     /// STUN and TURN servers for a session.
     pub ice: IceSource,
     stopping: AtomicBool,
-    rooms: DashMap<RoomId, mpsc::Sender<Box<Request>>>,
+    rooms: DashMap<RoomId, Seat>,
 }
+
+/// A room in memory.
+struct Seat {
+    inbox: mpsc::Sender<Box<Request>>,
+    /// Its last event, or [`UNLOADED`].
+    head: Arc<AtomicU64>,
+}
+
+/// In place of a head: the room has not been read from the store yet.
+const UNLOADED: u64 = u64::MAX;
 
 impl Inner {
     /// Looks up what a command needs to know about the world.
@@ -159,7 +172,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(store: Store, appender: Appender, clock: Clock, policy: Policy, ice: IceSource) -> Self {
+    pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
         let feeds = Feeds::start(store.clone(), clock.clone());
         let marks = MarkWriter::start(store.clone());
         let connections = Connections::default();
@@ -167,6 +180,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 store,
                 appender,
+                bus,
                 clock,
                 policy,
                 feeds,
@@ -229,7 +243,7 @@ impl Hub {
 
     /// Ends listening.
     pub async fn detach(&self, room: RoomId, connection: Uuid) {
-        let sender = self.inner.rooms.get(&room).map(|sender| sender.clone());
+        let sender = self.inner.rooms.get(&room).map(|seat| seat.inbox.clone());
         if let Some(sender) = sender {
             // The room's end means that nobody listens.
             let _ = sender.send(Box::new(Request::Detach { connection })).await;
@@ -279,6 +293,10 @@ impl Hub {
         (self.inner.ice)(session)
     }
 
+    pub fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
     pub fn store(&self) -> &Store {
         &self.inner.store
     }
@@ -295,18 +313,19 @@ impl Hub {
         let mut request = Box::new(request);
         loop {
             // The map's lock is held while sending, so that a room that retires cannot miss a request.
-            let sender = self.inner.rooms.entry(room).or_insert_with(|| {
+            let seat = self.inner.rooms.entry(room).or_insert_with(|| {
                 let (sender, inbox) = mpsc::channel(INBOX);
-                tokio::spawn(RoomTask::new(room, self.inner.clone()).run(inbox));
-                sender
+                let head = Arc::new(AtomicU64::new(UNLOADED));
+                tokio::spawn(RoomTask::new(room, self.inner.clone(), head.clone()).run(inbox));
+                Seat { inbox: sender, head }
             });
-            match sender.try_send(request) {
+            match seat.inbox.try_send(request) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
                 Err(mpsc::error::TrySendError::Closed(back)) => {
                     // The task died; the next round starts another one.
-                    drop(sender);
-                    self.inner.rooms.remove_if(&room, |_, known| known.is_closed());
+                    drop(seat);
+                    self.inner.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
                     request = back;
                 }
             }

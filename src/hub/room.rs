@@ -1,6 +1,7 @@
 //! One room at work: a task that takes requests one after the other, so that a room needs no lock and has one order.
 
 mod call;
+mod elsewhere;
 mod log;
 mod parties;
 mod readers;
@@ -28,6 +29,7 @@ use super::desk::Desk;
 use super::members::{Members, Sent};
 use super::presence::Presences;
 use super::{Done, Inner, Submission, SubmitError};
+use crate::bus::Joined;
 use crate::store::StoreError;
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
@@ -48,13 +50,43 @@ pub enum ReplyTo {
 
 /// What can be asked of a room's task.
 pub enum Request {
-    Submit { submission: Submission, reply: ReplyTo },
-    Look { actor: Actor, reply: oneshot::Sender<Result<Look, SubmitError>> },
-    Attach { connection: Arc<Connection>, cursor: u64, reply: oneshot::Sender<Result<Attach, SubmitError>> },
-    Detach { connection: Uuid },
-    Signal { actor: Actor, from: Option<Uuid>, signal: Signal },
-    Call { connection: Arc<Connection>, call: CallId, signal: Box<CallSignal> },
-    Mark { actor: Actor, from: Option<Uuid>, mark: Mark },
+    Submit {
+        submission: Submission,
+        reply: ReplyTo,
+    },
+    Look {
+        actor: Actor,
+        reply: oneshot::Sender<Result<Look, SubmitError>>,
+    },
+    Attach {
+        connection: Arc<Connection>,
+        cursor: u64,
+        reply: oneshot::Sender<Result<Attach, SubmitError>>,
+    },
+    Detach {
+        connection: Uuid,
+    },
+    Signal {
+        actor: Actor,
+        from: Option<Uuid>,
+        signal: Signal,
+    },
+    Call {
+        connection: Arc<Connection>,
+        call: CallId,
+        signal: Box<CallSignal>,
+    },
+    Mark {
+        actor: Actor,
+        from: Option<Uuid>,
+        mark: Mark,
+    },
+    /// What another node says of this room.
+    Heard(String),
+    /// The store's log is longer than what is in memory.
+    Behind {
+        head: u64,
+    },
 }
 
 /// A room as one actor sees it.
@@ -91,8 +123,14 @@ struct Loaded {
 pub struct RoomTask {
     id: RoomId,
     hub: Arc<Inner>,
-    /// Absent before the first request, and after a commit whose outcome is unknown.
+    /// Absent before the first request.
     loaded: Option<Loaded>,
+    /// After a commit whose outcome is unknown: the store may be ahead.
+    stale: bool,
+    /// The last event in memory, for whoever compares it with the store.
+    head: Arc<AtomicU64>,
+    /// Other nodes are heard as long as this is kept.
+    _heard: Joined,
     recent: VecDeque<Answered>,
     members: Members,
     presences: Presences,
@@ -104,11 +142,15 @@ pub struct RoomTask {
 }
 
 impl RoomTask {
-    pub fn new(id: RoomId, hub: Arc<Inner>) -> Self {
+    pub fn new(id: RoomId, hub: Arc<Inner>, head: Arc<AtomicU64>) -> Self {
         Self {
+            // Before the log is read, so that nothing falls between.
+            _heard: hub.bus.join(id),
             id,
             hub,
             loaded: None,
+            stale: false,
+            head,
             recent: VecDeque::new(),
             members: Members::default(),
             presences: Presences::default(),
@@ -161,6 +203,8 @@ impl RoomTask {
             Request::Signal { actor, from, signal } => self.signal(&actor, from, signal),
             Request::Call { connection, call, signal } => self.call_signal(&connection, call, *signal).await,
             Request::Mark { actor, from, mark } => self.mark(&actor, from, mark),
+            Request::Heard(text) => self.heard(&text).await,
+            Request::Behind { head } => self.look_up(head).await,
         }
     }
 }

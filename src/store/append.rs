@@ -255,4 +255,13 @@ impl Texts {
         };
         &texts[rows.ilog2() as usize]
     }
+
+    /// The same for what is read outside a transaction.
+    pub(super) fn of(&'static self, store: &Store, rows: usize) -> &'static str {
+        let texts = match store {
+            Store::Sqlite { .. } => &self.sqlite,
+            Store::Postgres(_) => &self.postgres,
+        };
+        &texts[rows.ilog2() as usize]
+    }
 }

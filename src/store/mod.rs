@@ -9,6 +9,7 @@ pub mod cases;
 pub mod dispatches;
 pub mod events;
 pub mod feeds;
+mod heads;
 pub mod idempotency;
 pub mod maintenance;
 pub mod marks;

@@ -15,6 +15,7 @@ mod calls;
 mod documents;
 mod echo;
 mod lifecycle;
+mod nodes;
 mod outgoing;
 mod peers;
 mod rest_case;

@@ -16,17 +16,19 @@ const BELOW: &[(&str, &[&str])] = &[
     ("echo", &["turn"]),
     ("archive", &["store"]),
     ("auth", &["store"]),
-    ("hub", &["store"]),
+    ("bus", &[]),
+    ("hub", &["store", "bus"]),
     ("gateway", &["hub", "push", "store"]),
     ("push", &["store"]),
     ("jobs", &["hub", "store", "gateway", "push"]),
     ("ws", &["hub", "auth", "http"]),
-    ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push"]),
+    ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus"]),
     ("lifecycle", &["hub"]),
 ];
 
 /// Libraries and the parts of the server that may name them.
-const HOMES: &[(&str, &[&str])] = &[("sqlx::", &["store"]), ("axum::", &["http", "ws", "auth", "lifecycle"])];
+const HOMES: &[(&str, &[&str])] =
+    &[("sqlx::", &["store"]), ("axum::", &["http", "ws", "auth", "lifecycle"]), ("redis::", &["bus"])];
 
 struct Source {
     /// From the root of the workspace.

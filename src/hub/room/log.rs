@@ -1,6 +1,7 @@
 //! A room's state, as the store's log has it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rooms::record::{GENESIS, Record};
 use rooms::room::Room;
@@ -19,64 +20,84 @@ impl RoomTask {
 
     /// Reads the room from the store, if it is not in memory.
     pub(super) async fn load(&mut self) -> Result<(), SubmitError> {
-        if self.loaded.is_some() {
-            return Ok(());
+        match self.loaded {
+            None => self.read_all().await,
+            Some(_) if self.stale => self.refresh().await.map(drop),
+            Some(_) => Ok(()),
         }
+    }
+
+    async fn read_all(&mut self) -> Result<(), SubmitError> {
         let mut loaded = Loaded { room: Room::new(self.id), hash: GENESIS };
-        while self.read_on(&mut loaded, |_| {}).await? {}
+        loop {
+            let (page, more) = self.page_after(loaded.room.head()).await?;
+            page.iter().for_each(|sealed| loaded.take(sealed));
+            if !more {
+                break;
+            }
+        }
         self.marks = self.hub.store.marks(self.id).await?;
+        self.head.store(loaded.room.head(), Ordering::Relaxed);
         self.loaded = Some(loaded);
+        self.stale = false;
         self.expect_parties();
         Ok(())
     }
 
-    /// Applies the next page of the store's log; false at its end.
-    async fn read_on(&self, loaded: &mut Loaded, mut seen: impl FnMut(&Sealed)) -> Result<bool, SubmitError> {
-        let page = self.hub.store.events_after(self.id, loaded.room.head(), PAGE).await?;
+    /// The store's events behind `head`, and whether there may be more.
+    async fn page_after(&self, head: u64) -> Result<(Vec<Sealed>, bool), SubmitError> {
+        let page = self.hub.store.events_after(self.id, head, PAGE).await?;
         let more = page.len() == PAGE as usize;
-        for stored in page {
+        let sealed = page.into_iter().map(|stored| {
             let record: Record = serde_json::from_str(&stored.canonical).map_err(|error| {
                 tracing::error!(room = %self.id, seq = stored.seq, kind = ?error.classify(), "a stored record cannot be read");
                 SubmitError::Unavailable
             })?;
-            let sealed = Sealed {
-                seq: stored.seq,
-                canonical: stored.canonical.into(),
-                hash: stored.hash,
-                record: Arc::new(record),
-            };
-            loaded.room.apply(&sealed.record);
-            loaded.hash = sealed.hash;
-            seen(&sealed);
-        }
-        Ok(more)
+            let (canonical, record) = (stored.canonical.into(), Arc::new(record));
+            Ok(Sealed { seq: stored.seq, canonical, hash: stored.hash, record })
+        });
+        Ok((sealed.collect::<Result<_, SubmitError>>()?, more))
     }
 
-    /// Takes in what another node appended.
+    /// Takes in what was appended by another node, or by a commit whose outcome was unknown; false if there is nothing.
+    pub(super) async fn refresh(&mut self) -> Result<bool, SubmitError> {
+        let Some(before) = self.loaded.as_ref().map(|loaded| loaded.room.head()) else {
+            return self.read_all().await.map(|()| true);
+        };
+        loop {
+            let head = self.room()?.head();
+            let (page, more) = self.page_after(head).await?;
+            self.moved_on(&page);
+            if !more {
+                self.stale = false;
+                return Ok(self.room()?.head() > before);
+            }
+        }
+    }
+
+    /// Takes in what made an append fail.
     pub(super) async fn catch_up(&mut self) -> Result<(), SubmitError> {
-        let Some(mut loaded) = self.loaded.take() else { return self.load().await };
-        let mut news = Vec::new();
-        while self.read_on(&mut loaded, |sealed| news.push(sealed.clone())).await? {}
-        if news.is_empty() {
-            // Nobody was first, and yet there is no place behind the head: the store was put back to an older copy.
-            tracing::error!(room = %self.id, head = loaded.room.head(), "the room in memory is not the stored one");
-            return self.load().await;
+        if self.refresh().await? {
+            return Ok(());
         }
-        self.loaded = Some(loaded);
-        for sealed in &news {
-            self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
-        }
-        self.put_out_unfit();
-        self.tidy_desk();
-        Ok(())
+        // Nobody was first, and yet there is no place behind the head: the store was put back to an older copy.
+        tracing::error!(room = %self.id, head = self.room()?.head(), "the room in memory is not the stored one");
+        self.read_all().await
     }
 
     /// Applies a committed event and tells everybody who listens.
     pub(super) fn take_in(&mut self, sealed: &Sealed) {
         if let Some(loaded) = &mut self.loaded {
-            loaded.room.apply(&sealed.record);
-            loaded.hash = sealed.hash;
+            loaded.take(sealed);
+            self.head.store(sealed.seq, Ordering::Relaxed);
         }
         self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
+    }
+}
+
+impl Loaded {
+    fn take(&mut self, sealed: &Sealed) {
+        self.room.apply(&sealed.record);
+        self.hash = sealed.hash;
     }
 }

@@ -20,11 +20,15 @@ use crate::hub::outbox::Out;
 impl RoomTask {
     pub(super) async fn look(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
         self.load().await?;
-        let room = self.room()?;
-        let view = match room.view_of(actor, self.hub.clock.now()) {
-            Some(view) if room.head() > 0 => view,
-            _ => return Err(SubmitError::NotFound),
+        let view = match self.view_of(actor)? {
+            Some(view) => view,
+            // Another node may have let them in, or opened the room, just now.
+            None if self.hub.bus.is_shared() && self.refresh().await? => {
+                self.view_of(actor)?.ok_or(SubmitError::NotFound)?
+            }
+            None => return Err(SubmitError::NotFound),
         };
+        let room = self.room()?;
         let mut snapshot = room.snapshot(&view);
         snapshot.presence = self.presences.present().map(|user| Presence { user, here: true }).collect();
         snapshot.marks = match view {
@@ -36,8 +40,18 @@ impl RoomTask {
         Ok(Look { head: room.visible_head(&view), view, snapshot })
     }
 
+    /// What an actor sees of the room; `None` also of a room that was never opened.
+    fn view_of(&self, actor: &Actor) -> Result<Option<View>, SubmitError> {
+        let room = self.room()?;
+        Ok(room.view_of(actor, self.hub.clock.now()).filter(|_| room.head() > 0))
+    }
+
     pub(super) async fn attach(&mut self, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
         let mut look = Box::new(self.look(&connection.actor).await?);
+        // Whoever comes from another node can have seen more than this one.
+        if cursor > look.head && self.hub.bus.is_shared() && self.refresh().await? {
+            look = Box::new(self.look(&connection.actor).await?);
+        }
         if cursor > look.head {
             let why = "is beyond the room's last event; join with 0";
             return Err(Refusal::Invalid { field: "after", why }.into());

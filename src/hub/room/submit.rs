@@ -32,7 +32,14 @@ impl RoomTask {
         self.load().await?;
         let facts = self.hub.facts(submission.command.needs()).await?;
         for _ in 0..MAX_CONFLICTS {
-            let events = match self.decide(submission, &facts) {
+            let decided = self.decide(submission, &facts);
+            let changes = decided.as_ref().is_ok_and(|events| !events.is_empty());
+            // Nothing is compared with the store when nothing is appended; another node may have changed what this
+            // follows from.
+            if !changes && self.hub.bus.is_shared() && self.refresh().await? {
+                continue;
+            }
+            let events = match decided {
                 Ok(events) => events,
                 Err(refusal) => return self.earlier(submission, &hash).await?.unwrap_or(Err(refusal)),
             };
@@ -152,14 +159,15 @@ impl RoomTask {
         match timeout(COMMIT_TIMEOUT, self.hub.appender.append(append)).await {
             Ok(Ok(appended)) => Ok(appended),
             Ok(Err(_)) | Err(_) => {
-                // The outcome is unknown: what is in memory may be behind the log, so it is read anew.
-                self.loaded = None;
+                // The outcome is unknown: what is in memory may be behind the log.
+                self.stale = true;
                 Err(SubmitError::Unavailable)
             }
         }
     }
 
     fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Done {
+        self.tell_events(records);
         for sealed in records {
             self.take_in(sealed);
         }

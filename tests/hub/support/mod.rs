@@ -3,7 +3,9 @@
 pub mod browser;
 pub mod clinic;
 pub mod database;
+pub mod nodes;
 pub mod process;
+pub mod redis;
 pub mod rest;
 pub mod turn;
 

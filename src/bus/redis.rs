@@ -1,0 +1,347 @@
+//! The bus over Redis: one connection that listens, one that tells. Both are made anew whenever they break, for ever; a
+//! connection that is dead without having said so is found by asking it something each second.
+//!
+//! Channels are sharded ones (Redis 7), each on its own hash slot.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+};
+use rooms::id::RoomId;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use super::queue::{Ear, Receiver, Sender, queue};
+use super::{BadAddress, BusState, Channel, Heard, NodeId};
+
+/// How long Redis may take to answer before a connection counts as dead.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a connection is asked whether it lives.
+const PING: Duration = Duration::from_secs(1);
+/// How long after a failure the next connection is tried.
+const RETRY: Duration = Duration::from_millis(250);
+/// Messages that are sent before their answers are waited for.
+const BATCH: usize = 256;
+/// Subscriptions that are asked for at once.
+const AT_ONCE: usize = 512;
+/// What every channel's name begins with.
+const PREFIX: &str = "wardroom:";
+const ALL: &str = "wardroom:{all}";
+
+/// See the module.
+pub struct RedisBus {
+    inner: Arc<Inner>,
+    _end: DropGuard,
+}
+
+struct Inner {
+    node: NodeId,
+    client: Client,
+    outgoing: Sender<(Channel, String)>,
+    rooms: Mutex<Rooms>,
+    /// Tells the listener that `rooms` changed.
+    changed: Notify,
+    listens: AtomicBool,
+    tells: AtomicBool,
+    was: Mutex<Option<BusState>>,
+}
+
+/// The rooms that should be listened to.
+#[derive(Default)]
+struct Rooms {
+    /// By how many.
+    wanted: HashMap<RoomId, u32>,
+    /// Where Redis is to be told of a change.
+    changed: HashSet<RoomId>,
+}
+
+impl RedisBus {
+    /// Begins to connect.
+    pub fn start(url: &str, ear: Ear) -> Result<Self, BadAddress> {
+        let info = url.into_connection_info().map_err(|_| BadAddress)?;
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BadAddress)?;
+        let (outgoing, waiting) = queue();
+        let inner = Arc::new(Inner {
+            node: NodeId(Uuid::now_v7()),
+            client,
+            outgoing,
+            rooms: Mutex::default(),
+            changed: Notify::new(),
+            listens: AtomicBool::new(false),
+            tells: AtomicBool::new(false),
+            was: Mutex::new(None),
+        });
+        let end = CancellationToken::new();
+        tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().listen(ear)));
+        tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().tell(waiting)));
+        Ok(Self { inner, _end: end.drop_guard() })
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    pub fn state(&self) -> BusState {
+        self.inner.state()
+    }
+
+    /// Listens to a room, once more.
+    pub fn want(&self, room: RoomId) {
+        let mut rooms = self.inner.rooms();
+        let count = rooms.wanted.entry(room).or_default();
+        *count += 1;
+        if *count == 1 {
+            rooms.changed.insert(room);
+            self.inner.changed.notify_one();
+        }
+    }
+
+    /// Listens to a room once less.
+    pub fn unwant(&self, room: RoomId) {
+        let mut rooms = self.inner.rooms();
+        let Some(count) = rooms.wanted.get_mut(&room) else { return };
+        *count -= 1;
+        if *count == 0 {
+            rooms.wanted.remove(&room);
+            rooms.changed.insert(room);
+            self.inner.changed.notify_one();
+        }
+    }
+
+    pub fn publish(&self, to: Channel, text: String) {
+        let bytes = text.len();
+        // What finds no space is lost, as on a bus that is away.
+        let _ = self.inner.outgoing.push((to, text), bytes);
+    }
+}
+
+impl Inner {
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> BusState {
+        if self.listens.load(Ordering::Acquire) && self.tells.load(Ordering::Acquire) {
+            BusState::Connected
+        } else {
+            BusState::Degraded
+        }
+    }
+
+    /// Notes how it is with one of the connections, and logs what that means for the bus if it is news.
+    fn note(&self, connection: &AtomicBool, works: bool) {
+        connection.store(works, Ordering::Release);
+        let is = self.state();
+        let was = self.was.lock().unwrap_or_else(PoisonError::into_inner).replace(is);
+        match (was, is) {
+            (Some(was), is) if was == is => {}
+            (_, BusState::Connected) => tracing::info!(node = %self.node, "the bus is connected"),
+            (_, _) => tracing::warn!(node = %self.node, "the bus is away; events of other nodes come by the store"),
+        }
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
+    }
+
+    // --- listening ---
+
+    async fn listen(self: Arc<Self>, ear: Ear) {
+        loop {
+            if let Err(error) = self.listen_once(&ear).await {
+                tracing::debug!(kind = ?error.kind(), "the listening connection to Redis failed");
+            }
+            self.note(&self.listens, false);
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Listens until the connection breaks.
+    async fn listen_once(self: &Arc<Self>, ear: &Ear) -> RedisResult<()> {
+        let broken = Arc::new(Notify::new());
+        let config = self.config().set_push_sender({
+            let (this, ear, broken) = (self.clone(), ear.clone(), broken.clone());
+            move |push: PushInfo| {
+                this.pushed(push, &ear, &broken);
+                Ok::<(), redis::aio::SendError>(())
+            }
+        });
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let rooms: Vec<RoomId> = {
+            let mut rooms = self.rooms();
+            rooms.changed.clear();
+            rooms.wanted.keys().copied().collect()
+        };
+        let fixed = [name(Channel::All), name(Channel::Node(self.node))];
+        subscribe(&connection, "SSUBSCRIBE", fixed.into_iter()).await?;
+        subscribe(&connection, "SSUBSCRIBE", rooms.into_iter().map(|room| name(Channel::Room(room)))).await?;
+        self.note(&self.listens, true);
+        ear.hear(Heard::Gap);
+        let mut ping = Instant::now() + PING;
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => self.follow_changes(&connection, ear).await?,
+                () = broken.notified() => return Ok(()),
+                () = sleep_until(ping) => {
+                    ping = Instant::now() + PING;
+                    redis::cmd("PING").query_async::<()>(&mut connection.clone()).await?;
+                }
+            }
+        }
+    }
+
+    async fn follow_changes(&self, connection: &MultiplexedConnection, ear: &Ear) -> RedisResult<()> {
+        let (come, gone): (Vec<RoomId>, Vec<RoomId>) = {
+            let mut rooms = self.rooms();
+            let changed = std::mem::take(&mut rooms.changed);
+            changed.into_iter().partition(|room| rooms.wanted.contains_key(room))
+        };
+        let names = |rooms: &[RoomId]| rooms.iter().map(|room| name(Channel::Room(*room))).collect::<Vec<_>>();
+        subscribe(connection, "SUNSUBSCRIBE", names(&gone).into_iter()).await?;
+        subscribe(connection, "SSUBSCRIBE", names(&come).into_iter()).await?;
+        if !come.is_empty() {
+            ear.hear(Heard::Joined(come));
+        }
+        Ok(())
+    }
+
+    /// Takes what Redis says by itself.
+    fn pushed(&self, push: PushInfo, ear: &Ear, broken: &Notify) {
+        match push.kind {
+            PushKind::Disconnection => broken.notify_one(),
+            PushKind::SMessage => {
+                if let Some(heard) = message(push.data) {
+                    ear.hear(heard);
+                }
+            }
+            PushKind::SUnsubscribe => {
+                // In a cluster also when the channel has moved to another server.
+                let channel = push.data.into_iter().next().and_then(text).and_then(|name| channel(&name));
+                if let Some(Channel::Room(room)) = channel {
+                    let mut rooms = self.rooms();
+                    if rooms.wanted.contains_key(&room) {
+                        rooms.changed.insert(room);
+                        self.changed.notify_one();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // --- telling ---
+
+    async fn tell(self: Arc<Self>, mut waiting: Receiver<(Channel, String)>) {
+        loop {
+            match self.client.get_multiplexed_async_connection_with_config(&self.config()).await {
+                Ok(connection) => {
+                    // What waited while nobody could be told is old: the others have read the store by now.
+                    while waiting.try_take().is_some() {}
+                    self.note(&self.tells, true);
+                    if let Err(error) = tell_by(connection, &mut waiting).await {
+                        tracing::debug!(kind = ?error.kind(), "the telling connection to Redis failed");
+                    }
+                }
+                Err(error) => tracing::debug!(kind = ?error.kind(), "Redis cannot be reached"),
+            }
+            self.note(&self.tells, false);
+            sleep(RETRY).await;
+        }
+    }
+}
+
+/// Sends what waits until the connection breaks.
+async fn tell_by(mut connection: MultiplexedConnection, waiting: &mut Receiver<(Channel, String)>) -> RedisResult<()> {
+    loop {
+        tokio::select! {
+            first = waiting.take() => {
+                let Some((channel, text)) = first else { return Ok(()) };
+                let mut batch = redis::pipe();
+                batch.cmd("SPUBLISH").arg(name(channel)).arg(text).ignore();
+                while batch.len() < BATCH && let Some((channel, text)) = waiting.try_take() {
+                    batch.cmd("SPUBLISH").arg(name(channel)).arg(text).ignore();
+                }
+                batch.query_async::<()>(&mut connection).await?;
+            }
+            () = sleep(PING) => redis::cmd("PING").query_async::<()>(&mut connection).await?,
+        }
+    }
+}
+
+/// Asks for many subscriptions, or for the end of them.
+async fn subscribe(
+    connection: &MultiplexedConnection,
+    command: &str,
+    names: impl Iterator<Item = String>,
+) -> RedisResult<()> {
+    let mut names = names.peekable();
+    while names.peek().is_some() {
+        let some: Vec<String> = names.by_ref().take(AT_ONCE).collect();
+        try_join_all(some.into_iter().map(|name| {
+            let mut connection = connection.clone();
+            async move { redis::cmd(command).arg(name).query_async::<()>(&mut connection).await }
+        }))
+        .await?;
+    }
+    Ok(())
+}
+
+/// The braces hold what Redis Cluster makes the slot from.
+fn name(channel: Channel) -> String {
+    match channel {
+        Channel::Room(room) => format!("{PREFIX}{{{room}}}"),
+        Channel::Node(node) => format!("{PREFIX}node:{{{node}}}"),
+        Channel::All => ALL.to_owned(),
+    }
+}
+
+fn channel(name: &str) -> Option<Channel> {
+    if name == ALL {
+        return Some(Channel::All);
+    }
+    let rest = name.strip_prefix(PREFIX)?;
+    let id = |text: &str| text.strip_prefix('{')?.strip_suffix('}')?.parse::<Uuid>().ok();
+    match rest.strip_prefix("node:") {
+        Some(node) => Some(Channel::Node(NodeId(id(node)?))),
+        None => Some(Channel::Room(RoomId(id(rest)?))),
+    }
+}
+
+fn message(data: Vec<Value>) -> Option<Heard> {
+    let mut data = data.into_iter();
+    let channel = channel(&text(data.next()?)?)?;
+    Some(Heard::Message { channel, text: text(data.next()?)? })
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_known_by_its_name() {
+        let id = Uuid::now_v7();
+        for known in [Channel::All, Channel::Room(RoomId(id)), Channel::Node(NodeId(id))] {
+            assert_eq!(channel(&name(known)), Some(known));
+        }
+        for foreign in ["", "wardroom:", "wardroom:{}", "wardroom:node:{x}", "other:{all}", "wardroom:{all}x"] {
+            assert_eq!(channel(foreign), None, "{foreign}");
+        }
+    }
+}

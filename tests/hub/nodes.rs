@@ -1,0 +1,166 @@
+//! Several nodes on one PostgreSQL and one Redis serve the same rooms as if they were one.
+
+use std::time::Duration;
+
+use loadtest::client::{Answer, Client};
+use rooms::command::{Chat, Command};
+use rooms::event::Thread;
+use rooms::id::{CommandId, RoomId};
+use rooms::text::Prose;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+use wardroom::bus::BusState;
+
+use crate::support::nodes::{Nodes, until};
+
+/// How soon an event arrives whose message was lost.
+const HEALED: Duration = Duration::from_secs(2);
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn chat(text: impl AsRef<str>) -> Command {
+    Command::Chat(Chat { text: Prose::parse(text.as_ref()).unwrap(), thread: Thread::Care })
+}
+
+/// Sends a chat message and returns its number.
+async fn say(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
+    match client.command(room, chat(text)).await.expect("an answer") {
+        Answer::Done { last, .. } => last,
+        Answer::Refused(error) => panic!("refused: {error:?}"),
+    }
+}
+
+/// How long it takes until all of them have everything up to `seq`.
+async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
+    let start = Instant::now();
+    for client in clients.iter_mut() {
+        timeout(PATIENCE, client.until_seq(room, seq)).await.expect("it comes").expect("the connection stays open");
+    }
+    start.elapsed()
+}
+
+fn nothing_is_wrong(clients: &[Client], room: RoomId) {
+    for client in clients {
+        let tally = client.tally(room).expect("it is in the room");
+        assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_on_different_nodes_see_one_log_live() {
+    let nodes = Nodes::start(3).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut clients = [
+        nodes[0].joined(&case.patient, room).await,
+        nodes[1].joined(&case.doctor, room).await,
+        nodes[2].joined(&case.patient, room).await,
+    ];
+    nodes.all_hear(room).await;
+    let mut last = 0;
+    let mut slowest = Duration::ZERO;
+    for round in 0..60 {
+        last = say(&mut clients[round % 3], room, format!("{round}")).await;
+        slowest = slowest.max(all_have(&mut clients, room, last).await);
+    }
+    assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
+    // All at once: the nodes' appends collide, and everybody ends with the same log all the same.
+    let ids: Vec<Vec<CommandId>> = clients
+        .iter_mut()
+        .map(|client| (0..30).map(|at| client.send(room, chat(format!("at once {at}")))).collect())
+        .collect();
+    for (client, ids) in clients.iter_mut().zip(ids) {
+        for id in ids {
+            match client.answer(id).await.unwrap() {
+                Answer::Done { last: at, .. } => last = last.max(at),
+                Answer::Refused(error) => panic!("refused: {error:?}"),
+            }
+        }
+    }
+    all_have(&mut clients, room, last).await;
+    nothing_is_wrong(&clients, room);
+    let stored = nodes[0].state.store.events_after(room, 0, 1_000).await.unwrap();
+    assert_eq!(stored.last().unwrap().seq, last);
+    assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), 150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
+    let nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut here = nodes[0].joined(&case.patient, room).await;
+    let mut there = nodes[1].joined(&case.patient, room).await;
+    for round in 0..20 {
+        let id = CommandId(Uuid::now_v7());
+        here.send_as(id, room, None, chat(format!("{round}")));
+        there.send_as(id, room, None, chat(format!("{round}")));
+        // Both at the same time, or one after the other.
+        let (first, second) = if round % 2 == 0 {
+            tokio::join!(here.answer(id), there.answer(id))
+        } else {
+            let first = here.answer(id).await;
+            (first, there.answer(id).await)
+        };
+        let (Ok(Answer::Done { first: a, .. }), Ok(Answer::Done { first: b, .. })) = (first, second) else {
+            panic!("both are told that it is done")
+        };
+        assert_eq!(a, b);
+    }
+    let stored = nodes[0].state.store.events_after(room, 0, 1_000).await.unwrap();
+    assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
+    let mut nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    // Node 1 has the room in memory, and hears no more.
+    nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
+    nodes.redis.kill();
+    let mut patient = nodes[0].joined(&case.patient, room).await;
+    let last = say(&mut patient, room, "unheard").await;
+    nodes.move_to(&mut patient, 1);
+    patient.cut();
+    patient.connect().await.unwrap();
+    timeout(PATIENCE, patient.until_live()).await.unwrap().unwrap();
+    patient.until_seq(room, last).await.unwrap();
+    nothing_is_wrong(&[patient], room);
+    // A refusal is not made from what is old either.
+    nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
+    let end = Command::End(rooms::command::Nothing {});
+    nodes[0].submit(room, &case.doctor, end).await.unwrap();
+    let complete = Command::Complete(rooms::command::Note { note: Prose::parse("done").unwrap() });
+    nodes[1].submit(room, &case.doctor, complete).await.expect("the consultation has ended, on the other node");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
+    let mut nodes = Nodes::start(3).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut clients = [
+        nodes[0].joined(&case.patient, room).await,
+        nodes[1].joined(&case.doctor, room).await,
+        nodes[2].joined(&case.patient, room).await,
+    ];
+    nodes.all_hear(room).await;
+    for round in 0..3 {
+        nodes.redis.kill();
+        for at in 0..4 {
+            let start = Instant::now();
+            let last = say(&mut clients[at % 3], room, format!("{round} {at}")).await;
+            assert!(start.elapsed() < Duration::from_millis(700), "an ack does not wait for the bus");
+            let took = all_have(&mut clients, room, last).await;
+            assert!(took < HEALED, "{took:?}");
+        }
+        until("the nodes say so", || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)).await;
+        nodes.redis.start_again();
+        nodes.all_hear(room).await;
+        let last = say(&mut clients[round % 3], room, "back").await;
+        let took = all_have(&mut clients, room, last).await;
+        assert!(took < Duration::from_millis(700), "live again: {took:?}");
+    }
+    nothing_is_wrong(&clients, room);
+}

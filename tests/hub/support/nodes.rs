@@ -1,0 +1,101 @@
+//! Several hubs in this process on one PostgreSQL and one Redis.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::id::RoomId;
+use tokio::time::{sleep, timeout};
+use wardroom::bus::BusState;
+use wardroom::config::Config;
+
+use super::clinic::Clinic;
+use super::database::Database;
+use super::redis::Redis;
+
+/// Longer than anything waited for here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Nodes {
+    clinics: Vec<Clinic>,
+    pub redis: Redis,
+}
+
+impl Deref for Nodes {
+    type Target = [Clinic];
+
+    fn deref(&self) -> &[Clinic] {
+        &self.clinics
+    }
+}
+
+impl Nodes {
+    /// So many nodes that can hear each other.
+    pub async fn start(count: usize) -> Self {
+        let redis = Redis::start();
+        let nodes = Self::over(redis, count, |_, _| {}).await;
+        nodes.connected().await;
+        nodes
+    }
+
+    /// Nodes with other settings than the usual ones; the closure gets each one's number.
+    pub async fn over(redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
+        let database = Database::postgres();
+        let mut clinics: Vec<Clinic> = Vec::with_capacity(count);
+        for number in 0..count {
+            // The nodes of one hub share their keys.
+            let shared = clinics.first().map(|first| first.state.config.data_dir.clone());
+            let clinic = Clinic::start_with(database.settings(), |config| {
+                config.redis = Some(redis.settings());
+                if let Some(folder) = shared {
+                    config.data_dir = folder;
+                }
+                change(number, config);
+            });
+            clinics.push(clinic.await);
+        }
+        Self { clinics, redis }
+    }
+
+    /// Waits until every node hears and is heard.
+    pub async fn connected(&self) {
+        until("all nodes are connected", || {
+            self.clinics.iter().all(|clinic| clinic.state.hub.bus().state() == BusState::Connected)
+        })
+        .await;
+    }
+
+    /// Waits until every node listens to this room.
+    pub async fn all_hear(&self, room: RoomId) {
+        self.connected().await;
+        let channel = format!("wardroom:{{{room}}}");
+        until("all nodes listen", || {
+            let socket = self.redis.socket();
+            let asked = std::process::Command::new("redis-cli")
+                .arg("-s")
+                .arg(socket)
+                .args(["pubsub", "shardnumsub", &channel])
+                .output()
+                .expect("redis-cli comes with the server");
+            let said = String::from_utf8_lossy(&asked.stdout);
+            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.clinics.len())
+        })
+        .await;
+    }
+
+    /// From its next connection on, a client uses this node.
+    pub fn move_to(&self, client: &mut Client, node: usize) {
+        client.retarget(Target::new(self.clinics[node].address).expect("loopback"));
+    }
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+}

@@ -34,6 +34,8 @@ pub struct App {
 impl App {
     /// Opens the store, reads or makes the keys, and starts what runs in the background.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        // An error says that one is installed already, by another hub in this process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Clock::system();
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
@@ -53,13 +55,15 @@ impl App {
         let stop = CancellationToken::new();
         hub.follow(inbox);
         jobs::start(&hub, &clock, &stop);
-        let gateway = Gateway::new(hub.clone());
+        let gateway =
+            Gateway::open(&config, hub.clone(), clock.clone()).await.context("cannot prepare the partners")?;
         let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());
-        jobs::outgoing::start(store.clone(), clock.clone(), gateway, dispatcher, handed, stop.clone());
+        jobs::sandbox::start(gateway.clone(), stop.clone());
+        jobs::outgoing::start(store.clone(), clock.clone(), gateway.clone(), dispatcher, handed, stop.clone());
         follow_revocations(&auth, &hub);
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
-        let state = AppState::new(config, store, auth, hub, echo, clock);
+        let state = AppState::new(config, store, auth, hub, gateway, echo, clock);
         Ok(Self { state, relay, stop })
     }
 

@@ -5,6 +5,7 @@
 //! would otherwise be silently off.
 
 mod address;
+mod partners;
 mod sources;
 mod turn;
 
@@ -18,6 +19,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub use self::address::{BaseUrl, Origin, is_loopback_host, split_port};
+pub use self::partners::{
+    CourierProvider, CourierSettings, MailProvider, MailSettings, PaymentProvider, PaymentSettings,
+};
 use self::sources::Settings;
 pub use self::turn::{EmbeddedTurn, TurnSecret, TurnSettings};
 
@@ -46,6 +50,9 @@ pub struct Config {
     pub tokens: TokenSettings,
     pub limits: Limits,
     pub turn: TurnSettings,
+    pub payment: PaymentSettings,
+    pub courier: CourierSettings,
+    pub mail: MailSettings,
     pub log: LogSettings,
 }
 
@@ -252,6 +259,8 @@ impl Config {
         if let Some(domain) = &settings.cookie_domain {
             check_cookie_domain(domain, public_url.as_ref())?;
         }
+        let policy = settings.policy.apply()?;
+        let local = loopback && !behind_proxy;
         let connections = within("database_connections", settings.database_connections, 8, 1, 500)?;
         Ok(Self {
             listen,
@@ -263,7 +272,10 @@ impl Config {
             cookie_domain: settings.cookie_domain,
             behind_proxy,
             demo,
-            policy: settings.policy.apply()?,
+            payment: settings.payment.check(policy.price, local)?,
+            courier: settings.courier.check(local)?,
+            mail: settings.mail.check(local)?,
+            policy,
             tokens: settings.tokens.check(public_url.as_ref())?,
             limits: settings.limits.check()?,
             log: LogSettings {

@@ -50,6 +50,12 @@ export const time = (at) => clock.format(new Date(at));
 export const date = (at) => day.format(new Date(at));
 export const when = (at) => (new Date(at).toDateString() === new Date().toDateString() ? `today ${time(at)}` : `${date(at)}, ${time(at)}`);
 
+/** An amount in minor units, as people write it. */
+export function price({ amount, currency }) {
+  const format = new Intl.NumberFormat(undefined, { style: 'currency', currency });
+  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+
 /** Things by the day they begin on: `[[day, things], …]`. */
 export function byDay(things) {
   const days = new Map();

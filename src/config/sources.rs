@@ -28,6 +28,12 @@ pub struct Settings {
     #[serde(default)]
     pub turn: Turn,
     #[serde(default)]
+    pub payment: Payment,
+    #[serde(default)]
+    pub courier: Courier,
+    #[serde(default)]
+    pub mail: Mail,
+    #[serde(default)]
     pub log: Log,
 }
 
@@ -80,6 +86,36 @@ pub struct Turn {
     pub kilobits_per_second: Option<u32>,
     pub urls: Option<Vec<String>>,
     pub secret: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payment {
+    pub provider: Option<String>,
+    pub url: Option<String>,
+    pub key: Option<String>,
+    pub webhook_secret: Option<String>,
+    pub checkout_url: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Courier {
+    pub provider: Option<String>,
+    pub url: Option<String>,
+    pub key: Option<String>,
+    pub webhook_secret: Option<String>,
+    pub name: Option<String>,
+    pub assign: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    pub provider: Option<String>,
+    pub url: Option<String>,
+    pub from: Option<String>,
+    pub offset_minutes: Option<i32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,6 +177,21 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("turn.kilobits_per_second", Kind::Number),
     ("turn.urls", Kind::List),
     ("turn.secret", Kind::Text),
+    ("payment.provider", Kind::Text),
+    ("payment.url", Kind::Text),
+    ("payment.key", Kind::Text),
+    ("payment.webhook_secret", Kind::Text),
+    ("payment.checkout_url", Kind::Text),
+    ("courier.provider", Kind::Text),
+    ("courier.url", Kind::Text),
+    ("courier.key", Kind::Text),
+    ("courier.webhook_secret", Kind::Text),
+    ("courier.name", Kind::Text),
+    ("courier.assign", Kind::Flag),
+    ("mail.provider", Kind::Text),
+    ("mail.url", Kind::Text),
+    ("mail.from", Kind::Text),
+    ("mail.offset_minutes", Kind::Number),
     ("log.filter", Kind::Text),
     ("log.format", Kind::Text),
 ];

@@ -5,17 +5,28 @@
 //! `dispatch` do the one and the other. A sink is a file beside this one, or the folder `push`.
 
 pub mod breaker;
+pub mod courier;
+pub mod inbound;
 pub mod lanes;
+pub mod mail;
+pub mod partner;
+pub mod payment;
 pub mod schedule;
+pub mod signature;
 
 use std::time::Duration;
 
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::hub::Hub;
 use crate::store::StoreError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::outgoing::News;
 
+use self::courier::desk::CourierDesk;
 use self::lanes::Lanes;
+use self::mail::desk::MailDesk;
+use self::payment::desk::PaymentDesk;
 
 /// What became of an attempt to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +66,35 @@ impl Outcome {
 pub struct Gateway {
     hub: Hub,
     lanes: Lanes,
+    payment: PaymentDesk,
+    /// Absent where no partner is set.
+    courier: Option<CourierDesk>,
+    /// Absent where nobody carries mail.
+    mail: Option<MailDesk>,
 }
 
 impl Gateway {
-    pub fn new(hub: Hub) -> Self {
-        Self { hub, lanes: Lanes::default() }
+    /// Puts the sinks together, as they are set.
+    pub async fn open(config: &Config, hub: Hub, clock: Clock) -> anyhow::Result<Self> {
+        let payment = PaymentDesk::new(&config.payment, hub.clone(), clock.clone());
+        let courier = CourierDesk::new(&config.courier, hub.clone(), clock.clone());
+        if let Some(courier) = &courier {
+            courier.open_account().await?;
+        }
+        let mail = MailDesk::new(config, hub.clone(), clock)?;
+        Ok(Self { hub, lanes: Lanes::default(), payment, courier, mail })
+    }
+
+    pub fn payment(&self) -> &PaymentDesk {
+        &self.payment
+    }
+
+    pub fn courier(&self) -> Option<&CourierDesk> {
+        self.courier.as_ref()
+    }
+
+    pub fn mail(&self) -> Option<&MailDesk> {
+        self.mail.as_ref()
     }
 
     /// The breakers.
@@ -74,14 +109,20 @@ impl Gateway {
 
     /// What follows from a commit at once. What people are notified of is not among it: that waits, to see whether it
     /// is needed.
-    pub async fn wishes(&self, _news: &News) -> Result<Vec<Wish>, StoreError> {
-        Ok(Vec::new())
+    pub async fn wishes(&self, news: &News) -> Result<Vec<Wish>, StoreError> {
+        let mut wishes: Vec<Wish> = self.payment.wishes(news).into_iter().collect();
+        wishes.extend(self.courier.iter().flat_map(|courier| courier.wishes(news)));
+        wishes.extend(self.mail.iter().flat_map(|mail| mail.wishes(news)));
+        Ok(wishes)
     }
 
     /// Sends one, within [`timeout`]. It may have been sent before.
     pub async fn send(&self, dispatch: &Dispatch) -> Outcome {
-        match dispatch.sink {
-            Sink::Push | Sink::Mail | Sink::Webhook | Sink::Payment | Sink::Courier => {
+        match (dispatch.sink, &self.courier, &self.mail) {
+            (Sink::Payment, _, _) => self.payment.send(dispatch).await,
+            (Sink::Courier, Some(courier), _) => courier.send(dispatch).await,
+            (Sink::Mail, _, Some(mail)) => mail.send(dispatch).await,
+            (Sink::Push | Sink::Webhook | Sink::Courier | Sink::Mail, _, _) => {
                 Outcome::refused("this hub does not have this sink")
             }
         }

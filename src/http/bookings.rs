@@ -5,17 +5,21 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rooms::case::consultation::ConsultationState;
+use rooms::case::payment::{PaymentState, PaymentWish};
 use rooms::command::{Command, Nothing, Reason, Request, Reschedule};
 use rooms::id::RoomId;
 use rooms::role::Role;
+use rooms::text::Line;
 use rooms::wire::code::Code;
 use rooms::wire::snapshot::FeedItem;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::idempotency::Key;
 use super::input::{Body, IfMatch, Path, Query};
 use super::listing::{List, PageQuery};
 use super::operation::{Matching, Operation, Tag, get, post};
-use super::submit::{Done, by_precondition, submit};
+use super::submit::{Done, by_precondition, look, submit};
 use super::{AppState, Problem};
 use crate::auth::Caller;
 
@@ -28,7 +32,10 @@ pub fn operations() -> Vec<Operation> {
             .for_roles(PATIENT)
             .about(Tag::Bookings, "Holds a slot for the caller, or walks in to a doctor; this opens the room")
             .body::<Request>()
-            .answers::<Done>(201, "Held until the policy's time is over; then confirm it. A walk-in needs no more.")
+            .answers::<Booking>(
+                201,
+                "Held until the policy's time is over; then confirm it, or pay. A walk-in needs no more.",
+            )
             .submits()
             .errors(&[Code::SlotTaken]),
         post("/v1/bookings/{room}/confirm", "confirmBooking", confirm)
@@ -54,12 +61,61 @@ pub fn operations() -> Vec<Operation> {
             .matching(Matching::Optional)
             .answers::<Done>(200, "Cancelled.")
             .submits(),
+        get("/v1/bookings/{room}/payment", "getPayment", payment)
+            .for_roles(PATIENT)
+            .about(Tag::Bookings, "Shows where a booking's payment stands, and where to pay")
+            .answers::<PaymentStatus>(200, "The payment."),
         get("/v1/bookings", "listBookings", list)
             .for_roles(BOTH)
             .about(Tag::Bookings, "Lists the own consultations that are requested or booked")
             .query::<PageQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
     ]
+}
+
+/// A held slot, or a walk-in.
+#[derive(Serialize, JsonSchema)]
+struct Booking {
+    #[serde(flatten)]
+    done: Done,
+    /// Absent if nothing is to be paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<PaymentStatus>,
+}
+
+/// Where a payment stands.
+#[derive(Serialize, JsonSchema)]
+struct PaymentStatus {
+    state: PaymentState,
+    /// In minor units of `currency`.
+    amount: u64,
+    currency: Line,
+    /// Where to pay. Absent until the provider has named a page, and when there is nothing to pay any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkout_url: Option<String>,
+}
+
+/// None if nothing is to be paid.
+async fn payment_status(state: &AppState, caller: &Caller, room: RoomId) -> Result<Option<PaymentStatus>, Problem> {
+    let (snapshot, _) = look(state, caller, room).await?;
+    let is_due = snapshot.payment_due() == Some(PaymentWish::Authorize);
+    let Some(payment) = snapshot.payment else { return Ok(None) };
+    let link = if is_due { state.store.payment_link(room).await? } else { None };
+    Ok(Some(PaymentStatus {
+        state: payment.state,
+        amount: payment.amount,
+        currency: payment.currency,
+        checkout_url: link.and_then(|link| link.checkout_url),
+    }))
+}
+
+async fn payment(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(room): Path<RoomId>,
+) -> Result<Json<PaymentStatus>, Problem> {
+    let status = payment_status(&state, &caller, room).await?;
+    status.map(Json).ok_or_else(|| Problem::not_found("payment"))
 }
 
 async fn book(
@@ -70,8 +126,9 @@ async fn book(
 ) -> Result<Response, Problem> {
     let room = RoomId(key.fresh);
     let done = submit(&state, &caller, key, room, None, Command::Request(request)).await?;
+    let payment = payment_status(&state, &caller, room).await?;
     let location = format!("/v1/consultations/{room}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(done)).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(Booking { done, payment })).into_response())
 }
 
 async fn confirm(

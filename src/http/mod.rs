@@ -23,9 +23,11 @@ mod deliveries;
 mod dispensings;
 mod doctors;
 mod live;
+mod partners;
 mod pharmacies;
 mod prescriptions;
 mod records;
+mod sandbox;
 mod service;
 mod sign_in;
 mod slots;
@@ -48,6 +50,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
+use crate::gateway::Gateway;
 use crate::hub::Hub;
 use crate::store::Store;
 
@@ -57,14 +60,15 @@ pub struct AppState {
     pub store: Store,
     pub auth: Auth,
     pub hub: Hub,
+    pub gateway: Gateway,
     pub echo: Echo,
     pub config: Arc<Config>,
     pub clock: Clock,
 }
 
 impl AppState {
-    pub fn new(config: Config, store: Store, auth: Auth, hub: Hub, echo: Echo, clock: Clock) -> Self {
-        Self { store, auth, hub, echo, config: Arc::new(config), clock }
+    pub fn new(config: Config, store: Store, auth: Auth, hub: Hub, gateway: Gateway, echo: Echo, clock: Clock) -> Self {
+        Self { store, auth, hub, gateway, echo, config: Arc::new(config), clock }
     }
 
     /// Refuses a request that a page of somebody else's made. What carries no `Origin` comes from no page.

@@ -102,7 +102,7 @@ fn describe(
         described.insert("description".into(), text.into());
     }
     let security = match operation.access {
-        Access::Anyone => json!([]),
+        Access::Anyone | Access::Partners => json!([]),
         Access::SignedIn | Access::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
     };
     described.insert("security".into(), security);
@@ -131,7 +131,7 @@ fn explanation(operation: &Operation) -> Option<String> {
             let names: Vec<&str> = roles.iter().map(|role: &Role| role.as_str()).collect();
             Some(format!("For: {}.", names.join(", ")))
         }
-        Access::Anyone | Access::SignedIn => None,
+        Access::Anyone | Access::Partners | Access::SignedIn => None,
     };
     let kept = (operation.keep() == Some(Keep::Nothing)).then(|| {
         "The answer is not kept: the same key takes effect once, but answers with what is true then.".to_owned()

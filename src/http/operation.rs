@@ -18,6 +18,8 @@ use super::idempotency::Keep;
 pub enum Access {
     /// Everybody, without a token.
     Anyone,
+    /// Partners, who sign what they send in place of a token.
+    Partners,
     /// Everybody with a token.
     SignedIn,
     /// Those of these roles.
@@ -37,11 +39,13 @@ pub enum Tag {
     Records,
     Live,
     Administration,
+    Partners,
+    Sandbox,
     Service,
 }
 
 impl Tag {
-    pub const ALL: [Tag; 11] = [
+    pub const ALL: [Tag; 13] = [
         Tag::SignIn,
         Tag::Doctors,
         Tag::Bookings,
@@ -52,6 +56,8 @@ impl Tag {
         Tag::Records,
         Tag::Live,
         Tag::Administration,
+        Tag::Partners,
+        Tag::Sandbox,
         Tag::Service,
     ];
 
@@ -67,6 +73,8 @@ impl Tag {
             Tag::Records => "Records",
             Tag::Live => "Live",
             Tag::Administration => "Administration",
+            Tag::Partners => "Partners",
+            Tag::Sandbox => "Sandbox",
             Tag::Service => "Service",
         }
     }
@@ -181,6 +189,12 @@ impl Operation {
         self
     }
 
+    /// For calls that prove by a signature who they are from.
+    pub fn for_partners(mut self) -> Self {
+        self.access = Access::Partners;
+        self
+    }
+
     pub fn for_roles(mut self, roles: &'static [Role]) -> Self {
         self.access = Access::Roles(roles);
         self
@@ -257,7 +271,7 @@ impl Operation {
     pub fn codes(&self) -> Vec<Code> {
         let mut codes = self.errors.clone();
         codes.extend([Code::Unavailable, Code::Internal, Code::RateLimited]);
-        if self.access != Access::Anyone {
+        if !matches!(self.access, Access::Anyone | Access::Partners) {
             // Forbidden also for a cookie that came from a page that may not use it.
             codes.extend([Code::Unauthenticated, Code::Forbidden]);
         }

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::guard::ACCESS_COOKIE;
 use super::input::{Body, Path, parse};
 use super::listing::List;
-use super::operation::{Operation, Tag, delete, get, post};
+use super::operation::{Operation, Tag, delete, get, post, put};
 use super::origin::{Verdict, judge};
 use super::{AppState, Problem};
 use crate::auth::{Caller, Client, Registration, SignedIn};
-use crate::store::people::{Status, User};
+use crate::store::people::{Language, Status, User};
 use crate::store::sessions::Session;
 
 /// The cookie of the refresh token; it goes to this host's sign-in only.
@@ -82,7 +82,36 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::SignIn, "Ends one of the own sign-ins")
             .answers_nothing(204, "It has ended."),
         get("/v1/me", "getMe", me).about(Tag::SignIn, "Says who the caller is").answers::<Person>(200, "The caller."),
+        get("/v1/me/language", "getLanguage", language)
+            .about(Tag::SignIn, "Says in which language the hub writes to the caller")
+            .answers::<Chosen>(200, "The language."),
+        put("/v1/me/language", "chooseLanguage", choose_language)
+            .about(Tag::SignIn, "Chooses the language in which the hub writes to the caller")
+            .body::<Chosen>()
+            .answers::<Chosen>(200, "The language."),
     ]
+}
+
+/// A language of mail.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "LanguageChoice")]
+struct Chosen {
+    language: Language,
+}
+
+async fn language(State(state): State<AppState>, caller: Caller) -> Result<Json<Chosen>, Problem> {
+    let person = state.store.addressee(caller.user()).await?;
+    Ok(Json(Chosen { language: person.map(|it| it.language).unwrap_or_default() }))
+}
+
+async fn choose_language(
+    State(state): State<AppState>,
+    caller: Caller,
+    Body(chosen): Body<Chosen>,
+) -> Result<Json<Chosen>, Problem> {
+    state.store.set_language(caller.user(), chosen.language).await?;
+    Ok(Json(chosen))
 }
 
 /// What a person says to get an account.

@@ -2,8 +2,8 @@
 
 use super::operation::Operation;
 use super::{
-    bookings, consultations, deliveries, dispensings, doctors, live, pharmacies, prescriptions, records, service,
-    sign_in, slots, users,
+    bookings, consultations, deliveries, dispensings, doctors, live, partners, pharmacies, prescriptions, records,
+    sandbox, service, sign_in, slots, users,
 };
 
 /// Every operation, resource by resource.
@@ -21,6 +21,8 @@ pub fn operations() -> Vec<Operation> {
         records::operations(),
         live::operations(),
         users::operations(),
+        partners::operations(),
+        sandbox::operations(),
         service::operations(),
     ]
     .into_iter()
@@ -43,6 +45,7 @@ mod tests {
         let operation = operations().into_iter().find(|operation| operation.id == id).expect("the operation is there");
         match operation.access {
             Access::Anyone => true,
+            Access::Partners => false,
             Access::SignedIn => role != Role::System,
             Access::Roles(roles) => roles.contains(&role),
         }

@@ -2,6 +2,7 @@
 
 pub mod dispatch;
 pub mod outgoing;
+pub mod sandbox;
 mod sweep;
 mod timers;
 

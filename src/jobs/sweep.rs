@@ -9,8 +9,10 @@ use crate::store::StoreError;
 /// How often is swept.
 pub const EVERY: Duration = Duration::from_secs(600);
 
-/// Deletes idempotency keys after a day, sign-ins that ended, and deliveries that were made a while ago.
+/// Deletes idempotency keys after a day, sign-ins that ended, deliveries that were made a while ago, and the ids
+/// of partners' old messages.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
     hub.store().sweep(clock.now()).await?;
-    hub.store().sweep_dispatches(clock.now()).await
+    hub.store().sweep_dispatches(clock.now()).await?;
+    hub.store().sweep_partner_events(clock.now()).await
 }

@@ -15,8 +15,10 @@ pub mod maintenance;
 pub mod marks;
 pub mod outgoing;
 pub mod page;
+pub mod partners;
 pub mod people;
 pub mod project;
+pub mod sandbox;
 pub mod sessions;
 pub mod slots;
 

@@ -48,6 +48,35 @@ pub struct User {
     pub password_hash: String,
 }
 
+/// The languages in which the hub writes to people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    #[default]
+    En,
+    Ko,
+}
+
+impl Language {
+    pub const ALL: [Language; 2] = [Language::En, Language::Ko];
+
+    /// The name on the wire and in the database (ISO 639-1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Language::En => "en",
+            Language::Ko => "ko",
+        }
+    }
+}
+
+/// Whom to write to, and in which language.
+#[derive(Clone, Debug)]
+pub struct Addressee {
+    pub name: Line,
+    pub email: String,
+    pub language: Language,
+}
+
 #[derive(FromRow)]
 struct UserRow {
     id: Uuid,
@@ -117,6 +146,21 @@ impl Store {
         let sql = "select * from users where id = $1";
         let row: Option<UserRow> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
         row.map(User::try_from).transpose()
+    }
+
+    /// Somebody with an active account, as one writes to them.
+    pub async fn addressee(&self, id: UserId) -> Result<Option<Addressee>, StoreError> {
+        let sql = "select name, email, language from users where id = $1 and status = 'active'";
+        let row: Option<(String, String, String)> =
+            read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
+        row.map(|(name, email, language)| Ok(Addressee { name: line(&name)?, email, language: named(&language)? }))
+            .transpose()
+    }
+
+    /// Chooses the language in which the hub writes to somebody.
+    pub async fn set_language(&self, id: UserId, language: Language) -> Result<(), StoreError> {
+        let sql = "update users set language = $2 where id = $1";
+        write_one!(self, db => sqlx::query(sql).bind(id.0).bind(language.as_str()).execute(db).await.map(drop))
     }
 
     /// Changes what patients read about a doctor.

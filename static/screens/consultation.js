@@ -3,6 +3,7 @@
 import { h, fill, field, action } from '../dom.js';
 import { minutes, word } from '../words.js';
 import { callButtons } from './call.js';
+import { paymentLine } from './payment.js';
 
 export function consultationPanel(app, room) {
   const box = h('section.panel', { testid: 'consultation-panel' });
@@ -11,6 +12,7 @@ export function consultationPanel(app, room) {
   const countdown = h('b.countdown', { testid: 'countdown' });
   const note = h('textarea', { rows: 4, maxLength: 4000, testid: 'note-input' });
   const consent = h('input', { type: 'checkbox', testid: 'consent' });
+  const payment = paymentLine(app, room);
   let followed = null;
   let shown = null;
 
@@ -34,15 +36,18 @@ export function consultationPanel(app, room) {
   const show = () => {
     const c = room.snapshot?.consultation;
     if (!c) return fill(box);
+    payment.show();
     follow(c, room.snapshot.doctor);
     const may = (kind) => room.may(c, role, `consultation.${kind}`);
-    const key = JSON.stringify([c.state, c.version, c.allowed]);
+    const key = JSON.stringify([c.state, c.version, c.allowed, room.snapshot.payment?.state]);
     if (key === shown) return;
     shown = key;
     const parts = [];
     if (c.state === 'requested' && may('confirm')) {
       parts.push(h('p', {}, 'This slot is held for you for another ', countdown, '.'), say('Confirm the booking', 'consultation.confirm', {}, { class: 'primary', testid: 'book-confirm' }));
     }
+    if (c.state === 'requested' && room.snapshot.payment?.state === 'pending') parts.push(h('p', {}, 'This booking is held for another ', countdown, '.'));
+    if (role === 'patient' && room.snapshot.payment) parts.push(payment.box);
     if (may('check_in')) {
       const check = h('label.check', {}, consent, h('span', {}, `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`));
       parts.push(h('h2', {}, 'Check in'), check, action('Check in', async () => {

@@ -50,10 +50,12 @@ pub struct Payment {
 }
 
 impl PaymentState {
-    /// The states that may follow: only forward; the provider may skip the authorization.
+    /// The states that may follow: only forward; the provider's words may be late, so steps may be skipped.
     pub fn next(self) -> &'static [PaymentState] {
         match self {
-            PaymentState::Pending => &[PaymentState::Authorized, PaymentState::Captured, PaymentState::Failed],
+            PaymentState::Pending => {
+                &[PaymentState::Authorized, PaymentState::Captured, PaymentState::Refunded, PaymentState::Failed]
+            }
             PaymentState::Authorized => &[PaymentState::Captured, PaymentState::Refunded, PaymentState::Failed],
             PaymentState::Captured => &[PaymentState::Refunded],
             PaymentState::Refunded | PaymentState::Failed => &[],

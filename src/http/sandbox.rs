@@ -1,0 +1,232 @@
+//! The sandboxes' pages and buttons: what a person does in place of a partner. None of it is there with a real partner.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use rooms::case::delivery::DeliveryState;
+use rooms::id::{DeliveryId, RoomId};
+use rooms::role::Role;
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use rooms::wire::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Body, Path};
+use super::operation::{Operation, Tag, get, post, put};
+use super::{AppState, Problem, files};
+use crate::gateway::courier::Couriers;
+use crate::gateway::courier::sandbox::Sandbox as Parcels;
+use crate::gateway::inbound::Heard;
+use crate::gateway::mail::post::{Filed, Post};
+use crate::gateway::partner::Failure;
+use crate::gateway::payment::Payments;
+use crate::gateway::payment::sandbox::{Choice, Sandbox};
+use crate::store::sandbox::{PlayState, PlayedPayment, Whims};
+
+const ADMIN: &[Role] = &[Role::Admin];
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/sandbox/checkout/{payment}", "getSandboxCheckout", page)
+            .for_anyone()
+            .about(Tag::Sandbox, "A fake checkout page; no money moves")
+            .answers_as(200, "A page.", "text/html"),
+        get("/v1/sandbox/payments/{payment}", "getSandboxPayment", payment)
+            .for_anyone()
+            .about(Tag::Sandbox, "Shows a played payment to whoever has its address")
+            .answers::<Played>(200, "The payment."),
+        post("/v1/sandbox/payments/{payment}", "settleSandboxPayment", settle)
+            .for_anyone()
+            .unkeyed()
+            .about(Tag::Sandbox, "Pays, or declines to")
+            .body::<Settlement>()
+            .answers::<Played>(200, "The payment as it is now.")
+            .errors(&[Code::IllegalTransition]),
+        put("/v1/sandbox/payments/{payment}/whims", "setSandboxWhims", whims)
+            .for_anyone()
+            .unkeyed()
+            .about(Tag::Sandbox, "Tells a played payment what to do wrong")
+            .body::<Whims>()
+            .answers::<Played>(200, "The payment as it is now."),
+        get("/v1/sandbox/parcels", "listSandboxParcels", parcels)
+            .for_roles(ADMIN)
+            .about(Tag::Sandbox, "Lists the parcels that the played courier moved last")
+            .answers::<Items<Parcel>>(200, "The last moved first."),
+        post("/v1/sandbox/parcels/{parcel}/moves", "moveSandboxParcel", push)
+            .for_roles(ADMIN)
+            .about(Tag::Sandbox, "Lets the played courier report a step")
+            .body::<Push>()
+            .answers::<Pushed>(200, "It was reported.")
+            .errors(&[Code::IllegalTransition]),
+        get("/v1/sandbox/mail", "listSandboxMail", mail)
+            .for_roles(ADMIN)
+            .about(Tag::Sandbox, "Shows the mail that went into the folder")
+            .answers::<Items<Filed>>(200, "Newest first, at most 50."),
+    ]
+}
+
+/// A played payment, as its checkout page shows it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SandboxPayment")]
+struct Played {
+    room: RoomId,
+    amount: u64,
+    currency: Line,
+    state: PlayState,
+    whims: Whims,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Pay,
+    Decline,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SandboxSettlement")]
+struct Settlement {
+    action: Action,
+}
+
+/// A parcel of the played courier.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SandboxParcel")]
+struct Parcel {
+    id: Uuid,
+    delivery: DeliveryId,
+    room: RoomId,
+    /// What the courier said last.
+    state: String,
+    /// When it moves on by itself.
+    next_at: Option<Timestamp>,
+    updated_at: Timestamp,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SandboxStep")]
+struct Push {
+    to: DeliveryState,
+    /// When it happened, for a report that comes late.
+    #[serde(default)]
+    occurred_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SandboxReported")]
+struct Pushed {
+    /// False if the room knew it already.
+    taken: bool,
+}
+
+/// A short list.
+#[derive(Serialize, JsonSchema)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+impl From<PlayedPayment> for Played {
+    fn from(payment: PlayedPayment) -> Self {
+        let PlayedPayment { room, amount, currency, state, whims, .. } = payment;
+        Self { room, amount, currency, state, whims }
+    }
+}
+
+fn payments(state: &AppState) -> Result<&Sandbox, Problem> {
+    match state.gateway.payment().payments() {
+        Payments::Sandbox(sandbox) => Ok(sandbox),
+        Payments::Stripe(_) => Err(Problem::not_found("sandbox")),
+    }
+}
+
+async fn find(state: &AppState, id: Uuid) -> Result<PlayedPayment, Problem> {
+    payments(state)?.payment(id).await?.ok_or_else(|| Problem::not_found("payment"))
+}
+
+async fn page(State(state): State<AppState>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    payments(&state)?;
+    Ok(files::serve(method, Uri::from_static("/sandbox/checkout.html"), headers).await)
+}
+
+async fn payment(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<Played>, Problem> {
+    Ok(Json(find(&state, id).await?.into()))
+}
+
+async fn settle(
+    State(state): State<AppState>,
+    Path(id): Path<Uuid>,
+    Body(Settlement { action }): Body<Settlement>,
+) -> Result<Json<Played>, Problem> {
+    let payment = find(&state, id).await?;
+    let choice = match action {
+        Action::Pay => Choice::Pay,
+        Action::Decline => Choice::Decline,
+    };
+    let event = payments(&state)?.choose(&payment, choice).await.map_err(|failure| match failure {
+        Failure::Later { why, .. } => Problem::new(Code::Unavailable, why),
+        Failure::Refused(why) => Problem::new(Code::IllegalTransition, why),
+    })?;
+    let settled = || Problem::new(Code::IllegalTransition, "this payment is settled");
+    let event = event.ok_or_else(settled)?;
+    for _ in 0..=u32::from(payment.whims.twice) {
+        state.gateway.payment().hear_sandbox(&event).await?;
+    }
+    Ok(Json(find(&state, id).await?.into()))
+}
+
+async fn whims(
+    State(state): State<AppState>,
+    Path(id): Path<Uuid>,
+    Body(whims): Body<Whims>,
+) -> Result<Json<Played>, Problem> {
+    payments(&state)?.tell(id, whims).await?;
+    Ok(Json(find(&state, id).await?.into()))
+}
+
+fn courier(state: &AppState) -> Result<&Parcels, Problem> {
+    match state.gateway.courier().map(|courier| courier.couriers()) {
+        Some(Couriers::Sandbox(sandbox)) => Ok(sandbox),
+        Some(Couriers::Http(_)) | None => Err(Problem::not_found("sandbox")),
+    }
+}
+
+async fn parcels(State(state): State<AppState>) -> Result<Json<Items<Parcel>>, Problem> {
+    let parcels = courier(&state)?.parcels().await?;
+    let items = parcels.into_iter().map(|it| Parcel {
+        id: it.id,
+        delivery: it.delivery,
+        room: it.room,
+        state: it.state,
+        next_at: it.next_at,
+        updated_at: it.updated_at,
+    });
+    Ok(Json(Items { items: items.collect() }))
+}
+
+async fn push(
+    State(state): State<AppState>,
+    Path(id): Path<Uuid>,
+    Body(Push { to, occurred_at }): Body<Push>,
+) -> Result<Json<Pushed>, Problem> {
+    let played = courier(&state)?.push(id, to, occurred_at).await?;
+    let played = played.ok_or_else(|| Problem::not_found("parcel, or no courier makes this step"))?;
+    let desk = state.gateway.courier().ok_or_else(|| Problem::not_found("sandbox"))?;
+    let heard = desk.hear_sandbox(&played).await?;
+    Ok(Json(Pushed { taken: heard == Heard::Taken }))
+}
+
+async fn mail(State(state): State<AppState>) -> Result<Json<Items<Filed>>, Problem> {
+    let Some(Post::Folder(folder)) = state.gateway.mail().map(|mail| mail.post()) else {
+        return Err(Problem::not_found("sandbox"));
+    };
+    let items = folder.list().await.map_err(|error| {
+        tracing::warn!(%error, "the mail folder cannot be read");
+        Problem::new(Code::Unavailable, "the mail folder cannot be read")
+    })?;
+    Ok(Json(Items { items }))
+}

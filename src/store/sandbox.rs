@@ -1,0 +1,223 @@
+//! What the sandboxes remember: payments that nobody pays and parcels that nobody carries.
+
+use rooms::id::{DeliveryId, RoomId};
+use rooms::text::Line;
+use rooms::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::events::{signed, unsigned};
+use super::page::instant;
+use super::people::{line, named};
+use super::{Store, StoreError, read, write_one};
+
+/// Where a played payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlayState {
+    /// The patient has not paid.
+    Open,
+    Authorized,
+    Captured,
+    Released,
+    Refunded,
+}
+
+impl PlayState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PlayState::Open => "open",
+            PlayState::Authorized => "authorized",
+            PlayState::Captured => "captured",
+            PlayState::Released => "released",
+            PlayState::Refunded => "refunded",
+        }
+    }
+}
+
+/// What a sandbox was told to do wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Whims {
+    /// It fails whenever it is asked for something.
+    pub fails: bool,
+    /// It answers after ten seconds.
+    pub slow: bool,
+    /// It says everything twice.
+    pub twice: bool,
+}
+
+/// A played payment.
+#[derive(Clone, Debug)]
+pub struct PlayedPayment {
+    pub id: Uuid,
+    pub room: RoomId,
+    pub amount: u64,
+    pub currency: Line,
+    pub state: PlayState,
+    pub whims: Whims,
+}
+
+/// A played parcel.
+#[derive(Clone, Debug)]
+pub struct PlayedParcel {
+    pub id: Uuid,
+    pub delivery: DeliveryId,
+    pub room: RoomId,
+    /// The name of the delivery's state that the courier is in.
+    pub state: String,
+    /// When it moves on by itself.
+    pub next_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+}
+
+#[derive(FromRow)]
+struct PaymentRow {
+    id: Uuid,
+    room: Uuid,
+    amount: i64,
+    currency: String,
+    state: String,
+    fails: bool,
+    slow: bool,
+    twice: bool,
+}
+
+#[derive(FromRow)]
+struct ParcelRow {
+    id: Uuid,
+    delivery: Uuid,
+    room: Uuid,
+    state: String,
+    next_at: Option<i64>,
+    updated_at: i64,
+}
+
+impl TryFrom<PaymentRow> for PlayedPayment {
+    type Error = StoreError;
+
+    fn try_from(row: PaymentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            room: RoomId(row.room),
+            amount: unsigned(row.amount)?,
+            currency: line(&row.currency)?,
+            state: named(&row.state)?,
+            whims: Whims { fails: row.fails, slow: row.slow, twice: row.twice },
+        })
+    }
+}
+
+impl From<ParcelRow> for PlayedParcel {
+    fn from(row: ParcelRow) -> Self {
+        Self {
+            id: row.id,
+            delivery: DeliveryId(row.delivery),
+            room: RoomId(row.room),
+            state: row.state,
+            next_at: row.next_at.map(instant),
+            updated_at: instant(row.updated_at),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a played payment for a room, unless it has one; answers the one it has.
+    pub async fn play_payment(
+        &self,
+        id: Uuid,
+        room: RoomId,
+        amount: u64,
+        currency: &Line,
+        now: Timestamp,
+    ) -> Result<Uuid, StoreError> {
+        let sql = "insert into sandbox_payments (id, room, amount, currency, state, fails, slow, twice, created_at) \
+            values ($1, $2, $3, $4, 'open', $5, $5, $5, $6) on conflict do nothing";
+        write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(room.0).bind(signed(amount)).bind(currency.as_str()).bind(false).bind(now.micros())
+            .execute(db).await.map(drop))?;
+        let sql = "select id from sandbox_payments where room = $1";
+        let (id,): (Uuid,) = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_one(db).await)?;
+        Ok(id)
+    }
+
+    pub async fn played_payment(&self, id: Uuid) -> Result<Option<PlayedPayment>, StoreError> {
+        let sql = "select * from sandbox_payments where id = $1";
+        let row: Option<PaymentRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
+        row.map(PlayedPayment::try_from).transpose()
+    }
+
+    /// Moves a played payment; false if it is not in `from`.
+    pub async fn move_played_payment(&self, id: Uuid, from: PlayState, to: PlayState) -> Result<bool, StoreError> {
+        let sql = "update sandbox_payments set state = $3 where id = $1 and state = $2";
+        let moved = write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(from.as_str()).bind(to.as_str()).execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(moved == 1)
+    }
+
+    /// Tells a played payment what to do wrong; false if there is none such.
+    pub async fn set_whims(&self, id: Uuid, whims: Whims) -> Result<bool, StoreError> {
+        let sql = "update sandbox_payments set fails = $2, slow = $3, twice = $4 where id = $1";
+        let set = write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(whims.fails).bind(whims.slow).bind(whims.twice)
+            .execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(set == 1)
+    }
+
+    /// Lets a parcel begin its way at `next_at`, unless it is on it; answers its id. One that was called off begins anew.
+    pub async fn play_parcel(
+        &self,
+        id: Uuid,
+        room: RoomId,
+        delivery: DeliveryId,
+        next_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Uuid, StoreError> {
+        let sql = "insert into sandbox_parcels (id, delivery, room, state, next_at, updated_at) \
+            values ($1, $2, $3, 'assigned', $4, $5) on conflict (delivery) do update \
+            set state = 'assigned', next_at = excluded.next_at, updated_at = excluded.updated_at \
+            where sandbox_parcels.state = 'cancelled'";
+        write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(delivery.0).bind(room.0).bind(next_at.micros()).bind(now.micros())
+            .execute(db).await.map(drop))?;
+        let sql = "select id from sandbox_parcels where delivery = $1";
+        let (id,): (Uuid,) = read!(self, db => sqlx::query_as(sql).bind(delivery.0).fetch_one(db).await)?;
+        Ok(id)
+    }
+
+    pub async fn played_parcel(&self, id: Uuid) -> Result<Option<PlayedParcel>, StoreError> {
+        let sql = "select * from sandbox_parcels where id = $1";
+        let row: Option<ParcelRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
+        Ok(row.map(PlayedParcel::from))
+    }
+
+    /// The parcels that were last moved, at most 50.
+    pub async fn played_parcels(&self) -> Result<Vec<PlayedParcel>, StoreError> {
+        let sql = "select * from sandbox_parcels order by updated_at desc limit 50";
+        let rows: Vec<ParcelRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(PlayedParcel::from).collect())
+    }
+
+    /// Takes parcels whose time to move on has come, and puts off their next one to `until`: so one node moves each.
+    pub async fn take_parcels(&self, now: Timestamp, until: Timestamp) -> Result<Vec<PlayedParcel>, StoreError> {
+        let sql = "update sandbox_parcels set next_at = $1 where next_at <= $2 returning *";
+        let rows: Vec<ParcelRow> = write_one!(self, db => sqlx::query_as(sql)
+            .bind(until.micros()).bind(now.micros()).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(PlayedParcel::from).collect())
+    }
+
+    /// Moves a played parcel.
+    pub async fn move_played_parcel(
+        &self,
+        id: Uuid,
+        to: &str,
+        next_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "update sandbox_parcels set state = $2, next_at = $3, updated_at = $4 where id = $1";
+        write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(to).bind(next_at.map(Timestamp::micros)).bind(now.micros()).execute(db).await.map(drop))
+    }
+}

@@ -1,6 +1,7 @@
 //! Puts the parts together: the one place where implementations are chosen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rooms::wire::close::Close;
@@ -61,6 +62,9 @@ impl App {
         jobs::sandbox::start(gateway.clone(), stop.clone());
         jobs::outgoing::start(store.clone(), clock.clone(), gateway.clone(), dispatcher, handed, stop.clone());
         follow_revocations(&auth, &hub);
+        if hub.bus().is_shared() {
+            share_revocations(&auth, &hub, &stop);
+        }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
         let state = AppState::new(config, store, auth, hub, gateway, echo, clock);
@@ -78,6 +82,30 @@ impl App {
         let hub = self.state.hub.clone();
         Server::new(http::router(self.state), hub, connections, self.stop).run(listener).await;
     }
+}
+
+/// How often the store is asked for what was revoked on other nodes, should the bus not say it.
+const LEARN: Duration = Duration::from_secs(2);
+
+/// Tells the other nodes what was revoked here, and learns what was revoked there.
+fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
+    let (told, teller) = (auth.clone(), hub.clone());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        loop {
+            told.revoked_here().await;
+            teller.tell_rights();
+        }
+    }));
+    let (auth, hub) = (auth.clone(), hub.clone());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        loop {
+            // An error says that the time is over.
+            let _ = tokio::time::timeout(LEARN, hub.rights_elsewhere()).await;
+            if let Err(error) = auth.learn().await {
+                tracing::warn!(%error, "what was revoked on other nodes could not be read; it is tried again");
+            }
+        }
+    }));
 }
 
 /// Ends open connections when their sign-in ends or their rights change.

@@ -5,12 +5,14 @@
 
 use crate::case::delivery;
 use crate::command::Command;
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Event, Thread};
 use crate::id::{PharmacyId, UserId};
 use crate::role::Role;
 
 /// The part of a room's log that somebody sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum View {
     /// All of it: the patient, the doctor, and an administrator who broke the glass.
     Care,

@@ -46,6 +46,8 @@ use crate::store::{Store, StoreError};
 
 /// How often what is no longer needed is forgotten.
 const TIDY: Duration = Duration::from_secs(60);
+/// How far the clocks of two nodes may be apart.
+const SKEW: Duration = Duration::from_secs(900);
 
 /// Why sign-in cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -78,23 +80,13 @@ impl Auth {
     pub async fn open(config: &Config, store: Store, clock: Clock) -> Result<Self, OpenError> {
         provider::install();
         let keys = Keys::open(&config.data_dir)?;
-        let revocations = Revocations::new();
-        let now = clock.now();
-        let life = i64::try_from(config.tokens.access.as_micros()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_micros(now.micros().saturating_sub(life));
-        for session in store.revoked_sessions(since).await? {
-            revocations.end(session, now);
-        }
-        for (user, at) in store.changed_users(since).await? {
-            revocations.change(user, rights(at), now, false);
-        }
         let inner = Arc::new(Inner {
             keys,
             settings: config.tokens.clone(),
             store,
             clock,
             passwords: Passwords::new(),
-            revocations,
+            revocations: Revocations::new(),
             limiter: Limiter::new(&config.limits),
             demo: DemoTokens::new(config.demo),
         });
@@ -103,11 +95,34 @@ impl Auth {
             loop {
                 tokio::time::sleep(TIDY).await;
                 let Some(inner) = tidied.upgrade() else { return };
-                inner.revocations.forget(inner.clock.now(), inner.settings.access);
+                // What the store still shows must not be taken for new.
+                inner.revocations.forget(inner.clock.now(), inner.settings.access + 2 * SKEW);
                 inner.limiter.forget();
             }
         });
-        Ok(Self { inner })
+        let auth = Self { inner };
+        auth.learn().await?;
+        Ok(auth)
+    }
+
+    /// Learns from the store what was revoked within the last access token's life, on whichever node.
+    pub async fn learn(&self) -> Result<(), StoreError> {
+        let Inner { store, clock, settings, revocations, .. } = &*self.inner;
+        let now = clock.now();
+        let age = i64::try_from((settings.access + SKEW).as_micros()).unwrap_or(i64::MAX);
+        let since = Timestamp::from_micros(now.micros().saturating_sub(age));
+        for session in store.revoked_sessions(since).await? {
+            revocations.learn_end(session, now);
+        }
+        for (user, at) in store.changed_users(since).await? {
+            revocations.learn_change(user, rights(at), now);
+        }
+        Ok(())
+    }
+
+    /// Waits until this node revoked something that other nodes do not know of.
+    pub async fn revoked_here(&self) {
+        self.inner.revocations.made_here().await;
     }
 
     /// Checks an access token, and that neither its sign-in nor the rights in it were overtaken.

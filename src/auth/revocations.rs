@@ -1,14 +1,15 @@
 //! Sign-ins that were ended and rights that changed, as long as a token from before could still be valid.
 //!
 //! A token is checked without the store. What it cannot know is here in memory, filled at start from what the store saw
-//! within the last token's life, and announced to whoever keeps connections open.
+//! within the last token's life, and announced to whoever keeps connections open. What happens on other nodes is learnt
+//! from the store, too.
 
 use std::time::Duration;
 
 use dashmap::DashMap;
 use rooms::id::{SessionId, UserId};
 use rooms::time::Timestamp;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use super::token::{AuthError, Claims};
 
@@ -32,21 +33,47 @@ pub struct Revocations {
     /// By person: tokens with fewer `rights` are of before a change.
     rights: DashMap<UserId, (u64, Timestamp)>,
     announce: broadcast::Sender<Revocation>,
+    /// Something ended or changed on this node.
+    made_here: Notify,
 }
 
 impl Revocations {
     pub fn new() -> Self {
-        Self { sessions: DashMap::new(), rights: DashMap::new(), announce: broadcast::Sender::new(BEHIND) }
+        let announce = broadcast::Sender::new(BEHIND);
+        Self { sessions: DashMap::new(), rights: DashMap::new(), announce, made_here: Notify::new() }
     }
 
     pub fn subscribe(&self) -> broadcast::Receiver<Revocation> {
         self.announce.subscribe()
     }
 
+    /// Waits until something ended or changed on this node, which the others do not know.
+    pub async fn made_here(&self) {
+        self.made_here.notified().await;
+    }
+
     /// A sign-in ended at `at`.
     pub fn end(&self, session: SessionId, at: Timestamp) {
         self.sessions.insert(session, at);
         self.tell(Revocation::Session(session));
+        self.made_here.notify_one();
+    }
+
+    /// A sign-in ended, as the store has it.
+    pub fn learn_end(&self, session: SessionId, at: Timestamp) {
+        if self.sessions.insert(session, at).is_none() {
+            self.tell(Revocation::Session(session));
+        }
+    }
+
+    /// A person's rights changed, as the store has it.
+    pub fn learn_change(&self, user: UserId, rights: u64, at: Timestamp) {
+        let mut known = self.rights.entry(user).or_insert((0, at));
+        if known.0 < rights {
+            *known = (rights, at);
+            drop(known);
+            self.tell(Revocation::Changed(user));
+        }
     }
 
     /// All of one person's sign-ins ended at `at`; `sessions` are those that stood.
@@ -55,6 +82,7 @@ impl Revocations {
             self.sessions.insert(*session, at);
         }
         self.tell(Revocation::User(user));
+        self.made_here.notify_one();
     }
 
     /// A person's rights changed at `at`, for the `rights`th time; with `ended`, all their sign-ins are over too.
@@ -65,6 +93,7 @@ impl Revocations {
         }
         drop(known);
         self.tell(if ended { Revocation::User(user) } else { Revocation::Changed(user) });
+        self.made_here.notify_one();
     }
 
     /// Refuses a token that was overtaken.
@@ -78,10 +107,10 @@ impl Revocations {
         }
     }
 
-    /// Forgets what no valid token can be from before of.
-    pub fn forget(&self, now: Timestamp, token_life: Duration) {
-        self.sessions.retain(|_, at| now.since(*at) <= token_life);
-        self.rights.retain(|_, (_, at)| now.since(*at) <= token_life);
+    /// Forgets what is older than this.
+    pub fn forget(&self, now: Timestamp, age: Duration) {
+        self.sessions.retain(|_, at| now.since(*at) <= age);
+        self.rights.retain(|_, (_, at)| now.since(*at) <= age);
     }
 
     fn tell(&self, what: Revocation) {

@@ -25,7 +25,7 @@ pub fn operations() -> Vec<Operation> {
         get("/readyz", "isReady", ready)
             .for_anyone()
             .about(Tag::Service, "Says whether the hub can serve: its store answers, and it is not stopping")
-            .answers::<Health>(200, "It can."),
+            .answers::<Readiness>(200, "It can, also while `bus` is `degraded`: other nodes' events come later then."),
         get("/.well-known/jwks.json", "getKeys", keys)
             .for_anyone()
             .about(Tag::Service, "The public keys of the access tokens (ES256), for services that verify them")
@@ -51,16 +51,23 @@ struct Health {
     status: &'static str,
 }
 
+#[derive(Serialize, JsonSchema)]
+struct Readiness {
+    status: &'static str,
+    /// How it is with the other nodes: `local` (there are none), `connected`, `degraded`.
+    bus: &'static str,
+}
+
 async fn alive() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+async fn ready(State(state): State<AppState>) -> Result<Json<Readiness>, Problem> {
     if state.hub.is_stopping() {
         return Err(Problem::new(Code::Unavailable, "the hub is stopping"));
     }
     match tokio::time::timeout(PATIENCE, state.store.ping()).await {
-        Ok(Ok(())) => Ok(Json(Health { status: "ok" })),
+        Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str() })),
         Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not answer")),
     }
 }

@@ -98,13 +98,15 @@ impl Connections {
     }
 
     /// A client that came back fences its former connection, which may not have noticed yet that it is dead. Only a
-    /// connection of the same sign-in can be fenced.
-    pub fn replace(&self, former: Uuid, session: SessionId) {
-        if let Some(connection) = self.by_id.get(&former)
+    /// connection of the same sign-in can be fenced. False if it is not one of this node's.
+    pub fn replace(&self, former: Uuid, session: SessionId) -> bool {
+        let known = self.by_id.get(&former);
+        if let Some(connection) = &known
             && connection.session == session
         {
             connection.outbox.close(Close::Replaced);
         }
+        known.is_some()
     }
 
     /// Closes every connection that `concerned` picks.

@@ -16,6 +16,7 @@ use rooms::role::{Actor, Role};
 use rooms::wire::client::FeedName;
 use rooms::wire::server::ServerFrame;
 use rooms::wire::snapshot::{FeedItem, FeedRow, Snapshot};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
 use super::SubmitError;
@@ -28,7 +29,7 @@ use crate::store::{Store, StoreError};
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What a feed is read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FeedKey {
     /// A person's own consultations, or a courier's deliveries.
     Me(UserId, Role),
@@ -95,20 +96,19 @@ impl Feeds {
         feeds
     }
 
-    /// Marks the feeds that a change of this room concerns.
-    pub fn touch_room(&self, room: &Snapshot) {
-        self.touch(FeedKey::Me(room.patient.id, Role::Patient));
-        if let Some(doctor) = &room.doctor {
-            self.touch(FeedKey::Me(doctor.id, Role::Doctor));
-            self.touch(FeedKey::Lobby(doctor.id));
-        }
-        for dispensing in &room.dispensings {
-            self.touch(FeedKey::Queue(dispensing.pharmacy.id));
-        }
-        for delivery in &room.deliveries {
-            if let Some(courier) = &delivery.courier {
-                self.touch(FeedKey::Me(courier.id, Role::Courier));
+    /// Marks these feeds, as far as somebody here follows them.
+    pub fn touch(&self, keys: &[FeedKey]) {
+        for key in keys {
+            if let Some(feed) = self.inner.feeds.get(key) {
+                self.mark(*key, &feed);
             }
+        }
+    }
+
+    /// Marks all feeds: what concerns them may have been missed.
+    pub fn touch_all(&self) {
+        for feed in self.inner.feeds.iter() {
+            self.mark(*feed.key(), feed.value());
         }
     }
 
@@ -141,14 +141,24 @@ impl Feeds {
         }
     }
 
-    fn touch(&self, key: FeedKey) {
-        if let Some(feed) = self.inner.feeds.get(&key)
-            && !feed.marked.swap(true, Ordering::AcqRel)
-        {
+    fn mark(&self, key: FeedKey, feed: &Feed) {
+        if !feed.marked.swap(true, Ordering::AcqRel) {
             // The worker ends only with the hub.
             let _ = self.inner.marked.send(key);
         }
     }
+}
+
+/// The feeds that a change of this room concerns.
+pub fn concerned(room: &Snapshot) -> Vec<FeedKey> {
+    let mut keys = vec![FeedKey::Me(room.patient.id, Role::Patient)];
+    if let Some(doctor) = &room.doctor {
+        keys.extend([FeedKey::Me(doctor.id, Role::Doctor), FeedKey::Lobby(doctor.id)]);
+    }
+    keys.extend(room.dispensings.iter().map(|dispensing| FeedKey::Queue(dispensing.pharmacy.id)));
+    let couriers = room.deliveries.iter().filter_map(|delivery| delivery.courier.as_ref());
+    keys.extend(couriers.map(|courier| FeedKey::Me(courier.id, Role::Courier)));
+    keys
 }
 
 impl Inner {

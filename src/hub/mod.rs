@@ -37,6 +37,8 @@ use self::appender::Appender;
 use self::connection::{Connection, Connections};
 use self::feeds::Feeds;
 use self::marks::MarkWriter;
+use self::nodes::Nodes;
+use self::nodes::message::What;
 use self::room::{Attach, INBOX, Look, ReplyTo, Request, RoomTask};
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -123,6 +125,7 @@ pub struct Inner {
     pub store: Store,
     pub appender: Appender,
     pub bus: Bus,
+    nodes: Nodes,
     pub clock: Clock,
     /// The rules that rooms opened here live under.
     pub policy: Policy,
@@ -181,6 +184,7 @@ impl Hub {
                 store,
                 appender,
                 bus,
+                nodes: Nodes::default(),
                 clock,
                 policy,
                 feeds,
@@ -269,6 +273,13 @@ impl Hub {
     /// Notes how far somebody got; a later mark makes up for a lost one.
     pub fn mark(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, mark: Mark) {
         let _ = self.ask(room, Request::Mark { actor: actor.clone(), from, mark });
+    }
+
+    /// Ends the connection that a client had before it came back, here or on another node.
+    pub fn replace(&self, former: Uuid, session: SessionId) {
+        if !self.inner.connections.replace(former, session) {
+            self.inner.tell_all(What::Replaced { connection: former, session });
+        }
     }
 
     /// From now on nobody is let in, and the hub says that it is not ready.

@@ -5,21 +5,77 @@
 
 pub(super) mod message;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rooms::id::RoomId;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::message::{News, What};
 use super::room::Request;
 use super::{Hub, Inner, UNLOADED};
-use crate::bus::{Channel, Heard, Inbox};
+use crate::bus::{BusState, Channel, Heard, Inbox, NodeId};
 
 /// How often the heads of all rooms are compared with the store's.
 const COMPARE: Duration = Duration::from_secs(1);
+/// A node that says nothing for this long may be doing what nobody hears of.
+const SILENT: Duration = Duration::from_secs(3);
+/// After this it counts as ended.
+const FORGET: Duration = Duration::from_secs(30);
+/// Nodes that are remembered.
+const MOST: usize = 1_000;
+
+/// What is told to all nodes, and heard from each.
+#[derive(Default)]
+pub struct Nodes {
+    /// The number of what was told last. Held while it is handed over, so that the numbers go out in order.
+    told: Mutex<u64>,
+    /// Of each node the number that was heard last, and when.
+    heard: Mutex<HashMap<NodeId, (u64, Instant)>>,
+    /// Rights may have changed on another node.
+    rights: Notify,
+}
+
+impl Nodes {
+    /// Notes the number of what a node says: whether it is new, and whether something before it was missed.
+    fn note(&self, from: NodeId, news: &News) -> (bool, bool) {
+        let now = Instant::now();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.len() >= MOST && !heard.contains_key(&from) {
+            return (true, true);
+        }
+        let (last, when) = heard.entry(from).or_insert((0, now));
+        *when = now;
+        let before = *last;
+        *last = before.max(news.n);
+        match news.what {
+            What::Beat => (false, news.n > before),
+            _ => (news.n > before, news.n > before.saturating_add(1)),
+        }
+    }
+
+    fn is_one_silent(&self) -> bool {
+        let now = Instant::now();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.retain(|_, (_, when)| *when + FORGET > now);
+        heard.values().any(|(_, when)| *when + SILENT < now)
+    }
+}
 
 impl Hub {
+    /// Tells the other nodes that sign-ins ended or rights changed, which the store knows by now.
+    pub fn tell_rights(&self) {
+        self.inner.tell_all(What::Rights);
+    }
+
+    /// Waits until sign-ins or rights may have changed on another node.
+    pub async fn rights_elsewhere(&self) {
+        self.inner.nodes.rights.notified().await;
+    }
+
     /// Follows the other nodes for as long as there is a hub.
     pub fn follow(&self, inbox: Inbox) {
         if self.inner.bus.is_shared() {
@@ -46,27 +102,76 @@ async fn compare(hub: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        let rooms: Vec<RoomId> = hub.rooms.iter().map(|room| *room.key()).collect();
-        hub.catch_up(&rooms).await;
+        hub.tell_all(What::Beat);
+        if hub.bus.state() == BusState::Degraded || hub.nodes.is_one_silent() {
+            // Nobody says what changed, so everything may have.
+            hub.feeds.touch_all();
+        }
+        hub.catch_up(&hub.rooms_here()).await;
     }
 }
 
 impl Inner {
     fn heard(&self, channel: Channel, text: String) {
-        let Some((from, _)) = message::open(&text) else { return };
+        let Some((from, body)) = message::open(&text) else { return };
         if from == self.bus.node() {
             return;
         }
         match channel {
             Channel::Room(room) => self.pass(room, Request::Heard(text)),
-            Channel::Node(_) | Channel::All => {}
+            Channel::All => {
+                if let Some(news) = message::read::<News>(body) {
+                    self.news(from, news);
+                }
+            }
+            Channel::Node(_) => {}
         }
     }
 
     /// After anything may have been missed.
     async fn heal(&self) {
-        let rooms: Vec<RoomId> = self.rooms.iter().map(|room| *room.key()).collect();
+        self.feeds.touch_all();
+        self.nodes.rights.notify_one();
+        let rooms = self.rooms_here();
+        for room in &rooms {
+            self.pass(*room, Request::Resync);
+        }
         self.catch_up(&rooms).await;
+    }
+
+    fn rooms_here(&self) -> Vec<RoomId> {
+        self.rooms.iter().map(|room| *room.key()).collect()
+    }
+
+    fn news(&self, from: NodeId, news: News) {
+        let (new, missed) = self.nodes.note(from, &news);
+        if missed {
+            self.feeds.touch_all();
+            self.nodes.rights.notify_one();
+        }
+        match news.what {
+            _ if !new => {}
+            What::Beat => {}
+            What::Feeds(keys) => self.feeds.touch(&keys),
+            What::Rights => self.nodes.rights.notify_one(),
+            What::Replaced { connection, session } => {
+                self.connections.replace(connection, session);
+            }
+        }
+    }
+
+    /// Tells all nodes.
+    pub(super) fn tell_all(&self, what: What) {
+        if !self.bus.is_shared() {
+            return;
+        }
+        let mut told = self.nodes.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(what, What::Beat) {
+            *told += 1;
+        }
+        if let Some(text) = message::seal(self.bus.node(), &News { n: *told, what }) {
+            self.bus.publish(Channel::All, text);
+        }
     }
 
     /// Tells those of these rooms that are behind the store.

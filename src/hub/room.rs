@@ -87,6 +87,15 @@ pub enum Request {
     Behind {
         head: u64,
     },
+    /// What other nodes said of who is there may have been missed.
+    Resync,
+}
+
+impl Request {
+    /// Whether it only says what happens elsewhere, which keeps no room in memory.
+    fn is_hearsay(&self) -> bool {
+        matches!(self, Request::Heard(_) | Request::Behind { .. } | Request::Resync)
+    }
 }
 
 /// A room as one actor sees it.
@@ -134,6 +143,8 @@ pub struct RoomTask {
     recent: VecDeque<Answered>,
     members: Members,
     presences: Presences,
+    /// When the other nodes are told again who is here.
+    repeat_at: Option<Instant>,
     marks: BTreeMap<UserId, Mark>,
     /// Who is attached to the call that goes on.
     desk: Option<Box<Desk>>,
@@ -154,6 +165,7 @@ impl RoomTask {
             recent: VecDeque::new(),
             members: Members::default(),
             presences: Presences::default(),
+            repeat_at: None,
             marks: BTreeMap::new(),
             desk: None,
             is_opened: false,
@@ -162,19 +174,36 @@ impl RoomTask {
 
     /// Works until nobody listens, nobody is expected back and nothing was asked for a while.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Box<Request>>) {
+        let mut used = Instant::now();
         loop {
-            let idle = Instant::now() + if self.is_opened { RECHECK } else { IDLE };
-            let wake = self.presences.next().map_or(idle, |next| next.min(idle));
+            let idle = used + if self.is_opened { RECHECK } else { IDLE };
+            let wake = self.presences.next().into_iter().chain(self.repeat_at).fold(idle, Instant::min);
             tokio::select! {
                 request = inbox.recv() => match request {
-                    // Boxed, here and below: a room that waits keeps no space for what it does when it works.
-                    Some(request) => Box::pin(self.handle(*request)).await,
+                    Some(request) => {
+                        if !request.is_hearsay() {
+                            used = Instant::now();
+                        }
+                        // Boxed, here and below: a room that waits keeps no space for what it does when it works.
+                        Box::pin(self.handle(*request)).await;
+                    }
                     None => return,
                 },
                 () = tokio::time::sleep_until(wake) => {
+                    let now = Instant::now();
+                    let idle = idle <= now;
+                    if idle {
+                        used = now;
+                    }
+                    if self.repeat_at.is_some_and(|at| at <= now) {
+                        self.tell_presence();
+                    }
                     Box::pin(self.drop_absent()).await;
                     self.put_out_unfit();
-                    if self.members.is_empty() && self.presences.is_empty() && self.hub.retire(self.id, &inbox) {
+                    let needed = !self.members.is_empty() || self.presences.is_waiting();
+                    // What wakes a room of several nodes may only be news of another one.
+                    let quiet = idle || !self.hub.bus.is_shared();
+                    if quiet && !needed && self.hub.retire(self.id, &inbox) {
                         return;
                     }
                 }
@@ -205,6 +234,7 @@ impl RoomTask {
             Request::Mark { actor, from, mark } => self.mark(&actor, from, mark),
             Request::Heard(text) => self.heard(&text).await,
             Request::Behind { head } => self.look_up(head).await,
+            Request::Resync => self.ask_presence(),
         }
     }
 }

@@ -75,7 +75,7 @@ async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Cl
         return None;
     }
     if let Some(former) = replaces {
-        connections.replace(former, claims.session);
+        state.hub.replace(former, claims.session);
     }
     let id = state.clock.fresh_id();
     let outbox = state.config.limits.outbox_bytes;

@@ -16,6 +16,7 @@ mod documents;
 mod echo;
 mod lifecycle;
 mod nodes;
+mod nodes_people;
 mod outgoing;
 mod peers;
 mod rest_case;

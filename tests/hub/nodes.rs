@@ -155,7 +155,8 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
             let took = all_have(&mut clients, room, last).await;
             assert!(took < HEALED, "{took:?}");
         }
-        until("the nodes say so", || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)).await;
+        until("the nodes say so", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded))
+            .await;
         nodes.redis.start_again();
         nodes.all_hear(room).await;
         let last = say(&mut clients[round % 3], room, "back").await;

@@ -1,14 +1,19 @@
 //! What the nodes tell each other. Whatever comes in is taken for hostile: it is bounded, and what makes no sense is
 //! dropped.
 
-use rooms::id::RoomId;
+use std::sync::Arc;
+
+use rooms::id::{RoomId, SessionId, UserId};
+use rooms::permission::View;
 use rooms::record::{Hash, Record, chain};
+use rooms::signal::{Mark, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use uuid::Uuid;
 
 use crate::bus::NodeId;
+use crate::hub::feeds::FeedKey;
 use crate::store::events::Sealed;
 
 /// Bytes of a message; of what is longer, only that it happened is told.
@@ -24,6 +29,40 @@ pub enum RoomMessage {
     Events(Committed),
     /// Something was committed, up to this number.
     Head(u64),
+    Signal {
+        user: UserId,
+        signal: Signal,
+    },
+    Mark {
+        user: UserId,
+        view: View,
+        mark: Mark,
+    },
+    /// Who is connected to the node that says it.
+    Here(Vec<UserId>),
+    /// Asks who is connected to the others.
+    Who,
+}
+
+/// To all nodes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct News {
+    /// Each node numbers what it tells all, so that the others know when they missed something.
+    pub n: u64,
+    pub what: What,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Nothing new: `n` is of the last news.
+    Beat,
+    /// What these show may have changed.
+    Feeds(Vec<FeedKey>),
+    /// Sign-ins ended, or rights changed: the store knows which.
+    Rights,
+    /// A client came back here and means that this connection of its sign-in is dead.
+    Replaced { connection: Uuid, session: SessionId },
 }
 
 /// Consecutive events as they were stored.

@@ -41,6 +41,7 @@ impl RoomTask {
         self.loaded = Some(loaded);
         self.stale = false;
         self.expect_parties();
+        self.ask_presence();
         Ok(())
     }
 

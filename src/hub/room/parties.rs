@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::RoomTask;
+use crate::bus::BusState;
 use crate::hub::Submission;
+use crate::hub::presence::GRACE;
 
 impl RoomTask {
     pub(super) fn relay_presence(&self, user: UserId, here: bool, except: Option<Uuid>) {
@@ -22,7 +24,15 @@ impl RoomTask {
 
     /// Tells the others about those whose grace time is over.
     pub(super) async fn drop_absent(&mut self) {
-        for user in self.presences.gone(Instant::now()) {
+        let now = Instant::now();
+        if self.hub.bus.state() == BusState::Degraded {
+            // They may be connected to a node that cannot be heard.
+            self.presences.hold(now);
+        }
+        for user in self.presences.lapse(now) {
+            self.leave(user);
+        }
+        for user in self.presences.gone(now) {
             self.relay_presence(user, false, None);
             self.party_changed(user, false).await;
         }
@@ -36,10 +46,10 @@ impl RoomTask {
         }
         let Some(talk) = Talk::of(&loaded.room) else { return };
         if talk.state == ConsultationState::InProgress {
+            // Other nodes are asked, and answer or say it by themselves.
+            let within = if self.hub.bus.is_shared() { 2 * GRACE } else { GRACE };
             for user in [talk.patient, talk.doctor] {
-                if !self.presences.present().any(|present| present == user) {
-                    self.presences.went(user, Instant::now());
-                }
+                self.presences.expect(user, Instant::now(), within);
             }
         }
     }

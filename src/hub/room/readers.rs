@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Attach, Look, RoomTask};
 use crate::hub::SubmitError;
 use crate::hub::connection::Connection;
+use crate::hub::nodes::message::RoomMessage;
 use crate::hub::outbox::Out;
 
 impl RoomTask {
@@ -56,9 +57,13 @@ impl RoomTask {
             let why = "is beyond the room's last event; join with 0";
             return Err(Refusal::Invalid { field: "after", why }.into());
         }
+        let is_first = !self.members.has(connection.user);
         let Some((missing, head)) = self.members.attach(connection, look.view, look.head, cursor) else {
             return Ok(Attach::Behind { look });
         };
+        if is_first {
+            self.tell_presence();
+        }
         if self.presences.came(connection.user) {
             look.snapshot.presence.push(Presence { user: connection.user, here: true });
             self.relay_presence(connection.user, true, Some(connection.id));
@@ -75,11 +80,14 @@ impl RoomTask {
             && let Some(user) = user
         {
             self.leave(user);
+            if !self.members.has(user) {
+                self.tell_presence();
+            }
         }
     }
 
     /// Starts the grace time, unless another connection of the person listens.
-    fn leave(&mut self, user: UserId) {
+    pub(super) fn leave(&mut self, user: UserId) {
         if !self.members.has(user) {
             self.presences.went(user, Instant::now());
         }
@@ -99,28 +107,47 @@ impl RoomTask {
     pub(super) fn signal(&mut self, actor: &Actor, from: Option<Uuid>, signal: Signal) {
         let (Ok(room), Some(user)) = (self.room(), actor.user()) else { return };
         let Some(view) = room.view_of(actor, self.hub.clock.now()) else { return };
-        let Signal::Typing(typing) = &signal;
-        let thread = typing.thread;
-        if reads_thread(&view, thread) {
-            let frame = ServerFrame::Signal { room: self.id, from: user, signal };
-            self.members.relay(&frame, from, |view| reads_thread(view, thread));
+        if reads_thread(&view, thread_of(&signal)) {
+            self.tell(&RoomMessage::Signal { user, signal: signal.clone() });
+            self.relay_signal(user, signal, from);
         }
+    }
+
+    pub(super) fn relay_signal(&self, user: UserId, signal: Signal, except: Option<Uuid>) {
+        let thread = thread_of(&signal);
+        let frame = ServerFrame::Signal { room: self.id, from: user, signal };
+        self.members.relay(&frame, except, |view| reads_thread(view, thread));
     }
 
     pub(super) fn mark(&mut self, actor: &Actor, from: Option<Uuid>, mark: Mark) {
         let (Ok(room), Some(user)) = (self.room(), actor.user()) else { return };
         let Some(view) = room.view_of(actor, self.hub.clock.now()) else { return };
         let head = room.visible_head(&view);
-        let old = self.marks.get(&user).copied().unwrap_or_default();
-        let seen = old.seen.max(mark.seen.min(head));
-        let new = Mark { delivered: old.delivered.max(mark.delivered.min(head)).max(seen), seen };
-        if new != old {
-            self.marks.insert(user, new);
-            self.hub.marks.save(self.id, user, new);
-            let frame = ServerFrame::Mark { room: self.id, user, mark: new };
-            self.members.relay(&frame, from, |other| *other == View::Care || *other == view);
+        let mark = Mark { delivered: mark.delivered.min(head), seen: mark.seen.min(head) };
+        if let Some(mark) = self.relay_mark(user, view, mark, from) {
+            self.hub.marks.save(self.id, user, mark);
+            self.tell(&RoomMessage::Mark { user, view, mark });
         }
     }
+
+    /// Notes a mark and tells those who may know of it; none if it says nothing new.
+    pub(super) fn relay_mark(&mut self, user: UserId, view: View, mark: Mark, except: Option<Uuid>) -> Option<Mark> {
+        let old = self.marks.get(&user).copied().unwrap_or_default();
+        let seen = old.seen.max(mark.seen);
+        let new = Mark { delivered: old.delivered.max(mark.delivered).max(seen), seen };
+        if new == old {
+            return None;
+        }
+        self.marks.insert(user, new);
+        let frame = ServerFrame::Mark { room: self.id, user, mark: new };
+        self.members.relay(&frame, except, |other| *other == View::Care || *other == view);
+        Some(new)
+    }
+}
+
+fn thread_of(signal: &Signal) -> Thread {
+    let Signal::Typing(typing) = signal;
+    typing.thread
 }
 
 fn reads_thread(view: &View, thread: Thread) -> bool {

@@ -13,6 +13,8 @@ use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::time::timeout;
 
 use super::{Answered, ReplyTo, RoomTask};
+use crate::hub::feeds::{FeedKey, concerned};
+use crate::hub::nodes::message::What;
 use crate::hub::{Done, Submission, SubmitError, command_hash};
 use crate::store::events::{Append, Appended, Sealed};
 
@@ -182,16 +184,20 @@ impl RoomTask {
             self.recent.push_back(Answered { sender, id: submission.id, hash, done });
         }
         if records.iter().any(|sealed| !matches!(sealed.record.event, Event::ChatSent(_))) {
-            self.touch_feeds();
+            let feeds = self.touch_feeds();
+            self.hub.tell_all(What::Feeds(feeds));
             self.put_out_unfit();
             self.tidy_desk();
         }
         done
     }
 
-    pub(super) fn touch_feeds(&self) {
-        let Some(loaded) = &self.loaded else { return };
-        self.hub.feeds.touch_room(&loaded.room.snapshot(&View::Care));
+    /// Has the feeds read anew that show this room, and says which.
+    pub(super) fn touch_feeds(&self) -> Vec<FeedKey> {
+        let Some(loaded) = &self.loaded else { return Vec::new() };
+        let keys = concerned(&loaded.room.snapshot(&View::Care));
+        self.hub.feeds.touch(&keys);
+        keys
     }
 }
 

@@ -60,7 +60,7 @@ impl Nodes {
 
     /// Waits until every node hears and is heard.
     pub async fn connected(&self) {
-        until("all nodes are connected", || {
+        until("all nodes are connected", async || {
             self.clinics.iter().all(|clinic| clinic.state.hub.bus().state() == BusState::Connected)
         })
         .await;
@@ -68,9 +68,14 @@ impl Nodes {
 
     /// Waits until every node listens to this room.
     pub async fn all_hear(&self, room: RoomId) {
+        self.all_hear_but(room, 0).await;
+    }
+
+    /// The same, but for so many nodes that do not have it in memory.
+    pub async fn all_hear_but(&self, room: RoomId, without: usize) {
         self.connected().await;
         let channel = format!("wardroom:{{{room}}}");
-        until("all nodes listen", || {
+        until("all nodes listen", async || {
             let socket = self.redis.socket();
             let asked = std::process::Command::new("redis-cli")
                 .arg("-s")
@@ -79,7 +84,7 @@ impl Nodes {
                 .output()
                 .expect("redis-cli comes with the server");
             let said = String::from_utf8_lossy(&asked.stdout);
-            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.clinics.len())
+            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.clinics.len() - without)
         })
         .await;
     }
@@ -91,9 +96,9 @@ impl Nodes {
 }
 
 /// Waits for a condition.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
-        while !holds() {
+        while !holds().await {
             sleep(Duration::from_millis(10)).await;
         }
     };

@@ -1,0 +1,181 @@
+//! Who is there, what they may, and what their lists show, over several nodes.
+
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::case::consultation::ConsultationState;
+use rooms::id::RoomId;
+use rooms::role::{Actor, Role};
+use rooms::wire::client::Token;
+use rooms::wire::close::Close;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+use wardroom::bus::BusState;
+
+use crate::support::clinic::Clinic;
+use crate::support::database::Database;
+use crate::support::nodes::{Nodes, until};
+use crate::support::redis::Redis;
+use crate::support::rest::Rest;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a person without a connection counts as present, and a little more.
+const GRACE: Duration = Duration::from_secs(12);
+
+/// The next frame that is looked for.
+async fn hears(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
+    let search = async {
+        loop {
+            let heard = client.next().await.expect("the connection stays open");
+            let frame = serde_json::from_str(&heard.text).expect("a frame is JSON");
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    };
+    timeout(PATIENCE, search).await.expect("it comes")
+}
+
+fn presence(user: &Actor, here: bool) -> impl Fn(&Value) -> bool {
+    let user = json!(user.user());
+    move |frame| frame["type"] == "presence" && frame["presence"]["user"] == user && frame["presence"]["here"] == here
+}
+
+async fn state(node: &Clinic, room: RoomId, actor: &Actor) -> ConsultationState {
+    node.state.hub.look(room, actor).await.unwrap().snapshot.consultation.unwrap().state
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
+    let nodes = Nodes::start(3).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut doctor = nodes[1].joined(&case.doctor, room).await;
+    nodes.all_hear_but(room, 1).await;
+    let mut patient = nodes[0].joined(&case.patient, room).await;
+    let there = nodes[1].state.hub.look(room, &case.doctor).await.unwrap().snapshot.presence;
+    assert_eq!(there.len(), 2, "{there:?}");
+
+    // Signals and marks go from node to node, too.
+    patient.queue_text(json!({"type": "signal", "room": room, "signal": {"kind": "typing", "data": {}}}).to_string());
+    patient.queue_text(json!({"type": "mark", "room": room, "delivered": 3, "seen": 2}).to_string());
+    patient.flush().await.unwrap();
+    hears(&mut doctor, |frame| frame["type"] == "signal").await;
+    let mark = hears(&mut doctor, |frame| frame["type"] == "mark").await;
+    assert_eq!((&mark["mark"]["delivered"], &mark["mark"]["seen"]), (&json!(3), &json!(2)), "{mark}");
+
+    nodes.move_to(&mut patient, 2);
+    patient.cut();
+    patient.connect().await.unwrap();
+    patient.until_live().await.unwrap();
+    let quiet = async { hears(&mut doctor, presence(&case.patient, false)).await };
+    assert!(timeout(GRACE, quiet).await.is_err(), "the patient was never away");
+    for node in nodes.iter() {
+        assert_eq!(state(node, room, &case.doctor).await, ConsultationState::InProgress);
+    }
+
+    patient.close().await;
+    hears(&mut doctor, presence(&case.patient, false)).await;
+    until("the talk is interrupted", async || {
+        state(&nodes[1], room, &case.doctor).await == ConsultationState::Interrupted
+    })
+    .await;
+    nodes.move_to(&mut patient, 0);
+    patient.connect().await.unwrap();
+    hears(&mut doctor, presence(&case.patient, true)).await;
+    until("the talk goes on", async || state(&nodes[1], room, &case.doctor).await == ConsultationState::InProgress)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_elsewhere_ends_its_dead_connection() {
+    let nodes = Nodes::start(2).await;
+    let patient = nodes[0].person(Role::Patient, "Pat", None).await;
+    let mut client = nodes[0].client(&patient);
+    client.connect().await.unwrap();
+    let _stalled = client.half_open();
+    nodes.move_to(&mut client, 1);
+    client.connect().await.unwrap();
+    until("the dead one is gone", async || nodes[0].state.hub.connections().is_empty()).await;
+    assert_eq!(nodes[1].state.hub.connections().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_changes_live_whichever_node_made_the_change() {
+    let mut nodes = Nodes::start(2).await;
+    let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
+    let patient = nodes[0].person(Role::Patient, "Pat", None).await;
+    let mut client = nodes[1].client(&doctor);
+    client.connect().await.unwrap();
+    let feed = json!({"name": "lobby", "doctor": doctor.user()});
+    client.queue_text(json!({"type": "subscribe", "feed": feed}).to_string());
+    hears(&mut client, |frame| frame["type"] == "feed").await;
+    for (round, within) in
+        [(0, Duration::from_millis(700)), (1, Duration::from_secs(4)), (2, Duration::from_millis(700))]
+    {
+        if round == 1 {
+            nodes.redis.kill();
+        } else if round == 2 {
+            nodes.redis.start_again();
+            nodes.connected().await;
+        }
+        let start = Instant::now();
+        let room = nodes[0].waiting(&patient, &doctor).await;
+        let shown = |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&room.to_string());
+        hears(&mut client, shown).await;
+        assert!(start.elapsed() < within, "round {round}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
+    let (mut redis, database) = (Redis::start(), Database::postgres());
+    let settings = redis.settings();
+    let rest = Rest::start_with(database.settings(), |config| config.redis = Some(settings.clone())).await;
+    let folder = rest.clinic.state.config.data_dir.clone();
+    let other = Clinic::start_with(database.settings(), |config| {
+        config.redis = Some(settings.clone());
+        config.data_dir = folder;
+    })
+    .await;
+    let admin = rest.token(Role::Admin).await;
+    let connected = async || other.state.hub.bus().state() == BusState::Connected;
+    until("connected", connected).await;
+    for (way, within) in [
+        ("sign-out", Duration::from_secs(2)),
+        ("changed", Duration::from_secs(2)),
+        ("sign-out without bus", Duration::from_secs(5)),
+        ("changed without bus", Duration::from_secs(5)),
+    ] {
+        if way == "sign-out without bus" {
+            redis.kill();
+        }
+        let email = format!("{}@example.org", way.replace(' ', "-"));
+        rest.register(&email, "patient").await;
+        let signed_in = rest.sign_in(&email).await.ok();
+        let token = signed_in["access_token"].as_str().unwrap().to_owned();
+        let mut client = Client::new(Target::new(other.address).expect("loopback"), Token(token.clone()));
+        client.connect().await.expect("the keys are shared");
+        let expected = if way.starts_with("sign-out") {
+            rest.call("post", "/v1/auth/sign-out").by(&token).send().await;
+            Close::Revoked
+        } else {
+            let path = format!("/v1/users/{}", signed_in["user"]["id"].as_str().unwrap());
+            let key = Uuid::now_v7().to_string();
+            rest.call("patch", &path).by(&admin).key(&key).json(json!({"role": "courier"})).send().await.ok();
+            Close::TokenExpired
+        };
+        let end = async {
+            loop {
+                if let Err(error) = client.next().await {
+                    return error.close();
+                }
+            }
+        };
+        assert_eq!(timeout(within, end).await.expect("in time"), Some(expected), "{way}");
+        assert_eq!(client.connect().await.expect_err("the token is good for nothing").close(), Some(expected));
+    }
+}

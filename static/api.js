@@ -1,6 +1,8 @@
 // REST, and who is signed in in this tab.
 
 const REFRESH_KEY = 'wardroom.refresh';
+/** A guest's link, and this tab's own mark: with both the hub gives the same session another access token. */
+const GUEST_KEY = 'wardroom.guest';
 /** Set while this browser has a sign-in in a cookie, which no script can see: without it there is nothing to ask for. */
 const COOKIE_KEY = 'wardroom.cookie';
 /** A token that ends sooner than this is not used any more, in milliseconds. */
@@ -65,12 +67,26 @@ export async function signInDemo(token) {
   return signedIn(await call('POST', '/v1/auth/demo', { body: { token } }));
 }
 
+/** Comes in by a guest's link, in this tab alone. */
+export async function enterAsGuest(token) {
+  const guest = { token, device: crypto.randomUUID() };
+  const user = await again(guest);
+  sessionStorage.setItem(GUEST_KEY, JSON.stringify(guest));
+  return user;
+}
+
+async function again(guest) {
+  const answer = await call('POST', '/v1/guests/enter', { body: guest });
+  return signedIn({ ...answer, user: { ...answer.user, room: answer.room } });
+}
+
 export async function register(person) {
   return (await call('POST', '/v1/auth/register', { body: person })).user;
 }
 
 function forget() {
-  if (sessionStorage.getItem(REFRESH_KEY)) sessionStorage.removeItem(REFRESH_KEY);
+  const own = [GUEST_KEY, REFRESH_KEY].find((key) => sessionStorage.getItem(key));
+  if (own) sessionStorage.removeItem(own);
   else localStorage.removeItem(COOKIE_KEY);
 }
 
@@ -81,7 +97,9 @@ const alone = (run) => (navigator.locks ? navigator.locks.request('wardroom-refr
 export function refresh() {
   refreshing ??= (async () => {
     const own = sessionStorage.getItem(REFRESH_KEY);
+    const guest = sessionStorage.getItem(GUEST_KEY);
     try {
+      if (guest) return await again(JSON.parse(guest));
       if (own) return signedIn(await call('POST', '/v1/auth/refresh', { body: { refresh_token: own } }));
       if (!localStorage.getItem(COOKIE_KEY)) throw new ApiError({ status: 401, detail: 'Sign in first.' });
       return await alone(async () => signedIn(await call('POST', '/v1/auth/refresh', { body: {} })));
@@ -103,7 +121,10 @@ export async function token(fresh = false) {
 
 export async function signOut() {
   const own = sessionStorage.getItem(REFRESH_KEY);
+  const guest = sessionStorage.getItem(GUEST_KEY);
   forget();
+  // A guest has no sign-in that could be ended: the token goes with this tab.
+  if (guest) return void (access = session.user = null);
   await call('POST', '/v1/auth/sign-out', { body: own ? { refresh_token: own } : {} }).catch(() => {});
   access = session.user = null;
 }

@@ -5,7 +5,7 @@ import { Client } from './protocol.js';
 import { SIGN_IN } from './reconnect.js';
 import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
-import { h, fill, action, failed, toast } from './dom.js';
+import { h, fill, action, empty, failed, toast } from './dom.js';
 import { pill } from './connection.js';
 import { Calls } from './screens/call.js';
 import { checkScreen } from './screens/check.js';
@@ -18,7 +18,7 @@ import { accountScreen } from './screens/account.js';
 import { adminHome } from './screens/admin.js';
 import { roomScreen } from './screens/room.js';
 
-const HOMES = { patient: patientHome, doctor: doctorHome, pharmacist: pharmacyHome, courier: courierHome, admin: adminHome };
+const HOMES = { patient: patientHome, doctor: doctorHome, pharmacist: pharmacyHome, courier: courierHome, admin: adminHome, guest: (app) => roomScreen(app, app.user.room) };
 const main = document.getElementById('main');
 const top = document.getElementById('top');
 
@@ -113,7 +113,7 @@ function header() {
   const brand = h('a.brand', { href: '#/', aria: { label: 'Wardroom, home' } }, h('img', { src: '/icon.svg', alt: '', width: 28, height: 28 }), 'Wardroom');
   fill(top, brand, app.user && [
     pill(app.client),
-    h('a.who', { href: '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
+    h('a.who', { href: app.user.role === 'guest' ? '#/' : '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
     action('Sign out', async () => { await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
   ]);
 }
@@ -124,7 +124,8 @@ function route() {
   if (!app.user) return fill(main, signInScreen(signedIn));
   const [, place, id] = location.hash.split('/');
   const home = HOMES[app.user.role];
-  if (place === 'account') fill(main, accountScreen(app));
+  if (app.user.role === 'guest') fill(main, home(app));
+  else if (place === 'account') fill(main, accountScreen(app));
   else if (place === 'check' && id) fill(main, checkScreen(app, id));
   else if (place === 'room' && id) fill(main, roomScreen(app, id));
   else if (home) fill(main, home(app, place, id));
@@ -139,13 +140,15 @@ addEventListener('offline', () => app.client?.offline());
 document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && app.client?.nudge());
 
 async function boot() {
-  const demo = location.hash.match(/^#demo=(.+)$/);
+  const [, way, token] = location.hash.match(/^#(demo|guest)=(.+)$/) ?? [];
   // The link's secret must not stay in the address bar or the history.
-  if (demo) history.replaceState(null, '', '/');
+  if (way) history.replaceState(null, '', '/');
+  const ways = { demo: api.signInDemo, guest: api.enterAsGuest };
   try {
-    await signedIn(demo ? await api.signInDemo(demo[1]) : await api.refresh());
+    await signedIn(way ? await ways[way](token) : await api.refresh());
   } catch (error) {
-    if (demo || !error.final) console.warn(error.message);
+    if (way === 'guest') return fill(main, empty('This link does not open', error.message));
+    if (way || !error.final) console.warn(error.message);
     route();
   }
 }

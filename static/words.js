@@ -104,6 +104,9 @@ export function story({ kind, data }) {
     case 'call.ended': return `Call ended: ${CALL_ENDS[data.why] ?? data.why}${data.lasted_s ? `, ${span(data.lasted_s)}` : ''}`;
     case 'call.reported': return flight(data.quality);
     case 'call.checked': return `Devices checked: ${data.check.start ?? 'chat only'}`;
+    case 'guest.invited': return `Invited: ${data.guest.name} (${data.kind})`;
+    case 'guest.entered': return `${data.guest.name} came in (${data.kind})`;
+    case 'guest.dismissed': return { removed: 'A guest was asked to leave', expired: 'A guest\'s link has ended', consultation: 'The guest has left with the end of the talk' }[data.why];
     case 'prescription.drafted': return `Prescription drafted: ${data.items.map((item) => item.medicine).join(', ')}`;
     case 'prescription.amended': return 'Prescription changed';
     case 'prescription.signed': return 'Prescription signed';

@@ -3,18 +3,24 @@
 //! A command carries only what its sender is free to choose. Facts about the world (whose slot that is, what a pharmacy
 //! is called) are looked up by the server, as [`Command::needs`] says, and handed to `decide` beside it.
 
+mod medicine;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::case::call::{Check, LeaveCall, MediaChange, OfCall, ReportCall, StartCall};
-use crate::case::delivery::{DeliveryState, Proof};
-use crate::case::dispensing::{DispensingState, HoldReason};
+use crate::case::guest::{InviteGuest, OfGuest};
 use crate::case::payment::PaymentState;
-use crate::event::{HandOver, Item, Party, Policy, Thread};
-use crate::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, SlotId, UserId};
+use crate::event::{Party, Policy, Thread};
+use crate::id::{PharmacyId, SlotId, UserId};
 use crate::role::Actor;
 use crate::text::{Line, Prose};
 use crate::time::Timestamp;
+
+pub use medicine::{
+    Amend, Answer, AssignDelivery, CancelPrescription, Draft, MoveDelivery, MoveDispensing, OfPrescription, Review,
+    SendPrescription, Verdict,
+};
 
 /// One wish. On the wire: `{"kind":"chat.send","data":{…}}`; unknown kinds and unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,6 +92,16 @@ pub enum Command {
     #[serde(rename = "call.check")]
     CheckDevices(Check),
 
+    /// Lets somebody without an account in, by a link that the inviting side then fetches.
+    #[serde(rename = "guest.invite")]
+    InviteGuest(InviteGuest),
+    /// A guest comes in; from here on they see the talk. Said again, it changes nothing.
+    #[serde(rename = "guest.enter")]
+    EnterAsGuest(Nothing),
+    /// Ends a guest's part.
+    #[serde(rename = "guest.dismiss")]
+    DismissGuest(OfGuest),
+
     #[serde(rename = "prescription.draft")]
     Draft(Draft),
     /// Changes a draft in place; a signed or queried prescription is superseded by a new, linked draft.
@@ -122,7 +138,7 @@ pub enum Command {
 
 impl Command {
     /// Every kind's name on the wire.
-    pub const KINDS: [&'static str; 35] = [
+    pub const KINDS: [&'static str; 38] = [
         "consultation.request",
         "consultation.confirm",
         "consultation.reschedule",
@@ -146,6 +162,9 @@ impl Command {
         "call.media",
         "call.report",
         "call.check",
+        "guest.invite",
+        "guest.enter",
+        "guest.dismiss",
         "prescription.draft",
         "prescription.amend",
         "prescription.sign",
@@ -186,6 +205,9 @@ impl Command {
             Command::CallMedia(_) => "call.media",
             Command::ReportCall(_) => "call.report",
             Command::CheckDevices(_) => "call.check",
+            Command::InviteGuest(_) => "guest.invite",
+            Command::EnterAsGuest(_) => "guest.enter",
+            Command::DismissGuest(_) => "guest.dismiss",
             Command::Draft(_) => "prescription.draft",
             Command::Amend(_) => "prescription.amend",
             Command::Sign(_) => "prescription.sign",
@@ -273,113 +295,6 @@ pub struct Chat {
     pub text: Prose,
     #[serde(default)]
     pub thread: Thread,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Draft {
-    /// 1 to 20 items.
-    #[schemars(length(min = 1, max = 20))]
-    pub items: Vec<Item>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Amend {
-    pub prescription: PrescriptionId,
-    /// 1 to 20 items; they replace the former ones.
-    #[schemars(length(min = 1, max = 20))]
-    pub items: Vec<Item>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OfPrescription {
-    pub prescription: PrescriptionId,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CancelPrescription {
-    pub prescription: PrescriptionId,
-    pub reason: Prose,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SendPrescription {
-    pub prescription: PrescriptionId,
-    pub pharmacy: PharmacyId,
-    pub hand_over: HandOver,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Review {
-    pub prescription: PrescriptionId,
-    pub verdict: Verdict,
-    /// The question or the reason; needed for every verdict but `approve`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Prose>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Approve,
-    Query,
-    Reject,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    pub prescription: PrescriptionId,
-    pub text: Prose,
-}
-
-/// A step of the pharmacy's work. `to` names the state to reach; which data belongs to which state is checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MoveDispensing {
-    pub dispensing: DispensingId,
-    pub to: DispensingState,
-    /// Why it is on hold; only with `on_hold`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<HoldReason>,
-    /// A reason in words: needed with `declined` and `returned_to_stock`, free with `on_hold`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
-    /// How the patient proved who they are; needed with `completed` (hand-over at the counter).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AssignDelivery {
-    pub delivery: DeliveryId,
-    pub courier: UserId,
-}
-
-/// A step of a parcel. `to` names the state to reach; which data belongs to which state is checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MoveDelivery {
-    pub delivery: DeliveryId,
-    pub to: DeliveryState,
-    /// Needed with `attempt_failed`, `cancelled`, `lost` and `damaged`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
-    /// Needed with `delivered`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
-    /// The new window's begin; needed with `rescheduled`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Timestamp>,
-    /// When it happened, if that was earlier than now. Older than the present state: recorded, not applied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub occurred_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

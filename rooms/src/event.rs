@@ -8,9 +8,9 @@ mod medicine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::case::call;
 use crate::case::consultation::ConsultationState;
 use crate::case::payment::PaymentState;
+use crate::case::{call, guest};
 use crate::id::{PharmacyId, SlotId, UserId};
 use crate::text::{Line, Prose, Text};
 use crate::time::Timestamp;
@@ -67,6 +67,15 @@ pub enum Event {
     #[serde(rename = "call.checked")]
     DevicesChecked(call::Checked),
 
+    /// Somebody without an account may come in by a link.
+    #[serde(rename = "guest.invited")]
+    GuestInvited(guest::Invited),
+    /// The first event that this guest sees.
+    #[serde(rename = "guest.entered")]
+    GuestEntered(guest::Entered),
+    #[serde(rename = "guest.dismissed")]
+    GuestDismissed(guest::Dismissed),
+
     #[serde(rename = "prescription.drafted")]
     Drafted(Drafted),
     #[serde(rename = "prescription.amended")]
@@ -109,7 +118,7 @@ pub enum Event {
 
 impl Event {
     /// Every kind's name on the wire.
-    pub const KINDS: [&'static str; 31] = [
+    pub const KINDS: [&'static str; 34] = [
         "consultation.requested",
         "consultation.moved",
         "consultation.rescheduled",
@@ -126,6 +135,9 @@ impl Event {
         "call.ended",
         "call.reported",
         "call.checked",
+        "guest.invited",
+        "guest.entered",
+        "guest.dismissed",
         "prescription.drafted",
         "prescription.amended",
         "prescription.signed",
@@ -200,6 +212,9 @@ impl Event {
             Event::CallEnded(_) => "call.ended",
             Event::CallReported(_) => "call.reported",
             Event::DevicesChecked(_) => "call.checked",
+            Event::GuestInvited(_) => "guest.invited",
+            Event::GuestEntered(_) => "guest.entered",
+            Event::GuestDismissed(_) => "guest.dismissed",
             Event::Drafted(_) => "prescription.drafted",
             Event::Amended(_) => "prescription.amended",
             Event::Signed(_) => "prescription.signed",
@@ -306,7 +321,7 @@ pub enum Party {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Thread {
-    /// Between patient and doctor; nobody else ever sees it.
+    /// Between patient and doctor, and the guests that they invited.
     #[default]
     Care,
     /// The dispensing thread with one pharmacy.

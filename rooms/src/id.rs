@@ -44,7 +44,7 @@ macro_rules! ids {
 ids! {
     /// A room, which is also its consultation and its booking: one id for the whole case.
     RoomId;
-    /// A person with an account.
+    /// A person with an account, or a guest of one consultation.
     UserId;
     /// A published interval of a doctor's time that can be booked once.
     SlotId;

@@ -1,7 +1,9 @@
 //! Who may ask what, and who sees what: two exhaustive matches.
 //!
-//! Both are pure. [`sees`] looks at nothing but the view and the event's own body, so whether somebody sees an event is
+//! Both are pure. [`sees`] looks at nothing but the view, the event's number and its own body, so whether somebody sees it is
 //! settled for ever when it is written, and every node, the archive and a later replay agree on it.
+
+use serde::Deserialize;
 
 use crate::case::delivery;
 use crate::command::Command;
@@ -20,6 +22,8 @@ pub enum View {
     Pharmacy(PharmacyId),
     /// What concerns the parcels that one courier was given.
     Courier(UserId),
+    /// The talk and the calls, from behind `after` on: a guest's, who sees nothing from before coming in.
+    Guest { guest: UserId, after: u64 },
 }
 
 /// Whether somebody in this role may ever ask this. Whether they may in a certain case, and now, is
@@ -42,14 +46,16 @@ pub fn may(role: Role, command: &Command) -> bool {
         | Command::Answer(_) => matches!(role, Doctor),
         Command::MarkError(_) | Command::OpenRecord(_) => matches!(role, Admin),
         Command::Presence(_) | Command::Timer(_) | Command::RecordPayment(_) => matches!(role, System),
-        Command::Chat(_) => matches!(role, Patient | Doctor | Pharmacist),
+        Command::Chat(_) => matches!(role, Patient | Doctor | Pharmacist | Guest),
         Command::StartCall(_)
-        | Command::JoinCall(_)
         | Command::DeclineCall(_)
-        | Command::LeaveCall(_)
-        | Command::CallMedia(_)
-        | Command::ReportCall(_)
-        | Command::CheckDevices(_) => matches!(role, Patient | Doctor),
+        | Command::CheckDevices(_)
+        | Command::InviteGuest(_)
+        | Command::DismissGuest(_) => matches!(role, Patient | Doctor),
+        Command::JoinCall(_) | Command::LeaveCall(_) | Command::CallMedia(_) | Command::ReportCall(_) => {
+            matches!(role, Patient | Doctor | Guest)
+        }
+        Command::EnterAsGuest(_) => matches!(role, Guest),
         Command::Review(_) | Command::MoveDispensing(_) => matches!(role, Pharmacist),
         Command::AssignDelivery(_) => matches!(role, Pharmacist | System),
         Command::MoveDelivery(step) => delivery::may_ever(role, step.to),
@@ -57,12 +63,69 @@ pub fn may(role: Role, command: &Command) -> bool {
     }
 }
 
-/// Whether this view contains this event.
-pub fn sees(view: &View, event: &Event) -> bool {
+/// Whether this view contains this event, the `seq`th of its room.
+pub fn sees(view: &View, seq: u64, event: &Event) -> bool {
     match view {
         View::Care => true,
+        View::Guest { after, .. } => seq > *after && is_for_guests(event),
         View::Pharmacy(own) => concerned_pharmacy(event) == Some(*own),
         View::Courier(own) => concerned_couriers(event).contains(&Some(*own)),
+    }
+}
+
+/// Like [`sees`], for a record in its canonical form. The patient and the doctor see all, so for them nothing is parsed.
+pub fn sees_canonical(view: &View, seq: u64, canonical: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(flatten)]
+        event: Event,
+    }
+    match view {
+        View::Care => true,
+        View::Guest { after, .. } if seq <= *after => false,
+        View::Pharmacy(_) | View::Courier(_) | View::Guest { .. } => {
+            serde_json::from_str::<Body>(canonical).is_ok_and(|body| sees(view, seq, &body.event))
+        }
+    }
+}
+
+/// Whether an event belongs to what guests are there for: the talk and the calls.
+fn is_for_guests(event: &Event) -> bool {
+    match event {
+        Event::ChatSent(chat) => chat.thread == Thread::Care,
+        Event::CallStarted(_)
+        | Event::CallJoined(_)
+        | Event::CallLeft(_)
+        | Event::CallConnected(_)
+        | Event::CallInterrupted(_)
+        | Event::CallEnded(_)
+        | Event::GuestEntered(_)
+        | Event::GuestDismissed(_) => true,
+        Event::Requested(_)
+        | Event::Moved(_)
+        | Event::Rescheduled(_)
+        | Event::CheckedIn(_)
+        | Event::Called(_)
+        | Event::Noted(_)
+        | Event::ErrorProposed(_)
+        | Event::CallReported(_)
+        | Event::DevicesChecked(_)
+        | Event::GuestInvited(_)
+        | Event::Drafted(_)
+        | Event::Amended(_)
+        | Event::Signed(_)
+        | Event::Sent(_)
+        | Event::Reviewed(_)
+        | Event::Answered(_)
+        | Event::PrescriptionMoved(_)
+        | Event::DispensingMoved(_)
+        | Event::DeliveryRequested(_)
+        | Event::DeliveryAssigned(_)
+        | Event::DeliveryMoved(_)
+        | Event::DeliveryReported(_)
+        | Event::PaymentMoved(_)
+        | Event::Exported(_)
+        | Event::RecordOpened(_) => false,
     }
 }
 
@@ -100,6 +163,9 @@ pub fn concerned_pharmacy(event: &Event) -> Option<PharmacyId> {
         | Event::CallEnded(_)
         | Event::CallReported(_)
         | Event::DevicesChecked(_)
+        | Event::GuestInvited(_)
+        | Event::GuestEntered(_)
+        | Event::GuestDismissed(_)
         | Event::Exported(_)
         | Event::RecordOpened(_) => None,
     }
@@ -136,6 +202,9 @@ pub fn concerned_couriers(event: &Event) -> [Option<UserId>; 2] {
         | Event::CallEnded(_)
         | Event::CallReported(_)
         | Event::DevicesChecked(_)
+        | Event::GuestInvited(_)
+        | Event::GuestEntered(_)
+        | Event::GuestDismissed(_)
         | Event::Exported(_)
         | Event::RecordOpened(_) => [None, None],
     }

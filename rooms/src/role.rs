@@ -16,12 +16,14 @@ pub enum Role {
     Courier,
     Admin,
     Support,
+    /// Somebody without an account, in one consultation only: see [`crate::case::guest`].
+    Guest,
     /// The hub itself: timers, and facts that follow from connections.
     System,
 }
 
 impl Role {
-    /// Every role that a person can have.
+    /// Every role that an account can have.
     pub const PEOPLE: [Role; 6] =
         [Role::Patient, Role::Doctor, Role::Pharmacist, Role::Courier, Role::Admin, Role::Support];
 
@@ -34,6 +36,7 @@ impl Role {
             Role::Courier => "courier",
             Role::Admin => "admin",
             Role::Support => "support",
+            Role::Guest => "guest",
             Role::System => "system",
         }
     }

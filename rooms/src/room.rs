@@ -7,6 +7,7 @@ mod apply;
 mod call;
 mod decide;
 mod face;
+mod guest;
 mod medicine;
 mod parcel;
 mod snapshot;
@@ -19,6 +20,7 @@ use crate::case::call::Call;
 use crate::case::consultation::{Consultation, ConsultationState, Phase};
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::Dispensing;
+use crate::case::guest::Guest;
 use crate::case::payment::Payment;
 use crate::case::prescription::{Around, Prescription};
 use crate::event::{Person, Policy};
@@ -56,6 +58,8 @@ struct Case {
     deliveries: Vec<Delivery>,
     /// The latest one; of those before it only the log tells.
     call: Option<Box<Call>>,
+    /// Everybody who was ever invited.
+    guests: Vec<Guest>,
     /// Administrators who broke the glass, each with the end of their time.
     openings: Vec<(UserId, Timestamp)>,
     /// The last event of each filtered view that has any.
@@ -100,6 +104,10 @@ impl Room {
                 let heads = self.case.iter().flat_map(|case| &case.heads);
                 heads.filter(|(of, _)| of == view).map(|(_, head)| *head).next().unwrap_or(0)
             }
+            View::Guest { guest, .. } => {
+                let guests = self.case.iter().flat_map(|case| &case.guests);
+                guests.filter(|it| it.person.id == *guest).map(|it| it.head).next().unwrap_or(0)
+            }
         }
     }
 }
@@ -116,6 +124,7 @@ impl Case {
                 self.deliveries.iter().any(|parcel| parcel.courier() == Some(*id)).then_some(View::Courier(*id))
             }
             Role::Admin => self.openings.iter().any(|(admin, until)| admin == id && *until > now).then_some(View::Care),
+            Role::Guest => self.guest_view(*id, now),
             Role::Support | Role::System => None,
         }
     }

@@ -129,7 +129,7 @@ impl Auth {
         if admin == id && (role != Role::Admin || status != Status::Active) {
             return Err(AccountError::Yourself);
         }
-        if role == Role::System {
+        if !Role::PEOPLE.contains(&role) {
             return Err(invalid("role", "must be a person's role"));
         }
         match (role, pharmacy) {

@@ -8,6 +8,7 @@
 mod account;
 mod caller;
 mod demo;
+mod guest;
 mod keys;
 mod limits;
 mod password;
@@ -30,6 +31,7 @@ use tokio::sync::broadcast;
 pub use self::account::{AccountError, Change, Registration, account_version};
 pub use self::caller::Caller;
 pub use self::demo::DemoToken;
+pub use self::guest::GuestLink;
 pub use self::keys::KeyError;
 pub use self::limits::{Limiter, Subject};
 pub use self::revocations::Revocation;

@@ -30,10 +30,12 @@ pub fn operations() -> Vec<Operation> {
             .query::<ConsultationsQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
         get("/v1/consultations/{room}", "getConsultation", show)
+            .for_guests_too()
             .about(Tag::Consultations, "Shows a case as the caller may see it")
             .answers::<Case>(200, "The case; its version is the last event that the caller may see.")
             .versioned(),
         post("/v1/consultations/{room}/commands", "sendCommand", command)
+            .for_guests_too()
             .about(Tag::Consultations, "Sends any command of the socket's, except the one that opens a room")
             .body::<CommandRequest>()
             .answers::<Done>(200, "Committed.")
@@ -69,6 +71,8 @@ enum Part {
     Pharmacy,
     /// What concerns the own parcels.
     Courier,
+    /// The talk and the calls, from coming in on.
+    Guest,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -119,6 +123,7 @@ async fn show(
         View::Care => Part::Care,
         View::Pharmacy(_) => Part::Pharmacy,
         View::Courier(_) => Part::Courier,
+        View::Guest { .. } => Part::Guest,
     };
     Ok(Versioned(StatusCode::OK, look.head, Case { head: look.head, view, snapshot: look.snapshot }))
 }

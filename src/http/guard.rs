@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
+use rooms::role::Role;
 use rooms::wire::code::Code;
 
 use super::idempotency::{self, Keep};
@@ -74,11 +75,14 @@ fn admit(state: &AppState, rule: &Rule, request: &Request, client: &Client) -> R
     let caller = Caller { claims: identify(state, request)? };
     limiter.count(&Subject::Person(caller.user())).map_err(Problem::limited)?;
     match rule.access {
-        Access::Roles(roles) if !roles.contains(&caller.role()) => {
-            Err(Problem::new(Code::Forbidden, "your role does not allow this"))
-        }
-        _ => Ok(Some(caller)),
+        Access::Roles(roles) if !roles.contains(&caller.role()) => Err(forbidden()),
+        Access::SignedIn if caller.role() == Role::Guest => Err(forbidden()),
+        Access::Roles(_) | Access::SignedIn | Access::WithGuests | Access::Anyone => Ok(Some(caller)),
     }
+}
+
+fn forbidden() -> Problem {
+    Problem::new(Code::Forbidden, "your role does not allow this")
 }
 
 /// By the `Authorization` header; else by the cookie, which a browser sends by itself: so not for a foreign page.

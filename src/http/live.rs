@@ -26,10 +26,12 @@ pub fn operations() -> Vec<Operation> {
             .answers_nothing(101, "The socket is open; the client says hello.")
             .errors(&[Code::Malformed, Code::Unauthenticated, Code::Forbidden, Code::Unavailable]),
         get("/v1/ice-servers", "getIceServers", ice_servers)
+            .for_guests_too()
             .about(Tag::Live, "STUN and TURN servers with credentials for a few minutes, for a check before a call")
             .answers::<Servers>(200, "The servers, as a call of this sign-in would get them."),
         post("/v1/echo", "startEcho", start_echo)
             .unkeyed()
+            .for_guests_too()
             .about(
                 Tag::Live,
                 "Calls the hub itself, which sends back what it gets a moment later; for up to a minute, and one at a \
@@ -40,6 +42,7 @@ pub fn operations() -> Vec<Operation> {
             .errors(&[Code::Invalid, Code::RateLimited, Code::Unavailable]),
         post("/v1/stream", "openStream", ws::fallback::stream)
             .unkeyed()
+            .for_guests_too()
             .about(Tag::Live, "Server frames as server-sent events, for networks that break WebSockets")
             .body::<StreamRequest>()
             .answers_as(
@@ -49,6 +52,7 @@ pub fn operations() -> Vec<Operation> {
             ),
         post("/v1/frames", "sendFrames", ws::fallback::frames)
             .unkeyed()
+            .for_guests_too()
             .about(Tag::Live, "Commands, signals and marks beside a stream; each command has its own id")
             .body::<FramesRequest>()
             .answers::<FramesResponse>(200, "The answers to the commands, in their order."),

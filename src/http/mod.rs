@@ -22,6 +22,7 @@ mod consultations;
 mod deliveries;
 mod dispensings;
 mod doctors;
+mod guests;
 mod live;
 mod partners;
 mod pharmacies;

@@ -103,10 +103,15 @@ fn describe(
     }
     let security = match operation.access {
         Access::Anyone | Access::Partners => json!([]),
-        Access::SignedIn | Access::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
+        Access::SignedIn | Access::WithGuests | Access::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
     };
     described.insert("security".into(), security);
-    if let Access::Roles(roles) = operation.access {
+    let roles: &[Role] = match operation.access {
+        Access::Anyone | Access::Partners | Access::WithGuests => &[],
+        Access::SignedIn => &Role::PEOPLE,
+        Access::Roles(roles) => roles,
+    };
+    if !roles.is_empty() {
         described.insert("x-roles".into(), json!(roles));
     }
     let parameters = parameters(operation, generator);
@@ -131,6 +136,7 @@ fn explanation(operation: &Operation) -> Option<String> {
             let names: Vec<&str> = roles.iter().map(|role: &Role| role.as_str()).collect();
             Some(format!("For: {}.", names.join(", ")))
         }
+        Access::WithGuests => Some("For everybody with a token, guests too.".to_owned()),
         Access::Anyone | Access::Partners | Access::SignedIn => None,
     };
     let kept = (operation.keep() == Some(Keep::Nothing)).then(|| {

@@ -20,8 +20,10 @@ pub enum Access {
     Anyone,
     /// Partners, who sign what they send in place of a token.
     Partners,
-    /// Everybody with a token.
+    /// Everybody with an account.
     SignedIn,
+    /// Guests of a consultation, too.
+    WithGuests,
     /// Those of these roles.
     Roles(&'static [Role]),
 }
@@ -192,6 +194,11 @@ impl Operation {
     /// For calls that prove by a signature who they are from.
     pub fn for_partners(mut self) -> Self {
         self.access = Access::Partners;
+        self
+    }
+
+    pub fn for_guests_too(mut self) -> Self {
+        self.access = Access::WithGuests;
         self
     }
 

@@ -2,8 +2,8 @@
 
 use super::operation::Operation;
 use super::{
-    bookings, consultations, deliveries, dispensings, doctors, live, partners, pharmacies, prescriptions, records,
-    sandbox, service, sign_in, slots, users,
+    bookings, consultations, deliveries, dispensings, doctors, guests, live, partners, pharmacies, prescriptions,
+    records, sandbox, service, sign_in, slots, users,
 };
 
 /// Every operation, resource by resource.
@@ -14,6 +14,7 @@ pub fn operations() -> Vec<Operation> {
         slots::operations(),
         bookings::operations(),
         consultations::operations(),
+        guests::operations(),
         prescriptions::operations(),
         dispensings::operations(),
         deliveries::operations(),
@@ -46,7 +47,8 @@ mod tests {
         match operation.access {
             Access::Anyone => true,
             Access::Partners => false,
-            Access::SignedIn => role != Role::System,
+            Access::SignedIn => Role::PEOPLE.contains(&role),
+            Access::WithGuests => role != Role::System,
             Access::Roles(roles) => roles.contains(&role),
         }
     }

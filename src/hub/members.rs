@@ -115,7 +115,7 @@ impl Members {
     /// Sends a committed event to everybody who may see it.
     pub fn publish(&mut self, room: RoomId, seq: u64, event: &Event, canonical: &str) {
         let mut encoded: Vec<(u64, Bytes)> = Vec::with_capacity(1);
-        for channel in self.channels.iter_mut().filter(|channel| sees(&channel.view, event)) {
+        for channel in self.channels.iter_mut().filter(|channel| sees(&channel.view, seq, event)) {
             let prev = channel.head.swap(seq, Ordering::Relaxed);
             let text = match encoded.iter().find(|(of, _)| *of == prev) {
                 Some((_, text)) => text.clone(),

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rooms::event::Event;
 use rooms::feed::Feed;
 use rooms::id::RoomId;
-use rooms::permission::{View, sees};
-use serde::Deserialize;
+use rooms::permission::{View, sees_canonical};
 
 /// A joined room.
 pub struct Reader {
@@ -43,19 +41,9 @@ impl Reader {
         }
     }
 
-    /// Whether the reader may see a stored event. The patient and the doctor see all, so for them nothing is parsed.
-    pub fn may_see(&self, canonical: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Body {
-            #[serde(flatten)]
-            event: Event,
-        }
-        match self.view {
-            View::Care => true,
-            View::Pharmacy(_) | View::Courier(_) => {
-                serde_json::from_str::<Body>(canonical).is_ok_and(|body| sees(&self.view, &body.event))
-            }
-        }
+    /// Whether the reader may see a stored event.
+    pub fn may_see(&self, seq: u64, canonical: &str) -> bool {
+        sees_canonical(&self.view, seq, canonical)
     }
 }
 

@@ -41,6 +41,9 @@ export class CallSession extends EventTarget {
     this.now = now ?? (() => performance.now());
     /** @type {Map<string, any>} by person */
     this.peers = new Map();
+    /** Those who left before the call was over: what is known of their way is reported with the others'. */
+    this.gone = [];
+    this.members = [];
     this.config = { iceServers: [] };
     Object.assign(this, { waiting: [], credit: AT_ONCE, credited: this.now() });
     this.ladder = new Ladder(local.getVideoTracks().length ? 'video' : 'audio');
@@ -263,6 +266,19 @@ export class CallSession extends EventTarget {
     }
   }
 
+  /** Who is in the call now: lets go of those who were and are not any more. Who comes may be met before this says so. */
+  keep(users) {
+    const left = this.members.filter((user) => !users.includes(user));
+    this.members = users;
+    for (const [user, peer] of this.peers) {
+      if (!left.includes(user)) continue;
+      clearTimeout(peer.mending);
+      peer.negotiator.close();
+      this.peers.delete(user);
+      this.gone.push(peer);
+    }
+  }
+
   /** Says to the others what microphone, camera and screen do. */
   tell(state) {
     this.ownState = { ...this.ownState, ...state };
@@ -272,7 +288,7 @@ export class CallSession extends EventTarget {
 
   /** What goes into the log when it is over. */
   reports() {
-    return [...this.peers.values()].map(({ user, recorder }) => ({ call: this.call, peer: user, quality: recorder.report() }));
+    return [...this.peers.values(), ...this.gone].map(({ user, recorder }) => ({ call: this.call, peer: user, quality: recorder.report() }));
   }
 
   dropAll() {

@@ -17,7 +17,9 @@ export class Calls {
   /** @param {HTMLElement} box */
   constructor(app, box) {
     Object.assign(this, { app, box, session: null, room: null, key: '' });
-    this.remote = h('video', { autoplay: true, playsInline: true, testid: 'call-remote' });
+    /** The others' pictures, by person. */
+    this.tiles = new Map();
+    this.remotes = h('div.remotes');
     this.local = h('video', { autoplay: true, playsInline: true, muted: true, testid: 'call-local' });
     this.status = h('p.call-state', { role: 'status', testid: 'call-state' });
     this.quality = h('p.quality', { testid: 'call-quality' });
@@ -69,7 +71,10 @@ export class Calls {
       return;
     }
     this.room = room;
-    if (!mine) return this.draw(`in:${call.id}`, () => this.incoming(room, call));
+    if (!mine) {
+      const open = call.allowed[this.app.user.role]?.includes('call.join');
+      return this.draw(open ? `in:${call.id}:${call.state === 'ringing'}` : '', () => this.incoming(room, call));
+    }
     if (!this.session && this.stream) this.begin(room, call);
     if (!this.session) return this.draw(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call goes on without this page.'));
     if (this.session.elsewhere) return this.draw(`else:${call.id}`, () => this.elsewhere(room, call, 'This call is on another device or tab of yours.'));
@@ -104,7 +109,9 @@ export class Calls {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.shared?.stop();
     this.stream = this.shared = null;
-    this.remote.srcObject = this.local.srcObject = null;
+    this.local.srcObject = null;
+    for (const { tile } of this.tiles.values()) tile.remove();
+    this.tiles.clear();
   }
 
   /** The person signed out. */
@@ -131,7 +138,7 @@ export class Calls {
   }
 
   incoming(room, call) {
-    const from = other(room, this.app.user.id)?.name ?? 'Somebody';
+    const from = names(room, call.members.map(({ user }) => user)) || 'somebody';
     const accept = (media, label, testid, style) => action(label, () => this.answer(room, call.id, media), { class: style, testid });
     const ringing = call.state === 'ringing';
     return h('div.incoming', { role: 'alertdialog', aria: { label: `Call from ${from}` }, testid: 'call-incoming' },
@@ -168,7 +175,7 @@ export class Calls {
       screen: h('button', { type: 'button', testid: 'call-share', onclick: () => this.share().catch((error) => error.name !== 'NotAllowedError' && toast(devices.why(error), 'bad')) }),
     };
     return [
-      h('div.stage', { testid: 'call-stage' }, this.remote, h('div.self', {}, this.local), h('div.said', {}, this.status, this.quality)),
+      h('div.stage', { testid: 'call-stage' }, this.remotes, h('div.self', {}, this.local), h('div.said', {}, this.status, this.quality)),
       h('div.controls', { role: 'group', aria: { label: 'Call' } }, Object.values(this.buttons),
         h('button', { type: 'button', testid: 'call-settings', aria: { expanded: 'false' }, onclick: (event) => this.settings(event.currentTarget) }, 'Devices'),
         this.hangUp(room, call)),
@@ -178,21 +185,20 @@ export class Calls {
 
   update(room, call) {
     const { session } = this;
-    const [peer] = [...session.peers.values()];
+    const others = call.members.map(({ user }) => user).filter((user) => user !== this.app.user.id);
+    session.keep(others);
+    this.pictures(room, others);
     show(this.local, this.stream);
-    show(this.remote, peer?.stream);
-    const sink = devices.chosen('speaker');
-    if (sink && this.remote.setSinkId && this.remote.sinkId !== sink) this.remote.setSinkId(sink).catch(() => {});
-    const name = other(room, this.app.user.id)?.name ?? 'the other side';
-    const silent = peer?.told?.microphone === false && `${name} has muted the microphone.`;
-    const dark = peer?.told?.paused ? `${name}'s picture is paused to keep the sound.` : peer?.told?.camera === false && `${name} has the camera off.`;
+    const peers = others.map((user) => ({ name: names(room, [user]), ...session.peers.get(user) }));
+    const silent = peers.filter(({ told }) => told?.microphone === false).map(({ name }) => `${name} has muted the microphone.`);
+    const dark = peers.map(({ name, told }) => (told?.paused ? `${name}'s picture is paused to keep the sound.` : told?.camera === false && `${name} has the camera off.`));
     const texts = {
-      ringing: `Calling ${name}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
+      ringing: `Calling ${otherSide(room, this.app.user.id)?.name ?? ''}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
     };
-    const state = peer?.state === 'connected' ? 'connected' : call.state === 'ringing' ? 'ringing' : peer?.recorder.first ? 'reconnecting' : 'connecting';
+    const state = call.state === 'ringing' ? 'ringing' : standing(peers);
     this.box.dataset.state = state;
-    this.status.textContent = texts[state] ?? [silent, dark].filter(Boolean).join(' ');
-    const grade = peer?.grade;
+    this.status.textContent = texts[state] ?? [...silent, ...dark.filter(Boolean)].join(' ');
+    const [grade] = peers.flatMap((peer) => peer.grade ?? []).sort((one, two) => one.level - two.level);
     this.quality.dataset.level = grade?.level ?? '';
     this.quality.textContent = grade ? `${LEVELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your picture is paused to keep the sound.' : ''}` : '';
     const { microphone, camera, screen } = session.ownState;
@@ -200,6 +206,28 @@ export class Calls {
     label(this.buttons.camera, camera ? 'Camera off' : 'Camera on', !camera);
     label(this.buttons.screen, screen ? 'Stop sharing' : 'Share screen', !!screen);
     this.buttons.screen.hidden = !navigator.mediaDevices.getDisplayMedia;
+  }
+
+  /** One picture for each of the others, with a name where there are several. */
+  pictures(room, others) {
+    for (const [user, { tile }] of this.tiles) {
+      if (others.includes(user)) continue;
+      tile.remove();
+      this.tiles.delete(user);
+    }
+    for (const user of others) {
+      if (!this.tiles.has(user)) {
+        const video = h('video', { autoplay: true, playsInline: true, testid: 'call-remote', data: { user } });
+        const tile = h('figure.tile', {}, video, h('figcaption', {}, names(room, [user])));
+        this.tiles.set(user, { tile, video });
+        this.remotes.append(tile);
+      }
+      const { video } = this.tiles.get(user);
+      show(video, this.session.peers.get(user)?.stream);
+      const sink = devices.chosen('speaker');
+      if (sink && video.setSinkId && video.sinkId !== sink) video.setSinkId(sink).catch(() => {});
+    }
+    this.remotes.dataset.count = others.length;
   }
 
   // --- what a person does ---
@@ -276,13 +304,26 @@ export class Calls {
     fill(this.panel,
       choice('microphone', 'Microphone', () => this.swap('audio')),
       choice('camera', 'Camera', () => this.swap('video')),
-      this.remote.setSinkId && choice('speaker', 'Speaker', () => this.remote.setSinkId(devices.chosen('speaker'))));
+      this.local.setSinkId && choice('speaker', 'Speaker', () => Promise.all([...this.tiles.values()].map(({ video }) => video.setSinkId(devices.chosen('speaker'))))));
   }
 }
 
-function other(room, me) {
+function otherSide(room, me) {
   const { patient, doctor } = room.snapshot;
   return me === patient.id ? doctor : patient;
+}
+
+/** The names of these people, as one says them: "Ada, Ben and Cleo". */
+function names(room, users) {
+  const { patient, doctor, guests = [] } = room.snapshot;
+  const known = [patient, doctor, ...guests].filter((it) => it && users.includes(it.id)).map(({ name }) => name);
+  return [known.slice(0, -1).join(', '), known.at(-1)].filter(Boolean).join(' and ');
+}
+
+/** Where the call stands for this page, over all the others. */
+function standing(peers) {
+  if (peers.length && peers.every(({ state }) => state === 'connected')) return 'connected';
+  return peers.some(({ recorder, state }) => recorder?.first && state !== 'connected') ? 'reconnecting' : 'connecting';
 }
 
 function show(video, stream, again = false) {

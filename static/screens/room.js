@@ -8,6 +8,7 @@ import { consultationPanel } from './consultation.js';
 import { prescriptionPanel } from './prescription.js';
 import { dispensingPanel } from './dispensing.js';
 import { deliveryPanel } from './delivery.js';
+import { guestsPanel } from './guests.js';
 import { story, time, when } from '../words.js';
 
 export function roomScreen(app, id) {
@@ -19,7 +20,7 @@ export function roomScreen(app, id) {
   const threads = h('div.threads');
   const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), todo, h('section.card.past', {}, h('h2', {}, 'What happened'), timeline)));
   const chats = new Map();
-  const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel].map((make) => make(app, room));
+  const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel, guestsPanel].map((make) => make(app, room));
   fill(todo, panels.map(({ box }) => box));
 
   const show = () => {
@@ -27,11 +28,12 @@ export function roomScreen(app, id) {
     const snapshot = room.snapshot;
     if (!snapshot) return fill(head, loading('Entering the room…'));
     const side = app.user.id === snapshot.patient.id ? snapshot.doctor : snapshot.patient;
+    const isGuest = app.user.role === 'guest';
     fill(head,
-      h('a.back', { href: '#/' }, '← Back'),
-      h('h1', {}, side?.name ?? 'Room'), presence(room, side),
+      !isGuest && h('a.back', { href: '#/' }, '← Back'),
+      h('h1', {}, isGuest ? `${snapshot.patient.name} and ${snapshot.doctor.name}` : (side?.name ?? 'Room')), !isGuest && presence(room, side),
       snapshot.consultation?.slot && h('p.muted', {}, when(snapshot.consultation.slot.starts_at)),
-      track(snapshot),
+      !isGuest && track(snapshot),
       snapshot.consultation && app.user.role !== 'pharmacist' && action(app.user.role === 'patient' ? 'Export my record' : 'Export the record', () => download(id), { class: 'quiet', testid: 'export' }));
     for (const thread of threadsOf(app, snapshot)) {
       const key = JSON.stringify(thread.id);
@@ -68,13 +70,18 @@ function presence(room, side) {
 function threadsOf(app, snapshot) {
   const pharmacies = new Map(snapshot.dispensings.map(({ pharmacy }) => [pharmacy.id, pharmacy]));
   const own = app.user.role === 'pharmacist';
-  const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: (app.user.role === 'doctor' ? snapshot.patient : snapshot.doctor).name }];
+  const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: careTitle(app.user.role, snapshot) }];
   for (const pharmacy of pharmacies.values()) {
     if (own ? pharmacy.id === app.user.pharmacy : app.user.role !== 'courier') {
       list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'doctor and patient' : pharmacy.name });
     }
   }
   return list;
+}
+
+function careTitle(role, { patient, doctor }) {
+  if (role === 'guest') return `${patient.name} and ${doctor.name}`;
+  return (role === 'doctor' ? patient : doctor).name;
 }
 
 async function download(room) {

@@ -289,7 +289,7 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
             Role::Pharmacist => View::Pharmacy(member.room.pharmacy),
             _ => View::Care,
         };
-        let visible: Vec<u64> = records.iter().filter(|it| sees(&view, &it.event)).map(|it| it.seq).collect();
+        let visible: Vec<u64> = records.iter().filter(|it| sees(&view, it.seq, &it.event)).map(|it| it.seq).collect();
         let head = *visible.last().expect("a room has events");
         let all_came = member.listen_until(|it| it.delivered.last() == Some(&head));
         timeout(LIMIT, all_came).await.expect("every event arrives");

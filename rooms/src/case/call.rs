@@ -71,6 +71,8 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub user: UserId,
+    /// Neither the patient nor the doctor.
+    pub guest: bool,
     /// In it now.
     pub here: bool,
     /// Sends and gets media.
@@ -117,7 +119,7 @@ impl CallStep {
 impl Call {
     /// A call that begins to ring; who rings is in it.
     pub fn ring(id: CallId, media: Media, by: UserId, until: Timestamp, seq: u64) -> Self {
-        let members = vec![Member { user: by, here: true, up: false }];
+        let members = vec![Member { user: by, guest: false, here: true, up: false }];
         Self { id, version: seq, media, by, members, stage: Stage::Ringing { until }, changes: 0, reports: 0 }
     }
 
@@ -177,12 +179,15 @@ impl Call {
         }
     }
 
-    /// What `user`, in this role, may do now. Only the two sides of a consultation are ever in its call.
+    /// What `user`, in this role, may do now: the two sides of a consultation, and guests once the two talk.
     pub fn allowed(&self, role: Role, user: UserId) -> Vec<String> {
-        if !matches!(role, Role::Patient | Role::Doctor) {
-            return Vec::new();
-        }
-        CallStep::ALL.into_iter().filter(|step| self.possible(user, *step)).map(|step| step.key().to_owned()).collect()
+        let open = match role {
+            Role::Patient | Role::Doctor => true,
+            Role::Guest => matches!(self.stage, Stage::Talking { .. }),
+            Role::Pharmacist | Role::Courier | Role::Admin | Role::Support | Role::System => false,
+        };
+        let steps = CallStep::ALL.into_iter().filter(|step| open && self.possible(user, *step));
+        steps.map(|step| step.key().to_owned()).collect()
     }
 
     fn all_up(&self) -> bool {
@@ -190,10 +195,11 @@ impl Call {
     }
 
     /// Somebody came; the second one ends the ringing.
-    pub fn joined(&mut self, user: UserId, at: Timestamp, seq: u64) {
+    pub fn joined(&mut self, user: UserId, guest: bool, at: Timestamp, seq: u64) {
+        let member = Member { user, guest, here: true, up: false };
         match self.members.iter_mut().find(|member| member.user == user) {
-            Some(member) => *member = Member { user, here: true, up: false },
-            None => self.members.push(Member { user, here: true, up: false }),
+            Some(known) => *known = member,
+            None => self.members.push(member),
         }
         if matches!(self.stage, Stage::Ringing { .. }) {
             self.stage = Stage::Talking { since: at, was_up: false };
@@ -203,7 +209,7 @@ impl Call {
 
     pub fn left(&mut self, user: UserId, seq: u64) {
         for member in self.members.iter_mut().filter(|member| member.user == user) {
-            *member = Member { user, here: false, up: false };
+            (member.here, member.up) = (false, false);
         }
         self.version = seq;
     }

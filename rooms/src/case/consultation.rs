@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::guest;
 use crate::event::{Party, Requested, Slot};
 use crate::id::UserId;
 use crate::role::Role;
@@ -173,13 +174,14 @@ pub enum Step {
     Chat,
     StartCall,
     CheckDevices,
+    InviteGuest,
     Draft,
     Export,
     OpenRecord,
 }
 
 impl Step {
-    pub const ALL: [Step; 17] = [
+    pub const ALL: [Step; 18] = [
         Step::Confirm,
         Step::Reschedule,
         Step::Cancel,
@@ -194,6 +196,7 @@ impl Step {
         Step::Chat,
         Step::StartCall,
         Step::CheckDevices,
+        Step::InviteGuest,
         Step::Draft,
         Step::Export,
         Step::OpenRecord,
@@ -216,6 +219,7 @@ impl Step {
             Step::Chat => "chat.send",
             Step::StartCall => "call.start",
             Step::CheckDevices => "call.check",
+            Step::InviteGuest => "guest.invite",
             Step::Draft => "prescription.draft",
             Step::Export => "record.export",
             Step::OpenRecord => "record.open",
@@ -292,6 +296,8 @@ impl Consultation {
             // And only while no other call is active, which the case knows.
             Step::StartCall => care && matches!(phase, InProgress { .. } | Interrupted { .. }),
             Step::CheckDevices => care && !matches!(phase, Closed { .. } | EnteredInError),
+            // And only while there are few of them, which the case knows.
+            Step::InviteGuest => care && guest::welcome(self.state()),
             Step::Draft => {
                 role == Role::Doctor && matches!(phase, InProgress { .. } | Interrupted { .. } | WrapUp { .. })
             }

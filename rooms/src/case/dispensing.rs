@@ -169,7 +169,7 @@ impl Dispensing {
                 moves.chain([CHAT.to_owned()]).collect()
             }
             Role::Patient | Role::Doctor => vec![CHAT.to_owned()],
-            Role::Courier | Role::Admin | Role::Support | Role::System => vec![],
+            Role::Courier | Role::Admin | Role::Support | Role::Guest | Role::System => vec![],
         }
     }
 

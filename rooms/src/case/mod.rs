@@ -5,5 +5,6 @@ pub mod call;
 pub mod consultation;
 pub mod delivery;
 pub mod dispensing;
+pub mod guest;
 pub mod payment;
 pub mod prescription;

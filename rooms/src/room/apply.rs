@@ -41,6 +41,7 @@ impl Case {
             dispensings: Vec::new(),
             deliveries: Vec::new(),
             call: None,
+            guests: Vec::new(),
             openings: Vec::new(),
             heads: Vec::new(),
         }
@@ -65,6 +66,7 @@ impl Case {
             | Event::CallInterrupted(_)
             | Event::CallEnded(_)
             | Event::CallReported(_) => self.apply_call(event, seq, at),
+            Event::GuestInvited(_) | Event::GuestEntered(_) | Event::GuestDismissed(_) => self.apply_guest(event, seq),
             Event::Drafted(drafted) => add(
                 &mut self.prescriptions,
                 Prescription {
@@ -125,6 +127,7 @@ impl Case {
         }
         self.learn(event, seq);
         self.advance_heads(event, seq);
+        self.advance_guests(event, seq);
     }
 
     fn change(&mut self, id: PrescriptionId, seq: u64, how: impl FnOnce(&mut Prescription)) {

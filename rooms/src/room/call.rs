@@ -10,6 +10,7 @@ use crate::case::consultation::{ConsultationState, seconds};
 use crate::command::{Command, Context};
 use crate::event::Event;
 use crate::id::{CallId, UserId};
+use crate::permission::View;
 use crate::refusal::Refusal;
 use crate::role::Role;
 use crate::time::Timestamp;
@@ -58,7 +59,7 @@ impl Case {
         match command {
             Command::JoinCall(_) => Ok(vec![Event::CallJoined(Joined { call: id, user })]),
             Command::DeclineCall(_) => Ok(vec![ended(call, EndReason::Declined, context.now)]),
-            Command::LeaveCall(leave) => Ok(leave_call(call, user, leave.why, context.now)),
+            Command::LeaveCall(of) => Ok(leave(call, user, of.why, context.now)),
             Command::CallMedia(change) => {
                 let same = call.present().any(|member| member.user == user && member.up == change.connected);
                 let event = match (change.connected, change.cause) {
@@ -94,12 +95,16 @@ impl Case {
         call.deadline().is_some_and(|until| until <= now).then(|| ended(call, EndReason::Missed, now))
     }
 
-    /// What is open to the one person who has this role in the case.
-    pub(super) fn call_allowed(&self, call: &Call, role: Role) -> Vec<String> {
-        match role {
-            Role::Patient => call.allowed(role, self.patient.id),
-            Role::Doctor => call.allowed(role, self.doctor.id),
-            Role::Pharmacist | Role::Courier | Role::Admin | Role::Support | Role::System => Vec::new(),
+    /// What is open to the one person who has this role in the case; there may be several guests, of whom a view knows
+    /// its own only.
+    pub(super) fn call_allowed(&self, call: &Call, view: &View, role: Role) -> Vec<String> {
+        match (role, view) {
+            (Role::Patient, _) => call.allowed(role, self.patient.id),
+            (Role::Doctor, _) => call.allowed(role, self.doctor.id),
+            (Role::Guest, View::Guest { guest, .. }) => call.allowed(role, *guest),
+            (Role::Guest | Role::Pharmacist | Role::Courier | Role::Admin | Role::Support | Role::System, _) => {
+                Vec::new()
+            }
         }
     }
 
@@ -107,9 +112,12 @@ impl Case {
         if let Event::CallStarted(started) = event {
             self.call = Some(Box::new(Call::ring(started.call, started.media, started.by, started.until, seq)));
         }
+        let (patient, doctor) = (self.patient.id, self.doctor.id);
         let Some(call) = self.call.as_deref_mut() else { return };
         match event {
-            Event::CallJoined(joined) if joined.call == call.id => call.joined(joined.user, at, seq),
+            Event::CallJoined(joined) if joined.call == call.id => {
+                call.joined(joined.user, ![patient, doctor].contains(&joined.user), at, seq);
+            }
             Event::CallLeft(left) if left.call == call.id => call.left(left.user, seq),
             Event::CallConnected(of) if of.call == call.id => call.media(of.user, true, seq),
             Event::CallInterrupted(of) if of.call == call.id => call.media(of.user, false, seq),
@@ -120,11 +128,12 @@ impl Case {
     }
 }
 
-/// Who leaves a call of two ends it, and who rang and gives up does too.
-fn leave_call(call: &Call, user: UserId, why: LeaveReason, now: Timestamp) -> Vec<Event> {
+/// Who leaves a call of two ends it, and who rang and gives up does too. Guests do not stay among themselves.
+pub(super) fn leave(call: &Call, user: UserId, why: LeaveReason, now: Timestamp) -> Vec<Event> {
     let left = Event::CallLeft(Left { call: call.id, user, why });
-    let remain = call.present().filter(|member| member.user != user).count();
-    if remain > 1 { vec![left] } else { vec![left, ended(call, why.into(), now)] }
+    let remain = call.present().filter(|member| member.user != user);
+    let (people, sides) = remain.fold((0, 0), |(people, sides), it| (people + 1, sides + usize::from(!it.guest)));
+    if people > 1 && sides > 0 { vec![left] } else { vec![left, ended(call, why.into(), now)] }
 }
 
 fn ended(call: &Call, why: EndReason, now: Timestamp) -> Event {

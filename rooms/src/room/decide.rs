@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::face::{Face, Subject};
 use super::{Case, MAX_EVENTS, RESERVED_EVENTS, Room};
 use crate::case::consultation::{ConsultationState as To, Phase, Step, seconds};
+use crate::case::guest::DismissReason;
 use crate::case::payment::PaymentState;
 use crate::command::{Chat, Command, Context, RecordPayment, Request};
 use crate::event::{
@@ -43,6 +44,7 @@ impl Room {
         let view = case.part(command, context)?;
         let mut events = case.decide(command, &view, role, context)?;
         events.extend(case.call_that_ends_with(&events, context.now));
+        events.extend(case.guests_who_go_with(&events));
         let limit = match command {
             // The clock's events are few: each deadline follows from an event that did fit.
             Command::Timer(_) => u64::MAX,
@@ -160,6 +162,12 @@ impl Case {
                 self.face(Subject::Consultation, view, role)?.demand(Step::CheckDevices.key())?;
                 self.checked(check, context)
             }
+            Command::InviteGuest(invite) => {
+                self.face(Subject::Consultation, view, role)?.demand(Step::InviteGuest.key())?;
+                Ok(self.invite(invite, context))
+            }
+            Command::EnterAsGuest(_) => self.enter_as_guest(context),
+            Command::DismissGuest(of) => self.dismiss(of.guest, DismissReason::Removed, now),
             Command::ReportCall(report) => self.report_call(report, context),
             Command::Draft(draft) => {
                 self.face(Subject::Consultation, view, role)?.demand(Step::Draft.key())?;
@@ -188,10 +196,11 @@ impl Case {
     fn chat(&self, chat: &Chat, view: &View) -> Result<Vec<Event>, Refusal> {
         match (view, chat.thread) {
             (View::Care, Thread::Care) => {}
+            (View::Guest { after, .. }, Thread::Care) if *after < u64::MAX => {}
             (View::Care, Thread::Pharmacy(pharmacy)) if self.serves(pharmacy) => {}
             (View::Care, Thread::Pharmacy(_)) => return Err(Refusal::NoSuch("pharmacy")),
             (View::Pharmacy(own), Thread::Pharmacy(pharmacy)) if *own == pharmacy => {}
-            (View::Pharmacy(_) | View::Courier(_), _) => return Err(Refusal::Forbidden),
+            (View::Pharmacy(_) | View::Courier(_) | View::Guest { .. }, _) => return Err(Refusal::Forbidden),
         }
         Ok(vec![Event::ChatSent(ChatSent { text: chat.text.clone(), thread: chat.thread })])
     }

@@ -61,7 +61,10 @@ impl Subject {
             Command::JoinCall(of) | Command::DeclineCall(of) => Some(Subject::Call(of.call)),
             Command::LeaveCall(leave) => Some(Subject::Call(leave.call)),
             Command::CallMedia(change) => Some(Subject::Call(change.call)),
-            Command::Presence(_)
+            Command::InviteGuest(_)
+            | Command::EnterAsGuest(_)
+            | Command::DismissGuest(_)
+            | Command::Presence(_)
             | Command::Timer(_)
             | Command::RecordPayment(_)
             | Command::Chat(_)
@@ -135,23 +138,26 @@ impl Case {
         }
     }
 
-    /// What is open to this role at large: one call at a time.
+    /// What is open to this role at large: one call at a time, and few guests.
     pub(super) fn at_large_allowed(&self, role: Role) -> Vec<String> {
         let mut allowed = self.consultation.allowed(role, self.paid());
         if self.call.as_ref().is_some_and(|call| call.active()) {
             allowed.retain(|key| key != Step::StartCall.key());
         }
+        if !self.may_invite() {
+            allowed.retain(|key| key != Step::InviteGuest.key());
+        }
         allowed
     }
 
     fn call_face(&self, id: CallId, view: &View, role: Role) -> Result<Face, Refusal> {
-        let call = self.call.as_deref().filter(|call| call.id == id && *view == View::Care);
-        let call = call.ok_or(Refusal::NoSuch("call"))?;
+        let sees = matches!(view, View::Care | View::Guest { .. });
+        let call = self.call.as_deref().filter(|call| call.id == id && sees).ok_or(Refusal::NoSuch("call"))?;
         Ok(Face {
             name: "call",
             state: call.state().as_str(),
             version: call.version,
-            allowed: self.call_allowed(call, role),
+            allowed: self.call_allowed(call, view, role),
         })
     }
 
@@ -164,7 +170,7 @@ impl Case {
                 let known = self.latest_work(id, *own).ok_or(none)?.known;
                 (known.state, known.version)
             }
-            View::Courier(_) => return Err(none),
+            View::Courier(_) | View::Guest { .. } => return Err(none),
         };
         let allowed = self.prescription_allowed(prescription, view, role);
         Ok(Face { name: "prescription", state: state.as_str(), version, allowed })
@@ -175,7 +181,7 @@ impl Case {
         let has_it = match view {
             View::Care => true,
             View::Pharmacy(own) => self.holder(prescription) == Some(*own),
-            View::Courier(_) => false,
+            View::Courier(_) | View::Guest { .. } => false,
         };
         if has_it { prescription.allowed(role, self.around(prescription)) } else { Vec::new() }
     }
@@ -193,7 +199,7 @@ pub(super) fn sees_dispensing(view: &View, work: &Dispensing) -> bool {
     match view {
         View::Care => true,
         View::Pharmacy(own) => work.pharmacy.id == *own,
-        View::Courier(_) => false,
+        View::Courier(_) | View::Guest { .. } => false,
     }
 }
 
@@ -202,5 +208,6 @@ pub(super) fn sees_delivery(view: &View, parcel: &Delivery) -> bool {
         View::Care => true,
         View::Pharmacy(own) => parcel.pharmacy == *own,
         View::Courier(own) => parcel.courier() == Some(*own),
+        View::Guest { .. } => false,
     }
 }

@@ -11,6 +11,7 @@ use crate::case::call::Call;
 use crate::case::consultation::{End, Phase};
 use crate::case::delivery::Delivery;
 use crate::case::dispensing::{Dispensing, Stage};
+use crate::case::guest::Guest;
 use crate::case::payment::Payment;
 use crate::case::prescription::Prescription;
 use crate::event::{HandOver, Person};
@@ -18,8 +19,8 @@ use crate::permission::View;
 use crate::role::Role;
 use crate::text::Line;
 use crate::wire::snapshot::{
-    Allowed, CallMember, CallView, ConsultationView, DeliveryView, DispensingView, PaymentView, PrescriptionView,
-    Snapshot,
+    Allowed, CallMember, CallView, ConsultationView, DeliveryView, DispensingView, GuestView, PaymentView,
+    PrescriptionView, Snapshot,
 };
 
 impl Room {
@@ -36,6 +37,7 @@ impl Room {
             deliveries: Vec::new(),
             payment: None,
             call: None,
+            guests: Vec::new(),
             presence: Vec::new(),
             marks: BTreeMap::new(),
         };
@@ -45,9 +47,17 @@ impl Room {
             View::Care => {
                 snapshot.doctor = Some(case.doctor.clone());
                 snapshot.consultation = Some(case.consultation_view());
-                snapshot.call = case.call.as_deref().map(|call| case.call_view(call));
+                snapshot.call = case.call.as_deref().map(|call| case.call_view(call, view));
+                snapshot.guests = case.guests().map(guest_view).collect();
                 snapshot.payment = case.payment.as_ref().map(payment_view);
             }
+            View::Guest { after, .. } if *after < u64::MAX => {
+                snapshot.doctor = Some(case.doctor.clone());
+                snapshot.call = case.call.as_deref().map(|call| case.call_view(call, view));
+                snapshot.guests = case.guests().filter(|guest| guest.entered.is_some()).map(guest_view).collect();
+            }
+            // Whoever has not come in yet learns only whose consultation it is.
+            View::Guest { .. } => {}
             View::Pharmacy(_) => snapshot.doctor = Some(case.doctor.clone()),
             View::Courier(_) => {}
         }
@@ -66,11 +76,22 @@ fn roles(view: &View) -> &'static [Role] {
         View::Care => &[Role::Patient, Role::Doctor, Role::Pharmacist, Role::Courier, Role::Admin],
         View::Pharmacy(_) => &[Role::Pharmacist],
         View::Courier(_) => &[Role::Courier],
+        View::Guest { .. } => &[Role::Guest],
     }
 }
 
 fn allowed(view: &View, of: impl Fn(Role) -> Vec<String>) -> Allowed {
     roles(view).iter().map(|role| (*role, of(*role))).filter(|(_, open)| !open.is_empty()).collect()
+}
+
+fn guest_view(guest: &Guest) -> GuestView {
+    GuestView {
+        id: guest.person.id,
+        name: guest.person.name.clone(),
+        kind: guest.kind,
+        until: guest.until,
+        entered: guest.entered.is_some(),
+    }
 }
 
 fn payment_view(payment: &Payment) -> PaymentView {
@@ -115,7 +136,7 @@ impl Case {
         view
     }
 
-    fn call_view(&self, call: &Call) -> CallView {
+    fn call_view(&self, call: &Call, view: &View) -> CallView {
         CallView {
             id: call.id,
             state: call.state(),
@@ -125,7 +146,7 @@ impl Case {
             until: call.deadline(),
             members: call.present().map(|member| CallMember { user: member.user, connected: member.up }).collect(),
             relay_only: self.policy.relay_only,
-            allowed: allowed(&View::Care, |role| self.call_allowed(call, role)),
+            allowed: allowed(view, |role| self.call_allowed(call, view, role)),
         }
     }
 
@@ -134,7 +155,7 @@ impl Case {
         let work = match view {
             View::Care => prescription.at().and_then(|at| self.dispensing(at)),
             View::Pharmacy(own) => Some(self.latest_work(prescription.id, *own)?),
-            View::Courier(_) => return None,
+            View::Courier(_) | View::Guest { .. } => return None,
         };
         let (state, version, replaces) = match (view, work) {
             (View::Pharmacy(_), Some(work)) => (work.known.state, work.known.version, None),

@@ -11,7 +11,8 @@ impl Room {
         let case = self.case.as_deref()?;
         let expiries = case.prescriptions.iter().filter_map(|prescription| prescription.deadline());
         let ring = case.call.as_ref().and_then(|call| call.deadline());
-        case.consultation.deadline().into_iter().chain(expiries).chain(ring).min()
+        let guests = case.guests().map(|guest| guest.until);
+        case.consultation.deadline().into_iter().chain(expiries).chain(ring).chain(guests).min()
     }
 }
 
@@ -20,6 +21,7 @@ impl Case {
     pub(super) fn overdue(&self, now: Timestamp) -> Vec<Event> {
         let mut events: Vec<Event> = self.consultation.overdue(now, &self.policy).into_iter().collect();
         events.extend(self.call_overdue(now));
+        events.extend(self.guests_overdue(now));
         for prescription in &self.prescriptions {
             if prescription.deadline().is_some_and(|deadline| deadline <= now) {
                 events.push(prescription.to(PrescriptionState::Expired, self.holder(prescription), None));

@@ -9,6 +9,7 @@ use crate::case::call::{CallState, Media};
 use crate::case::consultation::ConsultationState;
 use crate::case::delivery::DeliveryState;
 use crate::case::dispensing::{DispensingState, HoldReason};
+use crate::case::guest::GuestKind;
 use crate::case::payment::{self, PaymentState, PaymentWish};
 use crate::case::prescription::PrescriptionState;
 use crate::event::{HandOver, Item, Party, Person, Pharmacy, Slot};
@@ -30,7 +31,7 @@ pub struct Snapshot {
     /// Absent for couriers: whom the patient saw is a clinical fact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doctor: Option<Person>,
-    /// Absent for pharmacists and couriers.
+    /// Absent for pharmacists, couriers and guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consultation: Option<ConsultationView>,
     pub prescriptions: Vec<PrescriptionView>,
@@ -41,6 +42,9 @@ pub struct Snapshot {
     /// The latest call. Absent before the first, and for pharmacists and couriers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<CallView>,
+    /// Who was invited and still may come, or is in; for guests those who came in. Absent for pharmacists and couriers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guests: Vec<GuestView>,
     /// Who is connected now. Filled in by the hub, empty in REST.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub presence: Vec<Presence>,
@@ -55,6 +59,17 @@ impl Snapshot {
         let (consultation, payment) = (self.consultation.as_ref()?, self.payment.as_ref()?);
         payment::due(payment.state, consultation.state, consultation.missing)
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GuestView {
+    pub id: UserId,
+    pub name: Line,
+    pub kind: GuestKind,
+    /// The link is good until then.
+    pub until: Timestamp,
+    /// Whether the guest ever came in.
+    pub entered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,7 @@ use crate::support::*;
 /// For everybody with a view, every name there is, on everything they see: offered if and only if not refused for the
 /// state or the person.
 pub fn screens_and_decisions_agree(clinic: &Clinic) {
-    for who in everybody().iter().filter(|who| who.role() != Role::System) {
+    for who in clinic.everybody().iter().filter(|who| who.role() != Role::System) {
         let Some(view) = clinic.room.view_of(who, clinic.now) else { continue };
         let seen = clinic.room.snapshot(&view);
         let check = |allowed: &Allowed, key: &str, command: Command| {

@@ -80,9 +80,10 @@ proptest! {
     }
 }
 
-/// One record of each kind, from three cases that together have them all.
+/// One record of each kind, from cases that together have them all.
 fn samples() -> Vec<Record> {
     use rooms::case::call::*;
+    use rooms::case::guest::{GuestKind, InviteGuest, OfGuest};
     use rooms::command::*;
     use rooms::event::{Policy, Thread};
     use rooms::role::Actor;
@@ -132,7 +133,14 @@ fn samples() -> Vec<Record> {
     one.ok(&admin(1), Command::Export(Purpose { purpose: Some(text("complaint 12")) }));
     one.ok(&admin(1), Command::MarkError(reason()));
     one.log[7].command = Some(CommandId(uuid(77)));
-    one.log
+
+    let mut two = Clinic::plain();
+    two.request();
+    two.ok(&patient(), Command::InviteGuest(InviteGuest { name: text("Inter Preter"), kind: GuestKind::Interpreter }));
+    let guest = two.guests().remove(0);
+    two.ok(&guest, Command::EnterAsGuest(Nothing {}));
+    two.ok(&doctor(), Command::DismissGuest(OfGuest { guest: user(&guest) }));
+    one.log.into_iter().chain(two.log.into_iter().skip(1)).collect()
 }
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/events.jsonl");

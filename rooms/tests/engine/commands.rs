@@ -1,6 +1,7 @@
 //! Commands made from the names that `allowed` lists, with well-formed data.
 
 use rooms::case::call::{CallStep, Cause, LeaveCall, LeaveReason, Media, MediaChange, OfCall, StartCall};
+use rooms::case::guest::{GuestKind, InviteGuest};
 use rooms::command::*;
 use rooms::event::Thread;
 use rooms::role::{Actor, Role};
@@ -10,7 +11,7 @@ use rooms::wire::snapshot::{Allowed, CallView, DeliveryView, DispensingView, Pre
 use crate::support::*;
 
 /// Every name that can stand in the consultation's `allowed`.
-pub const AT_LARGE: [&str; 17] = [
+pub const AT_LARGE: [&str; 18] = [
     "consultation.confirm",
     "consultation.reschedule",
     "consultation.cancel",
@@ -25,6 +26,7 @@ pub const AT_LARGE: [&str; 17] = [
     "chat.send",
     "call.start",
     "call.check",
+    "guest.invite",
     "prescription.draft",
     "record.export",
     "record.open",
@@ -56,6 +58,7 @@ pub fn at_large(key: &str) -> Command {
         "chat.send" => chat(Thread::Care),
         "call.start" => Command::StartCall(StartCall { media: Media::Video }),
         "call.check" => Command::CheckDevices(device_check()),
+        "guest.invite" => Command::InviteGuest(InviteGuest { name: text("Gu Est"), kind: GuestKind::Relative }),
         "prescription.draft" => draft(),
         "record.export" => Command::Export(Purpose { purpose: Some(text("asked for it")) }),
         "record.open" => Command::OpenRecord(reason()),
@@ -160,6 +163,6 @@ fn someone(role: Role, n: u128, pick: u128) -> Actor {
         Role::Courier => courier(1),
         Role::Admin => admin(1 + pick % 2),
         Role::Support => support(),
-        Role::System => Actor::System,
+        Role::Guest | Role::System => Actor::System,
     }
 }

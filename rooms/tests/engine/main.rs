@@ -6,6 +6,7 @@ mod canonical;
 mod commands;
 mod delivery;
 mod docs;
+mod guests;
 mod hostile;
 mod medicine;
 mod payment;

@@ -4,10 +4,12 @@ use proptest::prelude::*;
 use rooms::case::call::{CallState, ReportCall};
 use rooms::case::delivery::DeliveryState;
 use rooms::case::dispensing::DispensingState;
+use rooms::case::guest::OfGuest;
 use rooms::case::prescription::PrescriptionState;
 use rooms::command::*;
 use rooms::event::{Event, Party, Policy};
 use rooms::permission::{View, sees};
+use rooms::record::Record;
 use rooms::role::{Actor, Role};
 use rooms::room::Room;
 use rooms::wire::snapshot::Snapshot;
@@ -31,6 +33,8 @@ pub enum Wish {
     Pay(u8),
     /// The patient's device tells how the call went.
     Report,
+    /// A guest, if there is one, does something, or is dismissed.
+    Guest { which: u8, what: u8 },
     /// A courier's late word.
     Late { pick: u8, to: u8, s: u32 },
 }
@@ -43,6 +47,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => (any::<bool>(), any::<bool>()).prop_map(|(patient, here)| Wish::Presence { patient, here }),
         1 => any::<u8>().prop_map(Wish::Pay),
         1 => Just(Wish::Report),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(which, what)| Wish::Guest { which, what }),
         1 => (any::<u8>(), any::<u8>(), 0u32..900).prop_map(|(pick, to, s)| Wish::Late { pick, to, s }),
     ]
 }
@@ -86,7 +91,7 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             calm.into_iter().nth(index)
         }
         Wish::Anything { who, what, pick: p } => {
-            let everybody = everybody();
+            let everybody = clinic.everybody();
             let who = everybody[pick(everybody.len(), (*who).into())].clone();
             let everything = everything(&care, u128::from(*p), clinic.now);
             let index = pick(everything.len(), *what);
@@ -106,6 +111,20 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             let call = care.call.as_ref()?.id;
             let report = ReportCall { call, peer: user(&doctor()), quality: quality() };
             Some((patient(), Command::ReportCall(report)))
+        }
+        Wish::Guest { which, what } => {
+            let guests = clinic.guests();
+            let guest = guests.get(pick(guests.len(), (*which).into()))?.clone();
+            let call = care.call.as_ref();
+            let command = match (what % 8, call) {
+                (0 | 1, _) => Command::EnterAsGuest(Nothing {}),
+                (2, _) => chat(rooms::event::Thread::Care),
+                (3 | 4, Some(call)) => commands::of_call("call.join", call, 0),
+                (5, Some(call)) => commands::of_call("call.media", call, u128::from(*what)),
+                (6, Some(call)) => commands::of_call("call.leave", call, 0),
+                _ => return Some((doctor(), Command::DismissGuest(OfGuest { guest: user(&guest) }))),
+            };
+            Some((guest, command))
         }
         Wish::Late { pick: p, to, s } => {
             let delivery = care.deliveries.get(pick(care.deliveries.len(), (*p).into()))?;
@@ -127,6 +146,8 @@ pub fn everything(care: &Snapshot, pick: u128, now: rooms::time::Timestamp) -> V
         all.extend(commands::of_call_keys().iter().map(|key| commands::of_call(key, view, pick)));
         all.push(Command::ReportCall(ReportCall { call: view.id, peer: user(&doctor()), quality: quality() }));
     }
+    all.push(Command::EnterAsGuest(Nothing {}));
+    all.extend(care.guests.iter().map(|guest| Command::DismissGuest(OfGuest { guest: guest.id })));
     for view in &care.prescriptions {
         all.extend(OF_PRESCRIPTION.iter().map(|key| commands::of_prescription(key, view, pick)));
     }
@@ -158,10 +179,15 @@ pub fn play(policy: Policy, slot: bool, wishes: &[Wish], mut look: impl FnMut(&C
     clinic
 }
 
-pub fn views() -> Vec<View> {
+/// Every view that anybody could have of a case, to its end.
+pub fn views(log: &[Record]) -> Vec<View> {
+    let entered = |record: &Record| match &record.event {
+        Event::GuestEntered(entered) => Some(View::Guest { guest: entered.guest.id, after: record.seq - 1 }),
+        _ => None,
+    };
     let pharmacies = (1..4).map(|n| View::Pharmacy(pharmacy_id(n)));
     let couriers = (1..3).map(|n| View::Courier(user(&courier(n))));
-    [View::Care].into_iter().chain(pharmacies).chain(couriers).collect()
+    [View::Care].into_iter().chain(pharmacies).chain(couriers).chain(log.iter().filter_map(entered)).collect()
 }
 
 /// What must be true of every case at every time.
@@ -238,12 +264,12 @@ proptest! {
     fn a_view_learns_nothing_from_events_it_does_not_see((policy, slot, wishes) in case()) {
         let clinic = play(policy, slot, &wishes, |_, _| {});
         let mut room = Room::new(clinic.room.id());
-        let mut last: Vec<(View, u64, Option<Snapshot>)> = views().into_iter().map(|view| (view, 0, None)).collect();
+        let mut last: Vec<(View, u64, Option<Snapshot>)> = views(&clinic.log).into_iter().map(|view| (view, 0, None)).collect();
         for record in &clinic.log {
             room.apply(record);
             for (view, head, snapshot) in &mut last {
                 let now = room.snapshot(view);
-                if sees(view, &record.event) {
+                if sees(view, record.seq, &record.event) {
                     *head = record.seq;
                 } else if let (Some(before), true) = (&*snapshot, *head > 0) {
                     prop_assert_eq!(before, &now, "{:?} changed {:?}", record.event.kind(), view);
@@ -254,17 +280,23 @@ proptest! {
         }
     }
 
-    /// A pharmacy or courier never reads what was written between patient and doctor.
+    /// A pharmacy or courier never reads what was written between patient and doctor, and a guest reads nothing else.
     #[test]
     fn only_care_sees_the_clinical_part((policy, slot, wishes) in case()) {
         let clinic = play(policy, slot, &wishes, |_, _| {});
         for record in &clinic.log {
-            let outside = views().into_iter().filter(|view| *view != View::Care && sees(view, &record.event));
+            let all = views(&clinic.log).into_iter();
+            let outside = all.filter(|view| *view != View::Care && sees(view, record.seq, &record.event));
             let line = record.canonical();
             for view in outside {
                 match view {
                     View::Pharmacy(own) => prop_assert!(line.contains(&own.to_string()), "about another: {line}"),
                     View::Courier(own) => prop_assert!(line.contains(&own.to_string()) && !line.contains("medicine")),
+                    View::Guest { after, .. } => {
+                        let talk = ["chat.", "call.", "guest."].iter().any(|part| record.event.kind().starts_with(part));
+                        prop_assert!(talk && record.seq > after && !line.contains("pharmacy"), "{line}");
+                        continue;
+                    }
                     View::Care => unreachable!(),
                 }
                 let kind = record.event.kind();
@@ -295,7 +327,7 @@ proptest! {
     #[test]
     fn views_belong_to_parts((policy, slot, wishes) in case()) {
         play(policy, slot, &wishes, |_, after| {
-            for who in everybody() {
+            for who in after.everybody() {
                 let view = after.room.view_of(&who, after.now);
                 match (who.role(), view) {
                     (Role::Support, view) => assert_eq!(view, None),
@@ -308,6 +340,8 @@ proptest! {
                         });
                         assert!(opened.is_some_and(|until| until > after.now));
                     }
+                    (Role::Guest, Some(View::Guest { guest, .. })) => assert_eq!(guest, user(&who)),
+                    (Role::Guest, Some(other)) => panic!("a guest sees {other:?}"),
                     (Role::Patient | Role::Doctor, Some(_)) => assert!(who == patient() || who == doctor()),
                     _ => {}
                 }

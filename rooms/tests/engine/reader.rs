@@ -29,8 +29,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 /// The frames a hub sends to a view for the records after `after`: each event with its claim.
 fn frames<'a>(log: &'a [Record], view: &'a View, after: u64) -> impl Iterator<Item = (u64, u64)> + 'a {
     let before = log.iter().take_while(move |record| record.seq <= after);
-    let mut prev = before.filter(|record| sees(view, &record.event)).last().map_or(0, |record| record.seq);
-    let rest = log.iter().filter(move |record| record.seq > after && sees(view, &record.event));
+    let mut prev = before.filter(|record| sees(view, record.seq, &record.event)).last().map_or(0, |record| record.seq);
+    let rest = log.iter().filter(move |record| record.seq > after && sees(view, record.seq, &record.event));
     rest.map(move |record| (std::mem::replace(&mut prev, record.seq), record.seq))
 }
 
@@ -103,9 +103,9 @@ proptest! {
         start in prop_oneof![Just(0u64), 0u64..80],
     ) {
         let clinic = play(policy, slot, &wishes, |_, _| {});
-        for view in views() {
+        for view in views(&clinic.log) {
             let visible: Vec<u64> = clinic.log.iter()
-                .filter(|record| record.seq > start && sees(&view, &record.event))
+                .filter(|record| record.seq > start && sees(&view, record.seq, &record.event))
                 .map(|record| record.seq)
                 .collect();
             prop_assert_eq!(read(&clinic.log, &view, &fates, &cuts, start), visible, "{:?}", view);

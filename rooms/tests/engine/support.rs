@@ -64,7 +64,7 @@ pub fn support() -> Actor {
     person(40, Role::Support, "Sup Port", None)
 }
 
-/// Everybody who could ask anything, those without a part in the case too.
+/// Everybody with an account who could ask anything, those without a part in the case too.
 pub fn everybody() -> Vec<Actor> {
     vec![
         patient(),
@@ -208,6 +208,22 @@ impl Clinic {
 
     pub fn presence(&mut self, party: Party, here: bool) -> Vec<&'static str> {
         self.ok(&Actor::System, Command::Presence(PresenceChange { party, here }))
+    }
+
+    /// Those who were invited and still may come, or are in.
+    pub fn guests(&self) -> Vec<Actor> {
+        let guest = |it: rooms::wire::snapshot::GuestView| Actor::Person {
+            id: it.id,
+            role: Role::Guest,
+            name: it.name,
+            pharmacy: None,
+        };
+        self.care().guests.into_iter().map(guest).collect()
+    }
+
+    /// Everybody who could ask anything, guests too.
+    pub fn everybody(&self) -> Vec<Actor> {
+        everybody().into_iter().chain(self.guests()).collect()
     }
 
     pub fn care(&self) -> Snapshot {

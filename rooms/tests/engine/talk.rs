@@ -195,7 +195,10 @@ fn nobody_joins_or_leaves_a_talk_that_is_not_on() {
     }
     illegal(clinic.ask(&patient(), Command::Enter(Nothing {})), "waiting");
     let allowed = illegal(clinic.ask(&doctor(), Command::End(Nothing {})), "waiting");
-    assert_eq!(allowed, ["consultation.cancel", "consultation.admit", "chat.send", "call.check", "record.export"]);
+    assert_eq!(
+        allowed,
+        ["consultation.cancel", "consultation.admit", "chat.send", "call.check", "guest.invite", "record.export"]
+    );
 }
 
 #[test]

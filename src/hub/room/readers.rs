@@ -34,7 +34,7 @@ impl RoomTask {
         snapshot.presence = self.presences.present().map(|user| Presence { user, here: true }).collect();
         snapshot.marks = match view {
             View::Care => self.marks.clone(),
-            View::Pharmacy(_) | View::Courier(_) => {
+            View::Pharmacy(_) | View::Courier(_) | View::Guest { .. } => {
                 self.marks.iter().filter(|(user, _)| Some(**user) == actor.user()).map(|(u, m)| (*u, *m)).collect()
             }
         };
@@ -152,8 +152,8 @@ fn thread_of(signal: &Signal) -> Thread {
 
 fn reads_thread(view: &View, thread: Thread) -> bool {
     match (view, thread) {
-        (View::Care, _) => true,
+        (View::Care, _) | (View::Guest { .. }, Thread::Care) => true,
         (View::Pharmacy(own), Thread::Pharmacy(of)) => *own == of,
-        (View::Pharmacy(_), Thread::Care) | (View::Courier(_), _) => false,
+        (View::Pharmacy(_), Thread::Care) | (View::Courier(_), _) | (View::Guest { .. }, Thread::Pharmacy(_)) => false,
     }
 }

@@ -65,7 +65,7 @@ impl<T: Transport> Session<T> {
             reader.state = State::Replaying { raw: stored.seq };
             let prev = reader.feed.cursor();
             if stored.seq > prev
-                && reader.may_see(&stored.canonical)
+                && reader.may_see(stored.seq, &stored.canonical)
                 && reader.feed.offer(prev, stored.seq) == Offer::Deliver
             {
                 self.transport.write(event_frame(room, prev, &stored.canonical).into());

@@ -1,0 +1,152 @@
+//! Guests: they come by invitation, see the talk from then on and nothing else, and their part ends.
+
+use rooms::case::call::*;
+use rooms::case::guest::*;
+use rooms::command::*;
+use rooms::event::{Event, Thread};
+use rooms::permission::View;
+use rooms::refusal::Refusal;
+use rooms::role::Actor;
+
+use crate::support::*;
+
+fn invite() -> Command {
+    Command::InviteGuest(InviteGuest { name: text("Inter Preter"), kind: GuestKind::Interpreter })
+}
+
+fn dismiss(guest: &Actor) -> Command {
+    Command::DismissGuest(OfGuest { guest: user(guest) })
+}
+
+/// A talk with a guest who came in.
+fn with_guest() -> (Clinic, Actor) {
+    let mut clinic = Clinic::plain();
+    clinic.talking();
+    clinic.ok(&doctor(), invite());
+    let guest = clinic.guests().remove(0);
+    assert_eq!(clinic.ok(&guest, Command::EnterAsGuest(Nothing {})), ["guest.entered"]);
+    (clinic, guest)
+}
+
+fn view(clinic: &Clinic, guest: &Actor) -> Option<View> {
+    clinic.room.view_of(guest, clinic.now)
+}
+
+/// The kinds of the events that a guest sees.
+fn seen(clinic: &Clinic, guest: &Actor) -> Vec<&'static str> {
+    let view = view(clinic, guest).expect("a part");
+    let visible = |record: &&rooms::record::Record| rooms::permission::sees(&view, record.seq, &record.event);
+    clinic.log.iter().filter(visible).map(|record| record.event.kind()).collect()
+}
+
+#[test]
+fn a_guest_sees_the_talk_from_coming_in_and_nothing_from_before() {
+    let mut clinic = Clinic::plain();
+    clinic.talking();
+    clinic.ok(&patient(), chat(Thread::Care));
+    clinic.ok(&patient(), invite());
+    let guest = clinic.guests().remove(0);
+    assert!(seen(&clinic, &guest).is_empty());
+    let outside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"));
+    assert!(outside.doctor.is_none() && outside.call.is_none() && outside.guests.is_empty());
+    assert_eq!(clinic.would(&guest, &chat(Thread::Care), None), Err(Refusal::Forbidden), "first come in");
+    clinic.ok(&guest, Command::EnterAsGuest(Nothing {}));
+    assert!(clinic.ok(&guest, Command::EnterAsGuest(Nothing {})).is_empty(), "said again, it is not written again");
+    clinic.ok(&guest, chat(Thread::Care));
+    clinic.ok(&doctor(), chat(Thread::Care));
+    clinic.ok(&doctor(), draft());
+    clinic.ok(&patient(), Command::CheckDevices(device_check()));
+    clinic.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
+    assert_eq!(seen(&clinic, &guest), ["guest.entered", "chat.sent", "chat.sent", "call.started"]);
+    let inside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"));
+    assert!(inside.consultation.is_none() && inside.prescriptions.is_empty() && inside.payment.is_none());
+    assert_eq!((inside.guests.len(), inside.guests[0].id), (1, user(&guest)));
+}
+
+#[test]
+fn a_guest_asks_nothing_of_the_case() {
+    let (mut clinic, guest) = with_guest();
+    clinic.ok(&doctor(), draft());
+    let asked = crate::random::everything(&clinic.care(), 0, clinic.now);
+    let own = |command: &&Command| matches!(command, Command::Chat(_) | Command::EnterAsGuest(_));
+    for command in asked.iter().filter(|command| !own(command)) {
+        assert!(clinic.would(&guest, command, None).is_err(), "{}", command.kind());
+    }
+    assert!(clinic.would(&guest, &invite(), None).is_err() && clinic.would(&guest, &dismiss(&guest), None).is_err());
+    let thread = chat(Thread::Pharmacy(pharmacy_id(1)));
+    assert_eq!(clinic.would(&guest, &thread, None), Err(Refusal::Forbidden));
+}
+
+#[test]
+fn a_guest_joins_a_call_that_goes_on_and_does_not_keep_it() {
+    let (mut clinic, guest) = with_guest();
+    clinic.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
+    let call = clinic.call().id;
+    let join = || Command::JoinCall(OfCall { call });
+    let leave = || Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup });
+    assert!(matches!(clinic.ask(&guest, join()), Err(Refusal::Illegal { .. })), "the patient answers, not the guest");
+    clinic.ok(&patient(), join());
+    clinic.ok(&guest, join());
+    for who in [&patient(), &doctor(), &guest] {
+        clinic.ok(who, Command::CallMedia(MediaChange { call, connected: true, cause: None }));
+    }
+    assert_eq!(clinic.call().state, CallState::Connected);
+    assert_eq!(clinic.ok(&doctor(), leave()), ["call.left"], "the patient and the guest go on");
+    clinic.ok(&doctor(), join());
+    clinic.ok(&doctor(), invite());
+    let second = clinic.guests().remove(1);
+    clinic.ok(&second, Command::EnterAsGuest(Nothing {}));
+    clinic.ok(&second, join());
+    clinic.ok(&doctor(), leave());
+    assert_eq!(clinic.ok(&patient(), leave()), ["call.left", "call.ended"], "guests do not stay among themselves");
+}
+
+#[test]
+fn a_guest_who_is_dismissed_is_out_of_the_talk_and_of_the_call() {
+    let (mut clinic, guest) = with_guest();
+    clinic.ok(&patient(), Command::StartCall(StartCall { media: Media::Audio }));
+    let call = clinic.call().id;
+    clinic.ok(&doctor(), Command::JoinCall(OfCall { call }));
+    clinic.ok(&guest, Command::JoinCall(OfCall { call }));
+    assert_eq!(clinic.ok(&patient(), dismiss(&guest)), ["call.left", "guest.dismissed"]);
+    assert_eq!(view(&clinic, &guest), None);
+    assert!(
+        clinic.ask(&guest, chat(Thread::Care)).is_err()
+            && clinic.ask(&guest, Command::EnterAsGuest(Nothing {})).is_err()
+    );
+    assert_eq!(clinic.ask(&patient(), dismiss(&guest)), Err(Refusal::NoSuch("guest")));
+    assert_eq!(clinic.call().members.len(), 2, "the others talk on");
+}
+
+#[test]
+fn a_guests_part_ends_with_the_link_and_with_the_talk() {
+    let (mut clinic, guest) = with_guest();
+    let until = clinic.care().guests[0].until;
+    clinic.now = until;
+    assert_eq!(view(&clinic, &guest), None, "at the second, whatever the timer does");
+    assert!(clinic.timer().contains(&"guest.dismissed"));
+    assert!(
+        matches!(&clinic.log.last().expect("events").event, Event::GuestDismissed(it) if it.why == DismissReason::Expired)
+    );
+
+    let (mut clinic, guest) = with_guest();
+    assert_eq!(clinic.ok(&doctor(), Command::End(Nothing {})), ["consultation.moved", "guest.dismissed"]);
+    assert_eq!(view(&clinic, &guest), None);
+    assert!(clinic.care().guests.is_empty());
+    assert!(matches!(clinic.ask(&doctor(), invite()), Err(Refusal::Illegal { .. })), "nobody to be invited to");
+}
+
+#[test]
+fn there_are_few_guests_at_a_time_and_a_bounded_number_ever() {
+    let (mut clinic, _) = with_guest();
+    clinic.ok(&patient(), invite());
+    assert!(matches!(clinic.ask(&patient(), invite()), Err(Refusal::Illegal { .. })));
+    for _ in 2..MAX_INVITED {
+        let last = clinic.guests().pop().expect("a guest");
+        clinic.ok(&doctor(), dismiss(&last));
+        clinic.ok(&patient(), invite());
+    }
+    let last = clinic.guests().pop().expect("a guest");
+    clinic.ok(&doctor(), dismiss(&last));
+    assert!(matches!(clinic.ask(&patient(), invite()), Err(Refusal::Illegal { .. })));
+}

@@ -1,0 +1,56 @@
+// Guests: a relative or an interpreter, by a link that one passes on.
+
+import * as api from '../api.js';
+import { h, fill, field, action, toast } from '../dom.js';
+import { time } from '../words.js';
+
+const KINDS = { interpreter: 'Interpreter', relative: 'Relative' };
+
+export function guestsPanel(app, room) {
+  const box = h('section.panel', { testid: 'guests-panel' });
+  const mayInvite = ['patient', 'doctor'].includes(app.user.role);
+  const name = h('input', { maxLength: 60, autocomplete: 'off', testid: 'guest-name' });
+  const kind = h('select', { testid: 'guest-kind' }, Object.entries(KINDS).map(([value, text]) => h('option', { value }, text)));
+  const form = h('details', { testid: 'guest-invite' }, h('summary', {}, 'Invite a guest'),
+    h('p', {}, 'A relative or an interpreter comes in by a link, without an account. They see the chat and the calls from then on, and nothing from before.'),
+    field('Name', name), field('Comes as', kind),
+    action('Make a link', async () => {
+      if (!name.value.trim()) throw new Error('Write the guest\'s name first.');
+      await room.ask('guest.invite', { name: name.value.trim(), kind: kind.value });
+      name.value = '';
+      form.open = false;
+    }, { class: 'primary', testid: 'guest-make' }));
+  const list = h('ul.guests');
+  /** Links that were asked for, by guest. */
+  const links = new Map();
+  let shown = null;
+
+  const pass = async (guest) => {
+    const { token } = await api.get(`/v1/consultations/${room.id}/guests/${guest.id}/link`);
+    const url = `${location.origin}/#guest=${token}`;
+    links.set(guest.id, url);
+    shown = null;
+    show();
+    if (await navigator.clipboard?.writeText(url).then(() => true, () => false)) toast('The link is copied.');
+  };
+
+  const entry = (guest) => h('li', { testid: 'guest', data: { name: guest.name, entered: guest.entered } },
+    h('span', {}, h('b', {}, guest.name), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${time(guest.until)}`),
+    mayInvite && (links.has(guest.id)
+      ? field('Pass this link on to your guest alone: whoever has it can come in', h('input', { readOnly: true, value: links.get(guest.id), testid: 'guest-url', onfocus: ({ target }) => target.select() }))
+      : action('Show the link', () => pass(guest), { testid: 'guest-link' })),
+    mayInvite && action('Ask to leave', () => room.ask('guest.dismiss', { guest: guest.id }), { class: 'quiet', testid: 'guest-dismiss' }));
+
+  const show = () => {
+    const { guests = [], consultation } = room.snapshot ?? {};
+    const open = mayInvite && room.may(consultation, app.user.role, 'guest.invite');
+    const key = JSON.stringify([guests, open, guests.map(({ id }) => room.presence.has(id))]);
+    if (key === shown) return;
+    shown = key;
+    fill(list, guests.map(entry));
+    if (form.parentNode !== box || list.parentNode !== box) fill(box, h('h2', {}, 'Guests'), list, form);
+    form.hidden = !open;
+    box.hidden = !open && !guests.length;
+  };
+  return { box, show };
+}

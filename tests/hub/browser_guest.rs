@@ -1,0 +1,78 @@
+//! A guest in a real browser: in by the link, in the talk, in the call of three, and out.
+
+use serde_json::Value;
+
+use crate::browser_case::{DESK, PHONE, signed_in, walks_in};
+use crate::support::browser::{Browser, Driver};
+use crate::support::database::Database;
+use crate::support::process::Process;
+
+/// Whether as many pictures of others as this move.
+async fn sees_moving(browser: &Browser, others: usize) {
+    let body = format!(
+        "const all = [...document.querySelectorAll('[data-testid=call-remote]')];
+        return all.length === {others} && all.every(it => it.getVideoPlaybackQuality().totalVideoFrames > 10)"
+    );
+    browser.until("the others' pictures move", &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
+    let database = Database::sqlite();
+    let mut hub = Process::new("demo", &database.settings());
+    hub.start();
+    let driver = Driver::start();
+    let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
+    let doctor = signed_in(&driver, &hub, "Dana Okafor", DESK).await;
+    walks_in(&patient).await;
+    doctor.click("lobby-admit").await;
+    patient.click("enter-call").await;
+    patient.write("chat-input", "between the two of us").await;
+    patient.click("chat-send").await;
+
+    doctor.run("document.querySelector('[data-testid=guest-invite]').open = true").await;
+    doctor.write("guest-name", "Ines Terpreter").await;
+    doctor.click("guest-make").await;
+    doctor.click("guest-link").await;
+    let url = doctor.until("the link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
+    let guest = driver.browser(DESK).await;
+    guest.go(url.as_str().expect("a link")).await;
+    guest.css("[data-testid=connection-state][data-state=live]").await;
+    doctor.css("[data-testid=guest][data-entered=true]").await;
+    let address = guest.run("return location.href").await;
+    assert!(!address.as_str().unwrap().contains("guest="), "{address}");
+
+    // In a call of three, everybody sees everybody.
+    doctor.click("call-video").await;
+    patient.click("call-accept").await;
+    guest.click("call-accept").await;
+    for browser in [&patient, &doctor, &guest] {
+        sees_moving(browser, 2).await;
+    }
+    guest.write("chat-input", "bonjour").await;
+    guest.click("chat-send").await;
+    patient.until("the guest's words", "return [...document.querySelectorAll('[data-testid=chat-message] p')].some(it => it.textContent === 'bonjour')").await;
+    let page = guest.run("return document.body.innerText").await;
+    let page = page.as_str().unwrap();
+    assert!(!page.contains("between the two of us") && !page.contains("sore throat"), "{page}");
+
+    // The page may be loaded anew: the guest comes back into the same call.
+    guest.run("location.reload()").await;
+    guest.css("[data-testid=connection-state][data-state=live]").await;
+    guest.click("call-take").await;
+    for browser in [&patient, &doctor, &guest] {
+        sees_moving(browser, 2).await;
+    }
+
+    patient.click("guest-dismiss").await;
+    guest.until("the room is closed to the guest", "return document.body.innerText.includes('not open to you')").await;
+    for browser in [&patient, &doctor] {
+        sees_moving(browser, 1).await;
+    }
+    guest.go(url.as_str().unwrap()).await;
+    guest.run("location.reload()").await;
+    let told = guest.until("why", "return document.body.innerText.includes('This link does not open')").await;
+    assert_eq!(told, Value::Bool(true));
+    patient.is_clean().await;
+    doctor.is_clean().await;
+}

@@ -101,7 +101,15 @@ async fn every_keyed_operation_demands_its_key(database: DatabaseSettings) {
 #[test]
 fn every_unsafe_operation_outside_sign_in_has_a_key() {
     for operation in operations() {
-        let free = ["/v1/auth/", "/v1/echo", "/v1/partners/", "/v1/sandbox/payments/", "/v1/stream", "/v1/frames", "/v1/guests/enter"];
+        let free = [
+            "/v1/auth/",
+            "/v1/echo",
+            "/v1/partners/",
+            "/v1/sandbox/payments/",
+            "/v1/stream",
+            "/v1/frames",
+            "/v1/guests/enter",
+        ];
         let exempt = free.iter().any(|start| operation.path.starts_with(start));
         assert!(operation.keyed || operation.method == "get" || exempt, "{} {}", operation.method, operation.path);
     }

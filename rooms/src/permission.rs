@@ -3,8 +3,6 @@
 //! Both are pure. [`sees`] looks at nothing but the view, the event's number and its own body, so whether somebody sees it is
 //! settled for ever when it is written, and every node, the archive and a later replay agree on it.
 
-use serde::Deserialize;
-
 use crate::case::delivery;
 use crate::command::Command;
 use serde::{Deserialize, Serialize};

@@ -54,7 +54,8 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/sandbox/parcels", "listSandboxParcels", parcels)
             .for_roles(ADMIN)
             .about(Tag::Sandbox, "Lists the parcels that the played courier moved last")
-            .answers::<Items<Parcel>>(200, "The last moved first."),
+            .answers::<Items<Parcel>>(200, "The last moved first.")
+            .errors(&[Code::NotFound]),
         post("/v1/sandbox/parcels/{parcel}/moves", "moveSandboxParcel", push)
             .for_roles(ADMIN)
             .about(Tag::Sandbox, "Lets the played courier report a step")
@@ -64,7 +65,8 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/sandbox/mail", "listSandboxMail", mail)
             .for_roles(ADMIN)
             .about(Tag::Sandbox, "Shows the mail that went into the folder")
-            .answers::<Items<Filed>>(200, "Newest first, at most 50."),
+            .answers::<Items<Filed>>(200, "Newest first, at most 50.")
+            .errors(&[Code::NotFound]),
     ]
 }
 

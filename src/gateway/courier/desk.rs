@@ -1,6 +1,6 @@
 //! Between the rooms and the courier partner: parcels that are given to it are ordered, and its reports move them.
 
-use rooms::case::delivery::DeliveryState;
+use rooms::case::delivery::{DeliveryState, With, may_ever};
 use rooms::command::{AssignDelivery, Command, MoveDelivery};
 use rooms::event::Event as RoomEvent;
 use rooms::id::{CommandId, DeliveryId, RoomId, UserId};
@@ -29,6 +29,9 @@ const PARTNER: &str = "courier";
 const ACCOUNT: UserId = UserId(Uuid::from_u128(0x6f1c_7d3e_52a4_5b7b_9c1a_636f_7572_6965));
 /// The lane of what the hub does by itself, which no partner's failure holds up.
 const OWN: &str = "hub";
+
+/// What is wrong with a report that the room would refuse.
+const OTHER_DATA: &str = "the step needs other data: see occurred_at, proof, reason and window";
 
 /// See the module.
 #[derive(Clone)]
@@ -217,6 +220,11 @@ impl CourierDesk {
     /// Moves a parcel as the partner says: on by the steps that were left out, and never back.
     async fn believe(&self, event: &Event) -> Result<Heard, Deaf> {
         let Event { id, occurred_at, data, .. } = event;
+        if !(may_ever(Role::Courier, data.status) || may_ever(Role::System, data.status)) {
+            return Err(Deaf::Malformed("no courier brings that state about"));
+        }
+        // Before the steps that were left out are taken.
+        With::of(&command(event, data.status), self.clock.now()).map_err(|_| Deaf::Malformed(OTHER_DATA))?;
         let room = self.hub.store().room_of_delivery(data.delivery).await?.ok_or(Deaf::Unknown)?;
         // The whole report first: what is late is recorded as it is.
         let refused = match self.step(room, event, data.status).await? {
@@ -224,7 +232,7 @@ impl CourierDesk {
             Err(Refusal::Illegal { .. }) => self.state(room, data.delivery).await?,
             // Relieved of the parcel: what the partner still says of it concerns nobody.
             Err(Refusal::Forbidden | Refusal::NoSuch(_)) => return Ok(Heard::Absorbed),
-            Err(_) => return Err(Deaf::Malformed("the step needs other data: see proof, reason and window")),
+            Err(_) => return Err(Deaf::Malformed(OTHER_DATA)),
         };
         let Some(state) = refused else { return Ok(Heard::Absorbed) };
         let way = state.way(data.status);
@@ -249,25 +257,28 @@ impl CourierDesk {
     }
 
     async fn step(&self, room: RoomId, event: &Event, to: DeliveryState) -> Result<Result<(), Refusal>, Deaf> {
-        let last = to == event.data.status;
-        let data = &event.data;
-        let command = Command::MoveDelivery(MoveDelivery {
-            delivery: data.delivery,
-            to,
-            reason: data.reason.clone().filter(|_| last),
-            proof: data.proof.clone().filter(|_| last),
-            window: data.window.filter(|_| last),
-            occurred_at: Some(event.occurred_at),
-        });
         // The same report is the same command; a partner's own word that a parcel is lost is taken by the hub.
-        let id = Uuid::new_v5(&data.delivery.0, format!("{} {}", event.id, to.as_str()).as_bytes());
-        let of_hub = matches!(to, DeliveryState::Lost | DeliveryState::Damaged);
+        let id = Uuid::new_v5(&event.data.delivery.0, format!("{} {}", event.id, to.as_str()).as_bytes());
+        let of_hub = may_ever(Role::System, to);
         let actor = if of_hub { Actor::System } else { self.actor() };
-        match self.submit(room, actor, id, command).await {
+        match self.submit(room, actor, id, Command::MoveDelivery(command(event, to))).await {
             // No part in the case any more.
             Err(SubmitError::NotFound) => Ok(Err(Refusal::Forbidden)),
             result => unless_refused(result),
         }
+    }
+}
+
+/// The step to `to` on the way of a report; what the report says more belongs to its last one.
+fn command(event: &Event, to: DeliveryState) -> MoveDelivery {
+    let (data, last) = (&event.data, to == event.data.status);
+    MoveDelivery {
+        delivery: data.delivery,
+        to,
+        reason: data.reason.clone().filter(|_| last),
+        proof: data.proof.clone().filter(|_| last),
+        window: data.window.filter(|_| last),
+        occurred_at: Some(event.occurred_at),
     }
 }
 

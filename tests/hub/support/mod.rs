@@ -1,12 +1,16 @@
 //! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
 
 pub mod browser;
+pub mod carrier;
 pub mod clinic;
 pub mod database;
+pub mod mailbox;
 pub mod nodes;
 pub mod process;
+pub mod provider;
 pub mod redis;
 pub mod rest;
+pub mod till;
 pub mod turn;
 
 /// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an

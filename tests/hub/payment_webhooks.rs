@@ -1,0 +1,181 @@
+//! What a forged, replayed, expired, reordered or broken webhook of the payment provider gets, and what it changes:
+//! nothing.
+
+use std::time::Duration;
+
+use rooms::id::RoomId;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wardroom::config::DatabaseSettings;
+use wardroom::store::dispatches::Sink;
+
+use crate::support::both;
+use crate::support::provider::{Provider, SECRET};
+use crate::support::till::{Till, signature};
+
+const AUTHORIZED: &str = "payment_intent.amount_capturable_updated";
+const CAPTURED: &str = "payment_intent.succeeded";
+const RELEASED: &str = "payment_intent.canceled";
+const REFUNDED: &str = "charge.refunded";
+
+/// A booking that waits for its payment.
+async fn start(database: DatabaseSettings) -> (Till, Provider, RoomId, String) {
+    let provider = Provider::start().await;
+    let settings = provider.settings();
+    let till = Till::start(database, |config| config.payment = settings).await;
+    let room = till.book().await;
+    till.checkout(room).await;
+    let id = provider.intents(&room.to_string())[0].0.clone();
+    provider.pay(&id);
+    (till, provider, room, id)
+}
+
+async fn head(till: &Till, room: RoomId) -> u64 {
+    till.clinic().state.store.events_after(room, 0, 1000).await.unwrap().last().unwrap().seq
+}
+
+async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: DatabaseSettings) {
+    let (till, provider, room, id) = start(database).await;
+    let (event, now) = (provider.event("evt_1", AUTHORIZED, &id), till.clinic().state.clock.now());
+    let before = head(&till, room).await;
+    let send = async |header: Option<String>, body: &str| {
+        let call = till.rest.call("post", "/v1/partners/payment").header("content-type", "application/json");
+        let call = if let Some(header) = header { call.header("partner-signature", &header) } else { call };
+        call.raw(body).send().await
+    };
+    let good = signature(SECRET, now, &event);
+    let long_ago = rooms::time::Timestamp::from_micros(now.micros() - 301_000_000);
+    let other_amount = event.replacen("2500", "2501", 1);
+    let forgeries = [
+        (None, event.as_str()),
+        (Some(String::new()), &event),
+        (Some("t=1,v1=00".to_owned()), &event),
+        (Some(signature("another secret of some length", now, &event)), &event),
+        (Some(good.clone()), &other_amount),
+        (Some(good.replacen("t=", "t=1", 1)), &event),
+        (Some(signature(SECRET, long_ago, &event)), &event),
+        (Some(signature(SECRET, now.plus(Duration::from_secs(310)), &event)), &event),
+    ];
+    for (header, body) in forgeries {
+        let what = format!("{header:?}");
+        let answer = send(header, body).await;
+        answer.refused(401, "unauthenticated");
+        assert!(!answer.text.contains("2500"), "{what}: repeats what was sent");
+    }
+    assert_eq!((head(&till, room).await, till.stands(room).await), (before, ("requested", "pending")));
+    // The partner's own name for the header does as well, and two signatures while a secret changes.
+    let rotating =
+        format!("{},v1={}", signature("the secret of tomorrow", now, &event), good.split("v1=").nth(1).unwrap());
+    let call = till.rest.call("post", "/v1/partners/payment").header("stripe-signature", &rotating);
+    assert_eq!(call.header("content-type", "application/json").raw(event).send().await.ok(), json!({"taken": true}));
+    assert_eq!(till.stands(room).await, ("booked", "authorized"));
+}
+
+async fn a_webhook_that_comes_again_changes_nothing(database: DatabaseSettings) {
+    let (till, provider, room, id) = start(database).await;
+    let event = provider.event("evt_1", AUTHORIZED, &id);
+    assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
+    let after = head(&till, room).await;
+    for _ in 0..3 {
+        assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": false}));
+    }
+    // Under another id too: what it says is so.
+    let again = provider.event("evt_2", AUTHORIZED, &id);
+    assert_eq!(till.tell_now("payment", SECRET, &again).await.ok(), json!({"taken": false}));
+    assert_eq!(head(&till, room).await, after);
+}
+
+async fn webhooks_out_of_order_never_move_a_payment_backwards(database: DatabaseSettings) {
+    let (till, provider, room, id) = start(database).await;
+    let orders: [(&[&str], &str); 4] = [
+        (&[CAPTURED, AUTHORIZED], "captured"),
+        (&[REFUNDED, CAPTURED, AUTHORIZED], "refunded"),
+        (&[AUTHORIZED, REFUNDED, CAPTURED], "refunded"),
+        (&[RELEASED, AUTHORIZED], "failed"),
+    ];
+    let mut case = (room, id);
+    for (number, (order, end)) in orders.into_iter().enumerate() {
+        for kind in order {
+            let event = provider.event(&format!("evt_{number}_{kind}"), kind, &case.1);
+            assert!(till.tell_now("payment", SECRET, &event).await.status.is_success());
+        }
+        assert_eq!(till.stands(case.0).await.1, end, "{order:?}");
+        let slot = till.slot(Duration::from_secs(3600 * (number as u64 + 2))).await;
+        let room = till.book_slot(slot).await;
+        till.checkout(room).await;
+        case = (room, provider.intents(&room.to_string())[0].0.clone());
+        provider.pay(&case.1);
+    }
+    // Money that was reserved for a payment that had failed is not kept.
+    till.settled(Sink::Payment).await;
+    let kept = provider.calls().iter().filter(|call| call.what.contains("/cancel")).count();
+    assert!(kept >= 1, "{:?}", provider.calls());
+}
+
+async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: DatabaseSettings) {
+    let (till, provider, room, id) = start(database).await;
+    let before = head(&till, room).await;
+    let tell = async |body: &str| till.tell_now("payment", SECRET, body).await;
+    let event: Value = serde_json::from_str(&provider.event("evt_1", AUTHORIZED, &id)).unwrap();
+    let with = |pointer: &str, value: Value| {
+        let mut event = event.clone();
+        *event.pointer_mut(pointer).unwrap() = value;
+        event.to_string()
+    };
+    let declined = with("/type", json!("payment_intent.payment_failed")).replacen("evt_1", "evt_d", 1);
+    assert_eq!(tell(&declined).await.ok(), json!({"taken": false}));
+    let stranger = Uuid::now_v7();
+    let elsewhere = with(
+        "/data/object",
+        json!({"id": "pi_99", "amount": 2500, "currency": "eur", "status": "requires_capture", "metadata": {"room": stranger}}),
+    );
+    tell(&elsewhere).await.refused(404, "not_found");
+    let nameless = with("/data/object/id", json!("pi_98"));
+    tell(&nameless).await.refused(400, "malformed");
+    for broken in [
+        "".to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "{\"id\":\"\"}".to_owned(),
+        "{\"id\":\"evt_\\u0000\",\"type\":\"x\"}".to_owned(),
+        with("/id", json!("x".repeat(201))),
+        with("/id", json!("evt_b1")).replacen("2500", "\"a lot\"", 1),
+        with("/data/object/amount", json!(2501)).replacen("evt_1", "evt_b2", 1),
+        with("/data/object/currency", json!("usd")).replacen("evt_1", "evt_b3", 1),
+        "{\"id\":\"evt_b4\",\"type\":\"payment_intent.succeeded\"}".to_owned(),
+    ] {
+        tell(&broken).await.refused(400, "malformed");
+    }
+    let huge = format!("{{\"id\":\"evt_h\",\"pad\":\"{}\"}}", "x".repeat(70_000));
+    tell(&huge).await.refused(413, "too_large");
+    assert_eq!(head(&till, room).await, before);
+    // None of it was noted: the true one is taken.
+    assert_eq!(tell(&event.to_string()).await.ok(), json!({"taken": true}));
+}
+
+async fn a_webhook_that_overtakes_the_providers_own_answer_is_taken(database: DatabaseSettings) {
+    let provider = Provider::start().await;
+    let settings = provider.settings();
+    let till = Till::start(database, |config| config.payment = settings).await;
+    provider.mood(crate::support::provider::Mood::Forgetful);
+    let room = till.book().await;
+    crate::support::till::eventually("the intent is made", async || provider.intents(&room.to_string()).pop()).await;
+    let id = provider.intents(&room.to_string())[0].0.clone();
+    provider.pay(&id);
+    let event = provider.event("evt_1", AUTHORIZED, &id);
+    assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
+    assert_eq!(till.stands(room).await, ("booked", "authorized"));
+    provider.mood(crate::support::provider::Mood::Good);
+    till.settled(Sink::Payment).await;
+    till.complete(room).await;
+    till.until(room, "completed", "captured").await;
+    assert_eq!(provider.intents(&room.to_string()).len(), 1);
+}
+
+both! {
+    a_forged_or_expired_webhook_is_refused_and_changes_nothing
+    a_webhook_that_comes_again_changes_nothing
+    webhooks_out_of_order_never_move_a_payment_backwards
+    what_the_hub_does_not_know_or_read_is_answered_as_documented
+    a_webhook_that_overtakes_the_providers_own_answer_is_taken
+}

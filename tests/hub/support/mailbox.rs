@@ -1,0 +1,113 @@
+//! A small mail server of our own: it takes what comes by SMTP, or does not.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a mail is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    Welcome,
+    /// 451: come back later.
+    Later,
+    /// 550: there is no such person.
+    Never,
+}
+
+/// A mail that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub from: String,
+    pub to: String,
+    pub data: String,
+}
+
+struct Inner {
+    greeting: Greeting,
+    tries: usize,
+    taken: Vec<Taken>,
+}
+
+/// The server.
+#[derive(Clone)]
+pub struct Mailbox {
+    pub address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Mailbox {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = Inner { greeting: Greeting::Welcome, tries: 0, taken: Vec::new() };
+        let mailbox = Self { address: listener.local_addr().unwrap(), inner: Arc::new(Mutex::new(inner)) };
+        let server = mailbox.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that hangs up in the middle is its own business.
+                tokio::spawn(server.clone().serve(stream));
+            }
+        });
+        mailbox
+    }
+
+    pub fn greet(&self, greeting: Greeting) {
+        self.inner.lock().unwrap().greeting = greeting;
+    }
+
+    /// How often somebody wanted to send.
+    pub fn tries(&self) -> usize {
+        self.inner.lock().unwrap().tries
+    }
+
+    pub fn taken(&self) -> Vec<Taken> {
+        self.inner.lock().unwrap().taken.clone()
+    }
+
+    async fn serve(self, stream: TcpStream) -> std::io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let mut mail = Taken { from: String::new(), to: String::new(), data: String::new() };
+        write.write_all(b"220 mail.example ESMTP\r\n").await?;
+        while let Some(line) = lines.next_line().await? {
+            let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
+            let answer = match verb.as_str() {
+                "EHLO" => "250-mail.example\r\n250 8BITMIME",
+                "MAIL" => {
+                    mail.from = address();
+                    "250 ok"
+                }
+                "RCPT" => {
+                    mail.to = address();
+                    let mut inner = self.inner.lock().unwrap();
+                    inner.tries += 1;
+                    match inner.greeting {
+                        Greeting::Welcome => "250 ok",
+                        Greeting::Later => "451 come back later",
+                        Greeting::Never => "550 nobody of that name",
+                    }
+                }
+                "DATA" => {
+                    write.write_all(b"354 go on\r\n").await?;
+                    while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                        mail.data.push_str(&line);
+                        mail.data.push('\n');
+                    }
+                    self.inner.lock().unwrap().taken.push(mail.clone());
+                    mail.data.clear();
+                    "250 taken"
+                }
+                "RSET" | "NOOP" => "250 ok",
+                "QUIT" => {
+                    write.write_all(b"221 bye\r\n").await?;
+                    return Ok(());
+                }
+                _ => "500 what?",
+            };
+            write.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        }
+        Ok(())
+    }
+}

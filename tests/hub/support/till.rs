@@ -1,0 +1,195 @@
+//! A clinic where consultations cost something, and what tests of partners do in it.
+
+use std::time::Duration;
+
+use ring::hmac;
+use rooms::command::{CheckIn, Command, Note, Nothing};
+use rooms::id::{RoomId, SlotId};
+use rooms::role::{Actor, Role};
+use rooms::text::{Line, Prose};
+use rooms::time::Timestamp;
+use rooms::wire::snapshot::Snapshot;
+use serde_json::json;
+use uuid::Uuid;
+use wardroom::config::{Config, DatabaseSettings};
+use wardroom::store::dispatches::{DispatchState, Sink};
+use wardroom::store::slots::{Published, PublishedSlot};
+
+use super::clinic::Clinic;
+use super::rest::{Answer, Rest};
+
+/// What a consultation costs.
+pub const PRICE: u64 = 2500;
+
+/// A clinic with a price, a doctor and a patient.
+pub struct Till {
+    pub rest: Rest,
+    pub doctor: Actor,
+    pub patient: Actor,
+    pub token: String,
+}
+
+impl Till {
+    pub async fn start(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
+        Self::free(database, |config| {
+            config.policy.price = PRICE;
+            change(config);
+        })
+        .await
+    }
+
+    /// The same without a price.
+    pub async fn free(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
+        let rest = Rest::start_with(database, change).await;
+        let doctor = rest.clinic.person(Role::Doctor, "Dr Discreet", None).await;
+        let (patient, token) = rest.someone(Role::Patient, None).await;
+        Self { rest, doctor, patient, token }
+    }
+
+    pub fn clinic(&self) -> &Clinic {
+        &self.rest.clinic
+    }
+
+    /// A slot that begins after `ahead`, or after the slots that are there already.
+    pub async fn slot(&self, ahead: Duration) -> SlotId {
+        let (id, doctor) = (SlotId(Uuid::now_v7()), self.doctor.user().unwrap());
+        let mut starts_at = self.clinic().state.clock.now().plus(ahead);
+        loop {
+            let slot = PublishedSlot { id, starts_at, ends_at: starts_at.plus(Duration::from_secs(900)), room: None };
+            if self.clinic().state.store.publish_slots(doctor, &[slot]).await.unwrap() == Published::All {
+                return id;
+            }
+            starts_at = starts_at.plus(Duration::from_secs(900));
+        }
+    }
+
+    /// Books a slot a few minutes ahead, by REST.
+    pub async fn book(&self) -> RoomId {
+        let slot = self.slot(Duration::from_secs(600)).await;
+        self.book_slot(slot).await
+    }
+
+    pub async fn book_slot(&self, slot: SlotId) -> RoomId {
+        let booking = self.rest.post("/v1/bookings").by(&self.token).json(json!({"slot": slot})).send().await.ok();
+        assert_eq!(booking["payment"]["state"], "pending", "{booking}");
+        assert_eq!(booking["payment"]["amount"], PRICE);
+        serde_json::from_value(booking["room"].clone()).unwrap()
+    }
+
+    pub async fn look(&self, room: RoomId) -> Snapshot {
+        self.clinic().state.hub.look(room, &Actor::System).await.unwrap().snapshot
+    }
+
+    /// Where consultation and payment stand.
+    pub async fn stands(&self, room: RoomId) -> (&'static str, &'static str) {
+        let snapshot = self.look(room).await;
+        (snapshot.consultation.unwrap().state.as_str(), snapshot.payment.unwrap().state.as_str())
+    }
+
+    /// Waits until consultation and payment stand so.
+    pub async fn until(&self, room: RoomId, consultation: &str, payment: &str) {
+        let wanted = (consultation, payment);
+        let mut last = ("", "");
+        let reached = async {
+            loop {
+                last = self.stands(room).await;
+                if last == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(30), reached).await.is_err() {
+            panic!("it stands {last:?} and should stand {wanted:?}; {:?}", self.lanes(Sink::Payment).await);
+        }
+    }
+
+    /// Where the patient pays.
+    pub async fn checkout(&self, room: RoomId) -> String {
+        let path = format!("/v1/bookings/{room}/payment");
+        eventually("the provider names a page", async || {
+            let status = self.rest.get(&path).by(&self.token).send().await.ok();
+            status["checkout_url"].as_str().map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Plays the consultation to its signed note.
+    pub async fn complete(&self, room: RoomId) {
+        let clinic = self.clinic();
+        let consent = clinic.state.config.policy.consent.clone();
+        let identity = Line::parse("account").unwrap();
+        clinic.submit(room, &self.patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
+        clinic.submit(room, &self.doctor, Command::Admit(Nothing {})).await.unwrap();
+        clinic.submit(room, &self.patient, Command::Enter(Nothing {})).await.unwrap();
+        clinic.submit(room, &self.doctor, Command::End(Nothing {})).await.unwrap();
+        let note = Prose::parse("a secret diagnosis").unwrap();
+        clinic.submit(room, &self.doctor, Command::Complete(Note { note })).await.unwrap();
+    }
+
+    /// Goes on in time until what waits for its next attempt is due.
+    pub fn skip(&self, span: Duration) {
+        self.clinic().state.clock.advance(span);
+    }
+
+    /// How many deliveries of a sink are in which state.
+    pub async fn lanes(&self, sink: Sink) -> Vec<(DispatchState, u64)> {
+        let lanes = self.clinic().state.store.lanes().await.unwrap();
+        lanes.into_iter().filter(|lane| lane.sink == sink).map(|lane| (lane.state, lane.count)).collect()
+    }
+
+    /// Waits until nothing of a sink is under way or waits, going on in time as often as needed.
+    pub async fn settled(&self, sink: Sink) {
+        let now = self.clinic().state.clock.now();
+        let done = async {
+            loop {
+                let busy = self
+                    .lanes(sink)
+                    .await
+                    .iter()
+                    .any(|(state, _)| matches!(state, DispatchState::Waiting | DispatchState::Sending));
+                if !busy {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.skip(Duration::from_secs(5));
+            }
+        };
+        let settled = tokio::time::timeout(Duration::from_secs(60), done).await;
+        assert!(settled.is_ok(), "{:?} since {now}", self.lanes(sink).await);
+    }
+
+    /// A partner's message, signed with `secret` at `at`.
+    pub async fn tell(&self, partner: &str, secret: &str, at: Timestamp, body: &str) -> Answer {
+        let header = signature(secret, at, body);
+        let call = self.rest.call("post", &format!("/v1/partners/{partner}")).header("partner-signature", &header);
+        call.header("content-type", "application/json").raw(body).send().await
+    }
+
+    /// The same, now.
+    pub async fn tell_now(&self, partner: &str, secret: &str, body: &str) -> Answer {
+        self.tell(partner, secret, self.clinic().state.clock.now(), body).await
+    }
+}
+
+/// The signature as a partner makes it, by the documentation alone.
+pub fn signature(secret: &str, at: Timestamp, body: &str) -> String {
+    let seconds = at.micros() / 1_000_000;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={seconds},v1={hex}")
+}
+
+/// Asks until there is an answer.
+pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+}

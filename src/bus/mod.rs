@@ -8,6 +8,7 @@ mod redis;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rooms::id::RoomId;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,13 @@ impl fmt::Display for NodeId {
         self.0.fmt(f)
     }
 }
+
+/// How long a node has the desk of a call without having said again that it lives.
+pub const LEASE: Duration = Duration::from_secs(6);
+
+/// The bus is away, or did not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away;
 
 /// Who hears a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,6 +132,23 @@ impl Bus {
             bus.want(room);
         }
         Joined { bus, room }
+    }
+
+    /// Tells one node, and says whether it listens.
+    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, Away> {
+        match self {
+            Bus::Local => Ok(false),
+            Bus::Redis(bus) => bus.deliver(to, text).await,
+        }
+    }
+
+    /// Takes the desk of a room's call for [`LEASE`], unless another node has it that is not `dead`. Says which node has
+    /// it now.
+    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, Away> {
+        match self {
+            Bus::Local => Ok(self.node()),
+            Bus::Redis(bus) => bus.claim(room, dead).await,
+        }
     }
 
     /// Tells the other nodes. Never waits; while the bus is away, or behind, the message is lost.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisResult, Value,
 };
 use rooms::id::RoomId;
 use tokio::sync::Notify;
@@ -20,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::queue::{Ear, Receiver, Sender, queue};
-use super::{BadAddress, BusState, Channel, Heard, NodeId};
+use super::{Away, BadAddress, BusState, Channel, Heard, LEASE, NodeId};
 
 /// How long Redis may take to answer before a connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +36,11 @@ const AT_ONCE: usize = 512;
 /// What every channel's name begins with.
 const PREFIX: &str = "wardroom:";
 const ALL: &str = "wardroom:{all}";
+
+/// Sets a lease if it is free, one's own, or a dead node's; answers with its owner.
+const CLAIM: &str = "local owner = redis.call('get', KEYS[1]) \
+    if not owner or owner == ARGV[1] or owner == ARGV[2] then \
+    redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[3]) return ARGV[1] end return owner";
 
 /// See the module.
 pub struct RedisBus {
@@ -52,6 +58,8 @@ struct Inner {
     listens: AtomicBool,
     tells: AtomicBool,
     was: Mutex<Option<BusState>>,
+    /// The telling connection while there is one, for what must be answered.
+    commands: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// The rooms that should be listened to.
@@ -79,6 +87,7 @@ impl RedisBus {
             listens: AtomicBool::new(false),
             tells: AtomicBool::new(false),
             was: Mutex::new(None),
+            commands: Mutex::new(None),
         });
         let end = CancellationToken::new();
         tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().listen(ear)));
@@ -117,6 +126,20 @@ impl RedisBus {
         }
     }
 
+    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, Away> {
+        let mut command = redis::cmd("SPUBLISH");
+        let listeners: u64 = self.inner.ask(command.arg(name(Channel::Node(to))).arg(text)).await?;
+        Ok(listeners > 0)
+    }
+
+    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, Away> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(CLAIM).arg(1).arg(format!("{PREFIX}desk:{{{room}}}")).arg(self.inner.node.to_string());
+        command.arg(dead.map_or_else(String::new, |node| node.to_string())).arg(LEASE.as_millis().to_string());
+        let owner: String = self.inner.ask(&command).await?;
+        owner.parse().map(NodeId).map_err(|_| Away)
+    }
+
     pub fn publish(&self, to: Channel, text: String) {
         let bytes = text.len();
         // What finds no space is lost, as on a bus that is away.
@@ -141,6 +164,10 @@ impl Inner {
     fn note(&self, connection: &AtomicBool, works: bool) {
         connection.store(works, Ordering::Release);
         let is = self.state();
+        if works && is == BusState::Degraded {
+            // The other one is on its way, or its end was logged.
+            return;
+        }
         let was = self.was.lock().unwrap_or_else(PoisonError::into_inner).replace(is);
         match (was, is) {
             (Some(was), is) if was == is => {}
@@ -151,6 +178,20 @@ impl Inner {
 
     fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
+    }
+
+    /// A command whose answer is needed.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Away> {
+        let connection = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut connection = connection.ok_or(Away)?;
+        command.query_async(&mut connection).await.map_err(|error| {
+            tracing::debug!(kind = ?error.kind(), "Redis did not answer a command");
+            Away
+        })
+    }
+
+    fn set_commands(&self, connection: Option<MultiplexedConnection>) {
+        *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
     // --- listening ---
@@ -246,6 +287,7 @@ impl Inner {
                 Ok(connection) => {
                     // What waited while nobody could be told is old: the others have read the store by now.
                     while waiting.try_take().is_some() {}
+                    self.set_commands(Some(connection.clone()));
                     self.note(&self.tells, true);
                     if let Err(error) = tell_by(connection, &mut waiting).await {
                         tracing::debug!(kind = ?error.kind(), "the telling connection to Redis failed");
@@ -253,6 +295,7 @@ impl Inner {
                 }
                 Err(error) => tracing::debug!(kind = ?error.kind(), "Redis cannot be reached"),
             }
+            self.set_commands(None);
             self.note(&self.tells, false);
             sleep(RETRY).await;
         }

@@ -162,6 +162,31 @@ impl Inner {
         Ok(facts)
     }
 
+    /// Hands a request to the room's task, which is started if it is not there. Never waits.
+    fn ask(self: &Arc<Self>, room: RoomId, request: Request) -> Result<(), Full> {
+        // The inbox keeps places for many: apart, a request that is not there costs a pointer only.
+        let mut request = Box::new(request);
+        loop {
+            // The map's lock is held while sending, so that a room that retires cannot miss a request.
+            let seat = self.rooms.entry(room).or_insert_with(|| {
+                let (sender, inbox) = mpsc::channel(INBOX);
+                let head = Arc::new(AtomicU64::new(UNLOADED));
+                tokio::spawn(RoomTask::new(room, self.clone(), head.clone()).run(inbox));
+                Seat { inbox: sender, head }
+            });
+            match seat.inbox.try_send(request) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
+                Err(mpsc::error::TrySendError::Closed(back)) => {
+                    // The task died; the next round starts another one.
+                    drop(seat);
+                    self.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
+                    request = back;
+                }
+            }
+        }
+    }
+
     /// Forgets an idle room; false if a request came meanwhile.
     fn retire(&self, room: RoomId, inbox: &mpsc::Receiver<Box<Request>>) -> bool {
         self.rooms.remove_if(&room, |_, _| inbox.is_empty()).is_some()
@@ -201,7 +226,7 @@ impl Hub {
     pub async fn submit(&self, submission: Submission) -> Result<Done, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let room = submission.room;
-        if self.ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply) }).is_err() {
+        if self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply) }).is_err() {
             return Err(SubmitError::Unavailable);
         }
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
@@ -212,7 +237,7 @@ impl Hub {
     pub fn submit_from(&self, connection: &Arc<Connection>, submission: Submission) {
         let (id, room) = (submission.id, submission.room);
         let reply = ReplyTo::Connection(connection.clone());
-        if self.ask(room, Request::Submit { submission, reply }).is_err() {
+        if self.inner.ask(room, Request::Submit { submission, reply }).is_err() {
             connection.end_command();
             connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
                 id: Some(id),
@@ -227,13 +252,13 @@ impl Hub {
         let id = CommandId(self.inner.clock.fresh_id());
         let submission = Submission { room, actor: Actor::System, id, command: room::timer_command(), expect: None };
         // A full inbox means that the room is at work; the timer comes again.
-        let _ = self.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody });
+        let _ = self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody });
     }
 
     /// A room as `actor` sees it.
     pub async fn look(&self, room: RoomId, actor: &Actor) -> Result<Look, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(room, Request::Look { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
+        self.inner.ask(room, Request::Look { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
@@ -241,7 +266,7 @@ impl Hub {
     pub async fn attach(&self, room: RoomId, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Attach { connection: connection.clone(), cursor, reply };
-        self.ask(room, request).map_err(|_| SubmitError::Unavailable)?;
+        self.inner.ask(room, request).map_err(|_| SubmitError::Unavailable)?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
@@ -256,13 +281,13 @@ impl Hub {
 
     /// Relays a signal to the others in the room; may be lost.
     pub fn signal(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, signal: Signal) {
-        let _ = self.ask(room, Request::Signal { actor: actor.clone(), from, signal });
+        let _ = self.inner.ask(room, Request::Signal { actor: actor.clone(), from, signal });
     }
 
     /// Passes on what a session in a call tells the others.
     pub fn call(&self, room: RoomId, connection: &Arc<Connection>, call: CallId, signal: CallSignal) {
         let request = Request::Call { connection: connection.clone(), call, signal: Box::new(signal) };
-        if self.ask(room, request).is_err() {
+        if self.inner.ask(room, request).is_err() {
             connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
                 room: Some(room),
                 ..SubmitError::Unavailable.frame()
@@ -272,7 +297,7 @@ impl Hub {
 
     /// Notes how far somebody got; a later mark makes up for a lost one.
     pub fn mark(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, mark: Mark) {
-        let _ = self.ask(room, Request::Mark { actor: actor.clone(), from, mark });
+        let _ = self.inner.ask(room, Request::Mark { actor: actor.clone(), from, mark });
     }
 
     /// Ends the connection that a client had before it came back, here or on another node.
@@ -316,31 +341,6 @@ impl Hub {
     pub async fn finish(&self) {
         self.inner.marks.flush().await;
         self.inner.appender.finish().await;
-    }
-
-    /// Hands a request to the room's task, which is started if it is not there. Never waits.
-    fn ask(&self, room: RoomId, request: Request) -> Result<(), Full> {
-        // The inbox keeps places for many: apart, a request that is not there costs a pointer only.
-        let mut request = Box::new(request);
-        loop {
-            // The map's lock is held while sending, so that a room that retires cannot miss a request.
-            let seat = self.inner.rooms.entry(room).or_insert_with(|| {
-                let (sender, inbox) = mpsc::channel(INBOX);
-                let head = Arc::new(AtomicU64::new(UNLOADED));
-                tokio::spawn(RoomTask::new(room, self.inner.clone(), head.clone()).run(inbox));
-                Seat { inbox: sender, head }
-            });
-            match seat.inbox.try_send(request) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
-                Err(mpsc::error::TrySendError::Closed(back)) => {
-                    // The task died; the next round starts another one.
-                    drop(seat);
-                    self.inner.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
-                    request = back;
-                }
-            }
-        }
     }
 }
 

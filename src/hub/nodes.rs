@@ -14,7 +14,7 @@ use rooms::id::RoomId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::message::{News, What};
+use self::message::{News, Said, What, Word};
 use super::room::Request;
 use super::{Hub, Inner, UNLOADED};
 use crate::bus::{BusState, Channel, Heard, Inbox, NodeId};
@@ -112,7 +112,7 @@ async fn compare(hub: Weak<Inner>) {
 }
 
 impl Inner {
-    fn heard(&self, channel: Channel, text: String) {
+    fn heard(self: &Arc<Self>, channel: Channel, text: String) {
         let Some((from, body)) = message::open(&text) else { return };
         if from == self.bus.node() {
             return;
@@ -124,7 +124,11 @@ impl Inner {
                     self.news(from, news);
                 }
             }
-            Channel::Node(_) => {}
+            Channel::Node(_) => {
+                if let Some(word) = message::read::<Word>(body) {
+                    self.word(from, word);
+                }
+            }
         }
     }
 
@@ -157,6 +161,18 @@ impl Inner {
             What::Replaced { connection, session } => {
                 self.connections.replace(connection, session);
             }
+        }
+    }
+
+    fn word(self: &Arc<Self>, from: NodeId, word: Word) {
+        let room = word.room;
+        let opens = matches!(word.said, Said::Ask { .. });
+        let request = Request::Word { from, word: Box::new(word) };
+        if opens {
+            // The desk may be needed where nobody of the call is any more. A room that is too busy is asked again.
+            let _ = self.ask(room, request);
+        } else {
+            self.pass(room, request);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One room at work: a task that takes requests one after the other, so that a room needs no lock and has one order.
 
 mod call;
+mod desks;
 mod elsewhere;
 mod log;
 mod parties;
@@ -24,12 +25,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::desks::Place;
 use super::connection::Connection;
 use super::desk::Desk;
 use super::members::{Members, Sent};
+use super::nodes::message::Word;
 use super::presence::Presences;
 use super::{Done, Inner, Submission, SubmitError};
-use crate::bus::Joined;
+use crate::bus::{Joined, NodeId};
 use crate::store::StoreError;
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
@@ -89,6 +92,11 @@ pub enum Request {
     },
     /// What other nodes said of who is there may have been missed.
     Resync,
+    /// What another node says to this one.
+    Word {
+        from: NodeId,
+        word: Box<Word>,
+    },
 }
 
 impl Request {
@@ -148,6 +156,8 @@ pub struct RoomTask {
     marks: BTreeMap<UserId, Mark>,
     /// Who is attached to the call that goes on.
     desk: Option<Box<Desk>>,
+    /// Where that desk is, if there are other nodes.
+    place: Option<Box<Place>>,
     /// Whether an administrator listens, whose right to do so ends by the clock.
     is_opened: bool,
 }
@@ -168,6 +178,7 @@ impl RoomTask {
             repeat_at: None,
             marks: BTreeMap::new(),
             desk: None,
+            place: None,
             is_opened: false,
         }
     }
@@ -177,7 +188,8 @@ impl RoomTask {
         let mut used = Instant::now();
         loop {
             let idle = used + if self.is_opened { RECHECK } else { IDLE };
-            let wake = self.presences.next().into_iter().chain(self.repeat_at).fold(idle, Instant::min);
+            let wake =
+                self.presences.next().into_iter().chain(self.repeat_at).chain(self.keep_at()).fold(idle, Instant::min);
             tokio::select! {
                 request = inbox.recv() => match request {
                     Some(request) => {
@@ -198,9 +210,10 @@ impl RoomTask {
                     if self.repeat_at.is_some_and(|at| at <= now) {
                         self.tell_presence();
                     }
+                    Box::pin(self.keep_desk()).await;
                     Box::pin(self.drop_absent()).await;
                     self.put_out_unfit();
-                    let needed = !self.members.is_empty() || self.presences.is_waiting();
+                    let needed = !self.members.is_empty() || self.presences.is_waiting() || self.has_guests();
                     // What wakes a room of several nodes may only be news of another one.
                     let quiet = idle || !self.hub.bus.is_shared();
                     if quiet && !needed && self.hub.retire(self.id, &inbox) {
@@ -218,7 +231,7 @@ impl RoomTask {
                 submit::answer(&submission, reply, result);
             }
             Request::Look { actor, reply } => {
-                let result = self.look(&actor).await;
+                let result = self.look_now(&actor).await;
                 // Whoever asked may have gone; then nobody needs the answer.
                 let _ = reply.send(result);
             }
@@ -235,6 +248,7 @@ impl RoomTask {
             Request::Heard(text) => self.heard(&text).await,
             Request::Behind { head } => self.look_up(head).await,
             Request::Resync => self.ask_presence(),
+            Request::Word { from, word } => self.word_from(from, *word).await,
         }
     }
 }

@@ -5,6 +5,8 @@ import { Ladder, Recorder, grade, look } from './quality.js';
 import { Negotiator } from './negotiator.js';
 
 const LOOK_EVERY = 2_000;
+/** When what the hub could not take is said again. */
+const AGAIN_AFTER = 1_000;
 /** Sound is sent all the time, also when it is muted: when nothing came for two of these, the way is broken, whatever the
  * browser still hopes; it takes five seconds or more to say so itself. */
 const LISTEN_EVERY = 500;
@@ -53,6 +55,7 @@ export class CallSession extends EventTarget {
     const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.stop.signal });
     on('call', ({ call: of, signal }) => of === call && this.take(signal));
     on('error', ({ code }) => (code === 'media_taken' || code === 'not_in_call') && this.refused(code));
+    on('error', ({ id, code }) => code === 'unavailable' && !id && this.again());
     on('live', () => this.attach());
     this.looking = setInterval(() => this.inspect(), LOOK_EVERY);
     this.listening = setInterval(() => this.listen(), LISTEN_EVERY);
@@ -88,6 +91,12 @@ export class CallSession extends EventTarget {
     }
     clearTimeout(this.draining);
     if (this.waiting.length) this.draining = setTimeout(() => this.drain(), 1000 / PER_SECOND);
+  }
+
+  /** The hub could not take what was said: it is told anew what this page holds, and says what is missing. */
+  again() {
+    clearTimeout(this.retrying);
+    this.retrying = setTimeout(() => this.announce(false, [...this.peers.values()]), AGAIN_AFTER);
   }
 
   refused(code) {
@@ -303,6 +312,7 @@ export class CallSession extends EventTarget {
     clearInterval(this.looking);
     clearInterval(this.listening);
     clearTimeout(this.renewing);
+    clearTimeout(this.retrying);
     clearTimeout(this.draining);
     this.stop.abort();
     this.dropAll();

@@ -15,9 +15,9 @@ use wardroom::config::DatabaseSettings;
 use crate::support::both;
 use crate::support::clinic::{Case, Clinic};
 
-const HOST: &str = "candidate:1 1 udp 2122260223 192.0.2.7 54400 typ host";
+pub const HOST: &str = "candidate:1 1 udp 2122260223 192.0.2.7 54400 typ host";
 
-fn sdp() -> String {
+pub fn sdp() -> String {
     let fingerprint = vec!["AB"; 32].join(":");
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n\
@@ -26,21 +26,21 @@ fn sdp() -> String {
 }
 
 /// One person's session.
-struct Side {
-    client: Client,
-    room: RoomId,
-    call: CallId,
+pub struct Side {
+    pub client: Client,
+    pub room: RoomId,
+    pub call: CallId,
 }
 
 impl Side {
-    fn signal(&mut self, kind: &str, data: Value) {
+    pub fn signal(&mut self, kind: &str, data: Value) {
         let frame =
             json!({"type": "call", "room": self.room, "call": self.call, "signal": {"kind": kind, "data": data}});
         self.client.queue_text(frame.to_string());
     }
 
     /// The next thing the hub says about the call: a notice's kind and data, or an error's code.
-    async fn hear(&mut self) -> (String, Value) {
+    pub async fn hear(&mut self) -> (String, Value) {
         let search = async {
             loop {
                 let heard = self.client.next().await.expect("the connection stays open");
@@ -55,7 +55,7 @@ impl Side {
         timeout(Duration::from_secs(5), search).await.expect("it comes soon")
     }
 
-    async fn attach(&mut self, device: u128, held: Value) -> Value {
+    pub async fn attach(&mut self, device: u128, held: Value) -> Value {
         self.signal("attach", json!({"device": Uuid::from_u128(device), "held": held}));
         let (kind, data) = self.hear().await;
         assert_eq!(kind, "attached");
@@ -76,9 +76,14 @@ async fn done(client: &mut Client, room: RoomId, command: Command) {
 
 /// A call that the patient has answered: the doctor's and the patient's session, not attached yet.
 async fn answered(clinic: &Clinic, case: &Case) -> (Side, Side) {
+    let doctor = clinic.joined(&case.doctor, case.room).await;
+    let patient = clinic.joined(&case.patient, case.room).await;
+    answered_by(clinic, case, doctor, patient).await
+}
+
+/// The same of two who have joined the room, wherever.
+pub async fn answered_by(clinic: &Clinic, case: &Case, mut doctor: Client, mut patient: Client) -> (Side, Side) {
     let room = case.room;
-    let mut doctor = clinic.joined(&case.doctor, room).await;
-    let mut patient = clinic.joined(&case.patient, room).await;
     done(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
     let call = clinic.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("it rings").id;
     done(&mut patient, room, Command::JoinCall(OfCall { call })).await;

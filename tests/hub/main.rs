@@ -20,6 +20,7 @@ mod guests;
 mod lifecycle;
 mod mail;
 mod nodes;
+mod nodes_calls;
 mod nodes_people;
 mod outgoing;
 mod payment;

@@ -139,6 +139,16 @@ test('another session that took over leaves nothing running here', (t) => {
   assert.equal(it.config.iceTransportPolicy, 'relay', 'the rule of the room is kept');
 });
 
+test('what the hub could not take is made up for by attaching again with what is held', async (t) => {
+  const { client, meet } = session(t);
+  meet(7);
+  client.emit('error', { room: 'room', code: 'unavailable', id: 'of a command' });
+  client.emit('error', { room: 'room', code: 'unavailable' });
+  client.emit('error', { room: 'room', code: 'unavailable' });
+  await until(() => client.signals('attach').length === 1);
+  assert.equal(client.signals('attach')[0].held[0].epoch, 7);
+});
+
 test('fresh servers reach the connections that are there', (t) => {
   const { it, client, meet } = session(t);
   meet(7);

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use rooms::id::{RoomId, SessionId, UserId};
+use rooms::id::{CallId, RoomId, SessionId, UserId};
 use rooms::permission::View;
 use rooms::record::{Hash, Record, chain};
 use rooms::signal::{Mark, Signal};
+use rooms::wire::call::{CallNotice, CallSignal};
+use rooms::wire::code::Code;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -63,6 +65,30 @@ pub enum What {
     Rights,
     /// A client came back here and means that this connection of its sign-in is dead.
     Replaced { connection: Uuid, session: SessionId },
+}
+
+/// To one node, about the call in a room, of one connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Word {
+    pub room: RoomId,
+    pub connection: Uuid,
+    pub call: CallId,
+    pub said: Said,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// To the desk: the session says this.
+    Ask { user: UserId, signal: Box<CallSignal> },
+    /// To the desk: it is still there.
+    Still,
+    /// To the desk: its connection broke.
+    Lost,
+    /// From the desk, to the session.
+    Tell(Box<CallNotice>),
+    /// From the desk: what it said was not taken.
+    Refused(Code),
 }
 
 /// Consecutive events as they were stored.

@@ -19,6 +19,17 @@ use crate::hub::nodes::message::RoomMessage;
 use crate::hub::outbox::Out;
 
 impl RoomTask {
+    /// Looks at what the store has now: whoever asks may have changed it on another node a moment ago.
+    pub(super) async fn look_now(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
+        self.load().await?;
+        if self.hub.bus.is_shared()
+            && let Err(error) = self.refresh().await
+        {
+            tracing::debug!(room = %self.id, code = error.code().as_str(), "shown as it was last known");
+        }
+        self.look(actor).await
+    }
+
     pub(super) async fn look(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
         self.load().await?;
         let view = match self.view_of(actor)? {

@@ -8,7 +8,7 @@ use loadtest::target::Target;
 use rooms::id::RoomId;
 use tokio::time::{sleep, timeout};
 use wardroom::bus::BusState;
-use wardroom::config::Config;
+use wardroom::config::{Config, DatabaseSettings};
 
 use super::clinic::Clinic;
 use super::database::Database;
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Nodes {
     clinics: Vec<Clinic>,
+    database: Database,
     pub redis: Redis,
 }
 
@@ -55,7 +56,12 @@ impl Nodes {
             });
             clinics.push(clinic.await);
         }
-        Self { clinics, redis }
+        Self { clinics, database, redis }
+    }
+
+    /// The database, for another node.
+    pub fn database(&self) -> DatabaseSettings {
+        self.database.settings()
     }
 
     /// Waits until every node hears and is heard.

@@ -1,0 +1,147 @@
+//! Calls whose sides are on different nodes: one node has the desk, the others hand on to it.
+
+use std::time::Duration;
+
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::wire::close::Close;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use wardroom::bus::BusState;
+
+use crate::calls::{HOST, Side, answered_by, sdp};
+use crate::support::clinic::Case;
+use crate::support::nodes::{Nodes, until};
+use crate::support::process::Process;
+
+/// How soon a session learns that the node with the desk is gone.
+const NOTICED: Duration = Duration::from_secs(10);
+
+/// Attaches both, and names their epoch.
+async fn attach(doctor: &mut Side, patient: &mut Side) -> u64 {
+    doctor.attach(1, json!([])).await;
+    patient.attach(2, json!([])).await;
+    let (kind, peer) = patient.hear().await;
+    assert_eq!(kind, "peer");
+    let (_, same) = doctor.hear().await;
+    assert_eq!(peer["epoch"], same["epoch"]);
+    assert_ne!(peer["polite"], same["polite"]);
+    peer["epoch"].as_u64().expect("a number")
+}
+
+/// A call between two nodes, attached: the doctor on the first, the patient on the second.
+async fn attached(nodes: &Nodes, case: &Case) -> (Side, Side, u64) {
+    let doctor = nodes[0].joined(&case.doctor, case.room).await;
+    let patient = nodes[1].joined(&case.patient, case.room).await;
+    let (mut doctor, mut patient) = answered_by(&nodes[0], case, doctor, patient).await;
+    let epoch = attach(&mut doctor, &mut patient).await;
+    (doctor, patient, epoch)
+}
+
+fn offer(to: &rooms::role::Actor, epoch: u64) -> Value {
+    json!({"to": to.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp()}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_sides_say_goes_from_node_to_node_in_order() {
+    let nodes = Nodes::start(3).await;
+    let case = nodes[0].case().await;
+    let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
+    doctor.signal("description", offer(&case.patient, epoch));
+    patient.signal("description", offer(&case.doctor, epoch));
+    for at in 0..50 {
+        let candidate = |to: &rooms::role::Actor| json!({"to": to.user(), "epoch": epoch, "candidate": {"candidate": HOST, "sdp_m_line_index": at}});
+        doctor.signal("candidate", candidate(&case.patient));
+        patient.signal("candidate", candidate(&case.doctor));
+    }
+    doctor.client.flush().await.unwrap();
+    patient.client.flush().await.unwrap();
+    for side in [&mut doctor, &mut patient] {
+        assert_eq!(side.hear().await.0, "description");
+        for at in 0..50 {
+            let (kind, data) = side.hear().await;
+            assert_eq!((kind.as_str(), &data["candidate"]["sdp_m_line_index"]), ("candidate", &json!(at)));
+            assert_eq!(data["n"], json!(at + 2));
+        }
+    }
+    // The patient's socket breaks, and comes back by the third node.
+    patient.client.cut();
+    assert_eq!(doctor.hear().await.0, "away");
+    doctor.signal("description", offer(&case.patient, epoch));
+    doctor.client.flush().await.unwrap();
+    nodes.move_to(&mut patient.client, 2);
+    patient.client.connect().await.unwrap();
+    patient.client.until_live().await.unwrap();
+    patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 51}])).await;
+    let (kind, peer) = patient.hear().await;
+    assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
+    assert_eq!(patient.hear().await.0, "description", "what was missed is sent again");
+    assert_eq!(doctor.hear().await.1["resumed"], true);
+
+    // Camera and microphone belong to one session, on whichever node it is.
+    let client = nodes[1].joined(&case.patient, case.room).await;
+    let mut other = Side { client, room: case.room, call: patient.call };
+    other.signal("attach", json!({"device": uuid::Uuid::from_u128(3)}));
+    assert_eq!(other.hear().await.0, "media_taken");
+    other.signal("attach", json!({"device": uuid::Uuid::from_u128(3), "take": true}));
+    assert_eq!(other.hear().await.0, "attached");
+    assert_eq!(patient.hear().await.0, "taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
+    let nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let mut process = Process::new("serve", &nodes.database());
+    process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
+    process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
+    let address = process.start();
+    let mut doctor = Client::new(Target::new(address).expect("loopback"), nodes[0].token(&case.doctor));
+    doctor.connect().await.unwrap();
+    doctor.join(case.room).await.unwrap();
+    let patient = nodes[1].joined(&case.patient, case.room).await;
+    let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
+    let epoch = attach(&mut doctor, &mut patient).await;
+
+    process.kill();
+    let sent_back = async {
+        loop {
+            if let Err(end) = patient.client.next().await {
+                return end.close();
+            }
+        }
+    };
+    assert_eq!(timeout(NOTICED, sent_back).await.expect("it is noticed"), Some(Close::Restart));
+    nodes.move_to(&mut doctor.client, 0);
+    for side in [&mut doctor, &mut patient] {
+        side.client.connect().await.unwrap();
+        side.client.until_live().await.unwrap();
+    }
+    patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 0}])).await;
+    doctor.attach(1, json!([{"peer": case.patient.user(), "epoch": epoch, "got": 0}])).await;
+    for side in [&mut doctor, &mut patient] {
+        let (kind, peer) = side.hear().await;
+        assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
+    let mut nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
+    nodes.redis.kill();
+    until("it is noticed", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)).await;
+    patient.signal("description", offer(&case.doctor, epoch));
+    assert_eq!(patient.hear().await.0, "unavailable");
+    nodes.redis.start_again();
+    nodes.all_hear(case.room).await;
+    // The desk is where it was, or the session is sent back to attach anew.
+    patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 0}])).await;
+    let (kind, peer) = patient.hear().await;
+    assert_eq!((kind.as_str(), &peer["resumed"]), ("peer", &json!(true)));
+    assert_eq!(doctor.hear().await.1["resumed"], true);
+    patient.signal("description", offer(&case.doctor, epoch));
+    patient.client.flush().await.unwrap();
+    assert_eq!(doctor.hear().await.0, "description");
+}

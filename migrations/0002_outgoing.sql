@@ -43,13 +43,18 @@ create index dispatches_done on dispatches (done_at) where done_at is not null;
 create table push_subscriptions (
     id uuid not null primary key,
     user_id uuid not null references users (id),
+    -- The sign-in on that device: who signs out, also from elsewhere, gets nothing there any more.
+    session uuid not null,
     endpoint text not null unique,
     -- The device's public key and its secret, as the browser gives them (base64url).
     p256dh text not null,
     auth text not null,
     created_at bigint not null
 );
-create index push_subscriptions_by_user on push_subscriptions (user_id, id);
+create index push_subscriptions_by_user on push_subscriptions (user_id, created_at);
+
+-- Whom a pharmacy's notifications go to.
+create index users_by_pharmacy on users (pharmacy) where pharmacy is not null;
 
 -- What somebody wants to be notified of. Without a row: of everything, at any time.
 create table push_preferences (

@@ -14,6 +14,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
+use crate::egress::Egress;
 use crate::gateway::Gateway;
 use crate::http::{self, AppState};
 use crate::hub::Hub;
@@ -21,6 +22,7 @@ use crate::hub::appender::Appender;
 use crate::jobs;
 use crate::jobs::dispatch::Dispatcher;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
+use crate::push::Push;
 use crate::store::Store;
 use crate::turn::Relay;
 
@@ -56,8 +58,11 @@ impl App {
         let stop = CancellationToken::new();
         hub.follow(inbox);
         jobs::start(&hub, &clock, &stop);
+        let egress = Egress::new().context("cannot make calls: the system's TLS certificates cannot be read")?;
+        let push =
+            Push::open(&config.push, store.clone(), clock.clone(), egress).context("cannot sign notifications")?;
         let gateway =
-            Gateway::open(&config, hub.clone(), clock.clone()).await.context("cannot prepare the partners")?;
+            Gateway::open(&config, hub.clone(), push, clock.clone()).await.context("cannot prepare the partners")?;
         let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());
         jobs::sandbox::start(gateway.clone(), stop.clone());
         jobs::outgoing::start(store.clone(), clock.clone(), gateway.clone(), dispatcher, handed, stop.clone());

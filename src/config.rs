@@ -6,6 +6,7 @@
 
 mod address;
 mod partners;
+mod push;
 mod sources;
 mod turn;
 
@@ -22,6 +23,7 @@ pub use self::address::{BaseUrl, Origin, is_loopback_host, split_port};
 pub use self::partners::{
     CourierProvider, CourierSettings, MailProvider, MailSettings, PaymentProvider, PaymentSettings,
 };
+pub use self::push::{PushKey, PushService, PushSettings};
 use self::sources::Settings;
 pub use self::turn::{EmbeddedTurn, TurnSecret, TurnSettings};
 
@@ -53,6 +55,7 @@ pub struct Config {
     pub payment: PaymentSettings,
     pub courier: CourierSettings,
     pub mail: MailSettings,
+    pub push: PushSettings,
     pub log: LogSettings,
 }
 
@@ -265,6 +268,7 @@ impl Config {
         Ok(Self {
             listen,
             turn: settings.turn.check(listen, &data_dir, demo)?,
+            push: settings.push.check(public_url.as_ref(), &data_dir)?,
             data_dir,
             database: DatabaseSettings { url: SecretString::from(url), connections },
             redis,

@@ -4,36 +4,22 @@
 //! replaced by adding a file, restarting, and removing the old one after an access token's life. `server-secret` keys
 //! the refresh tokens. Nodes that serve one database share these files.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SecureRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub use crate::keyfile::KeyError;
+use crate::keyfile::{create, make_folder, random, read};
+
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
-
-/// Why a key cannot be used. Names the file, never its content.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    #[error("{path}: {why}")]
-    Io { path: PathBuf, why: io::Error },
-    #[error("{0} can be read by others than its owner: run `chmod 600` on it, and replace the key if others had it")]
-    Open(PathBuf),
-    #[error(
-        "{0} is not what the hub writes there: restore it from a backup, or remove it for a fresh one (signs everybody out)"
-    )]
-    Broken(PathBuf),
-    #[error("the system gives no random numbers")]
-    Random,
-}
 
 /// One signing key and how others know it.
 pub struct SigningKey {
@@ -56,11 +42,7 @@ impl Keys {
     /// Reads the secrets below `data_dir`, and makes those that are absent.
     pub fn open(data_dir: &Path) -> Result<Self, KeyError> {
         let folder = data_dir.join("keys");
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|why| KeyError::Io { path: folder.clone(), why })?;
+        make_folder(&folder)?;
         let mut names = pem_files(&folder)?;
         if names.is_empty() {
             let path = folder.join("access-1.pem");
@@ -104,10 +86,6 @@ impl Keys {
     }
 }
 
-fn random() -> SystemRandom {
-    SystemRandom::new()
-}
-
 fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let fault = |why| KeyError::Io { path: folder.to_owned(), why };
     let mut names = Vec::new();
@@ -143,32 +121,10 @@ fn pem(der: &[u8]) -> String {
     format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", lines.join("\n"))
 }
 
-fn read(path: &Path) -> Result<String, KeyError> {
-    let fault = |why| KeyError::Io { path: path.to_owned(), why };
-    if fs::metadata(path).map_err(fault)?.permissions().mode() & 0o077 != 0 {
-        return Err(KeyError::Open(path.to_owned()));
-    }
-    fs::read_to_string(path).map_err(fault)
-}
-
-/// Writes a file that appears whole or not at all; one that is there by then, made by another process, stays.
-fn create(path: &Path, content: impl FnOnce() -> Result<String, KeyError>) -> Result<(), KeyError> {
-    let fault = |why| KeyError::Io { path: path.to_owned(), why };
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    // A draft that a crash left behind is in the way of `create_new`.
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(fault)?;
-    file.write_all(content()?.as_bytes()).and_then(|()| file.sync_all()).map_err(fault)?;
-    let linked = fs::hard_link(&draft, path);
-    let _ = fs::remove_file(&draft);
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fault(error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Settings {
     #[serde(default)]
     pub mail: Mail,
     #[serde(default)]
+    pub push: Push,
+    #[serde(default)]
     pub log: Log,
 }
 
@@ -120,6 +122,14 @@ pub struct Mail {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Push {
+    pub subject: Option<String>,
+    pub key: Option<String>,
+    pub services: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     pub filter: Option<String>,
     pub format: Option<LogFormat>,
@@ -192,6 +202,9 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("mail.url", Kind::Text),
     ("mail.from", Kind::Text),
     ("mail.offset_minutes", Kind::Number),
+    ("push.subject", Kind::Text),
+    ("push.key", Kind::Text),
+    ("push.services", Kind::List),
     ("log.filter", Kind::Text),
     ("log.format", Kind::Text),
 ];

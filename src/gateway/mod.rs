@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::Hub;
+use crate::push::{Push, Pushed};
 use crate::store::StoreError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::outgoing::News;
@@ -61,10 +62,22 @@ impl Outcome {
     }
 }
 
+impl From<Pushed> for Outcome {
+    fn from(pushed: Pushed) -> Self {
+        match pushed {
+            Pushed::Taken => Outcome::Done,
+            Pushed::Later { after, why } => Outcome::Retry { after, why },
+            Pushed::Over(why) => Outcome::gone(why),
+            Pushed::Refused(why) => Outcome::Refused { why },
+        }
+    }
+}
+
 /// All sinks. What is sent where is decided here and nowhere else.
 #[derive(Clone)]
 pub struct Gateway {
     hub: Hub,
+    push: Push,
     lanes: Lanes,
     payment: PaymentDesk,
     /// Absent where no partner is set.
@@ -75,14 +88,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Puts the sinks together, as they are set.
-    pub async fn open(config: &Config, hub: Hub, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, hub: Hub, push: Push, clock: Clock) -> anyhow::Result<Self> {
         let payment = PaymentDesk::new(&config.payment, hub.clone(), clock.clone());
         let courier = CourierDesk::new(&config.courier, hub.clone(), clock.clone());
         if let Some(courier) = &courier {
             courier.open_account().await?;
         }
         let mail = MailDesk::new(config, hub.clone(), clock)?;
-        Ok(Self { hub, lanes: Lanes::default(), payment, courier, mail })
+        Ok(Self { hub, push, lanes: Lanes::default(), payment, courier, mail })
     }
 
     pub fn payment(&self) -> &PaymentDesk {
@@ -95,6 +108,11 @@ impl Gateway {
 
     pub fn mail(&self) -> Option<&MailDesk> {
         self.mail.as_ref()
+    }
+
+    /// People's devices.
+    pub fn push(&self) -> &Push {
+        &self.push
     }
 
     /// The breakers.
@@ -119,12 +137,11 @@ impl Gateway {
     /// Sends one, within [`timeout`]. It may have been sent before.
     pub async fn send(&self, dispatch: &Dispatch) -> Outcome {
         match (dispatch.sink, &self.courier, &self.mail) {
+            (Sink::Push, _, _) => self.push.send(dispatch).await.into(),
             (Sink::Payment, _, _) => self.payment.send(dispatch).await,
             (Sink::Courier, Some(courier), _) => courier.send(dispatch).await,
             (Sink::Mail, _, Some(mail)) => mail.send(dispatch).await,
-            (Sink::Push | Sink::Webhook | Sink::Courier | Sink::Mail, _, _) => {
-                Outcome::refused("this hub does not have this sink")
-            }
+            (Sink::Webhook | Sink::Courier | Sink::Mail, _, _) => Outcome::refused("this hub does not have this sink"),
         }
     }
 }

@@ -40,6 +40,7 @@ pub enum Tag {
     Deliveries,
     Records,
     Live,
+    Notifications,
     Administration,
     Partners,
     Sandbox,
@@ -47,7 +48,7 @@ pub enum Tag {
 }
 
 impl Tag {
-    pub const ALL: [Tag; 13] = [
+    pub const ALL: [Tag; 14] = [
         Tag::SignIn,
         Tag::Doctors,
         Tag::Bookings,
@@ -57,6 +58,7 @@ impl Tag {
         Tag::Deliveries,
         Tag::Records,
         Tag::Live,
+        Tag::Notifications,
         Tag::Administration,
         Tag::Partners,
         Tag::Sandbox,
@@ -74,6 +76,7 @@ impl Tag {
             Tag::Deliveries => "Deliveries",
             Tag::Records => "Records",
             Tag::Live => "Live",
+            Tag::Notifications => "Notifications",
             Tag::Administration => "Administration",
             Tag::Partners => "Partners",
             Tag::Sandbox => "Sandbox",

@@ -2,8 +2,8 @@
 
 use super::operation::Operation;
 use super::{
-    bookings, consultations, deliveries, dispensings, doctors, guests, live, partners, pharmacies, prescriptions,
-    records, sandbox, service, sign_in, slots, users,
+    bookings, consultations, deliveries, dispatches, dispensings, doctors, guests, live, partners, pharmacies,
+    prescriptions, push, records, sandbox, service, sign_in, slots, users,
 };
 
 /// Every operation, resource by resource.
@@ -21,7 +21,9 @@ pub fn operations() -> Vec<Operation> {
         pharmacies::operations(),
         records::operations(),
         live::operations(),
+        push::operations(),
         users::operations(),
+        dispatches::operations(),
         partners::operations(),
         sandbox::operations(),
         service::operations(),

@@ -20,6 +20,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(60);
 /// Answers that are written down together.
 const REPORTS: usize = 128;
+/// How often it is tried to write them down.
+const REPORT_TRIES: u32 = 30;
 
 /// The one who sends; cheap to clone.
 #[derive(Clone)]
@@ -82,9 +84,13 @@ impl Dispatcher {
     async fn write_reports(self, mut waiting: mpsc::Receiver<Report>) {
         let mut reports = Vec::with_capacity(REPORTS);
         while waiting.recv_many(&mut reports, REPORTS).await > 0 {
-            if let Err(error) = self.store.report(&reports, self.clock.now()).await {
-                // They are sent again when their leases are over.
-                tracing::warn!(%error, reports = reports.len(), "what became of deliveries was not written down");
+            // What is not written down is sent again when its lease is over, so it is worth some patience.
+            for _ in 0..REPORT_TRIES {
+                match self.store.report(&reports, self.clock.now()).await {
+                    Ok(()) => break,
+                    Err(error) => tracing::warn!(%error, "what became of deliveries is not written down yet"),
+                }
+                tokio::time::sleep(EVERY).await;
             }
             reports.clear();
             self.wake();

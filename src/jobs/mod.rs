@@ -1,6 +1,7 @@
 //! What happens by itself as time goes by. Every job can run twice, or on two nodes at once, without harm.
 
 pub mod dispatch;
+mod held;
 pub mod outgoing;
 pub mod sandbox;
 mod sweep;

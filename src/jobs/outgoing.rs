@@ -1,10 +1,11 @@
 //! Works through what commits say to those outside: the deliveries that follow are written down, then the note goes.
+//! Partners are told at once; people are notified a few seconds later, if they have not seen it by then.
 //!
 //! What this node committed is handed over in memory. What a dead node left behind is found by its lease, and read from
 //! the log. Either may be worked through twice: the same delivery is written down once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rooms::event::Event;
 use rooms::permission::View;
@@ -16,14 +17,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dispatch::Dispatcher;
+use super::held::{Batch, Held};
 use crate::clock::Clock;
 use crate::gateway::Gateway;
 use crate::hub::appender::{Handed, LEASE};
+use crate::push::{self, Notice};
+use crate::store::dispatches::Wish;
 use crate::store::outgoing::{News, Span};
 use crate::store::{Store, StoreError};
 
 /// How often notes whose leases are over are looked for.
 const POLL: Duration = Duration::from_secs(2);
+/// How often is looked who has still not seen what happened.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a look that failed waits for the next.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often notes that are worked through are deleted: together, since each deletion is a commit.
 const TIDY: Duration = Duration::from_secs(1);
 /// Notes of other nodes taken at a time.
@@ -39,6 +47,7 @@ struct Outgoing {
     clock: Clock,
     gateway: Gateway,
     dispatcher: Dispatcher,
+    held: Held,
     /// Notes that are worked through.
     finished: Vec<Uuid>,
 }
@@ -52,15 +61,16 @@ pub fn start(
     mut handed: mpsc::Receiver<Handed>,
     stop: CancellationToken,
 ) {
-    let mut job = Outgoing { store, clock, gateway, dispatcher, finished: Vec::new() };
+    let mut job = Outgoing { store, clock, gateway, dispatcher, held: Held::default(), finished: Vec::new() };
     tokio::spawn(async move {
-        let (mut poll, mut tidy) = (every(POLL), every(TIDY));
+        let (mut look, mut tidy, mut poll) = (every(LOOK), every(TIDY), every(POLL));
         loop {
             let done = tokio::select! {
-                () = stop.cancelled() => return,
-                Some(Handed { note, news }) = handed.recv() => job.work(note, &news).await,
-                _ = poll.tick() => job.take_over().await,
+                () = stop.cancelled() => return job.give_back().await,
+                Some(Handed { note, news }) = handed.recv() => job.work(note, news).await,
+                _ = look.tick() => job.notify().await,
                 _ = tidy.tick() => job.tidy().await,
+                _ = poll.tick() => job.take_over().await,
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "what goes out was not worked through; it is tried again");
@@ -77,19 +87,60 @@ fn every(span: Duration) -> Interval {
 }
 
 impl Outgoing {
-    async fn work(&mut self, note: Uuid, news: &[News]) -> Result<(), StoreError> {
+    /// What this node committed.
+    async fn work(&mut self, note: Uuid, news: Vec<News>) -> Result<(), StoreError> {
+        self.tell_partners(&news).await?;
+        let notices: Vec<Notice> = news.iter().flat_map(push::notices).collect();
+        if notices.is_empty() {
+            self.finished.push(note);
+        } else if !self.held.keep(note, notices, Instant::now()) {
+            tracing::warn!(%note, "too much waits; this is looked at when its lease is over");
+        }
+        Ok(())
+    }
+
+    async fn tell_partners(&self, news: &[News]) -> Result<(), StoreError> {
         let mut wishes = Vec::new();
         for news in news {
             wishes.extend(self.gateway.wishes(news).await?);
         }
-        if self.store.enqueue(&wishes, self.clock.now(), || self.clock.fresh_id()).await? > 0 {
+        self.enqueue(&wishes).await
+    }
+
+    async fn enqueue(&self, wishes: &[Wish]) -> Result<(), StoreError> {
+        if self.store.enqueue(wishes, self.clock.now(), || self.clock.fresh_id()).await? > 0 {
             self.dispatcher.wake();
         }
-        self.finished.push(note);
         Ok(())
     }
 
-    /// Works through what nodes that gave no sign have left behind.
+    /// Notifies those who had time enough to see it.
+    async fn notify(&mut self) -> Result<(), StoreError> {
+        let (mut notices, mut notes) = (Vec::new(), Vec::new());
+        for batch in self.held.due(Instant::now()) {
+            notices.extend(batch.notices);
+            notes.extend(batch.note);
+        }
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let done = match self.gateway.push().wishes(&notices).await {
+            Ok(wishes) => self.enqueue(&wishes).await,
+            Err(error) => Err(error),
+        };
+        if done.is_ok() {
+            self.finished.append(&mut notes);
+        } else {
+            let due = Instant::now() + AGAIN;
+            self.held.put(due, Batch { notices, note: None });
+            for note in notes {
+                self.held.put(due, Batch { notices: Vec::new(), note: Some(note) });
+            }
+        }
+        done
+    }
+
+    /// Works through what nodes that gave no sign have left behind. They had time enough.
     async fn take_over(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         for (note, spans) in self.store.take_notes(now, now.plus(LEASE), AT_ONCE).await? {
@@ -97,7 +148,10 @@ impl Outgoing {
             for span in spans {
                 news.extend(read_news(&self.store, span).await?);
             }
-            self.work(note, &news).await?;
+            self.tell_partners(&news).await?;
+            let notices: Vec<Notice> = news.iter().flat_map(push::notices).collect();
+            self.enqueue(&self.gateway.push().wishes(&notices).await?).await?;
+            self.finished.push(note);
         }
         Ok(())
     }
@@ -106,6 +160,17 @@ impl Outgoing {
         self.store.finish_notes(&self.finished).await?;
         self.finished.clear();
         Ok(())
+    }
+
+    /// Leaves what waits to others, who need not wait for the end of a lease.
+    async fn give_back(mut self) {
+        let given = match self.tidy().await {
+            Ok(()) => self.store.release_notes(&self.held.notes()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = given {
+            tracing::warn!(%error, "what waits to go out stays until its lease is over");
+        }
     }
 }
 

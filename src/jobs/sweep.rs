@@ -13,6 +13,7 @@ pub const EVERY: Duration = Duration::from_secs(600);
 /// of partners' old messages.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
     hub.store().sweep(clock.now()).await?;
+    hub.store().sweep_subscriptions().await?;
     hub.store().sweep_dispatches(clock.now()).await?;
     hub.store().sweep_partner_events(clock.now()).await
 }

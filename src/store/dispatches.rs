@@ -138,7 +138,6 @@ struct LaneRow {
     state: String,
     count: i64,
     attempts: i64,
-    created_at: i64,
     due_at: Option<i64>,
 }
 
@@ -151,8 +150,6 @@ pub struct LaneCount {
     pub count: u64,
     /// The most attempts that one of them had.
     pub attempts: u32,
-    /// The oldest one's age.
-    pub created_at: Timestamp,
     /// The earliest time at which one of them is due.
     pub due_at: Option<Timestamp>,
 }
@@ -332,7 +329,7 @@ impl Store {
     /// How all lanes stand.
     pub async fn lanes(&self) -> Result<Vec<LaneCount>, StoreError> {
         let sql = "select sink, lane, state, count(*) as count, cast(max(attempts) as bigint) as attempts, \
-            min(created_at) as created_at, min(due_at) as due_at from dispatches \
+            min(due_at) as due_at from dispatches \
             group by sink, lane, state order by sink, lane, state";
         let rows: Vec<LaneRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
         let count = |row: LaneRow| {
@@ -342,7 +339,6 @@ impl Store {
                 state: named(&row.state)?,
                 count: unsigned(row.count)?,
                 attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-                created_at: instant(row.created_at),
                 due_at: row.due_at.map(instant),
             })
         };

@@ -6,6 +6,7 @@
 mod append;
 pub mod audit;
 pub mod cases;
+pub mod devices;
 pub mod dispatches;
 pub mod events;
 pub mod feeds;

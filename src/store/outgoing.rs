@@ -13,7 +13,7 @@ use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
 use super::append::{Texts, powers};
-use super::events::Append;
+use super::events::{Append, unsigned};
 use super::{Store, StoreError, Tx, on, read, write_one};
 
 /// Bytes of a span.
@@ -148,10 +148,10 @@ impl Store {
         tx.commit().await
     }
 
-    /// How many notes there are, and until when the longest overdue of them was taken.
-    pub async fn notes(&self) -> Result<(u64, Option<Timestamp>), StoreError> {
-        let sql = "select count(*), min(taken_until) from outgoing";
-        let (count, oldest): (i64, Option<i64>) = read!(self, db => sqlx::query_as(sql).fetch_one(db).await)?;
-        Ok((u64::try_from(count).unwrap_or(0), oldest.map(Timestamp::from_micros)))
+    /// How many notes there are.
+    pub async fn notes(&self) -> Result<u64, StoreError> {
+        let sql = "select count(*) from outgoing";
+        let (count,): (i64,) = read!(self, db => sqlx::query_as(sql).fetch_one(db).await)?;
+        unsigned(count)
     }
 }

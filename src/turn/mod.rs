@@ -7,7 +7,7 @@
 mod auth;
 pub mod credentials;
 mod gate;
-mod peers;
+pub mod peers;
 mod relay;
 mod tcp;
 

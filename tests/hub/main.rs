@@ -27,6 +27,7 @@ mod payment;
 mod payment_provider;
 mod payment_webhooks;
 mod peers;
+mod push;
 mod rest_case;
 mod rest_document;
 mod rest_errors;

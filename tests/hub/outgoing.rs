@@ -79,7 +79,7 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
         [(opening.id, vec![span(1, first)]), (talk.id, vec![span(first + 1, first + 1), span(first + 2, first + 2)])];
     assert_eq!(notes, expected);
     store.finish_notes(&[opening.id, talk.id]).await.unwrap();
-    assert_eq!(store.notes().await.unwrap().0, 0);
+    assert_eq!(store.notes().await.unwrap(), 0);
 }
 
 async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: DatabaseSettings) {

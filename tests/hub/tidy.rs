@@ -15,11 +15,13 @@ const BELOW: &[(&str, &[&str])] = &[
     ("turn", &[]),
     ("echo", &["turn"]),
     ("archive", &["store"]),
-    ("auth", &["store"]),
+    ("auth", &["keyfile", "store"]),
     ("bus", &[]),
     ("hub", &["store", "bus"]),
-    ("gateway", &["hub", "push", "store"]),
-    ("push", &["store"]),
+    ("gateway", &["egress", "hub", "push", "store"]),
+    ("push", &["egress", "keyfile", "store"]),
+    ("egress", &["turn"]),
+    ("keyfile", &[]),
     ("jobs", &["hub", "store", "gateway", "push"]),
     ("ws", &["hub", "auth", "http"]),
     ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus"]),
@@ -27,8 +29,13 @@ const BELOW: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries and the parts of the server that may name them.
-const HOMES: &[(&str, &[&str])] =
-    &[("sqlx::", &["store"]), ("axum::", &["http", "ws", "auth", "lifecycle"]), ("redis::", &["bus"])];
+const HOMES: &[(&str, &[&str])] = &[
+    ("sqlx::", &["store"]),
+    ("axum::", &["http", "ws", "auth", "lifecycle"]),
+    ("redis::", &["bus"]),
+    ("web_push::", &["push"]),
+    ("reqwest::", &["egress", "config", "push", "gateway"]),
+];
 
 struct Source {
     /// From the root of the workspace.

@@ -8,6 +8,7 @@ pub mod mailbox;
 pub mod nodes;
 pub mod process;
 pub mod provider;
+pub mod push_service;
 pub mod redis;
 pub mod rest;
 pub mod till;

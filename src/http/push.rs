@@ -1,0 +1,168 @@
+//! Notifications: which devices get them, and of what.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Body, Path};
+use super::operation::{Operation, Tag, delete, get, post, put};
+use super::{AppState, Problem};
+use crate::auth::Caller;
+use crate::push::SubscribeError;
+use crate::store::devices::{NoticeKind, Preferences, Quiet, Subscription};
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/push/key", "getPushKey", key)
+            .about(Tag::Notifications, "Shows the key that a browser subscribes to notifications with")
+            .answers::<PushKey>(200, "The key."),
+        post("/v1/push/subscriptions", "subscribe", subscribe)
+            .unkeyed()
+            .about(Tag::Notifications, "Lets a device get notifications; again for the same device changes its keys")
+            .body::<SubscriptionRequest>()
+            .answers::<SubscriptionView>(201, "The device gets notifications."),
+        delete("/v1/push/subscriptions/{subscription}", "unsubscribe", unsubscribe)
+            .unkeyed()
+            .about(Tag::Notifications, "Ends the notifications of a device")
+            .answers_nothing(204, "It gets none any more."),
+        get("/v1/push/preferences", "getPushPreferences", preferences)
+            .about(Tag::Notifications, "Shows what one is notified of")
+            .answers::<PreferencesView>(200, "What, and when."),
+        put("/v1/push/preferences", "setPushPreferences", set_preferences)
+            .unkeyed()
+            .about(Tag::Notifications, "Chooses what one is notified of, and when")
+            .body::<PreferencesView>()
+            .answers::<PreferencesView>(200, "What, and when."),
+    ]
+}
+
+#[derive(Serialize, JsonSchema)]
+struct PushKey {
+    /// An uncompressed point of P-256 in base64url: `applicationServerKey`.
+    key: String,
+}
+
+/// A browser's `PushSubscription`, as its `toJSON` writes it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+struct SubscriptionRequest {
+    /// An address of one of the push services that this hub calls.
+    endpoint: String,
+    keys: SubscriptionKeys,
+    /// Not looked at: a subscription that has ended says so itself.
+    #[serde(default)]
+    #[expect(dead_code, reason = "browsers send it")]
+    expiration_time: Option<f64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SubscriptionKeys {
+    /// The device's public key: an uncompressed point of P-256 in base64url.
+    p256dh: String,
+    /// 16 bytes in base64url.
+    auth: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SubscriptionView {
+    id: Uuid,
+}
+
+/// What somebody is notified of. Without quiet hours: at any time.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PreferencesView {
+    /// The kinds that are off.
+    muted: Vec<NoticeKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet: Option<QuietView>,
+}
+
+/// Hours in which only a call that rings comes through.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct QuietView {
+    /// Minutes after midnight, 0 to 1439.
+    #[schemars(range(max = 1439))]
+    from: u16,
+    /// Likewise; before `from` if they go over midnight.
+    #[schemars(range(max = 1439))]
+    until: u16,
+    /// How far the person's clock is ahead of UTC, in minutes, -720 to 840.
+    #[schemars(range(min = -720, max = 840))]
+    offset: i16,
+}
+
+async fn key(State(state): State<AppState>) -> Json<PushKey> {
+    Json(PushKey { key: state.gateway.push().key().to_owned() })
+}
+
+async fn subscribe(
+    State(state): State<AppState>,
+    caller: Caller,
+    Body(request): Body<SubscriptionRequest>,
+) -> Result<(StatusCode, Json<SubscriptionView>), Problem> {
+    let SubscriptionRequest { endpoint, keys: SubscriptionKeys { p256dh, auth }, .. } = request;
+    let (id, user, session) = (state.clock.fresh_id(), caller.user(), caller.claims.session);
+    let device = Subscription { id, user, session, endpoint, p256dh, auth };
+    match state.gateway.push().subscribe(&device).await {
+        Ok(id) => Ok((StatusCode::CREATED, Json(SubscriptionView { id }))),
+        Err(error @ (SubscribeError::Service | SubscribeError::Forbidden(_))) => {
+            Err(Problem::invalid("endpoint", &error.to_string()))
+        }
+        Err(error @ SubscribeError::Keys) => Err(Problem::invalid("keys", &error.to_string())),
+        Err(SubscribeError::Store(error)) => Err(error.into()),
+    }
+}
+
+async fn unsubscribe(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
+    let removed = state.store.remove_subscription(id, Some(caller.user())).await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("device")) }
+}
+
+async fn preferences(State(state): State<AppState>, caller: Caller) -> Result<Json<PreferencesView>, Problem> {
+    Ok(Json(state.store.preferences(caller.user()).await?.into()))
+}
+
+async fn set_preferences(
+    State(state): State<AppState>,
+    caller: Caller,
+    Body(wish): Body<PreferencesView>,
+) -> Result<Json<PreferencesView>, Problem> {
+    let wish = wish.checked()?;
+    state.store.save_preferences(caller.user(), &wish).await?;
+    Ok(Json(wish.into()))
+}
+
+impl PreferencesView {
+    fn checked(mut self) -> Result<Preferences, Problem> {
+        self.muted.sort();
+        self.muted.dedup();
+        let quiet = match self.quiet {
+            Some(QuietView { from, until, .. }) if from > 1439 || until > 1439 => {
+                return Err(Problem::invalid("quiet", "must be minutes after midnight, 0 to 1439"));
+            }
+            Some(QuietView { offset, .. }) if !(-720..=840).contains(&offset) => {
+                return Err(Problem::invalid("offset", "must be between -720 and 840"));
+            }
+            other => other.map(|QuietView { from, until, offset }| Quiet { from, until, offset }),
+        };
+        Ok(Preferences { muted: self.muted, quiet })
+    }
+}
+
+impl From<Preferences> for PreferencesView {
+    fn from(it: Preferences) -> Self {
+        let quiet = it.quiet.map(|Quiet { from, until, offset }| QuietView { from, until, offset });
+        Self { muted: it.muted, quiet }
+    }
+}

@@ -1,0 +1,109 @@
+//! The key that tells push services who sends (RFC 8292). Made once: every device subscribes to it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SecureRandom;
+use secrecy::ExposeSecret;
+use web_push::{PartialVapidSignatureBuilder, VapidSignatureBuilder};
+
+use crate::config::{PushKey, PushSettings};
+use crate::keyfile::{self, KeyError};
+
+/// Why notifications cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum VapidError {
+    #[error(transparent)]
+    File(#[from] KeyError),
+    #[error("push.key (WARDROOM_PUSH_KEY) is not a private key of P-256: 32 bytes in base64url")]
+    Setting,
+}
+
+/// The key, ready to sign.
+#[derive(Clone)]
+pub struct Vapid {
+    signer: PartialVapidSignatureBuilder,
+    /// As browsers take it: the uncompressed point in base64url.
+    public: String,
+}
+
+impl Vapid {
+    /// Reads the key, and makes it if it is to be kept in a file that is absent.
+    pub fn open(settings: &PushSettings) -> Result<Self, VapidError> {
+        match &settings.key {
+            PushKey::Given(key) => Self::of(key.expose_secret()).ok_or(VapidError::Setting),
+            PushKey::File(path) => {
+                if let Some(folder) = path.parent() {
+                    keyfile::make_folder(folder)?;
+                }
+                if !path.exists() {
+                    keyfile::create(path, fresh)?;
+                }
+                let key = keyfile::read(path)?;
+                Ok(Self::of(&key).ok_or_else(|| KeyError::Broken(path.clone()))?)
+            }
+        }
+    }
+
+    fn of(key: &str) -> Option<Self> {
+        let signer = VapidSignatureBuilder::from_base64_no_sub(key.trim()).ok()?;
+        let public = URL_SAFE_NO_PAD.encode(signer.get_public_key());
+        Some(Self { signer, public })
+    }
+
+    /// What browsers subscribe with.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// A signer for one message.
+    pub fn signer(&self) -> PartialVapidSignatureBuilder {
+        self.signer.clone()
+    }
+}
+
+fn fresh() -> Result<String, KeyError> {
+    loop {
+        let mut key = [0; 32];
+        keyfile::random().fill(&mut key).map_err(|_| KeyError::Random)?;
+        let key = URL_SAFE_NO_PAD.encode(key);
+        // One number in four thousand million is none of the curve's.
+        if Vapid::of(&key).is_some() {
+            return Ok(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn settings(key: PushKey) -> PushSettings {
+        PushSettings { subject: "https://example.org".to_owned(), key, services: Vec::new() }
+    }
+
+    fn in_file(path: &Path) -> PushSettings {
+        settings(PushKey::File(path.to_owned()))
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_a_broken_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/push-key");
+        let first = Vapid::open(&in_file(&path)).unwrap();
+        assert_eq!(Vapid::open(&in_file(&path)).unwrap().public(), first.public());
+        assert_eq!(URL_SAFE_NO_PAD.decode(first.public()).unwrap().len(), 65);
+        let given = std::fs::read_to_string(&path).unwrap();
+        let given = Vapid::open(&settings(PushKey::Given(given.into()))).unwrap();
+        assert_eq!(given.public(), first.public());
+        for broken in
+            ["", "short", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "//////////////////////////////////////////8"]
+        {
+            std::fs::write(&path, broken).unwrap();
+            assert!(matches!(Vapid::open(&in_file(&path)), Err(VapidError::File(KeyError::Broken(_)))), "{broken}");
+            let setting = settings(PushKey::Given(broken.to_owned().into()));
+            assert!(matches!(Vapid::open(&setting), Err(VapidError::Setting)), "{broken}");
+        }
+    }
+}

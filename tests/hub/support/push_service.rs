@@ -1,0 +1,270 @@
+//! A push service that speaks RFC 8030, and the devices behind it. It checks the sender's token (RFC 8292) and reads the
+//! message (RFC 8291) with libraries that the sender does not use.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p256::ecdh::diffie_hellman;
+use p256::elliptic_curve::sec1::ToEncodedPoint;
+use p256::{PublicKey, SecretKey};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use rooms::id::{SessionId, UserId};
+use serde_json::Value;
+use uuid::Uuid;
+use wardroom::store::devices::Subscription;
+
+/// How long a notification may take; several waits of the hub are in it.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// One message that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub device: String,
+    pub kind: String,
+    pub room: String,
+    /// The device's key against repetition.
+    pub id: String,
+    pub ttl: u64,
+    pub urgency: String,
+    pub topic: String,
+    pub at: Instant,
+}
+
+/// What a device does with the next messages, before it takes all.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub status: u16,
+    /// `Retry-After`, or the address of a redirection.
+    pub header: Option<(&'static str, String)>,
+}
+
+impl Fault {
+    pub fn status(status: u16) -> Self {
+        Self { status, header: None }
+    }
+}
+
+struct Device {
+    secret: SecretKey,
+    auth: [u8; 16],
+    faults: VecDeque<Fault>,
+    asked: Vec<Instant>,
+}
+
+#[derive(Default)]
+struct Inner {
+    devices: HashMap<String, Device>,
+    taken: Vec<Taken>,
+    /// What no push service would have let pass.
+    wrong: Vec<String>,
+}
+
+/// A running push service.
+#[derive(Clone)]
+pub struct PushService {
+    pub origin: String,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl PushService {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let service = Self { origin: format!("http://{address}"), inner: Arc::default() };
+        let router = Router::new().route("/push/{device}", post(push)).with_state(service.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        service
+    }
+
+    /// A new device of somebody, as its browser would describe it.
+    pub fn device(&self, user: UserId, name: &str) -> Subscription {
+        let mut bytes = [0; 32];
+        let secret = loop {
+            SystemRandom::new().fill(&mut bytes).unwrap();
+            if let Ok(secret) = SecretKey::from_slice(&bytes) {
+                break secret;
+            }
+        };
+        let mut auth = [0; 16];
+        SystemRandom::new().fill(&mut auth).unwrap();
+        let p256dh = URL_SAFE_NO_PAD.encode(secret.public_key().to_encoded_point(false).as_bytes());
+        let device = Device { secret, auth, faults: VecDeque::new(), asked: Vec::new() };
+        self.inner.lock().unwrap().devices.insert(name.to_owned(), device);
+        Subscription {
+            id: Uuid::now_v7(),
+            user,
+            session: SessionId(Uuid::now_v7()),
+            endpoint: format!("{}/push/{name}", self.origin),
+            p256dh,
+            auth: URL_SAFE_NO_PAD.encode(auth),
+        }
+    }
+
+    /// What the device does with its next messages.
+    pub fn fail(&self, name: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.inner.lock().unwrap().devices.get_mut(name).unwrap().faults.extend(faults);
+    }
+
+    /// Everything that was taken so far. Fails if anything came that should not have.
+    pub fn taken(&self) -> Vec<Taken> {
+        let inner = self.inner.lock().unwrap();
+        assert!(inner.wrong.is_empty(), "{:?}", inner.wrong);
+        inner.taken.clone()
+    }
+
+    /// When the device was asked to take something.
+    pub fn asked(&self, name: &str) -> Vec<Instant> {
+        self.inner.lock().unwrap().devices[name].asked.clone()
+    }
+
+    /// The kinds that a device has taken, in order.
+    pub fn kinds(&self, name: &str) -> Vec<String> {
+        self.taken().into_iter().filter(|it| it.device == name).map(|it| it.kind).collect()
+    }
+
+    /// Waits until what was taken is as wished.
+    pub async fn until(&self, what: &str, wish: impl Fn(&[Taken]) -> bool) -> Vec<Taken> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let taken = self.taken();
+            if wish(&taken) {
+                return taken;
+            }
+            assert!(Instant::now() < end, "not seen: {what}; {taken:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn push(
+    State(service): State<PushService>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut inner = service.inner.lock().unwrap();
+    let Some(device) = inner.devices.get_mut(&name) else { return StatusCode::NOT_FOUND.into_response() };
+    device.asked.push(Instant::now());
+    if let Some(fault) = device.faults.pop_front() {
+        let mut response = StatusCode::from_u16(fault.status).unwrap().into_response();
+        if let Some((name, value)) = fault.header {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        return response;
+    }
+    match read(&service.origin, &name, device, &headers, &body) {
+        Ok(taken) => {
+            inner.taken.push(taken);
+            StatusCode::CREATED.into_response()
+        }
+        Err(wrong) => {
+            inner.wrong.push(wrong);
+            StatusCode::BAD_REQUEST.into_response()
+        }
+    }
+}
+
+fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[u8]) -> Result<Taken, String> {
+    let header =
+        |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned).ok_or(format!("no {name}"));
+    check_token(origin, &header("authorization")?)?;
+    if header("content-encoding")? != "aes128gcm" {
+        return Err("another encoding than aes128gcm".to_owned());
+    }
+    let topic = header("topic")?;
+    if topic.len() > 32 || !topic.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_') {
+        return Err(format!("the topic {topic}"));
+    }
+    let text = decrypt(device, body).ok_or("it cannot be decrypted")?;
+    let payload: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let fields: Vec<&String> = payload.as_object().ok_or("no object")?.keys().collect();
+    if fields != ["id", "kind", "room"] {
+        return Err(format!("more than a kind and references: {fields:?}"));
+    }
+    let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
+    Ok(Taken {
+        device: name.to_owned(),
+        kind: field("kind"),
+        room: field("room"),
+        id: field("id"),
+        ttl: header("ttl")?.parse().map_err(|_| "the TTL")?,
+        urgency: header("urgency")?,
+        topic,
+        at: Instant::now(),
+    })
+}
+
+/// RFC 8292: who sends, to which service, and until when that holds.
+fn check_token(origin: &str, authorization: &str) -> Result<(), String> {
+    let rest = authorization.strip_prefix("vapid ").ok_or("another scheme than vapid")?;
+    let part = |name: &str| {
+        rest.split(',').find_map(|it| it.trim().strip_prefix(name)?.strip_prefix('=')).ok_or(format!("no {name}="))
+    };
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|error| error.to_string());
+    let (token, key) = (part("t")?, decode(part("k")?)?);
+    let (signed, signature) = token.rsplit_once('.').ok_or("no signature")?;
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
+        .verify(signed.as_bytes(), &decode(signature)?)
+        .map_err(|_| "the signature is wrong")?;
+    let (head, claims) = signed.split_once('.').ok_or("no claims")?;
+    let json = |text: &str| serde_json::from_slice::<Value>(&decode(text)?).map_err(|error| error.to_string());
+    let (head, claims) = (json(head)?, json(claims)?);
+    let now = chrono::Utc::now().timestamp();
+    let left = claims["exp"].as_i64().unwrap_or(0) - now;
+    let subject = claims["sub"].as_str().unwrap_or_default();
+    let fits = head["alg"] == "ES256"
+        && claims["aud"] == origin
+        && (1..=86_400).contains(&left)
+        && (subject.starts_with("https://") || subject.starts_with("mailto:"));
+    if fits { Ok(()) } else { Err(format!("claims {claims}")) }
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn expand(salt: &[u8], secret: &[u8], info: &[u8], length: usize) -> Vec<u8> {
+    let mut out = vec![0; length];
+    let key = Salt::new(HKDF_SHA256, salt).extract(secret);
+    key.expand(&[info], Length(length)).unwrap().fill(&mut out).unwrap();
+    out
+}
+
+/// RFC 8291 over RFC 8188, for a message of one record.
+fn decrypt(device: &Device, body: &[u8]) -> Option<Vec<u8>> {
+    let (salt, rest) = body.split_at_checked(16)?;
+    let (_record_size, rest) = rest.split_at_checked(4)?;
+    let (length, rest) = rest.split_first()?;
+    let (sender, sealed) = rest.split_at_checked(usize::from(*length))?;
+    let public = PublicKey::from_sec1_bytes(sender).ok()?;
+    let shared = diffie_hellman(device.secret.to_nonzero_scalar(), public.as_affine());
+    let own = device.secret.public_key().to_encoded_point(false);
+    let info = [b"WebPush: info\0", own.as_bytes(), sender].concat();
+    let secret = expand(&device.auth, shared.raw_secret_bytes(), &info, 32);
+    let key = expand(salt, &secret, b"Content-Encoding: aes128gcm\0", 16);
+    let nonce = expand(salt, &secret, b"Content-Encoding: nonce\0", 12);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).ok()?);
+    let mut text = sealed.to_vec();
+    let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
+    let text = key.open_in_place(nonce, Aad::empty(), &mut text).ok()?;
+    // The last record ends with 2 and then padding of zeros.
+    let end = text.iter().rposition(|byte| *byte != 0)?;
+    (text[end] == 2).then(|| text[..end].to_vec())
+}

@@ -46,7 +46,7 @@ function show(payment) {
       ? [h('h2', {}, settled[0]), h('p', {}, settled[1])]
       : h('div.buttons', {}, action('Pay', settle('pay'), { class: 'primary', testid: 'pay' }), action('Decline', settle('decline'), { class: 'quiet', testid: 'decline' })),
     h('p', {}, h('a', { href: `/#/room/${payment.room}`, testid: 'back' }, 'Back to your consultation')),
-    h('details', {}, h('summary', {}, 'Let the provider have a bad day'),
+    h('details', { open: Object.values(payment.whims).some(Boolean) }, h('summary', { testid: 'whims' }, 'Let the provider have a bad day'),
       Object.entries(WHIMS).map(([name, [label, what]]) =>
         h('label.check', {}, h('input', { type: 'checkbox', checked: payment.whims[name], onchange: turn(name), testid: `whim-${name}` }), h('span', {}, h('b', {}, label), ' ', what))))));
 }

@@ -12,6 +12,7 @@ mod booking;
 mod browser_call;
 mod browser_case;
 mod browser_guest;
+mod browser_payment;
 mod calls;
 mod courier;
 mod documents;

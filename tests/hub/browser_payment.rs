@@ -1,0 +1,52 @@
+//! A booking is paid in a real browser: from the slot over the fake checkout page to a confirmed booking and its mail.
+
+use wardroom::config::DatabaseSettings;
+
+use crate::browser_case::{DESK, PHONE, signed_in};
+use crate::support::both;
+use crate::support::browser::Driver;
+use crate::support::process::Process;
+
+async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: DatabaseSettings) {
+    let mut hub = Process::new("demo", &database);
+    hub.set("WARDROOM_POLICY_PRICE", 2500);
+    hub.start();
+    let driver = Driver::start();
+    let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
+    patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
+    patient.click_css("[data-testid=slot]").await;
+    patient.reads("To confirm the booking, pay €25.00.").await;
+    patient.click("pay-link").await;
+    patient.reads("This is a sandbox: no money moves").await;
+    // A declining card first: the slot is given back, and the page says so.
+    patient.click("decline").await;
+    patient.css("[data-testid=checkout][data-state=released]").await;
+    patient.click("back").await;
+    patient.css("[data-testid=consultation-state][data-state=expired]").await;
+    patient.reads("Nothing was paid. Book again if you still want to come.").await;
+
+    // Again, and this time the other window follows by itself.
+    patient.go(&hub.link("Pia Lindqvist")).await;
+    patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
+    patient.click_css("[data-testid=slot]").await;
+    patient.sees("pay-link").await;
+    let page = patient.run("return document.querySelector('[data-testid=pay-link]').href").await;
+    let cashier = driver.browser(DESK).await;
+    cashier.go(page.as_str().expect("an address")).await;
+    cashier.click("whims").await;
+    cashier.click("whim-twice").await;
+    cashier.click("pay").await;
+    cashier.css("[data-testid=checkout][data-state=authorized]").await;
+    patient.css("[data-testid=consultation-state][data-state=booked]").await;
+    patient.css("[data-testid=payment][data-state=authorized]").await;
+    patient.sees("check-in").await;
+
+    let admin = signed_in(&driver, &hub, "Alex Admin", DESK).await;
+    admin.css("[data-testid=sandbox-mail-row]").await;
+    admin.reads("Your appointment is booked").await;
+    for browser in [&patient, &cashier, &admin] {
+        browser.is_clean().await;
+    }
+}
+
+both! { a_booking_is_paid_in_the_browser_and_the_page_follows }

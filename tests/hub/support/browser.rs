@@ -41,8 +41,6 @@ pub struct Driver {
 
 impl Driver {
     pub fn start() -> Self {
-        // For the client that asks for the browsers' logs; a hub in this process has done it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).process_group(0);
         let mut child = command.spawn().expect("chromedriver is installed: tests/run installs it");

@@ -33,7 +33,7 @@ async fn the_log_holds_no_secret_and_no_patients_word() {
     let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.unwrap().unwrap().unwrap();
     let base =
         line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches('/').to_owned();
-    let client = reqwest::Client::new();
+    let client = crate::support::http();
     let post = async |path: &str, token: Option<&str>, body: Value| -> Value {
         let mut call = client.post(format!("{base}{path}")).header("idempotency-key", "canary-key").json(&body);
         if let Some(token) = token {

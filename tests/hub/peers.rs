@@ -92,7 +92,7 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     // The doctor has no browser.
     let link = hub.link("Dana Okafor");
     let token = link.split("#demo=").nth(1).unwrap();
-    let sign_in = reqwest::Client::new().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
+    let sign_in = crate::support::http().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
     let answer: Value = sign_in.send().await.unwrap().json().await.unwrap();
     let token = Token(answer["access_token"].as_str().unwrap().to_owned());
     let mut doctor = Client::new(Target::new(address).unwrap(), token);

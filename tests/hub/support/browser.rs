@@ -200,7 +200,7 @@ impl Browser {
 
     /// What the browser complained about since the last call.
     pub async fn said(&self) -> Vec<String> {
-        let answer = reqwest::Client::new().post(&self.log).json(&json!({"type": "browser"})).send().await;
+        let answer = crate::support::http().post(&self.log).json(&json!({"type": "browser"})).send().await;
         let Ok(answer) = answer else { return vec!["the log cannot be read".to_owned()] };
         let value: Value = answer.json().await.unwrap_or_default();
         let entries = value["value"].as_array().cloned().unwrap_or_default();

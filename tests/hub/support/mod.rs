@@ -14,6 +14,12 @@ pub mod rest;
 pub mod till;
 pub mod turn;
 
+/// An HTTP client, also where no hub in this process has chosen who does the cryptography.
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
 /// `async fn(DatabaseSettings)`.
 macro_rules! both {

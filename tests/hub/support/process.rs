@@ -25,8 +25,6 @@ pub struct Process {
 impl Process {
     /// A hub that does not run yet, over this database. `mode` is `serve` or `demo`.
     pub fn new(mode: &'static str, database: &DatabaseSettings) -> Self {
-        // For the tests' own HTTP clients: a hub in their process would have done it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().unwrap();
         let settings = [
             ("WARDROOM_DATA_DIR", data.path().display().to_string()),

@@ -234,3 +234,30 @@ async fn both_sides_renegotiate_at_once_200_times_and_the_call_goes_on() {
     let toasts = talk.doctor.run("return document.querySelectorAll('.toast.bad').length").await;
     assert_eq!(toasts, 0, "nobody is shown an error");
 }
+
+/// Leaves a page no other way than a relay by TCP, as a network does that lets nothing else out.
+const TCP_ONLY: &str = "const Own = globalThis.RTCPeerConnection;
+    const left = (c) => ({ ...c, iceTransportPolicy: 'relay', iceServers: (c.iceServers ?? []).map((it) =>
+        ({ ...it, urls: [it.urls].flat().filter((url) => url.includes('transport=tcp')) })).filter((it) => it.urls.length) });
+    globalThis.RTCPeerConnection = class extends Own {
+        constructor(c) { super(left(c)); }
+        setConfiguration(c) { super.setConfiguration(left(c)); }
+    };";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_tcp_gets_out_a_call_goes_over_the_relay_by_tcp() {
+    let talk = Talk::start(&[]).await;
+    for browser in [&talk.patient, &talk.doctor] {
+        browser.run(TCP_ONLY).await;
+    }
+    talk.call().await;
+    let body = format!(
+        "{PC} const all = [...(await pc.getStats()).values()];
+        return [...new Set(all.filter(it => it.type === 'local-candidate').map(it => it.relayProtocol))];"
+    );
+    for browser in [&talk.patient, &talk.doctor] {
+        assert_eq!(browser.run(&body).await, serde_json::json!(["tcp"]));
+        assert_eq!(candidates(browser).await, serde_json::json!(["relay", "relay"]));
+    }
+    talk.both_clean().await;
+}

@@ -29,8 +29,6 @@ use crate::turn::Relay;
 /// A hub that is ready to serve.
 pub struct App {
     pub state: AppState,
-    /// STUN and TURN.
-    pub relay: Arc<Relay>,
     stop: CancellationToken,
 }
 
@@ -72,8 +70,8 @@ impl App {
         }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
-        let state = AppState::new(config, store, auth, hub, gateway, echo, clock);
-        Ok(Self { state, relay, stop })
+        let state = AppState { store, auth, hub, gateway, relay, echo, config: Arc::new(config), clock };
+        Ok(Self { state, stop })
     }
 
     /// Ends the hub when cancelled.

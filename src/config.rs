@@ -56,6 +56,8 @@ pub struct Config {
     pub courier: CourierSettings,
     pub mail: MailSettings,
     pub push: PushSettings,
+    /// What a reader of `/metrics` must send; without one it is for this machine alone.
+    pub metrics_token: Option<SecretString>,
     pub log: LogSettings,
 }
 
@@ -282,6 +284,7 @@ impl Config {
             policy,
             tokens: settings.tokens.check(public_url.as_ref())?,
             limits: settings.limits.check()?,
+            metrics_token: settings.metrics.check()?,
             log: LogSettings {
                 // The WebRTC stack warns of what is ordinary on networks.
                 filter: settings.log.filter.unwrap_or_else(|| "info,rtc=error,webrtc=error".to_owned()),
@@ -333,6 +336,15 @@ where
         return Err(value(setting, format!("is {chosen}; choose between {min} and {max}")));
     }
     Ok(chosen)
+}
+
+impl sources::Metrics {
+    fn check(self) -> Result<Option<SecretString>, ConfigError> {
+        match self.token {
+            Some(token) if token.len() < 16 => Err(value("metrics.token", "is too short; use 16 characters or more")),
+            token => Ok(token.map(SecretString::from)),
+        }
+    }
 }
 
 impl sources::Tokens {

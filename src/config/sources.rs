@@ -36,6 +36,8 @@ pub struct Settings {
     #[serde(default)]
     pub push: Push,
     #[serde(default)]
+    pub metrics: Metrics,
+    #[serde(default)]
     pub log: Log,
 }
 
@@ -76,6 +78,12 @@ pub struct LimitSettings {
     pub requests_per_second: Option<u32>,
     pub sign_ins_per_minute: Option<u32>,
     pub anonymous_per_minute: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    pub token: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -205,6 +213,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("push.subject", Kind::Text),
     ("push.key", Kind::Text),
     ("push.services", Kind::List),
+    ("metrics.token", Kind::Text),
     ("log.filter", Kind::Text),
     ("log.format", Kind::Text),
 ];

@@ -56,6 +56,7 @@ use crate::echo::Echo;
 use crate::gateway::Gateway;
 use crate::hub::Hub;
 use crate::store::Store;
+use crate::turn::Relay;
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -64,16 +65,13 @@ pub struct AppState {
     pub auth: Auth,
     pub hub: Hub,
     pub gateway: Gateway,
+    pub relay: Arc<Relay>,
     pub echo: Echo,
     pub config: Arc<Config>,
     pub clock: Clock,
 }
 
 impl AppState {
-    pub fn new(config: Config, store: Store, auth: Auth, hub: Hub, gateway: Gateway, echo: Echo, clock: Clock) -> Self {
-        Self { store, auth, hub, gateway, echo, config: Arc::new(config), clock }
-    }
-
     /// Refuses a request that a page of somebody else's made. What carries no `Origin` comes from no page.
     pub fn origin_allowed(&self, headers: &HeaderMap) -> Result<(), Problem> {
         match origin::judge(&self.config, headers) {

@@ -1,17 +1,22 @@
 //! What machines ask: whether the hub lives, its keys, and what it can do.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
+use secrecy::ExposeSecret;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::operation::{Operation, Tag, get};
 use super::{AppState, Problem, asyncapi, files, openapi};
+use crate::bus::BusState;
+use crate::telemetry::figures::{Seen, render};
 
 /// How long the store may take to answer before the hub counts as not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,6 +31,14 @@ pub fn operations() -> Vec<Operation> {
             .for_anyone()
             .about(Tag::Service, "Says whether the hub can serve: its store answers, and it is not stopping")
             .answers::<Readiness>(200, "It can, also while `bus` is `degraded`: other nodes' events come later then."),
+        get("/metrics", "getMetrics", metrics)
+            .for_anyone()
+            .about(
+                Tag::Service,
+                "What is measured, for Prometheus; with the token of `metrics.token`, or without one from this machine",
+            )
+            .answers_as(200, "The text format, version 0.0.4.", "text/plain")
+            .errors(&[Code::Unauthenticated, Code::NotFound]),
         get("/.well-known/jwks.json", "getKeys", keys)
             .for_anyone()
             .about(Tag::Service, "The public keys of the access tokens (ES256), for services that verify them")
@@ -70,6 +83,37 @@ async fn ready(State(state): State<AppState>) -> Result<Json<Readiness>, Problem
         Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str() })),
         Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not answer")),
     }
+}
+
+async fn metrics(
+    State(state): State<AppState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok()?.strip_prefix("Bearer "));
+    let may = match (&state.config.metrics_token, sent) {
+        (Some(token), Some(sent)) => same(token.expose_secret(), sent),
+        (Some(_), None) => false,
+        // Behind a proxy everybody comes from this machine.
+        (None, _) => peer.ip().is_loopback() && !state.config.behind_proxy,
+    };
+    if !may {
+        return Err(Problem::new(Code::Unauthenticated, "send the token of the setting metrics.token"));
+    }
+    let seen = Seen {
+        connections: state.hub.connections().len(),
+        rooms: state.hub.rooms(),
+        appends_waiting: state.hub.appends_waiting(),
+        bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
+        relay: state.relay.figures().all(),
+    };
+    let text = render(&seen).ok_or_else(|| Problem::not_found("figure"))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+/// Compared by hash, so that how long it takes tells nothing of the token.
+fn same(one: &str, other: &str) -> bool {
+    Sha256::digest(one) == Sha256::digest(other)
 }
 
 async fn keys(State(state): State<AppState>) -> Response {

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::store::events::{Append, Appended};
 use crate::store::outgoing::{News, Note};
 use crate::store::{Store, StoreError};
+use crate::telemetry::figures::{FIGURES, took};
 
 /// Appends in one transaction.
 const MAX_BATCH: usize = 256;
@@ -74,6 +76,11 @@ impl Appender {
         answer.await.map_err(|_| lost())?
     }
 
+    /// Appends that wait for their transaction.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Waits until everything that was handed over before is committed, or has failed.
     pub async fn finish(&self) {
         let (done, finished) = oneshot::channel();
@@ -115,7 +122,11 @@ impl Batch {
 
     async fn commit(self, store: Store, outlet: Outlet, _lane: OwnedSemaphorePermit) {
         let note = Note { id: outlet.clock.fresh_id(), taken_until: outlet.clock.now().plus(LEASE) };
-        match store.append_noting(&self.appends, Some(note)).await {
+        let begin = Instant::now();
+        let written = store.append_noting(&self.appends, Some(note)).await;
+        took(&FIGURES.commit, begin);
+        FIGURES.appends.record(u32::try_from(self.appends.len()).unwrap_or(u32::MAX));
+        match written {
             Ok(answers) => {
                 for (reply, appended) in self.replies.into_iter().zip(&answers) {
                     // Whoever asked may have given up waiting; the events stand.

@@ -31,6 +31,7 @@ use rooms::wire::code::Code;
 use rooms::wire::server::ErrorFrame;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::appender::Appender;
@@ -226,7 +227,11 @@ impl Hub {
     pub async fn submit(&self, submission: Submission) -> Result<Done, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let room = submission.room;
-        if self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply) }).is_err() {
+        if self
+            .inner
+            .ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply), asked: Instant::now() })
+            .is_err()
+        {
             return Err(SubmitError::Unavailable);
         }
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
@@ -237,7 +242,7 @@ impl Hub {
     pub fn submit_from(&self, connection: &Arc<Connection>, submission: Submission) {
         let (id, room) = (submission.id, submission.room);
         let reply = ReplyTo::Connection(connection.clone());
-        if self.inner.ask(room, Request::Submit { submission, reply }).is_err() {
+        if self.inner.ask(room, Request::Submit { submission, reply, asked: Instant::now() }).is_err() {
             connection.end_command();
             connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
                 id: Some(id),
@@ -252,7 +257,7 @@ impl Hub {
         let id = CommandId(self.inner.clock.fresh_id());
         let submission = Submission { room, actor: Actor::System, id, command: room::timer_command(), expect: None };
         // A full inbox means that the room is at work; the timer comes again.
-        let _ = self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody });
+        let _ = self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody, asked: Instant::now() });
     }
 
     /// A room as `actor` sees it.
@@ -331,6 +336,16 @@ impl Hub {
 
     pub fn bus(&self) -> &Bus {
         &self.inner.bus
+    }
+
+    /// Rooms that are in memory.
+    pub fn rooms(&self) -> usize {
+        self.inner.rooms.len()
+    }
+
+    /// Appends that wait for their transaction.
+    pub fn appends_waiting(&self) -> usize {
+        self.inner.appender.waiting()
     }
 
     pub fn store(&self) -> &Store {

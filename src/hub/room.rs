@@ -34,6 +34,7 @@ use super::presence::Presences;
 use super::{Done, Inner, Submission, SubmitError};
 use crate::bus::{Joined, NodeId};
 use crate::store::StoreError;
+use crate::telemetry::figures::{FIGURES, took};
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
 pub const INBOX: usize = 256;
@@ -56,6 +57,8 @@ pub enum Request {
     Submit {
         submission: Submission,
         reply: ReplyTo,
+        /// When it came.
+        asked: Instant,
     },
     Look {
         actor: Actor,
@@ -226,8 +229,11 @@ impl RoomTask {
 
     async fn handle(&mut self, request: Request) {
         match request {
-            Request::Submit { submission, reply } => {
+            Request::Submit { submission, reply, asked } => {
                 let result = self.submit(&submission).await;
+                if result.is_ok() {
+                    took(&FIGURES.ack, asked);
+                }
                 submit::answer(&submission, reply, result);
             }
             Request::Look { actor, reply } => {

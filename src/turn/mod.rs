@@ -67,6 +67,21 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Each by its name.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        let figures = [
+            ("allocations", &self.allocations),
+            ("expired", &self.expired),
+            ("forged", &self.forged),
+            ("over_quota", &self.over_quota),
+            ("forbidden_peers", &self.forbidden_peers),
+            ("over_bandwidth", &self.over_bandwidth),
+            ("flood", &self.flood),
+            ("bytes", &self.bytes),
+        ];
+        figures.into_iter().map(|(name, of)| (name, of.load(Ordering::Relaxed))).collect()
+    }
+
     fn count(of: &AtomicU64) {
         of.fetch_add(1, Ordering::Relaxed);
     }

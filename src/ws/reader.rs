@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rooms::feed::Feed;
 use rooms::id::RoomId;
 use rooms::permission::{View, sees_canonical};
+use tokio::time::Instant;
 
 /// A joined room.
 pub struct Reader {
@@ -17,33 +18,46 @@ pub struct Reader {
 
 /// How the reader gets its events.
 pub enum State {
-    /// From the store, which was read up to `raw`.
-    Replaying { raw: u64 },
+    /// From the store.
+    Replaying(Box<Replay>),
     /// From the room itself; `head` is the last event that the view sees.
     Live { head: Arc<AtomicU64> },
+}
+
+/// A way through the store; boxed, because most readers are live and keep no place for it.
+pub struct Replay {
+    /// The store was read up to this event.
+    pub raw: u64,
+    pub begin: Instant,
 }
 
 impl Reader {
     /// A reader who has everything up to `cursor`.
     pub fn replaying(view: View, cursor: u64) -> Self {
-        Self { view, feed: Feed::new(cursor), state: State::Replaying { raw: cursor } }
+        Self { view, feed: Feed::new(cursor), state: State::Replaying(Replay::from(cursor)) }
     }
 
     pub fn is_replaying(&self) -> bool {
-        matches!(self.state, State::Replaying { .. })
+        matches!(self.state, State::Replaying(_))
     }
 
     /// The last event this reader should have, for beats; `None` while it still reads the store.
     pub fn head(&self) -> Option<u64> {
         match &self.state {
             State::Live { head } => Some(head.load(Ordering::Relaxed)),
-            State::Replaying { .. } => None,
+            State::Replaying(_) => None,
         }
     }
 
     /// Whether the reader may see a stored event.
     pub fn may_see(&self, seq: u64, canonical: &str) -> bool {
         sees_canonical(&self.view, seq, canonical)
+    }
+}
+
+impl Replay {
+    pub fn from(raw: u64) -> Box<Self> {
+        Box::new(Self { raw, begin: Instant::now() })
     }
 }
 
@@ -88,7 +102,7 @@ impl Readers {
     /// A room whose reader still reads the store, and how far it got.
     pub fn replaying(&self) -> Option<(RoomId, u64)> {
         self.list.iter().find_map(|(room, reader)| match reader.state {
-            State::Replaying { raw } => Some((*room, raw)),
+            State::Replaying(ref replay) => Some((*room, replay.raw)),
             State::Live { .. } => None,
         })
     }

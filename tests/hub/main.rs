@@ -20,6 +20,7 @@ mod echo;
 mod guests;
 mod lifecycle;
 mod mail;
+mod metrics;
 mod nodes;
 mod nodes_calls;
 mod nodes_people;

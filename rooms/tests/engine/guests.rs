@@ -46,6 +46,7 @@ fn a_guest_sees_the_talk_from_coming_in_and_nothing_from_before() {
     clinic.ok(&patient(), chat(Thread::Care));
     clinic.ok(&patient(), invite());
     let guest = clinic.guests().remove(0);
+    clinic.ok(&patient(), chat(Thread::Care));
     assert!(seen(&clinic, &guest).is_empty());
     let outside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"));
     assert!(outside.doctor.is_none() && outside.call.is_none() && outside.guests.is_empty());

@@ -10,13 +10,14 @@ use rooms::record::{Hash, Record, chain};
 use rooms::refusal::Refusal;
 use rooms::role::Role;
 use rooms::wire::server::{ErrorFrame, ServerFrame};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Answered, ReplyTo, RoomTask};
 use crate::hub::feeds::{FeedKey, concerned};
 use crate::hub::nodes::message::What;
 use crate::hub::{Done, Submission, SubmitError, command_hash};
 use crate::store::events::{Append, Appended, Sealed};
+use crate::telemetry::figures::{FIGURES, took};
 
 /// How long a commit may take before its outcome counts as unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,10 +170,12 @@ impl RoomTask {
     }
 
     fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Done {
+        let begin = Instant::now();
         self.tell_events(records);
         for sealed in records {
             self.take_in(sealed);
         }
+        took(&FIGURES.fan_out, begin);
         let done = Done {
             first: records.first().map_or(0, |sealed| sealed.seq),
             last: records.last().map_or(0, |sealed| sealed.seq),

@@ -14,7 +14,8 @@ use super::{End, Session};
 use crate::hub::outbox::Out;
 use crate::hub::room::Attach;
 use crate::hub::{Sent, SubmitError};
-use crate::ws::reader::State;
+use crate::telemetry::figures::{FIGURES, took};
+use crate::ws::reader::{Replay, State};
 use crate::ws::transport::Transport;
 
 /// Events that are replayed between two looks at what the client sends.
@@ -47,7 +48,7 @@ impl<T: Transport> Session<T> {
             Offer::Repeat => {}
             Offer::Gap => {
                 if !reader.is_replaying() {
-                    reader.state = State::Replaying { raw: reader.feed.cursor() };
+                    reader.state = State::Replaying(Replay::from(reader.feed.cursor()));
                 }
             }
         }
@@ -62,7 +63,9 @@ impl<T: Transport> Session<T> {
         let last = page.len() < PAGE as usize;
         for stored in &page {
             let Some(reader) = self.readers.get_mut(room) else { return Ok(()) };
-            reader.state = State::Replaying { raw: stored.seq };
+            if let State::Replaying(replay) = &mut reader.state {
+                replay.raw = stored.seq;
+            }
             let prev = reader.feed.cursor();
             if stored.seq > prev
                 && reader.may_see(stored.seq, &stored.canonical)
@@ -94,7 +97,9 @@ impl<T: Transport> Session<T> {
             self.deliver(room, sent.prev, sent.seq, sent.text);
         }
         if let Some(reader) = self.readers.get_mut(room) {
-            reader.state = State::Live { head };
+            if let State::Replaying(replay) = std::mem::replace(&mut reader.state, State::Live { head }) {
+                took(&FIGURES.resume, replay.begin);
+            }
         }
         self.say(&ServerFrame::Live { room, head: at });
     }

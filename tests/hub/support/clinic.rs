@@ -63,7 +63,7 @@ impl Clinic {
         let listener = wardroom::lifecycle::listen(config.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let app = App::build(config).await.expect("the hub starts");
-        let (state, relay, stop) = (app.state.clone(), app.relay.clone(), app.stop_token());
+        let (state, relay, stop) = (app.state.clone(), app.state.relay.clone(), app.stop_token());
         tokio::spawn(app.run(listener));
         Self { state, address, relay, stop, _data: data }
     }

@@ -1,7 +1,9 @@
-//! Logs: to standard error, as lines for people or as JSON for machines.
+//! Logs, to standard error, as lines for people or as JSON for machines; and [`figures`] for Prometheus.
 //!
 //! A message can be read alone, and what varies is in its fields. Nothing a patient said, no name, token or password is
 //! ever a field: the types that carry such things print only that they are there.
+
+pub mod figures;
 
 use tracing_subscriber::EnvFilter;
 

@@ -148,6 +148,16 @@ fn who_holds_another_epoch_than_the_other_starts_anew_and_later_than_any_before(
 }
 
 #[test]
+fn who_comes_back_with_an_epoch_from_before_starts_anew() {
+    let (mut desk, old) = two(false);
+    let posts = attach(&mut desk, 1, 1, device(11)).unwrap();
+    let epoch = peers(&posts)[0].1.epoch;
+    assert!(epoch > old);
+    let posts = attach(&mut desk, 2, 1, holding(22, 1, old, 0)).unwrap();
+    assert!(peers(&posts).iter().all(|(_, peer)| !peer.resumed && peer.epoch > epoch), "{posts:?}");
+}
+
+#[test]
 fn one_who_comes_with_a_new_device_while_the_other_is_away_is_not_taken_for_the_old_one() {
     let (mut desk, epoch) = two(false);
     desk.lost(id(200), Instant::now());

@@ -11,6 +11,7 @@ pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod echo;
 pub mod egress;
 pub mod gateway;

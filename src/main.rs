@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use wardroom::app::App;
 use wardroom::config::Config;
-use wardroom::{archive, demo, http, lifecycle, seed, telemetry};
+use wardroom::{archive, demo, doctor, http, lifecycle, seed, telemetry};
 
 /// A real-time consultation and status hub for telemedicine.
 #[derive(Parser)]
@@ -35,6 +35,8 @@ enum Command {
         #[arg(long)]
         database: bool,
     },
+    /// Checks the settings, and whether everything they name answers; says for each what to do.
+    Doctor,
     /// Makes the account of an administrator, and prints its password once.
     Admin {
         #[arg(long)]
@@ -80,6 +82,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve => serve(load(false)?).await?,
         Command::Verify { file: Some(file), .. } => return archive::command::file(&file),
         Command::Verify { file: None, .. } => return archive::command::database(&load(false)?.database).await,
+        Command::Doctor => return Ok(doctor::run(&load(false)?).await),
         Command::Admin { email, name } => {
             let password = App::build(load(false)?).await?.state.auth.create_admin(&email, &name).await?;
             println!("{password}");

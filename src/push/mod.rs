@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::told::{Notice, Told, notices};
-pub use self::vapid::VapidError;
+pub use self::vapid::{Vapid, VapidError};
 
 use self::message::{Answer, Message, SendError, are_keys};
-use self::vapid::Vapid;
+
 use crate::clock::Clock;
 use crate::config::{PushService, PushSettings};
 use crate::egress::{self, Egress, Forbidden};

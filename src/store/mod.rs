@@ -120,12 +120,7 @@ pub(crate) async fn soon<T>(work: impl Future<Output = Result<T, sqlx::Error>>) 
 impl Store {
     /// Opens the database, checks that it keeps what it confirms, and brings its tables up to date.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, StoreError> {
-        let (url, connections) = (settings.url(), settings.connections);
-        let store = match url.split(':').next() {
-            Some("sqlite") => Self::sqlite(url, connections).await?,
-            Some("postgres" | "postgresql") => Self::postgres(url, connections).await?,
-            _ => return Err(StoreError::Setting("the address must begin with sqlite: or postgres:".into())),
-        };
+        let store = Self::open(settings).await?;
         // Without a time limit: another node may be at it, and a large table takes long.
         let migrated = match &store {
             Store::Sqlite { write, .. } => sqlx::migrate!().run(write).await,
@@ -133,6 +128,23 @@ impl Store {
         };
         migrated.map_err(|error| StoreError::Setting(format!("the tables cannot be brought up to date: {error}")))?;
         Ok(store)
+    }
+
+    /// Opens the database as it is, and checks that it keeps what it confirms.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self, StoreError> {
+        let (url, connections) = (settings.url(), settings.connections);
+        match url.split(':').next() {
+            Some("sqlite") => Self::sqlite(url, connections).await,
+            Some("postgres" | "postgresql") => Self::postgres(url, connections).await,
+            _ => Err(StoreError::Setting("the address must begin with sqlite: or postgres:".into())),
+        }
+    }
+
+    /// How many steps the tables are behind this program; `None` before the first.
+    pub async fn steps_behind(&self) -> Option<usize> {
+        let applied: Result<(i64,), StoreError> = read!(self, db => sqlx::query_as("select count(*) from _sqlx_migrations where success").fetch_one(db).await);
+        let (applied,) = applied.ok()?;
+        Some(sqlx::migrate!().iter().count().saturating_sub(usize::try_from(applied).unwrap_or(0)))
     }
 
     async fn sqlite(url: &str, readers: u32) -> Result<Self, StoreError> {

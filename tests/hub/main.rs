@@ -15,6 +15,7 @@ mod browser_guest;
 mod browser_payment;
 mod calls;
 mod courier;
+mod doctor;
 mod documents;
 mod echo;
 mod guests;

@@ -26,6 +26,7 @@ const BELOW: &[(&str, &[&str])] = &[
     ("ws", &["hub", "auth", "http"]),
     ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus", "turn"]),
     ("lifecycle", &["hub"]),
+    ("doctor", &["bus", "lifecycle", "push", "store"]),
 ];
 
 /// Libraries and the parts of the server that may name them.

@@ -1,0 +1,86 @@
+//! `wardroom doctor`: it says what is wrong and what to do, and changes nothing.
+
+use std::net::TcpListener;
+
+use crate::support::database::Database;
+use crate::support::process::Process;
+
+/// The line about this.
+fn line<'a>(said: &'a str, about: &str) -> &'a str {
+    let fits = |line: &&str| line.split_whitespace().nth(1) == Some(about);
+    said.lines().find(fits).unwrap_or_else(|| panic!("nothing about {about}: {said}"))
+}
+
+/// A port that nobody listens on.
+fn nobody() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A hub that would call nobody outside this machine.
+fn hub(database: &Database) -> Process {
+    let mut hub = Process::new("serve", &database.settings());
+    hub.set("WARDROOM_PUSH_SERVICES", format!("http://127.0.0.1:{}", nobody()));
+    hub
+}
+
+#[test]
+fn a_fresh_hub_on_one_machine_is_well_and_nothing_is_made() {
+    let database = Database::sqlite();
+    let hub = hub(&database);
+    let (well, said) = hub.run(&["doctor"]);
+    assert!(well, "{said}");
+    assert!(line(&said, "database_url").contains("made at the first start"), "{said}");
+    assert!(line(&said, "push.key").contains("made at the first start"), "{said}");
+    assert!(line(&said, "push.subject").starts_with("warn") && said.contains("mailto:"), "{said}");
+    assert_eq!(std::fs::read_dir(hub.data()).unwrap().count(), 0, "the data folder is as it was");
+    let file = database.settings().url().trim_start_matches("sqlite:").split('?').next().unwrap().to_owned();
+    assert!(!std::path::Path::new(&file).exists(), "no database was made");
+}
+
+#[test]
+fn what_does_not_answer_is_named_with_its_remedy() {
+    let database = Database::postgres();
+    let mut hub = hub(&database);
+    let gone = nobody();
+    hub.set("WARDROOM_REDIS_URL", format!("redis://127.0.0.1:{gone}"));
+    hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{gone}?transport=tcp"));
+    hub.set("WARDROOM_TURN_SECRET", "a secret of the tests");
+    hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{gone}"));
+    hub.set("WARDROOM_MAIL_FROM", "Clinic <clinic@example.org>");
+    let (well, said) = hub.run(&["doctor"]);
+    assert!(!well, "{said}");
+    for about in ["redis_url", "turn.urls", "mail.provider"] {
+        assert!(line(&said, about).starts_with("BAD"), "{said}");
+    }
+    assert!(line(&said, "push.services").starts_with("warn"), "{said}");
+    assert!(said.contains("3 bad"), "{said}");
+
+    // And when somebody is there, it is well.
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = there.local_addr().unwrap().port();
+    hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{port}"));
+    hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{port}?transport=tcp"));
+    let (_, said) = hub.run(&["doctor"]);
+    assert!(line(&said, "mail.provider").starts_with("ok") && line(&said, "turn.urls").starts_with("ok"), "{said}");
+    assert!(said.contains("1 bad"), "{said}");
+}
+
+#[test]
+fn a_broken_key_is_found_before_devices_stop_hearing() {
+    let database = Database::sqlite();
+    let hub = hub(&database);
+    std::fs::create_dir_all(hub.data().join("keys")).unwrap();
+    std::fs::write(hub.data().join("keys/push-key"), "not a key").unwrap();
+    let (well, said) = hub.run(&["doctor"]);
+    assert!(!well && line(&said, "push.key").starts_with("BAD"), "{said}");
+    assert!(!said.contains("not a key"), "a key is never shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_used_is_found_up_to_date() {
+    let database = Database::sqlite();
+    let mut hub = hub(&database);
+    hub.start();
+    let (_, said) = hub.run(&["doctor"]);
+    assert!(line(&said, "database_url").contains("up to date"), "{said}");
+}

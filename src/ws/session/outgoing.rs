@@ -96,10 +96,9 @@ impl<T: Transport> Session<T> {
         for sent in missing {
             self.deliver(room, sent.prev, sent.seq, sent.text);
         }
-        if let Some(reader) = self.readers.get_mut(room) {
-            if let State::Replaying(replay) = std::mem::replace(&mut reader.state, State::Live { head }) {
-                took(&FIGURES.resume, replay.begin);
-            }
+        let former = self.readers.get_mut(room).map(|it| std::mem::replace(&mut it.state, State::Live { head }));
+        if let Some(State::Replaying(replay)) = former {
+            took(&FIGURES.resume, replay.begin);
         }
         self.say(&ServerFrame::Live { room, head: at });
     }

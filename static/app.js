@@ -7,6 +7,7 @@ import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
 import { h, fill, action, empty, failed, toast } from './dom.js';
 import { pill } from './connection.js';
+import * as notify from './notify.js';
 import { Calls } from './screens/call.js';
 import { checkScreen } from './screens/check.js';
 import { signInScreen } from './screens/signin.js';
@@ -99,6 +100,7 @@ async function signedIn(user) {
   header();
   await client.start();
   route();
+  notify.start(user, (path) => app.go(path));
 }
 
 function signedOut() {
@@ -114,7 +116,7 @@ function header() {
   fill(top, brand, app.user && [
     pill(app.client),
     h('a.who', { href: app.user.role === 'guest' ? '#/' : '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
-    action('Sign out', async () => { await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
+    action('Sign out', async () => { await notify.disable(app.user); await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
   ]);
 }
 

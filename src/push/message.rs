@@ -64,7 +64,7 @@ impl Message<'_> {
         (vapid, subject): (&Vapid, &str),
         now: Timestamp,
     ) -> Result<Answer, SendError> {
-        let info = SubscriptionInfo::new(self.to.endpoint.as_str(), &self.to.p256dh, &self.to.auth);
+        let info = SubscriptionInfo::new(url.as_str(), &self.to.p256dh, &self.to.auth);
         let mut signature = vapid.signer().add_sub_info(&info);
         signature.add_claim("sub", subject);
         // The library leaves out the port, which is part of an origin.
@@ -110,8 +110,8 @@ impl Message<'_> {
 /// Why a notification was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    #[error("the device's keys cannot be used")]
-    Keys(#[from] WebPushError),
+    #[error("the message cannot be made: {0}")]
+    Message(#[from] WebPushError),
     #[error("{}", egress::why(.0))]
     NoAnswer(#[from] reqwest::Error),
 }

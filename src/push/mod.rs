@@ -96,7 +96,9 @@ impl Push {
         if !are_keys(&device.p256dh, &device.auth) {
             return Err(SubscribeError::Keys);
         }
-        Ok(self.store.save_subscription(device, self.clock.now()).await?)
+        // As the parser writes it, so that no other one takes it for something else.
+        let device = Subscription { endpoint: url.into(), ..device.clone() };
+        Ok(self.store.save_subscription(&device, self.clock.now()).await?)
     }
 
     /// The service that an endpoint belongs to, if it may be called.
@@ -193,7 +195,7 @@ impl Push {
                 Pushed::Refused(egress::why(&error).to_owned())
             }
             Err(error @ SendError::NoAnswer(_)) => Pushed::Later { after: None, why: error.to_string() },
-            Err(error @ SendError::Keys(_)) => Pushed::Refused(error.to_string()),
+            Err(error @ SendError::Message(_)) => Pushed::Refused(error.to_string()),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 import * as api from '../api.js';
 import { h, action, loading, empty } from '../dom.js';
+import { notificationsPanel } from './notifications.js';
 import { device, when } from '../words.js';
 
 export function accountScreen(app) {
@@ -15,6 +16,7 @@ export function accountScreen(app) {
   return h('section.card.account', {},
     h('a.back', { href: '#/' }, '← Back'),
     h('h1', {}, app.user.name), h('p.muted', {}, [app.user.email, app.user.role].filter(Boolean).join(' · ')),
+    notificationsPanel(app),
     h('h2', {}, 'Where you are signed in'), rows,
     h('p.muted', {}, 'A device that you do not know, or lost? Sign it out here: it is cut off within a second.'),
     action('Sign out everywhere', async () => { await api.send('POST', '/v1/auth/sign-out-everywhere'); app.leave(); }, { testid: 'sign-out-everywhere' }));

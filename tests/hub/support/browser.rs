@@ -87,6 +87,19 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Where a browser's own debugging port is.
+    pub async fn debugger(&self, browser: &Browser) -> String {
+        let session = browser.client.session_id().await.ok().flatten().expect("a session has an id");
+        let sessions = reqwest::get(format!("{}/sessions", self.address)).await.expect("chromedriver answers");
+        let sessions: Value = sessions.json().await.expect("JSON");
+        let all = sessions["value"].as_array().cloned().unwrap_or_default();
+        let own = all.iter().find(|it| it["id"] == session.as_str()).expect("it is among them");
+        let address = &own["capabilities"]["goog:chromeOptions"]["debuggerAddress"];
+        address.as_str().expect("an address").to_owned()
+    }
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         // Its browsers are in its group.

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod carrier;
 pub mod clinic;
 pub mod database;
+pub mod devtools;
 pub mod mailbox;
 pub mod nodes;
 pub mod process;

@@ -1,0 +1,120 @@
+//! Notifications in a real browser: the service worker shows them in the right language, and a click opens the room.
+//!
+//! A push service cannot be reached from a test, so the message is handed to the browser by its own debugging protocol,
+//! and so is the click.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::support::browser::{Browser, Driver};
+use crate::support::database::Database;
+use crate::support::devtools::DevTools;
+use crate::support::process::Process;
+
+/// What the browser shows at the moment: language, title and text of each notification.
+async fn shown(browser: &Browser) -> Vec<(String, String, String)> {
+    let shown = browser
+        .run("return navigator.serviceWorker.ready.then((it) => it.getNotifications()).then((all) => all.map(({ lang, title, body }) => [lang, title, body]))")
+        .await;
+    serde_json::from_value(shown).unwrap()
+}
+
+async fn until_shown(browser: &Browser, lang: &str, title: &str) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let all = shown(browser).await;
+        if all.iter().any(|it| it.0 == lang && it.1 == title) {
+            return;
+        }
+        assert!(Instant::now() < end, "no {title} in {all:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+struct Pushing {
+    tools: DevTools,
+    page: String,
+    origin: String,
+    registration: String,
+}
+
+impl Pushing {
+    async fn start(driver: &Driver, browser: &Browser, origin: &str) -> Self {
+        browser.until("a service worker", "return navigator.serviceWorker.ready.then((it) => !!it.active)").await;
+        let mut tools = DevTools::connect(&driver.debugger(browser).await).await;
+        let grant = json!({"origin": origin, "permissions": ["notifications"]});
+        tools.call(None, "Browser.grantPermissions", grant).await;
+        let page = tools.attach("page").await;
+        tools.call(Some(&page), "ServiceWorker.enable", json!({})).await;
+        let registration = tools
+            .event("ServiceWorker.workerRegistrationUpdated", |event| {
+                event["registrations"].as_array()?.first()?["registrationId"].as_str().map(str::to_owned)
+            })
+            .await;
+        Self { tools, page, origin: origin.to_owned(), registration }
+    }
+
+    async fn push(&mut self, data: &Value) {
+        let data = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
+        let message = json!({"origin": self.origin, "registrationId": self.registration, "data": data});
+        self.tools.call(Some(&self.page), "ServiceWorker.deliverPushMessage", message).await;
+    }
+
+    /// As a person would; the browser does not believe that it was one, and so lets no window come to the front.
+    async fn click(&mut self, title: &str) {
+        let worker = self.tools.attach("service_worker").await;
+        let click = format!(
+            "self.registration.getNotifications().then((all) => {{ \
+             const notification = all.find((it) => it.title === {}); \
+             self.dispatchEvent(new NotificationEvent('notificationclick', {{ notification }})); }})",
+            json!(title)
+        );
+        self.tools.evaluate(&worker, &click).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room() {
+    let database = Database::sqlite();
+    let mut hub = Process::new("demo", &database.settings());
+    let address = hub.start();
+    let driver = Driver::start();
+    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
+    walks_in(&patient).await;
+    let room = room_of(&patient).await;
+    let mut pushing = Pushing::start(&driver, &patient, &format!("http://{address}")).await;
+
+    patient.run("location.hash = '#/account'").await;
+    patient.sees("notify-language").await;
+    let choose = |language: &str| {
+        format!(
+            "const it = document.querySelector('[data-testid=notify-language]'); it.value = '{language}'; \
+             it.dispatchEvent(new Event('change'))"
+        )
+    };
+    for (language, title) in [("en", "New message"), ("ko", "새 메시지")] {
+        patient.run(&choose(language)).await;
+        let noted = "return caches.open('wardroom-notify').then((it) => it.match('/language')).then((it) => it.text())";
+        patient.until(language, &format!("{noted}.then((it) => it === '{language}')")).await;
+        pushing.push(&json!({"kind": "message", "room": room, "id": room})).await;
+        until_shown(&patient, language, title).await;
+        assert_eq!(shown(&patient).await.len(), 1, "the last of a kind stands for all");
+    }
+    // Whatever comes, something is shown: a browser that sees nothing withdraws the right.
+    pushing.push(&json!("no JSON at all")).await;
+    until_shown(&patient, "ko", "Wardroom").await;
+    pushing.push(&json!({"kind": "constructor", "room": "javascript:alert(1)"})).await;
+    pushing.push(&json!({"kind": "call", "room": room})).await;
+    until_shown(&patient, "ko", "전화가 왔습니다").await;
+    pushing.push(&json!({"kind": "missed_call", "room": room})).await;
+    until_shown(&patient, "ko", "부재중 전화").await;
+    let all = shown(&patient).await;
+    assert!(!all.iter().any(|it| it.1 == "전화가 왔습니다"), "a missed call takes the place of the ring: {all:?}");
+
+    pushing.click("부재중 전화").await;
+    patient.until("the room", &format!("return location.hash === '#/room/{room}'")).await;
+    patient.sees("consultation-panel").await;
+    patient.is_clean().await;
+}

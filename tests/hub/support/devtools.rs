@@ -1,0 +1,98 @@
+//! What a person does outside the page, or a push service does to a browser: over the DevTools protocol.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// How long the browser may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to a browser's own debugging port.
+pub struct DevTools {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next: u64,
+    /// What the browser told without being asked, the oldest first.
+    events: Vec<Value>,
+}
+
+impl DevTools {
+    /// `address` is `debuggerAddress` of the browser's capabilities.
+    pub async fn connect(address: &str) -> Self {
+        let version = reqwest::get(format!("http://{address}/json/version")).await.expect("the browser answers");
+        let version: Value = version.json().await.unwrap();
+        let url = version["webSocketDebuggerUrl"].as_str().expect("an address");
+        let (socket, _) = connect_async(url).await.expect("the browser takes the connection");
+        Self { socket, next: 0, events: Vec::new() }
+    }
+
+    async fn hear(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the browser answers");
+            if let Message::Text(text) = message.expect("it is open").unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    /// Calls a method of the browser, or of the target that a session is attached to.
+    pub async fn call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Value {
+        self.next += 1;
+        let mut call = json!({"id": self.next, "method": method, "params": parameters});
+        if let Some(session) = session {
+            call["sessionId"] = json!(session);
+        }
+        self.socket.send(Message::text(call.to_string())).await.unwrap();
+        loop {
+            let heard = self.hear().await;
+            if heard["id"] == self.next {
+                assert!(heard["error"].is_null(), "{method}: {}", heard["error"]);
+                return heard["result"].clone();
+            }
+            self.events.push(heard);
+        }
+    }
+
+    /// Waits for an event of this name in which `find` finds something.
+    pub async fn event<T>(&mut self, name: &str, find: impl Fn(&Value) -> Option<T>) -> T {
+        let known = |event: &Value| if event["method"] == name { find(&event["params"]) } else { None };
+        if let Some(found) = self.events.iter().find_map(known) {
+            return found;
+        }
+        loop {
+            let heard = self.hear().await;
+            let found = known(&heard);
+            self.events.push(heard);
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// Attaches to the first target of this type, e.g. `page` or `service_worker`; returns the session.
+    pub async fn attach(&mut self, kind: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let targets = self.call(None, "Target.getTargets", json!({})).await;
+            let targets = targets["targetInfos"].as_array().unwrap().clone();
+            if let Some(target) = targets.iter().find(|it| it["type"] == kind) {
+                let wish = json!({"targetId": target["targetId"], "flatten": true});
+                let attached = self.call(None, "Target.attachToTarget", wish).await;
+                return attached["sessionId"].as_str().unwrap().to_owned();
+            }
+            assert!(Instant::now() < end, "no {kind}: {targets:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Runs an expression in a target and returns what its promise comes to.
+    pub async fn evaluate(&mut self, session: &str, expression: &str) -> Value {
+        let wish = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let answer = self.call(Some(session), "Runtime.evaluate", wish).await;
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+}

@@ -25,6 +25,7 @@ mod mail;
 mod metrics;
 mod nodes;
 mod nodes_calls;
+mod nodes_faults;
 mod nodes_people;
 mod outgoing;
 mod payment;

@@ -18,12 +18,12 @@ const HEALED: Duration = Duration::from_secs(2);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn chat(text: impl AsRef<str>) -> Command {
+pub fn chat(text: impl AsRef<str>) -> Command {
     Command::Chat(Chat { text: Prose::parse(text.as_ref()).unwrap(), thread: Thread::Care })
 }
 
 /// Sends a chat message and returns its number.
-async fn say(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
+pub async fn say(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
     match client.command(room, chat(text)).await.expect("an answer") {
         Answer::Done { last, .. } => last,
         Answer::Refused(error) => panic!("refused: {error:?}"),
@@ -31,7 +31,7 @@ async fn say(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
 }
 
 /// How long it takes until all of them have everything up to `seq`.
-async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
+pub async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
     let start = Instant::now();
     for client in clients.iter_mut() {
         timeout(PATIENCE, client.until_seq(room, seq)).await.expect("it comes").expect("the connection stays open");
@@ -39,7 +39,7 @@ async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
     start.elapsed()
 }
 
-fn nothing_is_wrong(clients: &[Client], room: RoomId) {
+pub fn nothing_is_wrong(clients: &[Client], room: RoomId) {
     for client in clients {
         let tally = client.tally(room).expect("it is in the room");
         assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));

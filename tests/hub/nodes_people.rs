@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(12);
 
 /// The next frame that is looked for.
-async fn hears(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
+pub async fn hears(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
     let search = async {
         loop {
             let heard = client.next().await.expect("the connection stays open");

@@ -5,6 +5,7 @@ pub mod carrier;
 pub mod clinic;
 pub mod database;
 pub mod devtools;
+pub mod liar;
 pub mod mailbox;
 pub mod nodes;
 pub mod process;

@@ -47,6 +47,17 @@ impl Redis {
         }
     }
 
+    /// Publishes something that no node says.
+    pub fn publish(&self, channel: &str, text: &str) {
+        let done = Command::new("redis-cli")
+            .arg("-s")
+            .arg(self.socket())
+            .args(["spublish", channel, text])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.expect("redis-cli comes with the server").success());
+    }
+
     /// Ends it at once; what it had in mind is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,172 @@
+//! Whatever fails between and under several nodes, nothing is lost, repeated or out of order.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use loadtest::client::{Answer, Client};
+use loadtest::target::Target;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rooms::role::Role;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use crate::nodes::{all_have, chat, nothing_is_wrong, say};
+use crate::nodes_people::hears;
+use crate::support::liar::Liar;
+use crate::support::nodes::Nodes;
+use crate::support::process::Process;
+use crate::support::redis::Redis;
+
+/// How soon what was lost is made up for.
+const HEALED: Duration = Duration::from_secs(2);
+/// How soon a client of a killed node is live on another one.
+const BACK: Duration = Duration::from_secs(3);
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
+    let redis = Redis::start();
+    let liar = Liar::start(redis.socket());
+    let nodes = Nodes::over(redis, 3, |_, config| config.redis = Some(liar.settings())).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut clients = [
+        nodes[0].joined(&case.patient, room).await,
+        nodes[1].joined(&case.doctor, room).await,
+        nodes[2].joined(&case.patient, room).await,
+    ];
+    nodes.all_hear(room).await;
+    let mut random = StdRng::seed_from_u64(1);
+    let mut slowest = Duration::ZERO;
+    for round in 0..30 {
+        // A few at once, so that there is something to swap with.
+        let mut last = 0;
+        for at in 0..random.random_range(1..8) {
+            last = say(&mut clients[(round + at) % 3], room, format!("{round} {at}")).await;
+        }
+        slowest = slowest.max(all_have(&mut clients, room, last).await);
+    }
+    assert!(slowest < HEALED, "{slowest:?}");
+    nothing_is_wrong(&clients, room);
+
+    // The same of a list.
+    let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
+    let mut client = nodes[1].client(&doctor);
+    client.connect().await.unwrap();
+    let feed = json!({"name": "lobby", "doctor": doctor.user()});
+    client.queue_text(json!({"type": "subscribe", "feed": feed}).to_string());
+    hears(&mut client, |frame| frame["type"] == "feed").await;
+    for _ in 0..15 {
+        let patient = nodes[0].person(Role::Patient, "Pat", None).await;
+        let waiting = nodes[0].waiting(&patient, &doctor).await.to_string();
+        let start = Instant::now();
+        hears(&mut client, |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&waiting))
+            .await;
+        assert!(start.elapsed() < HEALED + Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+    let lies = &liar.lies;
+    for (what, count) in [("lost", &lies.lost), ("doubled", &lies.doubled), ("swapped", &lies.swapped)] {
+        assert!(count.load(Ordering::Relaxed) >= 10, "the proxy did not lie enough: {what} {lies:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
+    let nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut process = Process::new("serve", &nodes.database());
+    process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
+    process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
+    let mut watching = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
+    let mut sent = 0;
+    let mut last = 0;
+    for round in 0..5 {
+        let address = process.start();
+        let mut there = Client::new(Target::new(address).expect("loopback"), nodes[0].token(&case.patient));
+        there.connect().await.unwrap();
+        there.join(room).await.unwrap();
+        // It is killed somewhere in the middle of these: before, while or after it commits, and before it tells.
+        let ids: Vec<_> = (0..40).map(|at| there.send(room, chat(format!("{round} {at}")))).collect();
+        sent += ids.len();
+        there.flush().await.unwrap();
+        let _ = there.answer(ids[round * 7]).await;
+        process.kill();
+        let start = Instant::now();
+        there.cut();
+        nodes.move_to(&mut there, round % 2);
+        there.connect().await.unwrap();
+        there.until_live().await.unwrap();
+        assert!(start.elapsed() < BACK, "{:?}", start.elapsed());
+        let answered = async {
+            while there.unanswered().len() > 0 {
+                if let loadtest::frame::Brief::Ack { last: at, .. } = there.next().await.unwrap().brief {
+                    last = last.max(at);
+                }
+            }
+        };
+        timeout(PATIENCE, answered).await.expect("all are answered");
+        last = last.max(say(&mut watching[round % 2], room, "seen").await);
+        sent += 1;
+        all_have(&mut watching, room, last).await;
+        there.until_seq(room, last).await.unwrap();
+        nothing_is_wrong(&[there], room);
+    }
+    nothing_is_wrong(&watching, room);
+    let stored = nodes[0].state.store.events_after(room, 0, 2_000).await.unwrap();
+    assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), sent, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_over_the_bus_is_not_believed() {
+    let nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut clients = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
+    nodes.all_hear(room).await;
+    let head = say(&mut clients[0], room, "true").await;
+    all_have(&mut clients, room, head).await;
+    let stranger = uuid::Uuid::now_v7().simple().to_string();
+    let forged = json!({"room": room, "seq": head + 1, "at": "2026-01-01T00:00:00.000000Z", "actor": {"role": "system"},
+        "type": "chat.sent", "data": {"text": "forged"}});
+    let events =
+        |first: u64, records: Value| json!({"events": {"first": first, "hash": vec![0; 32], "records": records}});
+    let mut bodies: Vec<String> = [
+        json!(null),
+        json!({"events": {}}),
+        json!({"head": u64::MAX}),
+        json!({"head": -1}),
+        events(0, json!([])),
+        events(u64::MAX, json!([forged, forged])),
+        events(head + 1, json!([forged])),
+        events(head + 1, json!(["no record", 7, {}])),
+        json!({"here": vec![stranger.clone(); 1_000]}),
+        json!({"n": u64::MAX, "what": "beat"}),
+        json!({"n": 7, "what": {"feeds": [{"me": [stranger, "patient"]}]}}),
+        json!({"room": room, "connection": stranger, "call": stranger, "said": "still"}),
+        json!({"room": room, "connection": stranger, "call": stranger, "said": {"refused": "unavailable"}}),
+    ]
+    .iter()
+    .map(Value::to_string)
+    .collect();
+    bodies.extend(["".to_owned(), "{".to_owned(), "é".repeat(40), "[".repeat(10_000)]);
+    for body in bodies {
+        for channel in
+            [format!("{{{room}}}"), "{all}".to_owned(), format!("node:{{{}}}", nodes[1].state.hub.bus().node())]
+        {
+            for text in [format!("{stranger}{body}"), body.clone()] {
+                nodes.redis.publish(&format!("wardroom:{channel}"), &text);
+            }
+        }
+    }
+    let last = say(&mut clients[0], room, "still true").await;
+    assert_eq!(last, head + 1);
+    all_have(&mut clients, room, last).await;
+    match clients[1].command(room, chat("and this node lives")).await.unwrap() {
+        Answer::Done { last: at, .. } => assert_eq!(at, last + 1),
+        Answer::Refused(error) => panic!("refused: {error:?}"),
+    }
+    nothing_is_wrong(&clients, room);
+}

@@ -131,7 +131,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a call could not be answered");
         let code = match error {
-            StoreError::Unavailable(_) => Code::Unavailable,
+            StoreError::Unavailable(_) | StoreError::TakenBack(_) => Code::Unavailable,
             StoreError::Unexpected(_) | StoreError::Setting(_) => Code::Internal,
         };
         let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };

@@ -17,6 +17,8 @@ use super::{Store, StoreError, Tx, on};
 
 /// Rows in one statement. Batches are cut into powers of two, so that few statement texts exist and all stay prepared.
 const MAX_ROWS: usize = 128;
+/// How often a batch is done again that the database took back.
+const TAKEN_BACK: usize = 3;
 /// Parameters of a row of `events`.
 const COLUMNS: usize = 8;
 
@@ -59,6 +61,16 @@ impl Store {
     /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
     /// batch may or may not have been committed. What of it goes out is written down under `note`.
     pub async fn append_noting(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
+        for _ in 0..TAKEN_BACK {
+            match self.try_append(batch, note).await {
+                Err(StoreError::TakenBack(why)) => tracing::debug!(why, "a batch was taken back; it is tried again"),
+                outcome => return outcome,
+            }
+        }
+        self.try_append(batch, note).await
+    }
+
+    async fn try_append(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
         // Every node takes its rooms in the same order, so that two of them do not wait for each other.
         let mut order: Vec<usize> = (0..batch.len()).collect();
         order.sort_by_key(|at| (batch[*at].room, batch[*at].first()));

@@ -28,7 +28,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::error::{DatabaseError, ErrorKind};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Postgres, Sqlite, Transaction};
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ use crate::config::DatabaseSettings;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `pragma synchronous` for FULL; EXTRA is above it.
 const FULL: i64 = 2;
+/// What PostgreSQL itself ends: a little later than nobody waits for it any more.
+const LIMITS: &str = "set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '10s'";
 /// Statements that are kept prepared on a connection.
 const STATEMENTS: usize = 256;
 
@@ -62,6 +64,9 @@ pub enum StoreError {
     /// The database does not answer, is locked, is full or cannot write: the outcome of a commit may be unknown.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// The database took the transaction back because of another one: it has not happened, and may be done again.
+    #[error("the database took it back: {0}")]
+    TakenBack(String),
     /// The database answered something that the program does not expect, or refused what the program takes for right.
     #[error("the database and the program disagree: {0}")]
     Unexpected(String),
@@ -124,7 +129,11 @@ impl Store {
         // Without a time limit: another node may be at it, and a large table takes long.
         let migrated = match &store {
             Store::Sqlite { write, .. } => sqlx::migrate!().run(write).await,
-            Store::Postgres(pool) => sqlx::migrate!().run(pool).await,
+            // On a connection without the pool's time limits. The nodes that start together wait for each other.
+            Store::Postgres(pool) => {
+                let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+                sqlx::migrate!().run(&mut connection).await
+            }
         };
         migrated.map_err(|error| StoreError::Setting(format!("the tables cannot be brought up to date: {error}")))?;
         Ok(store)
@@ -183,7 +192,15 @@ impl Store {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Setting("the address of the PostgreSQL server cannot be read".into()))?
             .statement_cache_capacity(STATEMENTS);
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).after_connect(
+            |connection, _| {
+                Box::pin(async move {
+                    // What a node began that stopped or is cut off ends by itself, so that the others need not wait for
+                    // its locks.
+                    sqlx::raw_sql(LIMITS).execute(connection).await.map(drop)
+                })
+            },
+        );
         let pool = pool.connect_with(options).await?;
         for setting in ["fsync", "synchronous_commit"] {
             let (value,): (String,) =
@@ -237,7 +254,14 @@ impl From<sqlx::Error> for StoreError {
             // A database's message can quote a value (a unique key, for one), so only its code is passed on.
             sqlx::Error::Database(database) => {
                 let code = format!("code {}", database.code().unwrap_or_default());
-                if is_refusal(&**database) { StoreError::Unexpected(code) } else { StoreError::Unavailable(code) }
+                // Class 40: a deadlock, or transactions that cannot be put in an order.
+                if database.code().is_some_and(|code| code.len() == 5 && code.starts_with("40")) {
+                    StoreError::TakenBack(code)
+                } else if is_refusal(&**database) {
+                    StoreError::Unexpected(code)
+                } else {
+                    StoreError::Unavailable(code)
+                }
             }
             other => StoreError::Unavailable(other.to_string()),
         }

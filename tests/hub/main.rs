@@ -27,6 +27,7 @@ mod nodes;
 mod nodes_calls;
 mod nodes_faults;
 mod nodes_people;
+mod nodes_store;
 mod outgoing;
 mod payment;
 mod payment_provider;

@@ -92,7 +92,7 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
 async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
     let nodes = Nodes::start(2).await;
     let case = nodes[0].case().await;
-    let mut process = Process::new("serve", &nodes.database());
+    let mut process = Process::new("serve", &nodes.database().settings());
     process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
     process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
     let address = process.start();

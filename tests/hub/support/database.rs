@@ -33,6 +33,14 @@ impl Database {
         Self { url: format!("postgres://postgres@localhost/{name}?host={socket}"), _folder: None }
     }
 
+    /// Runs statements on a PostgreSQL database, and returns what they print.
+    pub fn sql(&self, statements: &str) -> String {
+        let done = Command::new("psql").args(["-q", "-t", "-A", &self.url, "-c", statements]).output();
+        let done = done.expect("psql is installed");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
     pub fn settings(&self) -> DatabaseSettings {
         let mut settings = DatabaseSettings::new(self.url.clone());
         // Many tests run at once on one server.

@@ -8,7 +8,7 @@ use loadtest::target::Target;
 use rooms::id::RoomId;
 use tokio::time::{sleep, timeout};
 use wardroom::bus::BusState;
-use wardroom::config::{Config, DatabaseSettings};
+use wardroom::config::Config;
 
 use super::clinic::Clinic;
 use super::database::Database;
@@ -60,8 +60,8 @@ impl Nodes {
     }
 
     /// The database, for another node.
-    pub fn database(&self) -> DatabaseSettings {
-        self.database.settings()
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Waits until every node hears and is heard.

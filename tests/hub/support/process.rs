@@ -110,6 +110,13 @@ impl Process {
         line.split_whitespace().last().expect("a link").to_owned()
     }
 
+    /// Sends the hub's process a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let done = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(done.expect("kill is there").success());
+    }
+
     /// Ends the hub at once: kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,136 @@
+//! What several nodes ask of PostgreSQL: tables made once, transactions that are taken back, commits of which nobody knows
+//! the outcome, and nodes that stop in the middle of one.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use loadtest::client::{Answer, Client};
+use loadtest::target::Target;
+use rooms::id::{CommandId, RoomId};
+use rooms::wire::code::Code;
+use tokio::time::{Instant, sleep, timeout};
+use wardroom::store::Store;
+
+use crate::nodes::{all_have, chat, nothing_is_wrong, say};
+use crate::support::clinic::Clinic;
+use crate::support::database::Database;
+use crate::support::nodes::Nodes;
+use crate::support::process::Process;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes PostgreSQL do something at the first insertion of events from now on.
+fn once(database: &Database, trigger: &str, what: &str) {
+    database.sql(&format!(
+        "create sequence once; create function once() returns trigger language plpgsql as $$ begin \
+         if nextval('once') = 1 then {what}; end if; return null; end $$; create {trigger} execute function once()"
+    ));
+}
+
+/// Sends a command that is already under way again, until it is done.
+async fn insist(client: &mut Client, id: CommandId) -> u64 {
+    let answered = async {
+        loop {
+            match client.answer(id).await.expect("the connection stays open") {
+                Answer::Done { last, .. } => return last,
+                Answer::Refused(error) => assert_eq!(error.code, Code::Unavailable),
+            }
+            sleep(Duration::from_millis(500)).await;
+            client.send_again(id);
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("it is done at last")
+}
+
+fn chats(stored: &[wardroom::store::events::Stored]) -> usize {
+    stored.iter().filter(|it| it.canonical.contains("chat.sent")).count()
+}
+
+async fn stored(clinic: &Clinic, room: RoomId) -> Vec<wardroom::store::events::Stored> {
+    clinic.state.store.events_after(room, 0, 1_000).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_start_together_make_the_tables_once() {
+    let database = Database::postgres();
+    let settings = database.settings();
+    for store in join_all((0..6).map(|_| Store::connect(&settings))).await {
+        store.expect("each finds the tables ready").ping().await.unwrap();
+    }
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert_eq!(database.sql("select count(*) from _sqlx_migrations where success"), files.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_taken_back_is_done_again() {
+    let database = Database::postgres();
+    let clinic = Clinic::start(database.settings()).await;
+    let case = clinic.case().await;
+    let mut patient = clinic.joined(&case.patient, case.room).await;
+    let fails = "raise exception using errcode = '40001', message = 'not in this order'";
+    once(&database, "trigger once before insert on events for each statement", fails);
+    say(&mut patient, case.room, "at once").await;
+    assert!(database.sql("select last_value from once").parse::<u32>().unwrap() >= 2, "it has failed first");
+    assert_eq!(chats(&stored(&clinic, case.room).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
+    let database = Database::postgres();
+    let clinic = Clinic::start(database.settings()).await;
+    let case = clinic.case().await;
+    let room = case.room;
+    let mut patient = clinic.joined(&case.patient, room).await;
+    let mut readers = [clinic.joined(&case.doctor, room).await];
+    // The commit takes longer than anybody waits for it, and then it stands.
+    let late = "constraint trigger once after insert on events deferrable initially deferred for each row";
+    once(&database, late, "perform pg_sleep(7)");
+    let id = patient.send(room, chat("is it there?"));
+    let last = insist(&mut patient, id).await;
+    all_have(&mut readers, room, last).await;
+    let last = say(&mut patient, room, "it is").await;
+    all_have(&mut readers, room, last).await;
+    patient.until_seq(room, last).await.unwrap();
+    nothing_is_wrong(&readers, room);
+    nothing_is_wrong(&[patient], room);
+    assert_eq!(chats(&stored(&clinic, room).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others_for_long() {
+    let nodes = Nodes::start(1).await;
+    let case = nodes[0].case().await;
+    let room = case.room;
+    let mut process = Process::new("serve", &nodes.database().settings());
+    process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
+    process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
+    let address = process.start();
+    let mut there = Client::new(Target::new(address).expect("loopback"), nodes[0].token(&case.doctor));
+    there.connect().await.unwrap();
+    there.join(room).await.unwrap();
+    let mut here = [nodes[0].joined(&case.patient, room).await];
+    once(nodes.database(), "trigger once after insert on events for each statement", "perform pg_sleep(2)");
+    let stuck = there.send(room, chat("stuck"));
+    there.flush().await.unwrap();
+    let begun = async {
+        let running =
+            "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
+        while nodes.database().sql(running) != "1" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, begun).await.expect("it has begun");
+    process.signal("STOP");
+    let start = Instant::now();
+    let id = here[0].send(room, chat("not stuck"));
+    let last = insist(&mut here[0], id).await;
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    process.signal("CONT");
+    let last = insist(&mut there, stuck).await.max(last);
+    there.until_seq(room, last).await.unwrap();
+    all_have(&mut here, room, last).await;
+    nothing_is_wrong(&here, room);
+    nothing_is_wrong(&[there], room);
+    assert_eq!(chats(&stored(&nodes[0], room).await), 2);
+}

@@ -42,13 +42,14 @@ impl App {
             .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
         let store =
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
-        let auth = Auth::open(&config, store.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
+        let (bus, inbox) =
+            Bus::open(config.redis.as_ref()).context("cannot use the Redis server (WARDROOM_REDIS_URL)")?;
+        let auth =
+            Auth::open(&config, store.clone(), bus.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
         let relay =
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
         let (handing, handed) = mpsc::channel(jobs::outgoing::QUEUE);
         let appender = Appender::start(store.clone(), clock.clone(), handing);
-        let (bus, inbox) =
-            Bus::open(config.redis.as_ref()).context("cannot use the Redis server (WARDROOM_REDIS_URL)")?;
         let hub = Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), {
             let relay = relay.clone();
             Arc::new(move |session| relay.servers(session))

@@ -245,7 +245,8 @@ impl Config {
         }
         let redis = settings.redis_url.map(RedisSettings::new);
         if let Some(redis) = &redis {
-            if !["redis:", "rediss:", "unix:"].iter().any(|scheme| redis.url().starts_with(scheme)) {
+            let known = |url: &str| ["redis:", "rediss:", "unix:"].iter().any(|scheme| url.trim().starts_with(scheme));
+            if !redis.url().split(',').all(known) {
                 return Err(value("redis_url", "must begin with redis:, rediss: or unix:, e.g. redis://host:6379"));
             }
             if url.starts_with("sqlite:") {

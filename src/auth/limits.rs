@@ -1,15 +1,21 @@
-//! How much one client may ask, in memory and per node.
+//! How much one client may ask: in memory and per node, and tries to sign in also over all nodes together.
 
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use rooms::id::UserId;
+use sha2::{Digest, Sha256};
 
+use crate::bus::Bus;
 use crate::config::Limits;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Who is counted.
 #[derive(Clone, Debug)]
@@ -27,6 +33,7 @@ pub struct Limiter {
     anonymous: DefaultKeyedRateLimiter<IpAddr>,
     sign_ins: DefaultKeyedRateLimiter<(String, IpAddr)>,
     people: DefaultKeyedRateLimiter<UserId>,
+    sign_ins_per_minute: u64,
 }
 
 impl Limiter {
@@ -38,6 +45,7 @@ impl Limiter {
             anonymous: RateLimiter::keyed(Quota::per_minute(at_least_one(limits.anonymous_per_minute))),
             sign_ins: RateLimiter::keyed(Quota::per_minute(at_least_one(limits.sign_ins_per_minute))),
             people: RateLimiter::keyed(Quota::per_second(each_second).allow_burst(burst)),
+            sign_ins_per_minute: u64::from(limits.sign_ins_per_minute),
         }
     }
 
@@ -47,6 +55,20 @@ impl Limiter {
             Subject::Anonymous(address) => check(&self.anonymous, &network(*address)),
             Subject::SignIn(email, address) => check(&self.sign_ins, &((*email).to_owned(), network(*address))),
             Subject::Person(user) => check(&self.people, user),
+        }
+    }
+
+    /// Counts a try to sign in that all nodes count together; while they cannot, each counts by itself only. An error
+    /// says after how long the next one may come.
+    pub async fn count_with_others(&self, bus: &Bus, email: &str, address: IpAddr) -> Result<(), Duration> {
+        if !bus.is_shared() {
+            return Ok(());
+        }
+        // Nobody's address stands in Redis in the clear.
+        let whose = Sha256::digest(format!("{email}\n{}", network(address)));
+        match bus.count(&URL_SAFE_NO_PAD.encode(whose), MINUTE).await {
+            Ok((count, left)) if count > self.sign_ins_per_minute => Err(left),
+            _ => Ok(()),
         }
     }
 

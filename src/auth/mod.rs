@@ -42,6 +42,7 @@ use self::demo::DemoTokens;
 use self::keys::Keys;
 use self::password::Passwords;
 use self::revocations::Revocations;
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{Config, TokenSettings};
 use crate::store::{Store, StoreError};
@@ -70,6 +71,7 @@ struct Inner {
     keys: Keys,
     settings: TokenSettings,
     store: Store,
+    bus: Bus,
     clock: Clock,
     passwords: Passwords,
     revocations: Revocations,
@@ -79,13 +81,14 @@ struct Inner {
 
 impl Auth {
     /// Reads or makes the keys, and learns what was revoked within the last access token's life.
-    pub async fn open(config: &Config, store: Store, clock: Clock) -> Result<Self, OpenError> {
+    pub async fn open(config: &Config, store: Store, bus: Bus, clock: Clock) -> Result<Self, OpenError> {
         provider::install();
         let keys = Keys::open(&config.data_dir)?;
         let inner = Arc::new(Inner {
             keys,
             settings: config.tokens.clone(),
             store,
+            bus,
             clock,
             passwords: Passwords::new(),
             revocations: Revocations::new(),

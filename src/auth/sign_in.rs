@@ -60,7 +60,9 @@ impl Auth {
     /// By e-mail address and password. An unknown address gets the same answer after the same work.
     pub async fn sign_in(&self, email: &str, password: SecretString, client: Client) -> Result<SignedIn, SignInError> {
         let email = email.trim().to_lowercase();
-        self.limiter().count(&Subject::SignIn(&email, client.address)).map_err(SignInError::Limited)?;
+        let limiter = self.limiter();
+        limiter.count(&Subject::SignIn(&email, client.address)).map_err(SignInError::Limited)?;
+        limiter.count_with_others(&self.inner.bus, &email, client.address).await.map_err(SignInError::Limited)?;
         let user = self.inner.store.user_by_email(&email).await?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let matches = self.inner.passwords.matches(password, stored).await?;

@@ -3,6 +3,7 @@
 //! It carries text between nodes, and may lose, repeat and reorder it: what must not be lost is in the store, and whoever
 //! listens compares with the store. A hub that is alone has the [`Bus::Local`], which does nothing and costs nothing.
 
+mod link;
 mod queue;
 mod redis;
 
@@ -89,7 +90,9 @@ pub enum Bus {
 
 /// Why a bus cannot be made: its address cannot be read. Does not quote it, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error("the address of the Redis server cannot be read; write redis://host:6379 or rediss://host:6379")]
+#[error(
+    "the address of the Redis server cannot be read; write redis://host:6379, rediss://host:6379, or several of a cluster separated by commas"
+)]
 pub struct BadAddress;
 
 impl Bus {
@@ -148,6 +151,15 @@ impl Bus {
         match self {
             Bus::Local => Ok(self.node()),
             Bus::Redis(bus) => bus.claim(room, dead).await,
+        }
+    }
+
+    /// Counts something that all nodes count together, anew after `window`. The answer is how often it has happened, and
+    /// when the count begins anew.
+    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), Away> {
+        match self {
+            Bus::Local => Err(Away),
+            Bus::Redis(bus) => bus.count(what, window).await,
         }
     }
 

@@ -9,22 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
-    RedisResult, Value,
-};
+use redis::{FromRedisValue, PushInfo, PushKind, RedisResult, Value};
 use rooms::id::RoomId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use super::link::{Link, Servers};
 use super::queue::{Ear, Receiver, Sender, queue};
 use super::{Away, BadAddress, BusState, Channel, Heard, LEASE, NodeId};
 
-/// How long Redis may take to answer before a connection counts as dead.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a connection is asked whether it lives.
 const PING: Duration = Duration::from_secs(1);
 /// How long after a failure the next connection is tried.
@@ -42,6 +37,10 @@ const CLAIM: &str = "local owner = redis.call('get', KEYS[1]) \
     if not owner or owner == ARGV[1] or owner == ARGV[2] then \
     redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[3]) return ARGV[1] end return owner";
 
+/// Counts, and begins anew when the time is over; answers with the count and the milliseconds that are left.
+const COUNT: &str = "local count = redis.call('incr', KEYS[1]) \
+    if count == 1 then redis.call('pexpire', KEYS[1], ARGV[1]) end return {count, redis.call('pttl', KEYS[1])}";
+
 /// See the module.
 pub struct RedisBus {
     inner: Arc<Inner>,
@@ -50,7 +49,7 @@ pub struct RedisBus {
 
 struct Inner {
     node: NodeId,
-    client: Client,
+    servers: Servers,
     outgoing: Sender<(Channel, String)>,
     rooms: Mutex<Rooms>,
     /// Tells the listener that `rooms` changed.
@@ -59,7 +58,7 @@ struct Inner {
     tells: AtomicBool,
     was: Mutex<Option<BusState>>,
     /// The telling connection while there is one, for what must be answered.
-    commands: Mutex<Option<MultiplexedConnection>>,
+    commands: Mutex<Option<Link>>,
 }
 
 /// The rooms that should be listened to.
@@ -74,13 +73,11 @@ struct Rooms {
 impl RedisBus {
     /// Begins to connect.
     pub fn start(url: &str, ear: Ear) -> Result<Self, BadAddress> {
-        let info = url.into_connection_info().map_err(|_| BadAddress)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BadAddress)?;
+        let servers = Servers::at(url)?;
         let (outgoing, waiting) = queue();
         let inner = Arc::new(Inner {
             node: NodeId(Uuid::now_v7()),
-            client,
+            servers,
             outgoing,
             rooms: Mutex::default(),
             changed: Notify::new(),
@@ -140,6 +137,13 @@ impl RedisBus {
         owner.parse().map(NodeId).map_err(|_| Away)
     }
 
+    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), Away> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(COUNT).arg(1).arg(format!("{PREFIX}count:{{{what}}}")).arg(window.as_millis().to_string());
+        let (count, left): (u64, i64) = self.inner.ask(&command).await?;
+        Ok((count, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+    }
+
     pub fn publish(&self, to: Channel, text: String) {
         let bytes = text.len();
         // What finds no space is lost, as on a bus that is away.
@@ -176,21 +180,17 @@ impl Inner {
         }
     }
 
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
-    }
-
     /// A command whose answer is needed.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Away> {
+    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Away> {
         let connection = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut connection = connection.ok_or(Away)?;
-        command.query_async(&mut connection).await.map_err(|error| {
+        connection.ask(command).await.map_err(|error| {
             tracing::debug!(kind = ?error.kind(), "Redis did not answer a command");
             Away
         })
     }
 
-    fn set_commands(&self, connection: Option<MultiplexedConnection>) {
+    fn set_commands(&self, connection: Option<Link>) {
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
@@ -209,14 +209,11 @@ impl Inner {
     /// Listens until the connection breaks.
     async fn listen_once(self: &Arc<Self>, ear: &Ear) -> RedisResult<()> {
         let broken = Arc::new(Notify::new());
-        let config = self.config().set_push_sender({
+        let on_push = {
             let (this, ear, broken) = (self.clone(), ear.clone(), broken.clone());
-            move |push: PushInfo| {
-                this.pushed(push, &ear, &broken);
-                Ok::<(), redis::aio::SendError>(())
-            }
-        });
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            Arc::new(move |push| this.pushed(push, &ear, &broken))
+        };
+        let connection = self.servers.connect(Some(on_push)).await?;
         let rooms: Vec<RoomId> = {
             let mut rooms = self.rooms();
             rooms.changed.clear();
@@ -234,13 +231,13 @@ impl Inner {
                 () = broken.notified() => return Ok(()),
                 () = sleep_until(ping) => {
                     ping = Instant::now() + PING;
-                    redis::cmd("PING").query_async::<()>(&mut connection.clone()).await?;
+                    connection.clone().ask::<()>(&redis::cmd("PING")).await?;
                 }
             }
         }
     }
 
-    async fn follow_changes(&self, connection: &MultiplexedConnection, ear: &Ear) -> RedisResult<()> {
+    async fn follow_changes(&self, connection: &Link, ear: &Ear) -> RedisResult<()> {
         let (come, gone): (Vec<RoomId>, Vec<RoomId>) = {
             let mut rooms = self.rooms();
             let changed = std::mem::take(&mut rooms.changed);
@@ -283,7 +280,7 @@ impl Inner {
 
     async fn tell(self: Arc<Self>, mut waiting: Receiver<(Channel, String)>) {
         loop {
-            match self.client.get_multiplexed_async_connection_with_config(&self.config()).await {
+            match self.servers.connect(None).await {
                 Ok(connection) => {
                     // What waited while nobody could be told is old: the others have read the store by now.
                     while waiting.try_take().is_some() {}
@@ -303,35 +300,35 @@ impl Inner {
 }
 
 /// Sends what waits until the connection breaks.
-async fn tell_by(mut connection: MultiplexedConnection, waiting: &mut Receiver<(Channel, String)>) -> RedisResult<()> {
+async fn tell_by(mut connection: Link, waiting: &mut Receiver<(Channel, String)>) -> RedisResult<()> {
     loop {
         tokio::select! {
             first = waiting.take() => {
-                let Some((channel, text)) = first else { return Ok(()) };
-                let mut batch = redis::pipe();
-                batch.cmd("SPUBLISH").arg(name(channel)).arg(text).ignore();
-                while batch.len() < BATCH && let Some((channel, text)) = waiting.try_take() {
-                    batch.cmd("SPUBLISH").arg(name(channel)).arg(text).ignore();
+                let Some(first) = first else { return Ok(()) };
+                let mut batch = vec![first];
+                while batch.len() < BATCH && let Some(next) = waiting.try_take() {
+                    batch.push(next);
                 }
-                batch.query_async::<()>(&mut connection).await?;
+                // Handed over in their order, and not waited for one by one.
+                try_join_all(batch.into_iter().map(|(channel, text)| {
+                    let mut connection = connection.clone();
+                    async move { connection.ask::<()>(redis::cmd("SPUBLISH").arg(name(channel)).arg(text)).await }
+                }))
+                .await?;
             }
-            () = sleep(PING) => redis::cmd("PING").query_async::<()>(&mut connection).await?,
+            () = sleep(PING) => connection.ask::<()>(&redis::cmd("PING")).await?,
         }
     }
 }
 
 /// Asks for many subscriptions, or for the end of them.
-async fn subscribe(
-    connection: &MultiplexedConnection,
-    command: &str,
-    names: impl Iterator<Item = String>,
-) -> RedisResult<()> {
+async fn subscribe(connection: &Link, command: &str, names: impl Iterator<Item = String>) -> RedisResult<()> {
     let mut names = names.peekable();
     while names.peek().is_some() {
         let some: Vec<String> = names.by_ref().take(AT_ONCE).collect();
         try_join_all(some.into_iter().map(|name| {
             let mut connection = connection.clone();
-            async move { redis::cmd(command).arg(name).query_async::<()>(&mut connection).await }
+            async move { connection.ask::<()>(redis::cmd(command).arg(name)).await }
         }))
         .await?;
     }

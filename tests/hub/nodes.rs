@@ -12,6 +12,7 @@ use uuid::Uuid;
 use wardroom::bus::BusState;
 
 use crate::support::nodes::{Nodes, until};
+use crate::support::redis::{Redis, RedisCluster};
 
 /// How soon an event arrives whose message was lost.
 const HEALED: Duration = Duration::from_secs(2);
@@ -164,4 +165,32 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         assert!(took < Duration::from_millis(700), "live again: {took:?}");
     }
     nothing_is_wrong(&clients, room);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
+    let cluster = RedisCluster::start();
+    let nodes = Nodes::over(Redis::start(), 2, |_, config| config.redis = Some(cluster.settings())).await;
+    nodes.connected().await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..12 {
+        let case = nodes[round % 2].case().await;
+        let mut clients =
+            [nodes[0].joined(&case.patient, case.room).await, nodes[1].joined(&case.doctor, case.room).await];
+        // The first may come by the store: nothing says when the servers have taken the subscription.
+        for at in 0..6 {
+            let last = say(&mut clients[at % 2], case.room, format!("{at}")).await;
+            let took = all_have(&mut clients, case.room, last).await;
+            if at > 1 {
+                slowest = slowest.max(took);
+            }
+        }
+        nothing_is_wrong(&clients, case.room);
+        // The desk of a call is a key on a server of its own.
+        let bus = nodes[round % 2].state.hub.bus();
+        assert_eq!(bus.claim(case.room, None).await, Ok(bus.node()));
+        assert_eq!(nodes[(round + 1) % 2].state.hub.bus().claim(case.room, None).await, Ok(bus.node()));
+        assert_eq!(nodes[(round + 1) % 2].state.hub.bus().deliver(bus.node(), String::new()).await, Ok(true));
+    }
+    assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
 }

@@ -15,7 +15,7 @@ use crate::support::nodes::{Nodes, until};
 use crate::support::process::Process;
 
 /// How soon a session learns that the node with the desk is gone.
-const NOTICED: Duration = Duration::from_secs(10);
+const NOTICED: Duration = Duration::from_secs(5);
 
 /// Attaches both, and names their epoch.
 async fn attach(doctor: &mut Side, patient: &mut Side) -> u64 {

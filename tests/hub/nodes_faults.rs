@@ -129,8 +129,9 @@ async fn what_comes_over_the_bus_is_not_believed() {
     let head = say(&mut clients[0], room, "true").await;
     all_have(&mut clients, room, head).await;
     let stranger = uuid::Uuid::now_v7().simple().to_string();
-    let forged = json!({"room": room, "seq": head + 1, "at": "2026-01-01T00:00:00.000000Z", "actor": {"role": "system"},
-        "type": "chat.sent", "data": {"text": "forged"}});
+    let true_one = nodes[0].state.store.events_before(room, u64::MAX, 1).await.unwrap().remove(0);
+    let mut forged: Value = serde_json::from_str(&true_one.canonical.replace("true", "forged")).unwrap();
+    forged["seq"] = json!(head + 1);
     let events =
         |first: u64, records: Value| json!({"events": {"first": first, "hash": vec![0; 32], "records": records}});
     let mut bodies: Vec<String> = [

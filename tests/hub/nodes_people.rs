@@ -71,6 +71,8 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
     patient.cut();
     patient.connect().await.unwrap();
     patient.until_live().await.unwrap();
+    // So is one of two devices on two nodes.
+    nodes[0].joined(&case.patient, room).await.close().await;
     let quiet = async { hears(&mut doctor, presence(&case.patient, false)).await };
     assert!(timeout(GRACE, quiet).await.is_err(), "the patient was never away");
     for node in nodes.iter() {
@@ -178,4 +180,31 @@ async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
         assert_eq!(timeout(within, end).await.expect("in time"), Some(expected), "{way}");
         assert_eq!(client.connect().await.expect_err("the token is good for nothing").close(), Some(expected));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_at_an_account_by_all_nodes_in_turn_is_no_faster() {
+    let (redis, database) = (Redis::start(), Database::postgres());
+    let settings = redis.settings();
+    let start = async |folder: Option<std::path::PathBuf>| {
+        Rest::start_with(database.settings(), |config| {
+            config.redis = Some(settings.clone());
+            config.limits.sign_ins_per_minute = 4;
+            config.data_dir = folder.unwrap_or_else(|| config.data_dir.clone());
+        })
+        .await
+    };
+    let one = start(None).await;
+    let other = start(Some(one.clinic.state.config.data_dir.clone())).await;
+    for rest in [&one, &other] {
+        until("connected", async || rest.clinic.state.hub.bus().state() == BusState::Connected).await;
+    }
+    let guess = async |rest: &Rest| {
+        let body = json!({"email": "a@example.org", "password": "a wrong sentence", "transport": "bearer"});
+        rest.call("post", "/v1/auth/sign-in").json(body).send().await.status.as_u16()
+    };
+    for rest in [&one, &other, &one, &other] {
+        assert_eq!(guess(rest).await, 401);
+    }
+    assert_eq!((guess(&one).await, guess(&other).await), (429, 429));
 }

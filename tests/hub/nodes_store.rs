@@ -87,6 +87,14 @@ async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
     let late = "constraint trigger once after insert on events deferrable initially deferred for each row";
     once(&database, late, "perform pg_sleep(7)");
     let id = patient.send(room, chat("is it there?"));
+    assert!(matches!(patient.answer(id).await.unwrap(), Answer::Refused(error) if error.code == Code::Unavailable));
+    let stands = async {
+        while chats(&stored(&clinic, room).await) == 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, stands).await.expect("it is committed at last");
+    patient.send_again(id);
     let last = insist(&mut patient, id).await;
     all_have(&mut readers, room, last).await;
     let last = say(&mut patient, room, "it is").await;

@@ -28,6 +28,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use wardroom::auth::Auth;
+use wardroom::bus::Bus;
 use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
@@ -226,7 +227,7 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
     let clock = Clock::system();
     let fixture = Fixture::read(&file, clock.now()).unwrap().take(ROOMS, 3).unwrap();
     let store = Store::connect(&database).await.unwrap();
-    let auth = Auth::open(&hub.config(), store.clone(), clock).await.unwrap();
+    let auth = Auth::open(&hub.config(), store.clone(), Bus::Local, clock).await.unwrap();
     let target = Target::new(hub.start()).unwrap();
 
     let (life, receiver) = watch::channel(0);

@@ -15,7 +15,7 @@ const BELOW: &[(&str, &[&str])] = &[
     ("turn", &[]),
     ("echo", &["turn"]),
     ("archive", &["store"]),
-    ("auth", &["keyfile", "store"]),
+    ("auth", &["bus", "keyfile", "store"]),
     ("bus", &[]),
     ("hub", &["store", "bus"]),
     ("gateway", &["egress", "hub", "push", "store"]),

@@ -1,4 +1,4 @@
-//! A throwaway Redis server, which can be stopped and started again at the same place.
+//! Throwaway Redis servers: one that can be stopped and started again at the same place, and a cluster.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -71,5 +71,77 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A Redis Cluster of three servers on loopback, which end with this.
+pub struct RedisCluster {
+    servers: Vec<(u16, Child)>,
+    _folder: tempfile::TempDir,
+}
+
+impl RedisCluster {
+    const SLOTS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
+
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Held until all are known, so that none is given twice.
+        let free: Vec<_> = (0..6).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = free.iter().map(|it| it.local_addr().unwrap().port()).collect();
+        drop(free);
+        let mut servers = Vec::new();
+        for of in ports.chunks(2) {
+            let (port, bus) = (of[0].to_string(), of[1].to_string());
+            let child = Command::new("redis-server")
+                .args(["--port", &port, "--cluster-port", &bus, "--bind", "127.0.0.1", "--save", ""])
+                .args(["--cluster-enabled", "yes", "--cluster-config-file", &format!("nodes-{port}.conf")])
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn();
+            servers.push((of[0], child.expect("a Redis server is installed (tests/run does that)")));
+        }
+        let cluster = Self { servers, _folder: folder };
+        for (at, slots) in Self::SLOTS.iter().enumerate() {
+            cluster.until(at, "ping", "PONG");
+            cluster.until(at, &format!("cluster addslotsrange {slots}"), "OK");
+            if at > 0 {
+                cluster.until(0, &format!("cluster meet 127.0.0.1 {} {}", ports[2 * at], ports[2 * at + 1]), "OK");
+            }
+        }
+        for at in 0..3 {
+            cluster.until(at, "cluster info", "cluster_state:ok");
+        }
+        cluster
+    }
+
+    /// Repeats a command until its answer contains this.
+    fn until(&self, server: usize, command: &str, wanted: &str) {
+        let deadline = Instant::now() + START;
+        let port = self.servers[server].0.to_string();
+        loop {
+            let asked = Command::new("redis-cli").args(["-p", &port]).args(command.split(' ')).output();
+            let said = asked.expect("redis-cli comes with the server").stdout;
+            if String::from_utf8_lossy(&said).contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{command} does not answer {wanted}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn settings(&self) -> RedisSettings {
+        let addresses: Vec<String> = self.servers.iter().map(|(port, _)| format!("redis://127.0.0.1:{port}")).collect();
+        RedisSettings::new(addresses.join(","))
+    }
+}
+
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.servers {
+            // An error says that it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -1,0 +1,106 @@
+//! Connections to Redis: to one server, or to all servers of a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisError, RedisResult,
+};
+use tokio::time::timeout;
+
+use super::BadAddress;
+
+/// How long Redis may take to answer before a connection counts as dead.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is called with what Redis says by itself.
+pub type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
+
+/// Where Redis is.
+pub enum Servers {
+    One(Box<Client>),
+    Cluster(Vec<String>),
+}
+
+/// A connection; cheap to clone.
+#[derive(Clone)]
+pub enum Link {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Servers {
+    /// One address, or several of a cluster, separated by commas.
+    pub fn at(addresses: &str) -> Result<Self, BadAddress> {
+        let all: Vec<&str> = addresses.split(',').map(str::trim).collect();
+        if let [address] = all[..] {
+            let info = address.into_connection_info().map_err(|_| BadAddress)?;
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BadAddress)?;
+            return Ok(Servers::One(Box::new(client)));
+        }
+        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        ClusterClientBuilder::new(all.clone()).build().map_err(|_| BadAddress)?;
+        Ok(Servers::Cluster(all))
+    }
+
+    /// Opens a connection; what Redis says by itself on it goes to `on_push`.
+    pub async fn connect(&self, on_push: Option<OnPush>) -> RedisResult<Link> {
+        let send = on_push.map(|on_push| {
+            move |push: PushInfo| {
+                on_push(push);
+                Ok::<(), redis::aio::SendError>(())
+            }
+        });
+        let connect = async {
+            Ok(match self {
+                Servers::One(client) => {
+                    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+                    let config = match send {
+                        Some(send) => config.set_push_sender(send),
+                        None => config,
+                    };
+                    Link::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+                }
+                Servers::Cluster(addresses) => Link::Cluster(cluster(addresses, send)?.get_async_connection().await?),
+            })
+        };
+        timeout(2 * PATIENCE, connect).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+fn cluster<S>(addresses: &[String], send: Option<S>) -> RedisResult<ClusterClient>
+where
+    S: Fn(PushInfo) -> Result<(), redis::aio::SendError> + Send + Sync + 'static,
+{
+    let builder = ClusterClientBuilder::new(addresses.to_vec())
+        .use_protocol(ProtocolVersion::RESP3)
+        .connection_timeout(PATIENCE)
+        .response_timeout(PATIENCE)
+        .retries(1);
+    match send {
+        Some(send) => builder.push_sender(send).build(),
+        None => builder.build(),
+    }
+}
+
+impl Link {
+    /// Sends a command and waits for its answer.
+    pub async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        let answer = async {
+            match self {
+                Link::One(connection) => command.query_async(connection).await,
+                Link::Cluster(connection) => command.query_async(connection).await,
+            }
+        };
+        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+fn late() -> RedisError {
+    (ErrorKind::Io, "no answer in time").into()
+}

@@ -146,6 +146,19 @@ async fn a_breaker_leaves_a_partner_alone_that_is_down(database: DatabaseSetting
     assert!(asked <= 8, "what was under way, and nothing more: {asked}");
 }
 
+async fn what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for(database: DatabaseSettings) {
+    let (till, provider) = start(database).await;
+    provider.mood(Mood::Down);
+    let room = till.book().await;
+    eventually("it was asked", async || (!provider.calls().is_empty()).then_some(())).await;
+    till.skip(Duration::from_secs(301));
+    till.until(room, "expired", "failed").await;
+    provider.mood(Mood::Good);
+    till.settled(Sink::Payment).await;
+    assert!(provider.intents(&room.to_string()).is_empty(), "{:?}", provider.calls());
+    assert_eq!(till.lanes(Sink::Payment).await, [(DispatchState::Done, 1), (DispatchState::Dropped, 1)]);
+}
+
 async fn a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_webhook(database: DatabaseSettings) {
     let (till, provider) = start(database).await;
     let room = till.book().await;
@@ -173,5 +186,6 @@ both! {
     a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation
     a_partners_bad_day_concerns_no_room_and_loses_nothing
     a_breaker_leaves_a_partner_alone_that_is_down
+    what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for
     a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_webhook
 }

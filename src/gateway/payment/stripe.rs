@@ -137,5 +137,5 @@ pub(super) fn currency(text: &str) -> Result<Line, Failure> {
 
 /// A page that a browser may be sent to.
 fn is_page(url: &str) -> bool {
-    url.len() <= 2000 && (url.starts_with("https://") || url.starts_with("http://127.0.0.1"))
+    url.len() <= 2000 && (url.starts_with("https://") || url.starts_with("http://127.0.0.1:"))
 }

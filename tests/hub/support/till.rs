@@ -21,11 +21,13 @@ use super::rest::{Answer, Rest};
 /// What a consultation costs.
 pub const PRICE: u64 = 2500;
 
-/// A clinic with a price, a doctor and a patient.
+/// A clinic with a price, a doctor, a patient and an administrator.
 pub struct Till {
     pub rest: Rest,
     pub doctor: Actor,
     pub patient: Actor,
+    pub admin: Actor,
+    /// The patient's.
     pub token: String,
 }
 
@@ -43,7 +45,8 @@ impl Till {
         let rest = Rest::start_with(database, change).await;
         let doctor = rest.clinic.person(Role::Doctor, "Dr Discreet", None).await;
         let (patient, token) = rest.someone(Role::Patient, None).await;
-        Self { rest, doctor, patient, token }
+        let admin = rest.clinic.person(Role::Admin, "Ad Min", None).await;
+        Self { rest, doctor, patient, admin, token }
     }
 
     pub fn clinic(&self) -> &Clinic {

@@ -113,11 +113,13 @@ async fn nobody_is_reminded_of_what_was_cancelled_or_moved(database: DatabaseSet
     let reschedule = Command::Reschedule(Reschedule { slot: sooner });
     till.clinic().submit(moved, &till.patient, reschedule).await.unwrap();
     mails(&till, 3).await;
-    till.skip(DAY);
+    till.skip(DAY + Duration::from_secs(1200));
     let all = mails(&till, 4).await;
     let booked = "Your appointment is booked";
     assert_eq!(subjects(&all), [booked, booked, "Your appointment has moved", "Your appointment is near"]);
     assert!(all[3].to_string().contains(&moved.to_string()));
+    till.settled(Sink::Mail).await;
+    assert_eq!(folder(&till).await.len(), 4);
     till.skip(2 * DAY);
     till.settled(Sink::Mail).await;
     assert_eq!(folder(&till).await.len(), 4);

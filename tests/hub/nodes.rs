@@ -11,7 +11,9 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wardroom::bus::BusState;
 
+use crate::support::database::Database;
 use crate::support::nodes::{Nodes, until};
+use crate::support::process::Process;
 use crate::support::redis::{Redis, RedisCluster};
 
 /// How soon an event arrives whose message was lost.
@@ -193,4 +195,32 @@ async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
         assert_eq!(nodes[(round + 1) % 2].state.hub.bus().deliver(bus.node(), String::new()).await, Ok(true));
     }
     assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_over_tls_is_used_if_its_certificate_is_trusted() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let (_redis, certificate) = Redis::start_tls(port);
+    let database = Database::postgres();
+    let bus = async |trusted: bool, wanted: &str| {
+        let mut process = Process::new("serve", &database.settings());
+        process.set("WARDROOM_REDIS_URL", format!("rediss://127.0.0.1:{port}"));
+        if trusted {
+            process.set("SSL_CERT_FILE", certificate.display());
+        }
+        let ready = format!("http://{}/readyz", process.start());
+        until(wanted, async || says(&ready).await.contains(wanted)).await;
+        (process, ready)
+    };
+    let (untrusting, ready) = bus(false, "degraded").await;
+    // It has had time enough when another one has started and is connected.
+    drop(bus(true, "connected").await);
+    assert!(says(&ready).await.contains("degraded"), "a certificate that nobody vouches for is refused");
+    drop(untrusting);
+}
+
+async fn says(url: &str) -> String {
+    reqwest::get(url).await.unwrap().text().await.unwrap()
 }

@@ -22,6 +22,35 @@ impl Redis {
         redis
     }
 
+    /// A server that speaks TLS only, on this port of loopback, with a certificate of its own: the file is its address's.
+    pub fn start_tls(port: u16) -> (Self, PathBuf) {
+        let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None };
+        let (key, certificate) = (redis.folder.path().join("key.pem"), redis.folder.path().join("cert.pem"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.expect("openssl is installed (tests/run does that)").success());
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--tls-auth-clients", "no", "--tls-key-file"])
+            .arg(&key)
+            .arg("--tls-cert-file")
+            .arg(&certificate)
+            .arg("--tls-ca-cert-file")
+            .arg(&certificate)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        redis.child = Some(child.expect("a Redis server is installed (tests/run does that)"));
+        (redis, certificate)
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }

@@ -165,6 +165,13 @@ async fn what_comes_over_the_bus_is_not_believed() {
     let last = say(&mut clients[0], room, "still true").await;
     assert_eq!(last, head + 1);
     all_have(&mut clients, room, last).await;
+    loop {
+        let heard = clients[1].next().await.unwrap();
+        assert!(!heard.text.contains("forged"), "{}", heard.text);
+        if heard.text.contains("still true") {
+            break;
+        }
+    }
     match clients[1].command(room, chat("and this node lives")).await.unwrap() {
         Answer::Done { last: at, .. } => assert_eq!(at, last + 1),
         Answer::Refused(error) => panic!("refused: {error:?}"),

@@ -58,10 +58,11 @@ impl App {
         hub.follow(inbox);
         jobs::start(&hub, &clock, &stop);
         let egress = Egress::new().context("cannot make calls: the system's TLS certificates cannot be read")?;
-        let push =
-            Push::open(&config.push, store.clone(), clock.clone(), egress).context("cannot sign notifications")?;
-        let gateway =
-            Gateway::open(&config, hub.clone(), push, clock.clone()).await.context("cannot prepare the partners")?;
+        let push = Push::open(&config.push, store.clone(), clock.clone(), egress.clone())
+            .context("cannot sign notifications")?;
+        let gateway = Gateway::open(&config, hub.clone(), push, egress, clock.clone())
+            .await
+            .context("cannot prepare the partners")?;
         let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());
         jobs::sandbox::start(gateway.clone(), stop.clone());
         jobs::outgoing::start(store.clone(), clock.clone(), gateway.clone(), dispatcher, handed, stop.clone());

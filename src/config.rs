@@ -56,6 +56,8 @@ pub struct Config {
     pub courier: CourierSettings,
     pub mail: MailSettings,
     pub push: PushSettings,
+    /// Whether integrators' endpoints may be in private networks, without TLS.
+    pub private_webhooks: bool,
     /// What a reader of `/metrics` must send; without one it is for this machine alone.
     pub metrics_token: Option<SecretString>,
     pub log: LogSettings,
@@ -272,6 +274,7 @@ impl Config {
             listen,
             turn: settings.turn.check(listen, &data_dir, demo)?,
             push: settings.push.check(public_url.as_ref(), &data_dir)?,
+            private_webhooks: settings.webhooks.private.unwrap_or(false),
             data_dir,
             database: DatabaseSettings { url: SecretString::from(url), connections },
             redis,

@@ -36,6 +36,8 @@ pub struct Settings {
     #[serde(default)]
     pub push: Push,
     #[serde(default)]
+    pub webhooks: Webhooks,
+    #[serde(default)]
     pub metrics: Metrics,
     #[serde(default)]
     pub log: Log,
@@ -130,6 +132,12 @@ pub struct Mail {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    pub private: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Push {
     pub subject: Option<String>,
     pub key: Option<String>,
@@ -213,6 +221,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("push.subject", Kind::Text),
     ("push.key", Kind::Text),
     ("push.services", Kind::List),
+    ("webhooks.private", Kind::Flag),
     ("metrics.token", Kind::Text),
     ("log.filter", Kind::Text),
     ("log.format", Kind::Text),

@@ -13,11 +13,13 @@ pub mod partner;
 pub mod payment;
 pub mod schedule;
 pub mod signature;
+pub mod webhook;
 
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::hub::Hub;
 use crate::push::{Push, Pushed};
 use crate::store::StoreError;
@@ -28,6 +30,7 @@ use self::courier::desk::CourierDesk;
 use self::lanes::Lanes;
 use self::mail::desk::MailDesk;
 use self::payment::desk::PaymentDesk;
+use self::webhook::WebhookDesk;
 
 /// What became of an attempt to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,7 @@ impl From<Pushed> for Outcome {
 pub struct Gateway {
     hub: Hub,
     push: Push,
+    webhooks: WebhookDesk,
     lanes: Lanes,
     payment: PaymentDesk,
     /// Absent where no partner is set.
@@ -88,14 +92,15 @@ pub struct Gateway {
 
 impl Gateway {
     /// Puts the sinks together, as they are set.
-    pub async fn open(config: &Config, hub: Hub, push: Push, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, hub: Hub, push: Push, egress: Egress, clock: Clock) -> anyhow::Result<Self> {
         let payment = PaymentDesk::new(&config.payment, hub.clone(), clock.clone());
         let courier = CourierDesk::new(&config.courier, hub.clone(), clock.clone());
         if let Some(courier) = &courier {
             courier.open_account().await?;
         }
+        let webhooks = WebhookDesk::new(config, hub.store().clone(), clock.clone(), egress);
         let mail = MailDesk::new(config, hub.clone(), clock)?;
-        Ok(Self { hub, push, lanes: Lanes::default(), payment, courier, mail })
+        Ok(Self { hub, push, webhooks, lanes: Lanes::default(), payment, courier, mail })
     }
 
     pub fn payment(&self) -> &PaymentDesk {
@@ -115,6 +120,11 @@ impl Gateway {
         &self.push
     }
 
+    /// Integrators' endpoints.
+    pub fn webhooks(&self) -> &WebhookDesk {
+        &self.webhooks
+    }
+
     /// The breakers.
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
@@ -131,6 +141,7 @@ impl Gateway {
         let mut wishes: Vec<Wish> = self.payment.wishes(news).into_iter().collect();
         wishes.extend(self.courier.iter().flat_map(|courier| courier.wishes(news)));
         wishes.extend(self.mail.iter().flat_map(|mail| mail.wishes(news)));
+        wishes.extend(self.webhooks.wishes(news).await?);
         Ok(wishes)
     }
 
@@ -138,10 +149,11 @@ impl Gateway {
     pub async fn send(&self, dispatch: &Dispatch) -> Outcome {
         match (dispatch.sink, &self.courier, &self.mail) {
             (Sink::Push, _, _) => self.push.send(dispatch).await.into(),
+            (Sink::Webhook, _, _) => self.webhooks.send(dispatch).await,
             (Sink::Payment, _, _) => self.payment.send(dispatch).await,
             (Sink::Courier, Some(courier), _) => courier.send(dispatch).await,
             (Sink::Mail, _, Some(mail)) => mail.send(dispatch).await,
-            (Sink::Webhook | Sink::Courier | Sink::Mail, _, _) => Outcome::refused("this hub does not have this sink"),
+            (Sink::Courier | Sink::Mail, _, _) => Outcome::refused("this hub does not have this sink"),
         }
     }
 }

@@ -36,6 +36,7 @@ mod sign_in;
 mod slots;
 mod submit;
 mod users;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use super::operation::Operation;
 use super::{
     bookings, consultations, deliveries, dispatches, dispensings, doctors, guests, live, partners, pharmacies,
-    prescriptions, push, records, sandbox, service, sign_in, slots, users,
+    prescriptions, push, records, sandbox, service, sign_in, slots, users, webhooks,
 };
 
 /// Every operation, resource by resource.
@@ -24,6 +24,7 @@ pub fn operations() -> Vec<Operation> {
         push::operations(),
         users::operations(),
         dispatches::operations(),
+        webhooks::operations(),
         partners::operations(),
         sandbox::operations(),
         service::operations(),

@@ -22,6 +22,7 @@ pub mod project;
 pub mod sandbox;
 pub mod sessions;
 pub mod slots;
+pub mod webhooks;
 
 use std::future::Future;
 use std::str::FromStr;

@@ -48,3 +48,4 @@ mod store_slots;
 mod tidy;
 mod timers;
 mod turn;
+mod webhooks;

@@ -18,7 +18,7 @@ const BELOW: &[(&str, &[&str])] = &[
     ("auth", &["bus", "keyfile", "store"]),
     ("bus", &[]),
     ("hub", &["store", "bus"]),
-    ("gateway", &["egress", "hub", "push", "store"]),
+    ("gateway", &["egress", "hub", "keyfile", "push", "store"]),
     ("push", &["egress", "keyfile", "store"]),
     ("egress", &["turn"]),
     ("keyfile", &[]),

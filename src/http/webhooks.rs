@@ -1,0 +1,177 @@
+//! The endpoints of integrators, for administrators.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use rooms::event::Event;
+use rooms::role::Role;
+use rooms::time::Timestamp;
+use rooms::wire::code::Code;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::idempotency::Key;
+use super::input::{Body, Path};
+use super::listing::List;
+use super::operation::{Operation, Tag, delete, get, post};
+use super::{AppState, Problem};
+use crate::gateway::webhook::{OVERLAP, fresh_secret, written};
+use crate::store::webhooks::Webhook;
+
+const ADMIN: &[Role] = &[Role::Admin];
+/// Endpoints of one hub.
+const MOST: usize = 50;
+
+pub fn operations() -> Vec<Operation> {
+    vec![
+        get("/v1/webhooks", "listWebhooks", list)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Lists the endpoints that hear of events")
+            .answers::<List<WebhookView>>(200, "All of them, without their secrets."),
+        post("/v1/webhooks", "addWebhook", add)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Lets an endpoint hear of events")
+            .body::<WebhookRequest>()
+            .answers::<NewWebhook>(201, "The endpoint with its secret, which is shown this once."),
+        delete("/v1/webhooks/{webhook}", "removeWebhook", remove)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Ends what an endpoint hears")
+            .answers_nothing(204, "It hears of nothing any more."),
+        post("/v1/webhooks/{webhook}/secret", "rotateWebhookSecret", rotate)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Gives an endpoint a new secret; the former one signs for another day, too")
+            .answers::<NewWebhook>(200, "The endpoint with its new secret, which is shown this once."),
+        post("/v1/webhooks/{webhook}/enable", "enableWebhook", enable)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Sends to an endpoint again that was disabled")
+            .answers::<WebhookView>(200, "The endpoint."),
+        post("/v1/webhooks/{webhook}/test", "testWebhook", test)
+            .for_roles(ADMIN)
+            .about(Tag::Administration, "Sends a message that tries an endpoint")
+            .answers::<TestSent>(202, "On its way: `GET /v1/dispatches?sink=webhook` says what becomes of it."),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WebhookRequest {
+    /// https, at a public address, unless the setting `webhooks.private` says otherwise.
+    url: String,
+    /// The kinds of events to send, e.g. `dispensing.moved`; empty for all that leave the hub.
+    #[serde(default)]
+    kinds: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct WebhookView {
+    id: Uuid,
+    url: String,
+    kinds: Vec<String>,
+    /// Why nothing is sent to it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled: Option<String>,
+    /// Until when the secret before the present one signs, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former_until: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct NewWebhook {
+    #[serde(flatten)]
+    webhook: WebhookView,
+    /// `whsec_` and a key in base64, as Standard Webhooks has it.
+    secret: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct TestSent {
+    /// Its `webhook-id`, and the id of its delivery.
+    dispatch: Uuid,
+}
+
+impl From<Webhook> for WebhookView {
+    fn from(it: Webhook) -> Self {
+        let former_until = it.former.map(|(_, until)| until);
+        Self { id: it.id, url: it.url, kinds: it.kinds, disabled: it.disabled, former_until, created_at: it.created_at }
+    }
+}
+
+impl From<Webhook> for NewWebhook {
+    fn from(it: Webhook) -> Self {
+        Self { secret: written(&it.secret), webhook: it.into() }
+    }
+}
+
+async fn list(State(state): State<AppState>) -> Result<Json<List<WebhookView>>, Problem> {
+    Ok(Json(List::whole(state.store.webhooks().await?.into_iter().map(WebhookView::from).collect())))
+}
+
+async fn add(
+    State(state): State<AppState>,
+    key: Key,
+    Body(WebhookRequest { url, mut kinds }): Body<WebhookRequest>,
+) -> Result<(StatusCode, Json<NewWebhook>), Problem> {
+    let desk = state.gateway.webhooks();
+    let url = desk.check(&url).await.map_err(|why| Problem::invalid("url", &why.to_string()))?;
+    if kinds.iter().any(|kind| !Event::KINDS.contains(&kind.as_str())) {
+        return Err(Problem::invalid("kinds", "must be kinds of events, e.g. dispensing.moved"));
+    }
+    kinds.sort();
+    kinds.dedup();
+    if state.store.webhooks().await?.len() >= MOST {
+        return Err(Problem::invalid("url", "is one too many: remove an endpoint first"));
+    }
+    let (secret, created_at) = (secret()?, state.clock.now());
+    let webhook = Webhook { id: key.fresh, url: url.into(), kinds, secret, former: None, disabled: None, created_at };
+    save(&state, &webhook).await?;
+    Ok((StatusCode::CREATED, Json(webhook.into())))
+}
+
+async fn remove(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
+    let removed = state.store.remove_webhook(id).await?;
+    state.gateway.webhooks().changed().await;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("endpoint")) }
+}
+
+async fn rotate(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<NewWebhook>, Problem> {
+    let mut webhook = find(&state, id).await?;
+    let former = std::mem::replace(&mut webhook.secret, secret()?);
+    webhook.former = Some((former, state.clock.now().plus(OVERLAP)));
+    save(&state, &webhook).await?;
+    Ok(Json(webhook.into()))
+}
+
+async fn enable(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<WebhookView>, Problem> {
+    let webhook = Webhook { disabled: None, ..find(&state, id).await? };
+    save(&state, &webhook).await?;
+    Ok(Json(webhook.into()))
+}
+
+async fn test(
+    State(state): State<AppState>,
+    key: Key,
+    Path(id): Path<Uuid>,
+) -> Result<(StatusCode, Json<TestSent>), Problem> {
+    find(&state, id).await?;
+    state.gateway.webhooks().test(id, key.fresh).await?;
+    Ok((StatusCode::ACCEPTED, Json(TestSent { dispatch: key.fresh })))
+}
+
+async fn find(state: &AppState, id: Uuid) -> Result<Webhook, Problem> {
+    state.store.webhook(id).await?.ok_or_else(|| Problem::not_found("endpoint"))
+}
+
+async fn save(state: &AppState, webhook: &Webhook) -> Result<(), Problem> {
+    state.store.save_webhook(webhook).await?;
+    state.gateway.webhooks().changed().await;
+    Ok(())
+}
+
+fn secret() -> Result<Vec<u8>, Problem> {
+    fresh_secret().map_err(|error| {
+        tracing::error!(%error, "no secret can be made");
+        Problem::new(Code::Internal, "no secret can be made")
+    })
+}

@@ -1,0 +1,209 @@
+//! What integrators are promised: what they asked for, signed, thin, again until it is taken, under one id.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rooms::command::{Chat, Command};
+use rooms::event::Thread;
+use rooms::role::Role;
+use rooms::text::Prose;
+use serde_json::{Value, json};
+use wardroom::config::DatabaseSettings;
+
+use crate::support::both;
+use crate::support::rest::Rest;
+
+#[derive(Clone, Debug)]
+struct Heard {
+    id: String,
+    seconds: i64,
+    signatures: Vec<String>,
+    body: String,
+    event: Value,
+}
+
+/// An integrator's server.
+#[derive(Clone)]
+struct Integrator {
+    url: String,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    /// The statuses of the next answers; then it takes all.
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Integrator {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let integrator = Self { url, heard: Arc::default(), answers: Arc::default() };
+        let router = Router::new().route("/hook", post(hook)).with_state(integrator.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        integrator
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    async fn until(&self, what: &str, wish: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            let heard = self.heard();
+            if wish(&heard) {
+                return heard;
+            }
+            assert!(Instant::now() < end, "not heard: {what}; {heard:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn hook(State(integrator): State<Integrator>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    integrator.heard.lock().unwrap().push(Heard {
+        id: header("webhook-id"),
+        seconds: header("webhook-timestamp").parse().unwrap(),
+        signatures: header("webhook-signature").split(' ').map(str::to_owned).collect(),
+        event: serde_json::from_str(&body).unwrap(),
+        body,
+    });
+    let mut answers = integrator.answers.lock().unwrap();
+    let status = if answers.is_empty() { 204 } else { answers.remove(0) };
+    StatusCode::from_u16(status).unwrap()
+}
+
+/// As a receiver checks it, with the secret as it was shown.
+fn fits(secret: &str, heard: &Heard) -> bool {
+    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
+    let signed = format!("{}.{}.{}", heard.id, heard.seconds, heard.body);
+    heard.signatures.iter().any(|signature| {
+        let tag = STANDARD.decode(signature.strip_prefix("v1,").unwrap()).unwrap();
+        ring::hmac::verify(&key, signed.as_bytes(), &tag).is_ok()
+    })
+}
+
+async fn hub(database: DatabaseSettings) -> (Rest, String) {
+    let rest = Rest::start_with(database, |config| config.private_webhooks = true).await;
+    let admin = rest.token(Role::Admin).await;
+    (rest, admin)
+}
+
+async fn add(rest: &Rest, admin: &str, integrator: &Integrator, kinds: Value) -> (String, String) {
+    let body = json!({"url": integrator.url, "kinds": kinds});
+    let added = rest.post("/v1/webhooks").by(admin).json(body).send().await.ok();
+    (added["id"].as_str().unwrap().to_owned(), added["secret"].as_str().unwrap().to_owned())
+}
+
+async fn an_integrator_hears_what_it_asked_for_signed_and_without_names(database: DatabaseSettings) {
+    let (rest, admin) = hub(database).await;
+    let (all, some) = (Integrator::start().await, Integrator::start().await);
+    let (_, secret) = add(&rest, &admin, &all, json!([])).await;
+    add(&rest, &admin, &some, json!(["prescription.sent", "consultation.requested"])).await;
+    let case = rest.clinic.case().await;
+    let chat = Chat { text: Prose::parse("it itches").unwrap(), thread: Thread::Care };
+    rest.clinic.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
+    let heard = all.until("the message", |it| it.iter().any(|it| it.event["type"] == "chat.sent")).await;
+    let wanted: BTreeSet<String> = ["prescription.sent", "consultation.requested"].map(str::to_owned).into();
+    some.until("both", |it| it.len() >= 2).await;
+    let kinds = some.heard().into_iter().map(|it| it.event["type"].as_str().unwrap().to_owned());
+    assert_eq!(kinds.collect::<BTreeSet<_>>(), wanted);
+    for one in &heard {
+        assert!(fits(&secret, one) && one.signatures.len() == 1, "{one:?}");
+        assert!(!fits("whsec_AAAA", one));
+        let event = &one.event;
+        assert_eq!((&event["specversion"], &event["id"]), (&json!("1.0"), &json!(one.id)));
+        assert_eq!((&event["subject"], &event["data"]["room"]), (&json!(case.room), &json!(case.room)));
+        assert!(event["source"].is_string() && event["time"].is_string() && event["sequence"].is_string());
+        for word in ["Pat", "Doc", "Phil", "Testamol", "itches", "one a day", "Street"] {
+            assert!(!one.body.contains(word), "{word} is nobody's business: {}", one.body);
+        }
+    }
+    let ids: BTreeSet<&String> = heard.iter().map(|it| &it.id).collect();
+    assert_eq!(ids.len(), heard.len(), "each once");
+    let listed = rest.get("/v1/webhooks").by(&admin).send().await;
+    assert!(!listed.text.contains("whsec_"), "a secret is shown once");
+}
+
+async fn a_new_secret_and_the_former_one_both_sign_for_a_day(database: DatabaseSettings) {
+    let (rest, admin) = hub(database).await;
+    let integrator = Integrator::start().await;
+    let (id, former) = add(&rest, &admin, &integrator, json!([])).await;
+    let rotated = rest.post(&format!("/v1/webhooks/{id}/secret")).by(&admin).send().await.ok();
+    let present = rotated["secret"].as_str().unwrap();
+    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send();
+    let sent = test().await.ok();
+    let heard = integrator.until("a test", |it| it.len() == 1).await.remove(0);
+    assert_eq!((json!(heard.id), &heard.event["type"]), (sent["dispatch"].clone(), &json!("webhook.test")));
+    assert!(fits(present, &heard) && fits(&former, &heard));
+    rest.clinic.state.clock.advance(Duration::from_secs(86_401));
+    let admin = rest.token(Role::Admin).await;
+    rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send().await.ok();
+    let heard = integrator.until("another", |it| it.len() == 2).await.remove(1);
+    assert!(fits(present, &heard) && !fits(&former, &heard), "{heard:?}");
+}
+
+async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: DatabaseSettings) {
+    let (rest, admin) = hub(database).await;
+    let integrator = Integrator::start().await;
+    let (id, _) = add(&rest, &admin, &integrator, json!([])).await;
+    *integrator.answers.lock().unwrap() = vec![500, 302, 204, 410];
+    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send();
+    test().await.ok();
+    integrator.until("the first", |it| it.len() == 1).await;
+    let heard = integrator.until("the second", |it| it.len() == 2).await;
+    assert!(heard.iter().all(|it| it.id == heard[0].id));
+    // The next pause is five minutes; a person need not wait for it.
+    let dispatch = || rest.get("/v1/dispatches?sink=webhook").by(&admin).send();
+    let end = Instant::now() + Duration::from_secs(20);
+    while dispatch().await.ok()["items"][0]["state"] != "waiting" {
+        assert!(Instant::now() < end);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rest.clinic.state.clock.advance(Duration::from_secs(400));
+    integrator.until("the third", |it| it.len() == 3).await;
+    test().await.ok();
+    integrator.until("the last", |it| it.len() == 4).await;
+    let endpoint = || async { rest.get("/v1/webhooks").by(&admin).send().await.ok()["items"][0].clone() };
+    while endpoint().await["disabled"].is_null() {
+        assert!(Instant::now() < end, "410 disables");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    test().await.ok();
+    while dispatch().await.ok()["items"][0]["state"] != "dropped" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(integrator.heard().len(), 4);
+    rest.post(&format!("/v1/webhooks/{id}/enable")).by(&admin).send().await.ok();
+    test().await.ok();
+    integrator.until("it again", |it| it.len() == 5).await;
+    assert_eq!(rest.call("delete", &format!("/v1/webhooks/{id}")).by(&admin).key("12345678").send().await.status, 204);
+    rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send().await.refused(404, "not_found");
+}
+
+async fn an_endpoint_is_outside_unless_the_operator_says_otherwise(database: DatabaseSettings) {
+    let rest = Rest::start(database).await;
+    let admin = rest.token(Role::Admin).await;
+    for url in ["http://example.org/x", "https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x", "x", ""] {
+        let body = json!({"url": url, "kinds": []});
+        rest.post("/v1/webhooks").by(&admin).json(body).send().await.refused(422, "invalid");
+    }
+    let body = json!({"url": "https://8.8.8.8/x", "kinds": ["everything"]});
+    rest.post("/v1/webhooks").by(&admin).json(body).send().await.refused(422, "invalid");
+}
+
+both! {
+    an_integrator_hears_what_it_asked_for_signed_and_without_names
+    a_new_secret_and_the_former_one_both_sign_for_a_day
+    what_is_not_taken_comes_again_under_its_id_and_410_ends_it
+    an_endpoint_is_outside_unless_the_operator_says_otherwise
+}

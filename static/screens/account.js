@@ -1,9 +1,22 @@
 // Who I am here, and where I am signed in.
 
 import * as api from '../api.js';
-import { h, action, loading, empty } from '../dom.js';
+import { h, action, loading, empty, field, toast } from '../dom.js';
 import { notificationsPanel } from './notifications.js';
 import { device, when } from '../words.js';
+
+const LANGUAGES = { en: 'English', ko: '한국어' };
+
+/** The language of mail: what is chosen is kept at once. */
+function languagePanel(app) {
+  const box = h('div.rows', {}, loading());
+  app.load(box, () => api.get('/v1/me/language'), ({ language }) => {
+    const choice = h('select', { testid: 'mail-language' }, Object.entries(LANGUAGES).map(([code, name]) => h('option', { value: code, selected: code === language }, name)));
+    choice.addEventListener('change', () => api.send('PUT', '/v1/me/language', { language: choice.value }).then(() => toast('Kept.'), (error) => toast(error.message, 'bad')));
+    return field('Language of mail', choice);
+  });
+  return box;
+}
 
 export function accountScreen(app) {
   const rows = h('div.rows', { testid: 'sessions' }, loading());
@@ -17,6 +30,7 @@ export function accountScreen(app) {
     h('a.back', { href: '#/' }, '← Back'),
     h('h1', {}, app.user.name), h('p.muted', {}, [app.user.email, app.user.role].filter(Boolean).join(' · ')),
     notificationsPanel(app),
+    languagePanel(app),
     h('h2', {}, 'Where you are signed in'), rows,
     h('p.muted', {}, 'A device that you do not know, or lost? Sign it out here: it is cut off within a second.'),
     action('Sign out everywhere', async () => { await api.send('POST', '/v1/auth/sign-out-everywhere'); app.leave(); }, { testid: 'sign-out-everywhere' }));

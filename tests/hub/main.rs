@@ -29,6 +29,7 @@ mod nodes_faults;
 mod nodes_people;
 mod nodes_store;
 mod outgoing;
+mod partners_load;
 mod payment;
 mod payment_provider;
 mod payment_webhooks;

@@ -34,7 +34,6 @@ pub fn operations() -> Vec<Operation> {
             .query::<DispatchQuery>()
             .answers::<List<DispatchView>>(200, "Newest first."),
         post("/v1/dispatches/{dispatch}/retry", "retryDispatch", retry)
-            .unkeyed()
             .for_roles(&[Role::Admin])
             .about(Tag::Administration, "Sends a delivery again that was given up or dropped")
             .answers_nothing(204, "It is sent at once, and if need be as often as a new one."),

@@ -242,11 +242,11 @@ async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(data
         rest.get(path).by(&nosy).send().await.refused(403, "forbidden");
     }
     let again = format!("/v1/dispatches/{}/retry", dead["id"].as_str().unwrap());
-    rest.call("post", &again).by(&support).send().await.refused(403, "forbidden");
-    assert_eq!(rest.call("post", &again).by(&admin).send().await.status, 204);
+    rest.post(&again).by(&support).send().await.refused(403, "forbidden");
+    assert_eq!(rest.post(&again).by(&admin).send().await.status, 204);
     let taken = service.until("it after all", |it| !it.is_empty()).await;
     assert_eq!(json!(taken[0].id), dead["id"], "under the same key");
-    rest.call("post", &again).by(&admin).send().await.refused(404, "not_found");
+    rest.post(&again).by(&admin).send().await.refused(404, "not_found");
 }
 
 both! {

@@ -105,6 +105,7 @@ fn every_unsafe_operation_outside_sign_in_has_a_key() {
             "/v1/auth/",
             "/v1/echo",
             "/v1/partners/",
+            "/v1/push/",
             "/v1/sandbox/payments/",
             "/v1/stream",
             "/v1/frames",

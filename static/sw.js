@@ -87,7 +87,7 @@ async function resubscribe(event) {
     const json = { 'content-type': 'application/json' };
     const answer = await fetch('/v1/auth/refresh', { method: 'POST', headers: json, body: '{}' });
     if (!answer.ok) return;
-    const headers = { ...json, authorization: `Bearer ${(await answer.json()).access_token}` };
+    const headers = { ...json, authorization: `Bearer ${(await answer.json()).access_token}`, 'idempotency-key': crypto.randomUUID() };
     await fetch('/v1/push/subscriptions', { method: 'POST', headers, body: JSON.stringify(fresh) });
   });
 }

@@ -29,6 +29,11 @@ use crate::support::rest::Rest;
 const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
 
 /// Counts who connects.
+/// A key that was never used.
+fn fresh() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 async fn trap() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
@@ -90,7 +95,7 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
     for endpoint in &hostile {
         let device = service.device(user, "unused");
         let body = json!({"endpoint": endpoint, "keys": {"p256dh": device.p256dh, "auth": device.auth}});
-        let answer = rest.call("post", "/v1/push/subscriptions").by(&token).json(body).send().await;
+        let answer = rest.post("/v1/push/subscriptions").by(&token).json(body).send().await;
         answer.refused(422, "invalid");
     }
     // The check at sending stands alone, too: these came into the table by some other way.
@@ -148,7 +153,7 @@ async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
     let device = service.device(patient.user().unwrap(), "phone");
     let body = |p256dh: &str, auth: &str| json!({"endpoint": device.endpoint, "expirationTime": null, "keys": {"p256dh": p256dh, "auth": auth}});
     let subscribe = |by: &str, body: Value| {
-        let call = rest.call("post", "/v1/push/subscriptions").by(by).json(body);
+        let call = rest.post("/v1/push/subscriptions").by(by).json(body);
         async move { call.send().await }
     };
     let not_a_point = device.p256dh.replace(&device.p256dh[20..24], "AAAA");
@@ -159,14 +164,14 @@ async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
     let id = subscribe(&token, good()).await.ok()["id"].clone();
     assert_eq!(subscribe(&token, good()).await.ok()["id"], id, "the same device again is the same device");
     let path = format!("/v1/push/subscriptions/{}", id.as_str().unwrap());
-    rest.call("delete", &path).by(&other).send().await.refused(404, "not_found");
-    assert_eq!(rest.call("delete", &path).by(&token).send().await.status, 204);
-    rest.call("delete", &path).by(&token).send().await.refused(404, "not_found");
+    rest.call("delete", &path).key(&fresh()).by(&other).send().await.refused(404, "not_found");
+    assert_eq!(rest.call("delete", &path).key(&fresh()).by(&token).send().await.status, 204);
+    rest.call("delete", &path).key(&fresh()).by(&token).send().await.refused(404, "not_found");
 
     let preferences = || rest.get("/v1/push/preferences").by(&token).send();
     assert_eq!(preferences().await.ok(), json!({"muted": []}));
     let wish = json!({"muted": ["message", "payment"], "quiet": {"from": 1320, "until": 420, "offset": 540}});
-    let set = |wish: Value| rest.call("put", "/v1/push/preferences").by(&token).json(wish).send();
+    let set = |wish: Value| rest.call("put", "/v1/push/preferences").key(&fresh()).by(&token).json(wish).send();
     assert_eq!(set(wish.clone()).await.ok(), wish);
     assert_eq!(preferences().await.ok(), wish);
     assert_eq!(rest.get("/v1/push/preferences").by(&other).send().await.ok(), json!({"muted": []}));
@@ -191,7 +196,7 @@ async fn who_signs_out_gets_nothing_on_that_device_any_more(database: DatabaseSe
     for (token, name) in [(phone, "phone"), (lost["access_token"].as_str().unwrap(), "lost")] {
         let device = service.device(id.into(), name);
         let body = json!({"endpoint": device.endpoint, "keys": {"p256dh": device.p256dh, "auth": device.auth}});
-        rest.call("post", "/v1/push/subscriptions").by(token).json(body).send().await.ok();
+        rest.post("/v1/push/subscriptions").by(token).json(body).send().await.ok();
     }
     let sessions = rest.get("/v1/auth/sessions").by(phone).send().await.ok();
     let other = sessions["items"].as_array().unwrap().iter().find(|it| it["current"] == false).unwrap()["id"].clone();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
 use rooms::id::{PharmacyId, SessionId, UserId};
 use rooms::role::{Actor, Role};
 use rooms::text::Line;
 use rooms::time::Timestamp;
 use rooms::wire::close::Close;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
@@ -83,8 +83,6 @@ struct Payload {
 
 /// Makes a token that lasts until `claims.expires_at`, cut to seconds.
 pub fn issue(keys: &Keys, settings: &TokenSettings, claims: &Claims) -> String {
-    let key = keys.current();
-    let header = Header { typ: Some(TYPE.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
     let payload = Payload {
         iss: settings.issuer.clone(),
         aud: settings.audience.clone(),
@@ -97,30 +95,19 @@ pub fn issue(keys: &Keys, settings: &TokenSettings, claims: &Claims) -> String {
         iat: claims.issued_at.utc().timestamp(),
         exp: claims.expires_at.utc().timestamp(),
     };
-    encode(&header, &payload, &key.sign).expect("the hub's own key signs what has string keys only")
+    sign(keys, TYPE, &payload)
+}
+
+/// Signs a payload as a token of this type.
+pub fn sign(keys: &Keys, typ: &str, payload: &impl Serialize) -> String {
+    let key = keys.current();
+    let header = Header { typ: Some(typ.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
+    encode(&header, payload, &key.sign).expect("the hub's own key signs what has string keys only")
 }
 
 /// Checks everything that a token says of itself. Whether its sign-in still stands is not in the token.
 pub fn verify(keys: &Keys, settings: &TokenSettings, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
-    if token.len() > MAX_TOKEN {
-        return Err(AuthError::Invalid);
-    }
-    let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-    if header.typ.as_deref() != Some(TYPE) {
-        return Err(AuthError::Invalid);
-    }
-    let key = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(AuthError::Invalid)?;
-    let mut validation = Validation::new(Algorithm::ES256);
-    validation.set_issuer(&[&settings.issuer]);
-    validation.set_audience(&[&settings.audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // The time is checked below, by the hub's own clock.
-    validation.validate_exp = false;
-    let payload = decode::<Payload>(token, &key.verify, &validation).map_err(|error| match error.kind() {
-        ErrorKind::ExpiredSignature => AuthError::Expired,
-        _ => AuthError::Invalid,
-    })?;
-    let Payload { sub, sid, role, name, pharmacy, rights, iat, exp, .. } = payload.claims;
+    let Payload { sub, sid, role, name, pharmacy, rights, iat, exp, .. } = open(keys, settings, TYPE, token)?;
     let expires_at = Timestamp::from_micros(exp.saturating_mul(1_000_000));
     if role == Role::System {
         return Err(AuthError::Invalid);
@@ -130,6 +117,29 @@ pub fn verify(keys: &Keys, settings: &TokenSettings, token: &str, now: Timestamp
     }
     let issued_at = Timestamp::from_micros(iat.saturating_mul(1_000_000));
     Ok(Claims { user: sub, session: sid, role, name, pharmacy, rights, issued_at, expires_at })
+}
+
+/// Reads a token of this type that this hub signed for itself. Its end is for the caller to check, by the hub's own clock.
+pub fn open<T: DeserializeOwned>(
+    keys: &Keys,
+    settings: &TokenSettings,
+    typ: &str,
+    token: &str,
+) -> Result<T, AuthError> {
+    if token.len() > MAX_TOKEN {
+        return Err(AuthError::Invalid);
+    }
+    let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+    if header.typ.as_deref() != Some(typ) {
+        return Err(AuthError::Invalid);
+    }
+    let key = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(AuthError::Invalid)?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[&settings.issuer]);
+    validation.set_audience(&[&settings.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.validate_exp = false;
+    decode(token, &key.verify, &validation).map(|payload| payload.claims).map_err(|_| AuthError::Invalid)
 }
 
 /// When a token that is made now ends: on a whole second, as the token says it.

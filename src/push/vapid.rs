@@ -1,5 +1,7 @@
 //! The key that tells push services who sends (RFC 8292). Made once: every device subscribes to it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SecureRandom;
@@ -21,9 +23,10 @@ pub enum VapidError {
 /// The key, ready to sign.
 #[derive(Clone)]
 pub struct Vapid {
-    signer: PartialVapidSignatureBuilder,
+    /// Shared, because a copy of it derives the public key anew, and everything that holds this is copied per request.
+    signer: Arc<PartialVapidSignatureBuilder>,
     /// As browsers take it: the uncompressed point in base64url.
-    public: String,
+    public: Arc<str>,
 }
 
 impl Vapid {
@@ -45,9 +48,14 @@ impl Vapid {
     }
 
     fn of(key: &str) -> Option<Self> {
-        let signer = VapidSignatureBuilder::from_base64_no_sub(key.trim()).ok()?;
+        let key = key.trim();
+        // The library takes the length for granted.
+        if URL_SAFE_NO_PAD.decode(key).ok()?.len() != 32 {
+            return None;
+        }
+        let signer = VapidSignatureBuilder::from_base64_no_sub(key).ok()?;
         let public = URL_SAFE_NO_PAD.encode(signer.get_public_key());
-        Some(Self { signer, public })
+        Some(Self { signer: Arc::new(signer), public: public.into() })
     }
 
     /// What browsers subscribe with.
@@ -57,7 +65,7 @@ impl Vapid {
 
     /// A signer for one message.
     pub fn signer(&self) -> PartialVapidSignatureBuilder {
-        self.signer.clone()
+        (*self.signer).clone()
     }
 }
 

@@ -4,6 +4,7 @@ import * as api from '../api.js';
 import { h, action, loading } from '../dom.js';
 import { outsidePanel } from './outside.js';
 import { sandboxPanel } from './sandbox.js';
+import { webhooksPanel } from './webhooks.js';
 
 export function adminHome(app) {
   const rows = h('div.rows', { testid: 'users' }, loading());
@@ -31,5 +32,5 @@ export function adminHome(app) {
   };
   const order = (users) => users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0));
   const load = app.load(rows, get, (users) => order(users).map(entry));
-  return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'People'), rows), outsidePanel(app), sandboxPanel(app));
+  return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'People'), rows), outsidePanel(app), webhooksPanel(app), sandboxPanel(app));
 }

@@ -72,7 +72,8 @@ impl App {
         }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
-        let state = AppState { store, auth, hub, gateway, relay, echo, config: Arc::new(config), clock };
+        let state =
+            AppState { store, auth, hub, gateway: Arc::new(gateway), relay, echo, config: Arc::new(config), clock };
         Ok(Self { state, stop })
     }
 

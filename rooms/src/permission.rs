@@ -3,10 +3,10 @@
 //! Both are pure. [`sees`] looks at nothing but the view, the event's number and its own body, so whether somebody sees it is
 //! settled for ever when it is written, and every node, the archive and a later replay agree on it.
 
-use crate::case::delivery;
-use crate::command::Command;
 use serde::{Deserialize, Serialize};
 
+use crate::case::delivery;
+use crate::command::Command;
 use crate::event::{Event, Thread};
 use crate::id::{PharmacyId, UserId};
 use crate::role::Role;

@@ -65,7 +65,8 @@ pub struct AppState {
     pub store: Store,
     pub auth: Auth,
     pub hub: Hub,
-    pub gateway: Gateway,
+    /// Shared, because this state is copied for every request and the gateway holds names and settings of its own.
+    pub gateway: Arc<Gateway>,
     pub relay: Arc<Relay>,
     pub echo: Echo,
     pub config: Arc<Config>,

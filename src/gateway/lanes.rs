@@ -73,6 +73,13 @@ impl Lanes {
         }
     }
 
+    /// How many lanes of a sink are left alone now.
+    pub fn open(&self, sink: Sink, now: Instant) -> usize {
+        let known: MutexGuard<'_, _> = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |lane: &Lane| lane.breaker.state(now) == BreakerState::Open;
+        known.iter().filter(|((of, _), lane)| *of == sink && open(lane)).count()
+    }
+
     /// What the breaker of a lane does.
     pub fn state(&self, sink: Sink, lane: &str, now: Instant) -> BreakerState {
         self.with(sink, lane, |lane| lane.breaker.state(now))
@@ -93,6 +100,7 @@ mod tests {
         }
         assert_eq!(lanes.begin(Sink::Webhook, "a", now), 0);
         assert_eq!(lanes.state(Sink::Webhook, "a", now), BreakerState::Open);
+        assert_eq!((lanes.open(Sink::Webhook, now), lanes.open(Sink::Payment, now)), (1, 0));
         assert_eq!(lanes.begin(Sink::Webhook, "b", now), 4);
         assert_eq!(lanes.begin(Sink::Payment, "a", now), 8);
         assert_eq!(lanes.begin(Sink::Webhook, "a", now + FIRST_PAUSE), 1);

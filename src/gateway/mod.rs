@@ -59,6 +59,16 @@ impl Outcome {
         Outcome::Refused { why: why.into() }
     }
 
+    /// Its name in the figures.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Gone { .. } => "gone",
+            Outcome::Refused { .. } => "refused",
+        }
+    }
+
     /// Whether the receiver works, as far as this attempt tells.
     pub fn works(&self) -> bool {
         !matches!(self, Outcome::Retry { .. })
@@ -93,8 +103,8 @@ pub struct Gateway {
 impl Gateway {
     /// Puts the sinks together, as they are set.
     pub async fn open(config: &Config, hub: Hub, push: Push, egress: Egress, clock: Clock) -> anyhow::Result<Self> {
-        let payment = PaymentDesk::new(&config.payment, hub.clone(), clock.clone());
-        let courier = CourierDesk::new(&config.courier, hub.clone(), clock.clone());
+        let payment = PaymentDesk::new(&config.payment, &egress, hub.clone(), clock.clone());
+        let courier = CourierDesk::new(&config.courier, &egress, hub.clone(), clock.clone());
         if let Some(courier) = &courier {
             courier.open_account().await?;
         }

@@ -1,23 +1,23 @@
-//! How a partner's HTTP API is called: within eight seconds, without redirects, and never reading more than is sensible.
+//! How a partner's HTTP API is called: within eight seconds, and never reading more than is sensible.
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Method, redirect};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::Outcome;
+use crate::clock::Clock;
 use crate::config::BaseUrl;
+use crate::egress::{self, Egress};
 use crate::store::StoreError;
 
 /// How long a partner may take for a whole answer: less than an attempt may take, so that what went wrong is known.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes of an answer; a partner's answers are a few hundred.
 const MAX_ANSWER: usize = 64 * 1024;
-/// The longest that a partner may put off the next attempt.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// Why a partner did not do what it was asked for. Carries nothing of what was sent or answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,21 +64,15 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub struct Partner {
     http: reqwest::Client,
+    clock: Clock,
     base: BaseUrl,
     key: SecretString,
 }
 
 impl Partner {
     /// `base`: where its API is; `key`: sent as a bearer token.
-    pub fn new(base: BaseUrl, key: SecretString) -> Self {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("wardroom/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("a client can be made once a TLS provider is installed");
-        Self { http, base, key }
+    pub fn new(egress: &Egress, clock: Clock, base: BaseUrl, key: SecretString) -> Self {
+        Self { http: egress.configured().clone(), clock, base, key }
     }
 
     /// Calls `path`, which begins with a slash; `key` tells the partner a repetition.
@@ -89,8 +83,8 @@ impl Partner {
         key: Option<Uuid>,
         content: Content,
     ) -> Result<T, Failure> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.key.expose_secret());
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method, url).timeout(TIMEOUT).bearer_auth(self.key.expose_secret());
         if let Some(key) = key {
             request = request.header("idempotency-key", key.to_string());
         }
@@ -102,7 +96,8 @@ impl Partner {
         let mut response = request.send().await.map_err(|error| broken(&error))?;
         let status = response.status();
         if !status.is_success() {
-            return Err(refusal(status.as_u16(), response.headers()));
+            let after = egress::retry_after(response.headers(), self.clock.now());
+            return Err(refusal(status.as_u16(), after));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
@@ -115,28 +110,17 @@ impl Partner {
     }
 }
 
-/// The kind of a transport error, without the address that its text has in it.
 fn broken(error: &reqwest::Error) -> Failure {
-    let why = match () {
-        () if error.is_timeout() => "the partner gave no answer in time",
-        () if error.is_connect() => "the partner cannot be reached",
-        () => "the connection to the partner broke off",
-    };
-    Failure::later(why)
+    Failure::later(egress::why(error))
 }
 
-fn refusal(status: u16, headers: &HeaderMap) -> Failure {
+fn refusal(status: u16, after: Option<Duration>) -> Failure {
     let why = format!("the partner answered {status}");
     match status {
         // Busy with the first call of this key, too early, too many; and whatever is the partner's own fault.
-        408 | 409 | 425 | 429 | 500.. => Failure::Later { why, after: retry_after(headers) },
+        408 | 409 | 425 | 429 | 500.. => Failure::Later { why, after },
         _ => Failure::Refused(why),
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_WAIT))
 }
 
 /// A partner's name for something, which must be safe in a path.

@@ -1,7 +1,7 @@
 //! What machines ask: whether the hub lives, its keys, and what it can do.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use super::operation::{Operation, Tag, get};
 use super::{AppState, Problem, asyncapi, files, openapi};
 use crate::bus::BusState;
-use crate::telemetry::figures::{Seen, render};
+use crate::store::dispatches::{DispatchState, Sink};
+use crate::telemetry::figures::{Seen, SinkSeen, render};
 
 /// How long the store may take to answer before the hub counts as not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -106,9 +107,27 @@ async fn metrics(
         appends_waiting: state.hub.appends_waiting(),
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
         relay: state.relay.figures().all(),
+        sinks: sinks(&state).await,
     };
     let text = render(&seen).ok_or_else(|| Problem::not_found("figure"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+/// How what leaves the hub stands. A store that does not answer leaves the other figures readable.
+async fn sinks(state: &AppState) -> Vec<SinkSeen> {
+    let Ok(Ok(lanes)) = tokio::time::timeout(PATIENCE, state.store.lanes()).await else { return Vec::new() };
+    let (now, instant) = (state.clock.now(), Instant::now());
+    let seen = |sink: Sink| {
+        let of_sink = || lanes.iter().filter(move |lane| lane.sink == sink);
+        let count = |state| of_sink().filter(|lane| lane.state == state).map(|lane| lane.count).sum();
+        SinkSeen {
+            sink: sink.as_str(),
+            states: DispatchState::ALL.map(|state| (state.as_str(), count(state))).to_vec(),
+            lag: of_sink().filter_map(|lane| lane.due_at).map(|due| now.since(due)).max().unwrap_or_default(),
+            breakers_open: state.gateway.lanes().open(sink, instant),
+        }
+    };
+    Sink::ALL.map(seen).into()
 }
 
 /// Compared by hash, so that how long it takes tells nothing of the token.

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::gateway::{Gateway, Outcome, schedule, timeout};
 use crate::store::dispatches::{Dispatch, DispatchState, Report, Sink};
 use crate::store::{Store, StoreError};
+use crate::telemetry::figures::attempted;
 
 /// How late a delivery may be that another node wrote down, or that waited for its time.
 const EVERY: Duration = Duration::from_secs(1);
@@ -114,11 +115,12 @@ impl Drop for UnderWay {
 
 impl UnderWay {
     async fn send(mut self, dispatch: Dispatch) {
-        let limit = timeout(self.sink);
+        let (limit, begin) = (timeout(self.sink), tokio::time::Instant::now());
         let outcome = match tokio::time::timeout(limit, self.dispatcher.gateway.send(&dispatch)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::retry(format!("no answer within {limit:?}")),
         };
+        attempted(self.sink.as_str(), outcome.as_str(), begin);
         self.works = Some(outcome.works());
         let report = report(&dispatch, outcome, rand::random(), &self.dispatcher.clock);
         let reports = self.dispatcher.reports.clone();

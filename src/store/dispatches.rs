@@ -68,6 +68,14 @@ pub enum DispatchState {
 }
 
 impl DispatchState {
+    pub const ALL: [DispatchState; 5] = [
+        DispatchState::Waiting,
+        DispatchState::Sending,
+        DispatchState::Done,
+        DispatchState::Dropped,
+        DispatchState::Dead,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             DispatchState::Waiting => "waiting",

@@ -43,6 +43,12 @@ pub struct Figures {
     pub resume: Histogram,
 }
 
+/// Notes an attempt to deliver something: what became of it, and how long the receiver took.
+pub fn attempted(sink: &'static str, outcome: &'static str, begin: Instant) {
+    counter!("wardroom_dispatch_attempts_total", "sink" => sink, "outcome" => outcome).increment(1);
+    histogram!("wardroom_dispatch_seconds", "sink" => sink).record(begin.elapsed());
+}
+
 /// Notes how long it took since `begin`.
 pub fn took(histogram: &Histogram, begin: Instant) {
     histogram.record(begin.elapsed());
@@ -77,25 +83,45 @@ pub struct Seen {
     pub bus: Option<bool>,
     /// What the embedded relay did: a name, and how often or how much.
     pub relay: Vec<(&'static str, u64)>,
+    /// How what leaves the hub stands; empty if the store did not say.
+    pub sinks: Vec<SinkSeen>,
+}
+
+/// Deliveries of one kind of receiver.
+pub struct SinkSeen {
+    pub sink: &'static str,
+    /// A state, and how many are in it.
+    pub states: Vec<(&'static str, u64)>,
+    /// How long the longest overdue one has been due.
+    pub lag: Duration,
+    /// Receivers that this node leaves alone for a while.
+    pub breakers_open: usize,
 }
 
 /// The text that Prometheus reads; `None` if nothing is kept.
 pub fn render(seen: &Seen) -> Option<String> {
     let handle = RECORDER.get()?;
-    gauge!("wardroom_connections").set(count(seen.connections));
-    gauge!("wardroom_rooms").set(count(seen.rooms));
-    gauge!("wardroom_appends_waiting").set(count(seen.appends_waiting));
+    gauge!("wardroom_connections").set(count(seen.connections as u64));
+    gauge!("wardroom_rooms").set(count(seen.rooms as u64));
+    gauge!("wardroom_appends_waiting").set(count(seen.appends_waiting as u64));
     if let Some(connected) = seen.bus {
-        gauge!("wardroom_bus_connected").set(count(usize::from(connected)));
+        gauge!("wardroom_bus_connected").set(count(u64::from(connected)));
     }
     for (name, value) in &seen.relay {
         counter!("wardroom_turn_total", "what" => *name).absolute(*value);
+    }
+    for seen in &seen.sinks {
+        for (state, number) in &seen.states {
+            gauge!("wardroom_dispatches", "sink" => seen.sink, "state" => *state).set(count(*number));
+        }
+        gauge!("wardroom_dispatch_lag_seconds", "sink" => seen.sink).set(seen.lag.as_secs_f64());
+        gauge!("wardroom_breakers_open", "sink" => seen.sink).set(count(seen.breakers_open as u64));
     }
     Some(handle.render())
 }
 
 /// Exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "there are never that many")]
-fn count(of: usize) -> f64 {
+fn count(of: u64) -> f64 {
     of as f64
 }

@@ -1,6 +1,7 @@
 //! What the hub measures, as Prometheus reads it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use loadtest::client::Client;
 use loadtest::target::Target;
@@ -73,6 +74,36 @@ async fn every_promise_with_a_time_has_a_histogram_and_the_relay_its_counters() 
     let relay = hub.config().turn.embedded.is_some();
     assert!(relay && after.contains(r#"wardroom_turn_total{what="forged"} 0"#), "{after}");
     assert!(!after.contains(&room.to_string()), "nobody's room is a label");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_the_hub_has_figures_for_each_kind_of_receiver() {
+    let database = Database::sqlite();
+    let mut hub = Process::new("demo", &database.settings());
+    hub.set("WARDROOM_POLICY_PRICE", 2500);
+    let address = hub.start();
+    let (_client, token) = signed_in(&hub, address).await;
+    walk_in(address, &token).await;
+    // The provider is asked to reserve the price; that it was is written down a moment later.
+    let reserved = r#"wardroom_dispatches{sink="payment",state="done"} 1"#;
+    let mut seen = figures(address).await;
+    for _ in 0..100 {
+        if seen.contains(reserved) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen = figures(address).await;
+    }
+    assert!(seen.contains(reserved), "{seen}");
+    assert_eq!(value(&seen, r#"wardroom_dispatch_attempts_total{sink="payment",outcome="done"}"#), 1.0, "{seen}");
+    assert_eq!(value(&seen, r#"wardroom_dispatch_seconds_count{sink="payment"}"#), 1.0, "{seen}");
+    for nothing in [
+        r#"wardroom_dispatches{sink="webhook",state="dead"} 0"#,
+        r#"wardroom_breakers_open{sink="payment"} 0"#,
+        r#"wardroom_dispatch_lag_seconds{sink="payment"} 0"#,
+    ] {
+        assert!(seen.contains(nothing), "{nothing}: {seen}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

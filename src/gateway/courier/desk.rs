@@ -14,6 +14,7 @@ use super::sandbox::Played;
 use super::{Couriers, Event, MOVED, Order, Stop};
 use crate::clock::Clock;
 use crate::config::CourierSettings;
+use crate::egress::Egress;
 use crate::gateway::Outcome;
 use crate::gateway::inbound::{Deaf, Heard, Message, Secret, unless_refused};
 use crate::gateway::partner::Failure;
@@ -46,9 +47,9 @@ pub struct CourierDesk {
 
 impl CourierDesk {
     /// None if no partner is set.
-    pub fn new(settings: &CourierSettings, hub: Hub, clock: Clock) -> Option<Self> {
+    pub fn new(settings: &CourierSettings, egress: &Egress, hub: Hub, clock: Clock) -> Option<Self> {
         let provider = settings.provider.as_ref()?;
-        let couriers = Couriers::new(provider, hub.store().clone(), clock.clone());
+        let couriers = Couriers::new(provider, egress, hub.store().clone(), clock.clone());
         let name = Line::parse(&settings.name).expect("checked with the settings");
         let secret = Secret::or_fresh(settings.webhook_secret.as_ref());
         Some(Self { hub, clock, couriers, name, assign: settings.assign, secret })

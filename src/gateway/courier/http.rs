@@ -1,13 +1,11 @@
 //! A courier partner by HTTP: an order is posted, the rest comes by webhooks.
 
 use reqwest::Method;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Order, Stop};
-use crate::config::BaseUrl;
 use crate::gateway::partner::{Content, Failure, Partner, reference};
 
 /// The partner.
@@ -30,8 +28,8 @@ struct Accepted {
 }
 
 impl Http {
-    pub fn new(base: BaseUrl, key: SecretString) -> Self {
-        Self { partner: Partner::new(base, key) }
+    pub fn new(partner: Partner) -> Self {
+        Self { partner }
     }
 
     pub async fn order(&self, order: &Order, key: Uuid) -> Result<String, Failure> {

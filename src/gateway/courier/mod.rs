@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use self::http::Http;
 use self::sandbox::Sandbox;
-use super::partner::Failure;
+use super::partner::{Failure, Partner};
 use crate::clock::Clock;
 use crate::config::CourierProvider;
+use crate::egress::Egress;
 use crate::store::Store;
 
 /// Where somebody is to come to.
@@ -71,10 +72,12 @@ pub enum Couriers {
 }
 
 impl Couriers {
-    pub fn new(provider: &CourierProvider, store: Store, clock: Clock) -> Self {
+    pub fn new(provider: &CourierProvider, egress: &Egress, store: Store, clock: Clock) -> Self {
         match provider {
             CourierProvider::Sandbox => Self::Sandbox(Sandbox::new(store, clock)),
-            CourierProvider::Http { url, key } => Self::Http(Http::new(url.clone(), key.clone())),
+            CourierProvider::Http { url, key } => {
+                Self::Http(Http::new(Partner::new(egress, clock, url.clone(), key.clone())))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Fact, Order, Payments, Said, Standing};
 use crate::clock::Clock;
 use crate::config::PaymentSettings;
+use crate::egress::Egress;
 use crate::gateway::Outcome;
 use crate::gateway::inbound::{Deaf, Heard, Message, Secret, unless_refused};
 use crate::gateway::partner::Failure;
@@ -33,8 +34,8 @@ pub struct PaymentDesk {
 }
 
 impl PaymentDesk {
-    pub fn new(settings: &PaymentSettings, hub: Hub, clock: Clock) -> Self {
-        let payments = Payments::new(settings, hub.store().clone(), clock.clone());
+    pub fn new(settings: &PaymentSettings, egress: &Egress, hub: Hub, clock: Clock) -> Self {
+        let payments = Payments::new(settings, egress, hub.store().clone(), clock.clone());
         Self { hub, clock, payments, secret: Secret::or_fresh(settings.webhook_secret.as_ref()) }
     }
 

@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use self::sandbox::Sandbox;
 use self::stripe::{IntentBody, Stripe, currency};
-use super::partner::{Failure, reference};
+use super::partner::{Failure, Partner, reference};
 use crate::clock::Clock;
 use crate::config::{PaymentProvider, PaymentSettings};
+use crate::egress::Egress;
 use crate::store::Store;
 
 /// What is to be paid.
@@ -76,11 +77,12 @@ pub enum Payments {
 }
 
 impl Payments {
-    pub fn new(settings: &PaymentSettings, store: Store, clock: Clock) -> Self {
+    pub fn new(settings: &PaymentSettings, egress: &Egress, store: Store, clock: Clock) -> Self {
         match &settings.provider {
             PaymentProvider::Sandbox => Self::Sandbox(Sandbox::new(store, clock)),
             PaymentProvider::Http { url, key, checkout_url } => {
-                Self::Stripe(Stripe::new(url.clone(), key.clone(), checkout_url.clone()))
+                let partner = Partner::new(egress, clock, url.clone(), key.clone());
+                Self::Stripe(Stripe::new(partner, checkout_url.clone()))
             }
         }
     }

@@ -2,12 +2,10 @@
 
 use reqwest::Method;
 use rooms::text::Line;
-use secrecy::SecretString;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Intent, Order, Said, Standing};
-use crate::config::BaseUrl;
 use crate::gateway::partner::{Content, Failure, Partner, reference};
 
 /// The provider.
@@ -59,8 +57,8 @@ struct RefundBody {
 }
 
 impl Stripe {
-    pub fn new(base: BaseUrl, key: SecretString, checkout: Option<String>) -> Self {
-        Self { partner: Partner::new(base, key), checkout }
+    pub fn new(partner: Partner, checkout: Option<String>) -> Self {
+        Self { partner, checkout }
     }
 
     /// Makes an intent that reserves the price when the patient pays, and takes it only when told.

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::fixture::FixtureRoom;
 use crate::latency::{Latency, Summary};
 use crate::peer::{Peer, PeerError, Progress, Relayed};
-use crate::target::Target;
+use crate::target::{Target, node_of};
 
 /// How long a call may take to come about.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +27,8 @@ const ENOUGH: u64 = 25;
 /// What is played.
 #[derive(Debug)]
 pub struct Plan {
-    pub target: Target,
+    /// The nodes; the two of a call are on different ones.
+    pub targets: Vec<Target>,
     /// A call at a time in each.
     pub rooms: Vec<FixtureRoom>,
     pub per_minute: f64,
@@ -76,13 +77,14 @@ pub async fn play(plan: Plan) -> anyhow::Result<CallsReport> {
     let (account, relayed) = (Arc::new(Mutex::new(Account::default())), Relayed::default());
     let start = Instant::now() + AHEAD;
     let mut calls = JoinSet::new();
-    for (at, room) in times.into_iter().zip(plan.rooms.clone()) {
+    for (number, (at, room)) in times.into_iter().zip(plan.rooms.clone()).enumerate() {
         tokio::time::sleep_until((start + at - AHEAD).into()).await;
-        let (of_call, relayed, hold, target) = (account.clone(), relayed.clone(), plan.hold, plan.target);
+        let (of_call, relayed, hold) = (account.clone(), relayed.clone(), plan.hold);
+        let nodes = [0, 1].map(|member| plan.targets[node_of(plan.targets.len(), number, member)]);
         calls.spawn(async move {
             let due = start + at;
             let outcome = async {
-                let (doctor, patient) = both(target, &room).await?;
+                let (doctor, patient) = both(nodes, &room).await?;
                 tokio::time::sleep_until(due.into()).await;
                 with(&of_call, Account::begins);
                 let flows = || with(&of_call, |account| account.setup.record(micros(due)));
@@ -124,17 +126,17 @@ impl Account {
 }
 
 /// Doctor and patient of a room, connected and listening.
-async fn both(target: Target, room: &FixtureRoom) -> Result<(Client, Client), PeerError> {
+async fn both([here, there]: [Target; 2], room: &FixtureRoom) -> Result<(Client, Client), PeerError> {
     let [patient, doctor, ..] = room.members.as_slice() else {
         return Err(PeerError::Refused("the room of the fixture has nobody".to_owned()));
     };
-    let join = async |token| {
+    let join = async |target, token| {
         let mut client = Client::new(target, token);
         client.connect().await?;
         client.join(room.room).await?;
         Ok::<_, PeerError>(client)
     };
-    Ok((join(doctor.token.clone()).await?, join(patient.token.clone()).await?))
+    Ok((join(there, doctor.token.clone()).await?, join(here, patient.token.clone()).await?))
 }
 
 fn micros(since: Instant) -> u64 {

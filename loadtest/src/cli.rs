@@ -75,7 +75,7 @@ pub enum Profile {
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
         duration: u64,
         /// Bound on the hub's memory per connection.
-        #[arg(long, requires = "hub_pid")]
+        #[arg(long, requires = "hub_pids")]
         max_kib_per_connection: Option<f64>,
     },
     /// Calls with real media on both sides, at a rate.
@@ -98,15 +98,16 @@ pub enum Profile {
 
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The hub: a loopback address and a port. Others are refused.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    pub target: Target,
+    /// The hub: a loopback address and a port. Others are refused. Given several times, these are the nodes of one hub:
+    /// the members of each room are spread over them, and who loses a connection comes back on the next one.
+    #[arg(long = "target", default_value = "127.0.0.1:8080")]
+    pub targets: Vec<Target>,
     /// What `wardroom seed` wrote.
     #[arg(long)]
     pub fixture: PathBuf,
-    /// The hub's process, for its CPU time and memory.
-    #[arg(long)]
-    pub hub_pid: Option<u32>,
+    /// The hub's process, for its CPU time and memory; given several times, their costs are summed.
+    #[arg(long = "hub-pid")]
+    pub hub_pids: Vec<u32>,
     /// Where to write the report as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,

@@ -12,7 +12,7 @@ use loadtest::calls;
 use loadtest::fixture::{Fixture, FixtureRoom};
 use loadtest::fleet::script::Kind;
 use loadtest::fleet::{Happening, Phase, Plan};
-use loadtest::meter::Meter;
+use loadtest::meter::Meters;
 use loadtest::report::{Bound, Found, Report};
 use loadtest::run::Run;
 use loadtest::search::Search;
@@ -99,7 +99,7 @@ impl<'a> Once<'a> {
         };
         let run = start(plan, &talk.common)?;
         let connections = run.fleet.connected();
-        let memory = run.memory()?;
+        let memory = run.memory();
         Ok((run, Report { profile: self.name, rooms, members, connections, memory, ..Report::default() }))
     }
 
@@ -152,7 +152,7 @@ fn search(talk: &Talk, kind: Kind, below_ms: f64, min_rate: Option<f64>) -> anyh
 fn call(ring: &Ring) -> anyhow::Result<Report> {
     let common = &ring.common;
     let plan = calls::Plan {
-        target: common.target,
+        targets: common.targets.clone(),
         rooms: fixture(common)?.rooms,
         per_minute: ring.per_minute,
         spacing: ring.arrivals,
@@ -188,7 +188,7 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
     let count = rooms.len().min(fixture.rooms.len());
     let run = start(plan(common, rooms, None), common)?;
     std::thread::sleep(Duration::from_secs(seconds));
-    let memory = run.memory()?;
+    let memory = run.memory();
     let mut bounds =
         vec![Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64)];
     if let (Some(limit), Some(memory)) = (limit, memory) {
@@ -207,7 +207,7 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
 }
 
 fn start(plan: Plan, common: &Common) -> anyhow::Result<Run> {
-    let hub = common.hub_pid.map(Meter::of).transpose().context("no process has the id that --hub-pid names")?;
+    let hub = Meters::of(&common.hub_pids).context("no process has the id that --hub-pid names")?;
     Run::start(plan, hub, common.quiet)
 }
 
@@ -217,7 +217,7 @@ fn fixture(common: &Common) -> anyhow::Result<Fixture> {
 
 fn plan(common: &Common, rooms: Vec<FixtureRoom>, kind: Option<Kind>) -> Plan {
     let workers = common.workers as usize;
-    Plan { target: common.target, rooms, workers, kind, bytes: 1, copies: 1, slow: 0.0, seed: common.seed }
+    Plan { targets: common.targets.clone(), rooms, workers, kind, bytes: 1, copies: 1, slow: 0.0, seed: common.seed }
 }
 
 fn worst(report: &Report, micros: impl Fn(&loadtest::report::PhaseReport) -> u64) -> f64 {

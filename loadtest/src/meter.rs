@@ -1,6 +1,8 @@
 //! What a process costs, from `/proc`.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -45,6 +47,44 @@ impl Meter {
     }
 }
 
+/// Several processes whose costs are summed: the nodes of one hub. Clones share the list.
+#[derive(Clone, Debug, Default)]
+pub struct Meters(Arc<Mutex<Vec<Meter>>>);
+
+/// What each process had used by one moment, by its id; those that do not run any more are absent.
+pub type Readings = BTreeMap<u32, Reading>;
+
+impl Meters {
+    /// Meters for processes that run now.
+    pub fn of(pids: &[u32]) -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(pids.iter().copied().map(Meter::of).collect::<io::Result<_>>()?))))
+    }
+
+    /// `new` runs in place of `old`.
+    pub fn replace(&self, old: u32, new: u32) {
+        for meter in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().filter(|it| it.pid == old) {
+            meter.pid = new;
+        }
+    }
+
+    pub fn read(&self) -> Readings {
+        let meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.iter().filter_map(|meter| Some((meter.pid, meter.read().ok()?))).collect()
+    }
+}
+
+/// The processor time between two readings and the memory at the second, of all processes that run at the second. One that
+/// began in between counts from its begin. None without a process.
+pub fn between(from: &Readings, to: &Readings) -> Option<Reading> {
+    to.iter().map(|(pid, to)| Reading { cpu_s: to.cpu_s - from.get(pid).map_or(0.0, |from| from.cpu_s), ..*to }).reduce(
+        |sum, one| Reading {
+            cpu_s: sum.cpu_s + one.cpu_s,
+            rss: sum.rss + one.rss,
+            peak_rss: sum.peak_rss + one.peak_rss,
+        },
+    )
+}
+
 fn parse(stat: &str, status: &str) -> Option<Reading> {
     // The second field is the command's name in parentheses, which may contain anything.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
@@ -68,5 +108,18 @@ mod tests {
         assert_eq!(parse("", ""), None);
         assert!(Meter::own().unwrap().read().unwrap().rss > 0);
         assert!(Meter::of(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn the_costs_of_several_processes_are_summed_and_one_that_is_new_counts_from_its_begin() {
+        let reading = |cpu_s, rss| Reading { cpu_s, rss, peak_rss: rss };
+        let from = Readings::from([(1, reading(5.0, 10)), (2, reading(7.0, 10))]);
+        let to = Readings::from([(1, reading(6.0, 20)), (3, reading(0.5, 30))]);
+        assert_eq!(between(&from, &to), Some(reading(1.5, 50)));
+        assert_eq!(between(&from, &Readings::new()), None);
+        let own = std::process::id();
+        let meters = Meters::of(&[own]).unwrap();
+        meters.clone().replace(own, u32::MAX);
+        assert!(meters.read().is_empty());
     }
 }

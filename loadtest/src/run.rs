@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::fleet::account::Gauges;
 use crate::fleet::{Fleet, Phase, Plan};
-use crate::meter::{Meter, Reading};
+use crate::meter::{Meters, Reading, Readings, between};
 use crate::report::{Cost, Memory, PhaseReport};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -17,26 +17,26 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub struct Run {
     pub fleet: Fleet,
     gauges: Arc<Gauges>,
-    hub: Option<Meter>,
-    own: Option<Meter>,
-    before: Option<Reading>,
+    hub: Meters,
+    own: Meters,
+    before: Readings,
     quiet: bool,
 }
 
-/// Two readings around the measured part.
-type Around = Option<(Reading, Reading)>;
+/// What was used in the measured part, by the hub and by the generator.
+type Used = [Option<Reading>; 2];
 
 impl Run {
-    /// Connects the fleet. `hub` is the process whose costs are told; a `quiet` run shows no progress.
-    pub fn start(plan: Plan, hub: Option<Meter>, quiet: bool) -> anyhow::Result<Self> {
+    /// Connects the fleet. `hub` are the processes whose costs are told; a `quiet` run shows no progress.
+    pub fn start(plan: Plan, hub: Meters, quiet: bool) -> anyhow::Result<Self> {
         let gauges = Arc::new(Gauges::default());
-        let before = hub.map(Meter::read).transpose()?;
+        let before = hub.read();
         let began = Instant::now();
         let fleet = Fleet::muster(plan, gauges.clone())?;
         if !quiet {
             eprintln!("{} connections after {:.1} s", fleet.connected(), began.elapsed().as_secs_f64());
         }
-        Ok(Self { fleet, gauges, hub, own: Meter::own().ok(), before, quiet })
+        Ok(Self { fleet, gauges, hub, own: Meters::of(&[std::process::id()])?, before, quiet })
     }
 
     /// Plays a phase.
@@ -46,30 +46,30 @@ impl Run {
             let watch = scope.spawn(move || self.watch(phase, &ended));
             let account = self.fleet.run(phase);
             drop(over);
-            let (hub, own) = watch.join().unwrap_or((None, None));
+            let used = watch.join().unwrap_or_default();
             let account = account?;
             let seconds = phase.duration.as_secs_f64();
-            let cost = |around: Around| around.map(|(from, to)| cost(from, to, seconds, account.delivered));
-            Ok(PhaseReport::new(phase.rate, seconds, &account, cost(hub), cost(own)))
+            let [hub, own] = used.map(|used| used.map(|used| cost(used, seconds, account.delivered)));
+            Ok(PhaseReport::new(phase.rate, seconds, &account, hub, own))
         })
     }
 
     /// What each connection costs the hub in memory, once everything is quiet.
-    pub fn memory(&self) -> anyhow::Result<Option<Memory>> {
-        let (Some(hub), Some(before)) = (self.hub, self.before) else { return Ok(None) };
-        let after = hub.read()?;
+    pub fn memory(&self) -> Option<Memory> {
+        let before = between(&Readings::new(), &self.before)?;
+        let after = between(&self.before, &self.hub.read())?;
         let grown = after.rss as f64 - before.rss as f64;
-        Ok(Some(Memory {
+        Some(Memory {
             before_mib: before.rss as f64 / MIB,
             after_mib: after.rss as f64 / MIB,
             kib_per_connection: grown / 1024.0 / self.fleet.connected().max(1) as f64,
-        }))
+        })
     }
 
     /// Reads the meters at both ends of the measured part, and shows progress, until the phase is over.
-    fn watch(&self, phase: &Phase, ended: &std_mpsc::Receiver<()>) -> (Around, Around) {
+    fn watch(&self, phase: &Phase, ended: &std_mpsc::Receiver<()>) -> Used {
         let start = Instant::now();
-        let read = || (self.hub.and_then(|meter| meter.read().ok()), self.own.and_then(|meter| meter.read().ok()));
+        let read = || [&self.hub, &self.own].map(Meters::read);
         let (mut from, mut to) = (None, None);
         let mut line = Line::new(&self.gauges);
         let mut shown = start;
@@ -82,7 +82,7 @@ impl Run {
                 to = Some(read());
             }
             if !self.quiet && now >= shown + Duration::from_secs(1) {
-                line.show(now.duration_since(start), now.duration_since(shown), self.hub);
+                line.show(now.duration_since(start), now.duration_since(shown), &self.hub);
                 shown = now;
             }
             match ended.recv_timeout(Duration::from_millis(20)) {
@@ -94,16 +94,15 @@ impl Run {
             line.end();
         }
         let (from, to) = (from.unwrap_or_default(), to.unwrap_or_else(read));
-        (from.0.zip(to.0), from.1.zip(to.1))
+        std::array::from_fn(|side| between(&from[side], &to[side]))
     }
 }
 
-fn cost(from: Reading, to: Reading, seconds: f64, delivered: u64) -> Cost {
-    let cpu = to.cpu_s - from.cpu_s;
+fn cost(used: Reading, seconds: f64, delivered: u64) -> Cost {
     Cost {
-        cpu_percent: 100.0 * cpu / seconds,
-        cpu_s_per_100k_deliveries: if delivered == 0 { 0.0 } else { cpu * 100_000.0 / delivered as f64 },
-        rss_mib: to.rss as f64 / MIB,
+        cpu_percent: 100.0 * used.cpu_s / seconds,
+        cpu_s_per_100k_deliveries: if delivered == 0 { 0.0 } else { used.cpu_s * 100_000.0 / delivered as f64 },
+        rss_mib: used.rss as f64 / MIB,
     }
 }
 
@@ -125,11 +124,11 @@ impl<'a> Line<'a> {
         [&self.gauges.sent, &self.gauges.acked, &self.gauges.delivered, &self.gauges.errors].map(Gauges::read)
     }
 
-    fn show(&mut self, at: Duration, since: Duration, hub: Option<Meter>) {
+    fn show(&mut self, at: Duration, since: Duration, hub: &Meters) {
         let now = self.read();
         let rate = |i: usize| (now[i] - self.last[i]) as f64 / since.as_secs_f64();
         let worst = self.gauges.worst.swap(0, Ordering::Relaxed) as f64 / 1000.0;
-        let memory = hub.and_then(|hub| hub.read().ok()).map(|r| format!(", hub {:.0} MiB", r.rss as f64 / MIB));
+        let memory = between(&Readings::new(), &hub.read()).map(|r| format!(", hub {:.0} MiB", r.rss as f64 / MIB));
         let text = format!(
             "{:>4.0} s: {} connected, {:.0} sent/s, {:.0} acks/s, {:.0} delivered/s, slowest ack {worst:.1} ms, {} errors{}",
             at.as_secs_f64(),

@@ -29,6 +29,12 @@ impl Target {
     }
 }
 
+/// On which of `nodes` a member of a room begins: neighbours in a room are on neighbouring nodes, so that with several
+/// nodes no room has all its members on one. Both count from 0.
+pub fn node_of(nodes: usize, room: usize, member: usize) -> usize {
+    (room + member) % nodes.max(1)
+}
+
 impl FromStr for Target {
     type Err = TargetError;
 
@@ -57,6 +63,18 @@ impl fmt::Display for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_members_of_each_room_are_on_different_nodes_and_the_nodes_have_as_many() {
+        let mut load = [0; 3];
+        for room in 0..30 {
+            let nodes: std::collections::BTreeSet<_> = (0..3).map(|member| node_of(3, room, member)).collect();
+            assert_eq!(nodes.len(), 3);
+            load[node_of(3, room, 0)] += 1;
+        }
+        assert_eq!(load, [10; 3]);
+        assert_eq!(node_of(1, 7, 2), 0);
+    }
 
     #[test]
     fn only_loopback_is_a_target() {

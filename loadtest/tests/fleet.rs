@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use rooms::time::Timestamp;
 use rooms::wire::client::{ClientFrame, Token};
 use rooms::wire::server::{ServerFrame, Welcome, event_frame};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -36,6 +37,8 @@ enum Fault {
     Swapped,
     /// A repeated command has its effect again.
     TwoEffects,
+    /// It promises a beat every 100 ms and sends none.
+    Silent,
 }
 
 #[derive(Default)]
@@ -48,8 +51,26 @@ struct Log {
 
 type Logs = Arc<Mutex<HashMap<RoomId, Log>>>;
 
-/// Starts a hub on a thread of its own.
+/// One of several hubs with the same rooms.
+struct Node {
+    target: Target,
+    /// Connections that it accepted so far.
+    accepted: Arc<AtomicUsize>,
+    /// Dropped, it breaks all its connections and accepts no more.
+    _life: oneshot::Sender<()>,
+}
+
+/// Starts a hub on a thread of its own, for as long as the test runs.
 fn hub(fault: Fault) -> Target {
+    let node = node(fault, Logs::default());
+    std::mem::forget(node._life);
+    node.target
+}
+
+fn node(fault: Fault, logs: Logs) -> Node {
+    let (_life, death) = oneshot::channel::<()>();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr: SocketAddr = listener.local_addr().unwrap();
@@ -57,14 +78,20 @@ fn hub(fault: Fault) -> Target {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
-            let logs = Logs::default();
-            loop {
-                let stream = listener.accept().await.unwrap().0;
-                tokio::spawn(serve(stream, fault, logs.clone()));
+            let accept = async {
+                loop {
+                    let stream = listener.accept().await.unwrap().0;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(serve(stream, fault, logs.clone()));
+                }
+            };
+            tokio::select! {
+                () = accept => {}
+                _ = death => {}
             }
         });
     });
-    Target::new(addr).unwrap()
+    Node { target: Target::new(addr).unwrap(), accepted, _life }
 }
 
 async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
@@ -87,7 +114,7 @@ async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
         let Message::Text(text) = message else { continue };
         let say = |frame: ServerFrame| out.send(frame.encode()).unwrap_or(());
         match serde_json::from_str(&text).unwrap() {
-            ClientFrame::Hello { .. } => say(welcome()),
+            ClientFrame::Hello { .. } => say(welcome(if fault == Fault::Silent { 100 } else { 15_000 })),
             ClientFrame::Join { room, after } => {
                 let mut logs = logs.lock().unwrap();
                 let log = logs.entry(room).or_default();
@@ -147,7 +174,7 @@ fn append(log: &mut Log, room: RoomId, id: CommandId, fault: Fault) -> u64 {
     seq
 }
 
-fn welcome() -> ServerFrame {
+fn welcome(beat_ms: u64) -> ServerFrame {
     ServerFrame::Welcome(Welcome {
         connection: Uuid::now_v7().to_string(),
         session: SessionId(Uuid::now_v7()),
@@ -156,7 +183,7 @@ fn welcome() -> ServerFrame {
         role: Role::Patient,
         now: Timestamp::from_micros(0),
         token_expires_at: Timestamp::from_micros(1),
-        beat_ms: 15_000,
+        beat_ms,
         max_frame: 65_536,
     })
 }
@@ -183,7 +210,7 @@ fn plan(target: Target, rooms: usize) -> Plan {
         members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
     };
     Plan {
-        target,
+        targets: vec![target],
         rooms: (0..rooms).map(room).collect(),
         workers: 2,
         kind: Some(Kind::Chat),
@@ -266,4 +293,38 @@ fn status_changes_are_prepared_and_then_played_one_at_a_time() {
     assert!(account.sent >= 490, "{}", account.sent);
     assert_eq!(account.ack.summary().count, account.sent);
     assert_eq!((verdict.lost, verdict.repeated, account.unanswered), (0, 0, 0));
+}
+
+#[test]
+fn the_members_of_each_room_are_on_different_nodes_and_come_back_on_the_next_when_theirs_dies() {
+    let logs = Logs::default();
+    let mut nodes: Vec<_> = (0..3).map(|_| node(Fault::Nothing, logs.clone())).collect();
+    let targets = nodes.iter().map(|node| node.target).collect();
+    let accepted = |node: &Node| node.accepted.load(Ordering::Relaxed);
+    let gauges = Arc::new(Gauges::default());
+    let fleet = Fleet::muster(Plan { targets, ..plan(nodes[0].target, 4) }, gauges.clone()).unwrap();
+    assert_eq!(nodes.iter().map(accepted).collect::<Vec<_>>(), [4; 3]);
+    let dying = nodes.remove(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while Gauges::read(&gauges.acked) < 200 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(dying);
+        });
+        let account = fleet.run(&phase()).unwrap();
+        assert_eq!((account.resume.summary().count, account.unanswered), (4, 0));
+        assert_eq!(account.closes, [(1006, 4)].into());
+    });
+    assert_eq!(nodes.iter().map(accepted).collect::<Vec<_>>(), [4, 8]);
+    let verdict = fleet.verify().unwrap();
+    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
+}
+
+#[test]
+fn a_hub_that_says_nothing_for_two_beats_is_left() {
+    let phase = Phase { rate: 1.0, ..phase() };
+    let (account, verdict) = play(plan(hub(Fault::Silent), 1), &phase);
+    assert!(account.resume.summary().count >= 3, "{account:?}");
+    assert_eq!((verdict.lost, verdict.repeated, verdict.unreachable), (0, 0, 0));
 }

@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rooms::command::Command;
 use rooms::id::CommandId;
 use rooms::wire::client::ClientFrame;
+use rooms::wire::server::Welcome;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +21,7 @@ use crate::fleet::room::{Do, Room, Shared};
 use crate::fleet::script::PHARMACIST;
 use crate::frame::Brief;
 use crate::tally::Order;
+use crate::target::Target;
 
 /// How long a member waits before it repeats a command, when the hub does not say.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -26,8 +29,33 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// The longest wait between two attempts to come back, and what it grows from.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(500));
 
+/// How long one attempt to come back may take before the next node is tried.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// What is added to the hub's own wait when it has no room, as the protocol demands.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Where a member is connected, and what it must know to find its way back.
+pub struct Link {
+    pub nodes: Rc<[Target]>,
+    /// The node of the present connection, or the one that was tried last.
+    pub node: usize,
+    /// How long the hub may say nothing before the connection counts as broken.
+    pub silence: Duration,
+    /// When the hub, before it closed, told this client to come back.
+    pub told: Option<Duration>,
+}
+
+/// What the protocol allows: twice the hub's beat.
+pub fn silence(welcome: &Welcome) -> Duration {
+    2 * Duration::from_millis(welcome.beat_ms)
+}
+
 pub struct Member {
     pub client: Client,
+    pub link: Link,
+    /// When the last frame came, in microseconds since the run began.
+    pub heard: u64,
     pub room: Rc<RefCell<Room>>,
     /// The place in the room.
     pub place: usize,
@@ -50,6 +78,7 @@ pub struct Said {
 impl Member {
     /// Works until it is told to leave. Then says goodbye.
     pub async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Do>) {
+        let mut silence = pin!(sleep(self.link.silence));
         loop {
             tokio::select! {
                 biased;
@@ -61,6 +90,14 @@ impl Member {
                     Ok(heard) => self.hear(&heard),
                     Err(error) => self.lost(&error).await,
                 },
+                () = &mut silence, if self.reading => {
+                    let end = self.shared.instant(self.heard) + self.link.silence;
+                    if end <= Instant::now() {
+                        self.client.cut();
+                        self.lost(&ClientError::Closed { code: 1006, reason: String::new() }).await;
+                    }
+                    silence.as_mut().reset((self.shared.instant(self.heard) + self.link.silence).into());
+                }
             }
         }
         self.client.close().await;
@@ -86,7 +123,10 @@ impl Member {
                 self.come_back(delay).await;
             }
             Do::Stall => self.reading = false,
-            Do::ReadOn => self.reading = true,
+            Do::ReadOn => {
+                self.heard = self.shared.now();
+                self.reading = true;
+            }
             Do::Verify(reply) => {
                 let verdict = self.verify().await;
                 let _ = reply.send(verdict);
@@ -96,6 +136,7 @@ impl Member {
     }
 
     fn hear(&mut self, heard: &Heard) {
+        self.heard = self.shared.now();
         match &heard.brief {
             Brief::Event { seq, command, .. } => {
                 if matches!(heard.order, Some(Order::Next | Order::Late)) {
@@ -124,6 +165,7 @@ impl Member {
                     });
                 }
             }
+            Brief::Reconnect { after_ms } => self.link.told = Some(Duration::from_millis(*after_ms)),
             _ => {}
         }
     }
@@ -159,25 +201,36 @@ impl Member {
             _ => 0,
         };
         *self.shared.account.borrow_mut().closes.entry(code).or_default() += 1;
+        let told = self.link.told.take();
         if code != 0 && code < 4500 {
-            self.come_back(self.jitter(0)).await;
+            let delay = match code {
+                4020 | 4021 => MINUTE + self.jitter(0),
+                _ => told.unwrap_or_else(|| self.jitter(0)),
+            };
+            self.come_back(delay).await;
         } else {
             self.give_up();
         }
     }
 
-    /// Connects again, for the first time after `delay`, and resumes.
+    /// Connects again, for the first time after `delay`, to the next node that answers, and resumes.
     async fn come_back(&mut self, delay: Duration) {
         self.shared.gauges.connected.fetch_sub(1, Ordering::Relaxed);
         let cut = self.shared.now();
         sleep(delay).await;
         for attempt in 1.. {
-            let resumed = async {
-                self.client.connect().await?;
-                self.client.until_live().await
-            };
-            match resumed.await {
-                Ok(()) => break,
+            self.link.node = (self.link.node + 1) % self.link.nodes.len();
+            self.client.retarget(self.link.nodes[self.link.node]);
+            let resumed = timeout(ATTEMPT, async {
+                let welcome = self.client.connect().await?;
+                self.client.until_live().await?;
+                Ok(welcome)
+            });
+            match resumed.await.unwrap_or(Err(ClientError::Timeout("a node"))) {
+                Ok(welcome) => {
+                    self.link.silence = silence(&welcome);
+                    break;
+                }
                 Err(error) if error.close().is_some_and(|close| !close.resumable()) => return self.give_up(),
                 Err(_) => {
                     self.shared.account.borrow_mut().failed_opens += 1;
@@ -186,7 +239,8 @@ impl Member {
             }
         }
         self.shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
-        self.shared.account.borrow_mut().resume.record(self.shared.now().saturating_sub(cut));
+        self.heard = self.shared.now();
+        self.shared.account.borrow_mut().resume.record(self.heard.saturating_sub(cut));
     }
 
     /// Full jitter: anything between nothing and a bound that doubles with each attempt.

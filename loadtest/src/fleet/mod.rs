@@ -33,7 +33,8 @@ use crate::target::Target;
 /// Who takes part, and what they do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub target: Target,
+    /// The nodes: members of a room begin on different ones.
+    pub targets: Vec<Target>,
     pub rooms: Vec<FixtureRoom>,
     /// Threads of the generator.
     pub workers: usize,
@@ -86,6 +87,7 @@ pub struct Fleet {
 impl Fleet {
     /// Connects everybody and leads every room to where its script begins.
     pub fn muster(plan: Plan, gauges: Arc<Gauges>) -> anyhow::Result<Self> {
+        anyhow::ensure!(!plan.targets.is_empty(), "no target");
         let base = Instant::now();
         let mut random = StdRng::seed_from_u64(plan.seed);
         // Not from the seed: ids must differ between runs on one hub.
@@ -104,7 +106,7 @@ impl Fleet {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
                 let shared = Rc::new(Shared::new(base, stamps, gauges, own, plan.copies, first));
-                let worker = Worker { plan, shared, rooms: Vec::new(), members: Vec::new() };
+                let worker = Worker { plan, numbers: (at, count), shared, rooms: Vec::new(), members: Vec::new() };
                 LocalSet::new().block_on(&runtime, worker.work(receiver));
             })?;
             workers.push((orders, thread));

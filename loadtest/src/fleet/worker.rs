@@ -22,11 +22,12 @@ use crate::arrivals::Arrivals;
 use crate::client::{Answer, Client};
 use crate::fixture::FixtureRoom;
 use crate::fleet::account::{Account, Verdict};
-use crate::fleet::member::Member;
+use crate::fleet::member::{Link, Member, silence};
 use crate::fleet::room::{Do, Room, Shared};
 use crate::fleet::script::Script;
 use crate::fleet::{Happening, Phase, Plan};
 use crate::frame::Brief;
+use crate::target::{Target, node_of};
 
 /// What the fleet tells a worker. Each order is answered when it is done.
 pub enum Order {
@@ -37,6 +38,8 @@ pub enum Order {
 
 pub struct Worker {
     pub plan: Plan,
+    /// The number of the worker's first room among those of all workers, and the distance to its next.
+    pub numbers: (usize, usize),
     pub shared: Rc<Shared>,
     pub rooms: Vec<Rc<RefCell<Room>>>,
     /// The members' tasks.
@@ -72,8 +75,10 @@ impl Worker {
     /// Connects all members, joins, and leads every room to where its script begins.
     async fn muster(&mut self) -> anyhow::Result<()> {
         let rooms = std::mem::take(&mut self.plan.rooms);
-        let opened =
-            stream::iter(rooms).map(|room| open_room(&self.plan, &self.shared, room)).buffer_unordered(OPENING);
+        let numbers = (self.numbers.0..).step_by(self.numbers.1);
+        let opened = stream::iter(numbers.zip(rooms))
+            .map(|(number, room)| open_room(&self.plan, &self.shared, number, room))
+            .buffer_unordered(OPENING);
         let opened: Vec<_> = opened.collect().await;
         for room in opened {
             let (room, members) = room?;
@@ -142,20 +147,23 @@ impl Worker {
 /// A room and its members' tasks.
 type Opened = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
 
-async fn open_room(plan: &Plan, shared: &Rc<Shared>, fixture: FixtureRoom) -> anyhow::Result<Opened> {
+async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: FixtureRoom) -> anyhow::Result<Opened> {
     let reader = plan.kind.map(Script::reader);
     let mut snapshot = None;
+    let nodes: Rc<[Target]> = plan.targets.clone().into();
     let mut clients = Vec::new();
+    let mut links = Vec::new();
     let mut speakers = Vec::new();
     for (place, member) in fixture.members.iter().enumerate() {
-        let mut client = Client::new(plan.target, member.token.clone());
+        let node = node_of(plan.targets.len(), number, place);
+        let mut client = Client::new(plan.targets[node], member.token.clone());
         // One of the members at most, so that somebody is left to speak.
         if place == 0 && shared.random.borrow_mut().random::<f64>() < plan.slow {
             client.narrow();
         } else {
             speakers.push(place);
         }
-        client.connect().await.context("a member cannot connect")?;
+        let welcome = client.connect().await.context("a member cannot connect")?;
         client.join(fixture.room).await.context("a member cannot join its room")?;
         shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
         while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
@@ -163,6 +171,7 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, fixture: FixtureRoom) -> an
                 snapshot = Some(heard.text);
             }
         }
+        links.push(Link { nodes: nodes.clone(), node, silence: silence(&welcome), told: None });
         clients.push(client);
     }
     let mut script = None;
@@ -181,9 +190,13 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, fixture: FixtureRoom) -> an
     let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders.clone(), speakers)));
     let mut members = Vec::new();
-    for (place, ((client, orders), receiver)) in clients.into_iter().zip(senders).zip(receivers).enumerate() {
+    for (place, (((client, link), orders), receiver)) in
+        clients.into_iter().zip(links).zip(senders).zip(receivers).enumerate()
+    {
         let member = Member {
             client,
+            link,
+            heard: shared.now(),
             room: room.clone(),
             place,
             shared: shared.clone(),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use loadtest::arrivals::Spacing;
+use loadtest::fault::{Fault, Faults, Victim};
 use loadtest::fleet::script::Kind;
 use loadtest::fleet::{Happening, Phase};
 use loadtest::target::Target;
@@ -23,6 +25,14 @@ pub struct Cli {
 pub enum Profile {
     /// Messages that all members of a room see.
     Chat(Talk),
+    /// Messages to many sockets: each member of a room has several devices, and each of them gets every event.
+    Fanout {
+        #[command(flatten)]
+        talk: Talk,
+        /// Connections of each member.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+        devices: u32,
+    },
     /// Status changes, in a loop that the state machine allows.
     Status {
         #[command(flatten)]
@@ -60,9 +70,6 @@ pub enum Profile {
         /// When, in seconds after the warm-up.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3600))]
         cut_after: u64,
-        /// Bound on the p99 of the time from the cut to the end of the replay.
-        #[arg(long)]
-        max_resume_p99_ms: Option<f64>,
     },
     /// Connections that are signed in and in a room and do nothing.
     Idle {
@@ -108,6 +115,21 @@ pub struct Common {
     /// The hub's process, for its CPU time and memory; given several times, their costs are summed.
     #[arg(long = "hub-pid")]
     pub hub_pids: Vec<u32>,
+    /// What to do to the hub or to clients: `kind@seconds[+duration]`, seconds after the warm-up. `kill`: the process
+    /// `--fault-pid` is killed, and after the duration `--restart` is run. `stop`: it is stopped for the duration.
+    /// `half-open`: a share of the clients stops reading and answering for the duration, without closing. `cut`: the
+    /// connections of a share of the rooms are cut and come back within the duration. May be repeated.
+    #[arg(long = "fault")]
+    pub faults: Vec<Fault>,
+    /// The process of the hub that `kill` and `stop` are meant for. No other is ever sent a signal.
+    #[arg(long)]
+    pub fault_pid: Option<u32>,
+    /// The share of clients that `half-open` and `cut` are meant for.
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub fault_share: f64,
+    /// A shell command that starts the killed hub again and prints the id of its process, to which later faults go.
+    #[arg(long, requires = "fault_pid")]
+    pub restart: Option<String>,
     /// Where to write the report as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -188,6 +210,12 @@ pub struct Limits {
     /// Bound on the p99 of deliveries.
     #[arg(long)]
     pub max_delivery_p99_ms: Option<f64>,
+    /// Bound on the p99 of the time to the last socket that gets an event.
+    #[arg(long)]
+    pub max_last_p99_ms: Option<f64>,
+    /// Bound on the p99 of the time from a lost connection to the end of the replay on the next one.
+    #[arg(long)]
+    pub max_resume_p99_ms: Option<f64>,
     #[arg(long, default_value_t = 0)]
     pub max_lost: u64,
     #[arg(long, default_value_t = 0)]
@@ -200,6 +228,18 @@ pub struct Limits {
     /// Bound on commands without an answer.
     #[arg(long, default_value_t = 0)]
     pub max_unanswered: u64,
+}
+
+impl Common {
+    /// The faults that were asked for, if they can be done; `clients` tells whether this profile's clients can.
+    pub fn faults(&self, clients: bool) -> anyhow::Result<Faults> {
+        let of_the_hub = self.faults.iter().any(|fault| fault.kind.is_of_the_hub());
+        ensure!(!of_the_hub || self.fault_pid.is_some(), "kill and stop need --fault-pid");
+        let all = self.faults.iter().all(|fault| fault.kind.is_of_the_hub());
+        ensure!(clients || all, "in this profile only kill and stop are possible");
+        let victim = self.fault_pid.map(|pid| Victim::new(pid, self.restart.clone())).transpose()?;
+        Ok(Faults { list: self.faults.clone(), share: self.fault_share, victim })
+    }
 }
 
 impl Talk {

@@ -6,6 +6,10 @@ use serde::Serialize;
 /// The longest latency that is told apart from longer ones: 60 seconds.
 const LONGEST: u64 = 60_000_000;
 
+/// Where a curve has its points.
+const QUANTILES: [f64; 15] =
+    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 0.999999];
+
 /// A histogram of up to 60 s with three digits.
 #[derive(Clone, Debug)]
 pub struct Latency(Histogram<u64>);
@@ -35,6 +39,17 @@ impl Latency {
 
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all histograms have the same bounds");
+    }
+
+    /// The percentile curve, as far as the number of values bears it: quantile and microseconds, both rising.
+    pub fn curve(&self) -> Vec<(f64, u64)> {
+        let count = self.0.len() as f64;
+        let known = QUANTILES.into_iter().filter(|quantile| count * (1.0 - quantile) >= 1.0);
+        let mut curve: Vec<_> = known.map(|quantile| (quantile, self.0.value_at_quantile(quantile))).collect();
+        if count > 0.0 {
+            curve.push((1.0, self.0.max()));
+        }
+        curve
     }
 
     pub fn summary(&self) -> Summary {
@@ -69,6 +84,12 @@ mod tests {
         one.merge(&two);
         let summary = one.summary();
         assert_eq!((summary.count, summary.p50, summary.p99, summary.max), (1000, 500, 990, 1000));
+        let curve = one.curve();
+        assert_eq!(curve.iter().map(|(quantile, _)| *quantile).next_back(), Some(1.0));
+        assert!(curve.contains(&(0.5, 500)) && curve.contains(&(0.999, 999)) && curve.contains(&(1.0, 1000)));
+        assert!(curve.iter().all(|(quantile, _)| *quantile <= 0.999 || *quantile == 1.0), "{curve:?}");
+        assert!(curve.is_sorted());
+        assert!(Latency::default().curve().is_empty());
         one.record(u64::MAX);
         assert!(one.summary().max >= LONGEST);
         assert_eq!(Latency::default().summary(), Summary::default());

@@ -5,6 +5,7 @@
 pub mod arrivals;
 pub mod calls;
 pub mod client;
+pub mod fault;
 pub mod fixture;
 pub mod fleet;
 pub mod frame;

@@ -4,11 +4,12 @@
 mod cli;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use loadtest::calls;
+use loadtest::fault::Faults;
 use loadtest::fixture::{Fixture, FixtureRoom};
 use loadtest::fleet::script::Kind;
 use loadtest::fleet::{Happening, Phase, Plan};
@@ -19,6 +20,9 @@ use loadtest::search::Search;
 use rooms::time::Timestamp;
 
 use crate::cli::{Cli, Common, Profile, Ring, Talk};
+
+/// Connections of one run; beyond it the kernel has no local ports left.
+const MOST: usize = 19_000;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
 fn play(profile: &Profile) -> anyhow::Result<Report> {
     let (common, report) = match profile {
         Profile::Chat(talk) => (&talk.common, Once::new("chat", talk).play()?),
+        Profile::Fanout { talk, devices } => {
+            (&talk.common, Once { devices: *devices as usize, ..Once::new("fanout", talk) }.play()?)
+        }
         Profile::Status { talk, cycle } => {
             ensure!(*cycle != Kind::Chat, "--cycle is dispensing or consultation");
             (&talk.common, Once { kind: *cycle, ..Once::new("status", talk) }.play()?)
@@ -47,15 +54,10 @@ fn play(profile: &Profile) -> anyhow::Result<Report> {
             let happenings = vec![(Duration::ZERO, Happening::Stall), (end, Happening::ReadOn)];
             (&talk.common, Once { slow: *share, happenings, ..Once::new("slow", talk) }.play()?)
         }
-        Profile::Storm { talk, share, jitter_ms, cut_after, max_resume_p99_ms } => {
+        Profile::Storm { talk, share, jitter_ms, cut_after } => {
             let cut = Happening::Cut { share: *share, jitter: Duration::from_millis(*jitter_ms) };
             let happenings = vec![(Duration::from_secs(talk.warmup + cut_after), cut)];
-            let mut report = Once { happenings, ..Once::new("storm", talk) }.play()?;
-            if let Some(limit) = max_resume_p99_ms {
-                let p99 = worst(&report, |phase| phase.resume.p99);
-                report.bounds.push(Bound::at_most("resume_p99_ms", *limit, p99));
-            }
-            (&talk.common, report)
+            (&talk.common, Once { happenings, ..Once::new("storm", talk) }.play()?)
         }
         Profile::Idle { common, connections, duration, max_kib_per_connection } => {
             (common, idle(common, *connections as usize, *duration, *max_kib_per_connection)?)
@@ -77,6 +79,7 @@ struct Once<'a> {
     name: &'static str,
     talk: &'a Talk,
     kind: Kind,
+    devices: usize,
     copies: u8,
     slow: f64,
     happenings: Vec<(Duration, Happening)>,
@@ -84,14 +87,17 @@ struct Once<'a> {
 
 impl<'a> Once<'a> {
     fn new(name: &'static str, talk: &'a Talk) -> Self {
-        Self { name, talk, kind: Kind::Chat, copies: 1, slow: 0.0, happenings: Vec::new() }
+        Self { name, talk, kind: Kind::Chat, devices: 1, copies: 1, slow: 0.0, happenings: Vec::new() }
     }
 
     fn start(&self) -> anyhow::Result<(Run, Report)> {
         let talk = self.talk;
         let (rooms, members) = (talk.rooms as usize, talk.members as usize);
         ensure!(self.kind == Kind::Chat || members == 3, "status changes need --members 3");
+        let sockets = rooms * members * self.devices;
+        ensure!(sockets <= MOST, "{sockets} connections are more than {MOST}: fewer rooms or devices");
         let plan = Plan {
+            devices: self.devices,
             copies: self.copies,
             slow: self.slow,
             bytes: talk.bytes as usize,
@@ -104,8 +110,9 @@ impl<'a> Once<'a> {
     }
 
     fn play(self) -> anyhow::Result<Report> {
+        let faults = self.talk.common.faults(true)?;
         let (run, mut report) = self.start()?;
-        report.phases.push(run.measure(&self.talk.phase(self.happenings))?);
+        report.phases.push(run.measure_under(&self.talk.phase(self.happenings), &faults)?);
         report.readers = Some(run.fleet.verify()?);
         report.bounds = bounds(self.talk, &report);
         Ok(report)
@@ -113,6 +120,7 @@ impl<'a> Once<'a> {
 }
 
 fn search(talk: &Talk, kind: Kind, below_ms: f64, min_rate: Option<f64>) -> anyhow::Result<Report> {
+    ensure!(talk.common.faults.is_empty(), "a search has no faults");
     let (run, mut report) = Once { kind, ..Once::new("search", talk) }.start()?;
     let phase = |rate| Phase { rate, ..talk.phase(Vec::new()) };
     let mut search = Search::from(talk.rate);
@@ -163,7 +171,9 @@ fn call(ring: &Ring) -> anyhow::Result<Report> {
     };
     let workers = common.workers as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let played = runtime.context("the generator cannot start")?.block_on(calls::play(plan))?;
+    let (faults, hub) = (common.faults(false)?, meters(common)?);
+    let runtime = runtime.context("the generator cannot start")?;
+    let played = under(&faults, &hub, || runtime.block_on(calls::play(plan)))?;
     let ms = |micros: u64| micros as f64 / 1000.0;
     let mut bounds = vec![Bound::at_most("failed", ring.max_failed as f64, played.failed as f64)];
     bounds.extend(ring.max_setup_p99_ms.map(|limit| Bound::at_most("setup_p99_ms", limit, ms(played.setup.p99))));
@@ -185,9 +195,10 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
         left -= members.len();
         rooms.push(FixtureRoom { members, ..room.clone() });
     }
+    let faults = common.faults(false)?;
     let count = rooms.len().min(fixture.rooms.len());
     let run = start(plan(common, rooms, None), common)?;
-    std::thread::sleep(Duration::from_secs(seconds));
+    under(&faults, run.hub(), || std::thread::sleep(Duration::from_secs(seconds)));
     let memory = run.memory();
     let mut bounds =
         vec![Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64)];
@@ -206,9 +217,28 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
     })
 }
 
+/// Does `work` while faults happen to the hub; for profiles without phases.
+fn under<T>(faults: &Faults, hub: &Meters, work: impl FnOnce() -> T) -> T {
+    let (calm, load) = std::sync::mpsc::channel();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for done in faults.play(start, &load, hub) {
+                eprintln!("fault {}: {}", done.fault, done.failed.as_deref().unwrap_or("done"));
+            }
+        });
+        let result = work();
+        drop(calm);
+        result
+    })
+}
+
 fn start(plan: Plan, common: &Common) -> anyhow::Result<Run> {
-    let hub = Meters::of(&common.hub_pids).context("no process has the id that --hub-pid names")?;
-    Run::start(plan, hub, common.quiet)
+    Run::start(plan, meters(common)?, common.quiet)
+}
+
+fn meters(common: &Common) -> anyhow::Result<Meters> {
+    Meters::of(&common.hub_pids).context("no process has the id that --hub-pid names")
 }
 
 fn fixture(common: &Common) -> anyhow::Result<Fixture> {
@@ -217,7 +247,17 @@ fn fixture(common: &Common) -> anyhow::Result<Fixture> {
 
 fn plan(common: &Common, rooms: Vec<FixtureRoom>, kind: Option<Kind>) -> Plan {
     let workers = common.workers as usize;
-    Plan { targets: common.targets.clone(), rooms, workers, kind, bytes: 1, copies: 1, slow: 0.0, seed: common.seed }
+    Plan {
+        targets: common.targets.clone(),
+        rooms,
+        devices: 1,
+        workers,
+        kind,
+        bytes: 1,
+        copies: 1,
+        slow: 0.0,
+        seed: common.seed,
+    }
 }
 
 fn worst(report: &Report, micros: impl Fn(&loadtest::report::PhaseReport) -> u64) -> f64 {
@@ -229,6 +269,7 @@ fn bounds(talk: &Talk, report: &Report) -> Vec<Bound> {
     let readers = report.readers.unwrap_or_default();
     let errors = report.phases.iter().flat_map(|phase| phase.errors.values()).sum::<u64>();
     let unanswered = report.phases.iter().map(|phase| phase.unanswered).sum::<u64>();
+    let undone = report.phases.iter().flat_map(|phase| &phase.faults).filter(|fault| fault.failed.is_some()).count();
     let doubled = report.phases.iter().map(|phase| phase.doubled).sum::<u64>();
     let mut bounds = vec![
         Bound::at_most("lost", limits.max_lost as f64, readers.lost as f64),
@@ -236,6 +277,7 @@ fn bounds(talk: &Talk, report: &Report) -> Vec<Bound> {
         Bound::at_most("out_of_order", limits.max_out_of_order as f64, readers.out_of_order as f64),
         Bound::at_most("unreachable", 0.0, readers.unreachable as f64),
         Bound::at_most("doubled", 0.0, doubled as f64),
+        Bound::at_most("faults_not_done", 0.0, undone as f64),
         Bound::at_most("errors", limits.max_errors as f64, errors as f64),
         Bound::at_most("unanswered", limits.max_unanswered as f64, unanswered as f64),
     ];
@@ -243,7 +285,11 @@ fn bounds(talk: &Talk, report: &Report) -> Vec<Bound> {
     let delivery = limits
         .max_delivery_p99_ms
         .map(|limit| Bound::at_most("delivery_p99_ms", limit, worst(report, |phase| phase.delivery.p99)));
-    bounds.extend(ack);
-    bounds.extend(delivery);
+    let last =
+        limits.max_last_p99_ms.map(|limit| Bound::at_most("last_p99_ms", limit, worst(report, |phase| phase.last.p99)));
+    let resume = limits
+        .max_resume_p99_ms
+        .map(|limit| Bound::at_most("resume_p99_ms", limit, worst(report, |phase| phase.resume.p99)));
+    bounds.extend([ack, delivery, last, resume].into_iter().flatten());
     bounds
 }

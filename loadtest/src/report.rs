@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use crate::calls::CallsReport;
+use crate::fault::Done;
 use crate::fleet::account::{Account, Verdict};
 use crate::latency::Summary;
 
@@ -49,12 +50,41 @@ pub struct PhaseReport {
     pub failed_opens: u64,
     pub ack: Summary,
     pub delivery: Summary,
+    /// To the first socket of each event, and to the last one.
+    pub first: Summary,
+    pub last: Summary,
     pub lag: Summary,
     pub resume: Summary,
+    /// Resumes on another node than before.
+    pub elsewhere: Summary,
+    /// Percentile curves by latency: quantile and microseconds.
+    pub curves: BTreeMap<&'static str, Vec<(f64, u64)>>,
+    /// What was read once a second, from the phase's begin to its end.
+    pub samples: Vec<Sample>,
+    /// What was done to the hub and to clients meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Done>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<Cost>,
+}
+
+/// One reading of the meters. Rates are those since the reading before.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Sample {
+    /// From the phase's begin, warm-up included.
+    pub at_s: f64,
+    pub connected: i64,
+    pub acks_per_s: f64,
+    pub delivered_per_s: f64,
+    /// 100 is one core. Absent without `--hub-pid`, as its memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub_cpu_percent: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub_rss_mib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator_cpu_percent: Option<f64>,
 }
 
 /// What a process used in the measured part of a phase.
@@ -116,11 +146,30 @@ impl PhaseReport {
             failed_opens: account.failed_opens,
             ack: account.ack.summary(),
             delivery: account.delivery.summary(),
+            first: account.first.summary(),
+            last: account.last.summary(),
             lag: account.lag.summary(),
             resume: account.resume.summary(),
+            elsewhere: account.elsewhere.summary(),
+            curves: account.latencies().map(|(name, latency)| (name, latency.curve())).into(),
+            samples: Vec::new(),
+            faults: Vec::new(),
             hub,
             generator,
         }
+    }
+
+    /// The latencies by name, in the order of the report.
+    pub fn latencies(&self) -> [(&'static str, &Summary); 7] {
+        [
+            ("ack", &self.ack),
+            ("delivery", &self.delivery),
+            ("first", &self.first),
+            ("last", &self.last),
+            ("resume", &self.resume),
+            ("elsewhere", &self.elsewhere),
+            ("lag", &self.lag),
+        ]
     }
 
     /// Whether the hub kept up: nothing was refused or left without an answer, and acks came as fast as commands.
@@ -224,9 +273,13 @@ impl fmt::Display for PhaseReport {
             let _ = write!(line, ", failed to open {}", self.failed_opens);
             writeln!(f, "{line}")?;
         }
-        let latencies =
-            [("ack", &self.ack), ("delivery", &self.delivery), ("resume", &self.resume), ("lag", &self.lag)];
-        rows(f, &latencies)?;
+        for fault in &self.faults {
+            match &fault.failed {
+                None => writeln!(f, "  fault {}", fault.fault)?,
+                Some(why) => writeln!(f, "  fault {} could not be done: {why}", fault.fault)?,
+            }
+        }
+        rows(f, &self.latencies())?;
         for (name, cost) in [("hub", &self.hub), ("generator", &self.generator)] {
             if let Some(cost) = cost {
                 writeln!(

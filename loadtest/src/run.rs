@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
+use crate::fault::Faults;
 use crate::fleet::account::Gauges;
 use crate::fleet::{Fleet, Phase, Plan};
 use crate::meter::{Meters, Reading, Readings, between};
-use crate::report::{Cost, Memory, PhaseReport};
+use crate::report::{Cost, Memory, PhaseReport, Sample};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -23,8 +24,12 @@ pub struct Run {
     quiet: bool,
 }
 
-/// What was used in the measured part, by the hub and by the generator.
-type Used = [Option<Reading>; 2];
+/// What was used in the measured part, by the hub and by the generator, and the course of it.
+#[derive(Default)]
+struct Watched {
+    used: [Option<Reading>; 2],
+    samples: Vec<Sample>,
+}
 
 impl Run {
     /// Connects the fleet. `hub` are the processes whose costs are told; a `quiet` run shows no progress.
@@ -39,18 +44,35 @@ impl Run {
         Ok(Self { fleet, gauges, hub, own: Meters::of(&[std::process::id()])?, before, quiet })
     }
 
+    /// The processes of the hub.
+    pub fn hub(&self) -> &Meters {
+        &self.hub
+    }
+
     /// Plays a phase.
     pub fn measure(&self, phase: &Phase) -> anyhow::Result<PhaseReport> {
+        self.measure_under(phase, &Faults::default())
+    }
+
+    /// Plays a phase while these faults happen, counted from the end of the warm-up.
+    pub fn measure_under(&self, phase: &Phase, faults: &Faults) -> anyhow::Result<PhaseReport> {
+        let mut phase = phase.clone();
+        phase.happenings.extend(faults.happenings(phase.warmup));
+        let phase = &phase;
         let (over, ended) = std_mpsc::channel::<()>();
+        let (calm, load) = std_mpsc::channel::<()>();
+        let start = Instant::now() + phase.warmup;
         std::thread::scope(|scope| {
             let watch = scope.spawn(move || self.watch(phase, &ended));
+            let faults = scope.spawn(move || faults.play(start, &load, &self.hub));
             let account = self.fleet.run(phase);
-            drop(over);
-            let used = watch.join().unwrap_or_default();
+            drop((over, calm));
+            let faults = faults.join().unwrap_or_default();
+            let Watched { used, samples } = watch.join().unwrap_or_default();
             let account = account?;
             let seconds = phase.duration.as_secs_f64();
             let [hub, own] = used.map(|used| used.map(|used| cost(used, seconds, account.delivered)));
-            Ok(PhaseReport::new(phase.rate, seconds, &account, hub, own))
+            Ok(PhaseReport { samples, faults, ..PhaseReport::new(phase.rate, seconds, &account, hub, own) })
         })
     }
 
@@ -67,11 +89,12 @@ impl Run {
     }
 
     /// Reads the meters at both ends of the measured part, and shows progress, until the phase is over.
-    fn watch(&self, phase: &Phase, ended: &std_mpsc::Receiver<()>) -> Used {
+    fn watch(&self, phase: &Phase, ended: &std_mpsc::Receiver<()>) -> Watched {
         let start = Instant::now();
         let read = || [&self.hub, &self.own].map(Meters::read);
         let (mut from, mut to) = (None, None);
-        let mut line = Line::new(&self.gauges);
+        let mut line = Line::new(&self.gauges, read());
+        let mut samples = Vec::new();
         let mut shown = start;
         loop {
             let now = Instant::now();
@@ -81,8 +104,12 @@ impl Run {
             if to.is_none() && now >= start + phase.warmup + phase.duration {
                 to = Some(read());
             }
-            if !self.quiet && now >= shown + Duration::from_secs(1) {
-                line.show(now.duration_since(start), now.duration_since(shown), &self.hub);
+            if now >= shown + Duration::from_secs(1) {
+                let sample = line.sample(now.duration_since(start), now.duration_since(shown), read());
+                if !self.quiet {
+                    line.show(&sample);
+                }
+                samples.push(sample);
                 shown = now;
             }
             match ended.recv_timeout(Duration::from_millis(20)) {
@@ -94,7 +121,7 @@ impl Run {
             line.end();
         }
         let (from, to) = (from.unwrap_or_default(), to.unwrap_or_else(read));
-        std::array::from_fn(|side| between(&from[side], &to[side]))
+        Watched { used: std::array::from_fn(|side| between(&from[side], &to[side])), samples }
     }
 }
 
@@ -110,12 +137,13 @@ fn cost(used: Reading, seconds: f64, delivered: u64) -> Cost {
 struct Line<'a> {
     gauges: &'a Gauges,
     last: [u64; 4],
+    readings: [Readings; 2],
     terminal: bool,
 }
 
 impl<'a> Line<'a> {
-    fn new(gauges: &'a Gauges) -> Self {
-        let mut line = Self { gauges, last: [0; 4], terminal: std::io::stderr().is_terminal() };
+    fn new(gauges: &'a Gauges, readings: [Readings; 2]) -> Self {
+        let mut line = Self { gauges, last: [0; 4], readings, terminal: std::io::stderr().is_terminal() };
         line.last = line.read();
         line
     }
@@ -124,22 +152,36 @@ impl<'a> Line<'a> {
         [&self.gauges.sent, &self.gauges.acked, &self.gauges.delivered, &self.gauges.errors].map(Gauges::read)
     }
 
-    fn show(&mut self, at: Duration, since: Duration, hub: &Meters) {
+    /// Reads everything, `since` the time of the last call.
+    fn sample(&mut self, at: Duration, since: Duration, readings: [Readings; 2]) -> Sample {
         let now = self.read();
         let rate = |i: usize| (now[i] - self.last[i]) as f64 / since.as_secs_f64();
+        let [hub, own] = std::array::from_fn(|side| between(&self.readings[side], &readings[side]));
+        let percent = |used: Reading| 100.0 * used.cpu_s / since.as_secs_f64();
+        let sample = Sample {
+            at_s: at.as_secs_f64(),
+            connected: self.gauges.connected.load(Ordering::Relaxed),
+            acks_per_s: rate(1),
+            delivered_per_s: rate(2),
+            hub_cpu_percent: hub.map(percent),
+            hub_rss_mib: hub.map(|used| used.rss as f64 / MIB),
+            generator_cpu_percent: own.map(percent),
+        };
+        (self.last, self.readings) = (now, readings);
+        sample
+    }
+
+    fn show(&self, sample: &Sample) {
         let worst = self.gauges.worst.swap(0, Ordering::Relaxed) as f64 / 1000.0;
-        let memory = between(&Readings::new(), &hub.read()).map(|r| format!(", hub {:.0} MiB", r.rss as f64 / MIB));
         let text = format!(
-            "{:>4.0} s: {} connected, {:.0} sent/s, {:.0} acks/s, {:.0} delivered/s, slowest ack {worst:.1} ms, {} errors{}",
-            at.as_secs_f64(),
-            self.gauges.connected.load(Ordering::Relaxed),
-            rate(0),
-            rate(1),
-            rate(2),
-            now[3],
-            memory.unwrap_or_default(),
+            "{:>4.0} s: {} connected, {:.0} acks/s, {:.0} delivered/s, slowest ack {worst:.1} ms, {} errors{}",
+            sample.at_s,
+            sample.connected,
+            sample.acks_per_s,
+            sample.delivered_per_s,
+            self.last[3],
+            sample.hub_rss_mib.map(|mib| format!(", hub {mib:.0} MiB")).unwrap_or_default(),
         );
-        self.last = now;
         let mut stderr = std::io::stderr();
         let _ = if self.terminal { write!(stderr, "\r\x1b[2K{text}") } else { writeln!(stderr, "{text}") };
         let _ = stderr.flush();

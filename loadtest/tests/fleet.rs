@@ -212,6 +212,7 @@ fn plan(target: Target, rooms: usize) -> Plan {
     Plan {
         targets: vec![target],
         rooms: (0..rooms).map(room).collect(),
+        devices: 1,
         workers: 2,
         kind: Some(Kind::Chat),
         bytes: 20,
@@ -327,4 +328,32 @@ fn a_hub_that_says_nothing_for_two_beats_is_left() {
     let (account, verdict) = play(plan(hub(Fault::Silent), 1), &phase);
     assert!(account.resume.summary().count >= 3, "{account:?}");
     assert_eq!((verdict.lost, verdict.repeated, verdict.unreachable), (0, 0, 0));
+}
+
+#[test]
+fn an_event_is_timed_to_the_first_and_to_the_last_of_all_devices() {
+    let (account, verdict) = play(Plan { devices: 4, ..plan(hub(Fault::Nothing), 2) }, &phase());
+    assert_eq!(account.delivery.summary().count, account.sent * 12);
+    let (first, last) = (account.first.summary(), account.last.summary());
+    assert_eq!((first.count, last.count), (account.sent, account.sent));
+    assert!(first.mean < last.mean, "{first:?} {last:?}");
+    assert_eq!(verdict, Verdict { readers: 24, delivered: verdict.delivered, ..Verdict::default() });
+    // What a device does not get has no last socket.
+    let (account, _) = play(plan(hub(Fault::Lost), 2), &phase());
+    assert!(account.last.summary().count < account.first.summary().count);
+}
+
+#[test]
+fn half_open_members_come_back_and_the_others_are_timed_without_them() {
+    for kind in [Kind::Chat, Kind::Dispensing] {
+        let half_open = Happening::HalfOpen { share: 0.5, time: Duration::from_millis(300) };
+        let phase = Phase { happenings: vec![(Duration::from_millis(300), half_open)], ..phase() };
+        let (account, verdict) = play(Plan { kind: Some(kind), ..plan(hub(Fault::Nothing), 8) }, &phase);
+        assert!((1..=16).contains(&account.resume.summary().count), "{account:?}");
+        assert_eq!(account.unanswered, 0);
+        // All but those that were on their way to who went away.
+        assert!(account.last.summary().count > account.sent - 25, "{account:?}");
+        assert!(account.delivery.summary().count < account.sent * 3);
+        assert_eq!(verdict, Verdict { readers: 24, delivered: verdict.delivered, ..Verdict::default() });
+    }
 }

@@ -14,10 +14,16 @@ pub struct Account {
     pub ack: Latency,
     /// From the intended time to the event at each member who sees it, the sender among them.
     pub delivery: Latency,
+    /// From the intended time of an event to its first socket, whosever it is.
+    pub first: Latency,
+    /// From the intended time of an event to the last of all sockets that get it.
+    pub last: Latency,
     /// From the intended time to the moment the generator got to it. When it is long, the generator is too slow.
     pub lag: Latency,
     /// From the cut of a connection to the end of its replay on the next one.
     pub resume: Latency,
+    /// The same, of those that came back on another node.
+    pub elsewhere: Latency,
     /// Commands intended in the measured part.
     pub sent: u64,
     /// Acks that came in the measured part.
@@ -37,11 +43,27 @@ pub struct Account {
 }
 
 impl Account {
+    /// The latencies by the names that a report gives them.
+    pub fn latencies(&self) -> [(&'static str, &Latency); 7] {
+        [
+            ("ack", &self.ack),
+            ("delivery", &self.delivery),
+            ("first", &self.first),
+            ("last", &self.last),
+            ("resume", &self.resume),
+            ("elsewhere", &self.elsewhere),
+            ("lag", &self.lag),
+        ]
+    }
+
     pub fn merge(&mut self, other: &Self) {
         self.ack.merge(&other.ack);
         self.delivery.merge(&other.delivery);
+        self.first.merge(&other.first);
+        self.last.merge(&other.last);
         self.lag.merge(&other.lag);
         self.resume.merge(&other.resume);
+        self.elsewhere.merge(&other.elsewhere);
         self.sent += other.sent;
         self.acked += other.acked;
         self.delivered += other.delivered;

@@ -57,7 +57,9 @@ pub struct Member {
     /// When the last frame came, in microseconds since the run began.
     pub heard: u64,
     pub room: Rc<RefCell<Room>>,
-    /// The place in the room.
+    /// Which of the room's connections this is.
+    pub index: usize,
+    /// Which of the room's people has it.
     pub place: usize,
     pub shared: Rc<Shared>,
     /// Where this member's own reminders go.
@@ -122,6 +124,12 @@ impl Member {
                 self.client.cut();
                 self.come_back(delay).await;
             }
+            Do::Abandon(time) => {
+                let held = self.client.half_open();
+                sleep(time).await;
+                self.come_back(Duration::ZERO).await;
+                drop(held);
+            }
             Do::Stall => self.reading = false,
             Do::ReadOn => {
                 self.heard = self.shared.now();
@@ -140,8 +148,13 @@ impl Member {
         match &heard.brief {
             Brief::Event { seq, command, .. } => {
                 if matches!(heard.order, Some(Order::Next | Order::Late)) {
-                    let counts = self.room.borrow().is_undisturbed(self.place);
+                    let mut room = self.room.borrow_mut();
+                    let counts = room.is_undisturbed(self.index);
                     self.shared.delivered(*command, counts);
+                    if counts {
+                        room.reached(&self.shared, *seq, *command);
+                    }
+                    drop(room);
                     self.watch(*command, *seq);
                 }
             }
@@ -216,7 +229,7 @@ impl Member {
     /// Connects again, for the first time after `delay`, to the next node that answers, and resumes.
     async fn come_back(&mut self, delay: Duration) {
         self.shared.gauges.connected.fetch_sub(1, Ordering::Relaxed);
-        let cut = self.shared.now();
+        let (cut, before) = (self.shared.now(), self.link.node);
         sleep(delay).await;
         for attempt in 1.. {
             self.link.node = (self.link.node + 1) % self.link.nodes.len();
@@ -240,7 +253,12 @@ impl Member {
         }
         self.shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
         self.heard = self.shared.now();
-        self.shared.account.borrow_mut().resume.record(self.heard.saturating_sub(cut));
+        let took = self.heard.saturating_sub(cut);
+        let mut account = self.shared.account.borrow_mut();
+        account.resume.record(took);
+        if self.link.node != before {
+            account.elsewhere.record(took);
+        }
     }
 
     /// Full jitter: anything between nothing and a bound that doubles with each attempt.

@@ -36,6 +36,8 @@ pub struct Plan {
     /// The nodes: members of a room begin on different ones.
     pub targets: Vec<Target>,
     pub rooms: Vec<FixtureRoom>,
+    /// How many connections each member of a room has: its devices. Each is a session, and each gets every event.
+    pub devices: usize,
     /// Threads of the generator.
     pub workers: usize,
     /// Nothing: members are there and say nothing.
@@ -71,6 +73,9 @@ pub struct Phase {
 pub enum Happening {
     /// In this share of the rooms every connection is cut; each comes back after a random time up to `jitter`.
     Cut { share: f64, jitter: Duration },
+    /// This share of the members, in all rooms, stops reading and answering on an open connection for `time`, and comes
+    /// back on another one. Who alone can take a script's steps is spared, and somebody is left to speak.
+    HalfOpen { share: f64, time: Duration },
     /// The slow members stop reading.
     Stall,
     /// The slow members read on.

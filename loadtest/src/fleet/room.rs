@@ -13,7 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::account::{Account, Gauges, Verdict};
 use crate::fleet::script::{PHARMACIST, Script};
+use crate::latency::Latency;
 use crate::stamp::{Stamp, Stamps};
+
+/// How many events may be on their way to the members of one room.
+const ARRIVING: usize = 1024;
 
 /// What the rooms and members of one worker share. A worker is one thread.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub enum Do {
     Again(CommandId),
     /// Cut the connection now, come back after this time.
     Cut(Duration),
+    /// Leave the connection open without reading or answering, and come back on another one after this time.
+    Abandon(Duration),
     /// Stop reading, keep the connection.
     Stall,
     /// Read on.
@@ -58,9 +64,14 @@ pub struct Room {
     busy: bool,
     waiting: VecDeque<u64>,
     acked: Vec<(u64, u64)>,
+    /// One for each device: first one of each person, then the second of each, and so on.
     members: Vec<mpsc::UnboundedSender<Do>>,
-    /// The members that may speak: all but the slow ones.
+    /// How many different people they are.
+    people: usize,
+    /// The members that may speak: all to whose connections nothing was done.
     speakers: Vec<usize>,
+    /// Events that came to some of the members and not yet to all, and to how many.
+    arriving: Vec<(u64, usize)>,
     /// Its connections were cut on purpose.
     cut: bool,
 }
@@ -136,6 +147,13 @@ impl Shared {
         }
     }
 
+    /// Records, in one of the account's histograms, how long ago a command of the measured part was intended.
+    fn timed(&self, id: Option<CommandId>, of: impl FnOnce(&mut Account) -> &mut Latency) {
+        if let Some(intended) = id.and_then(|id| self.measured(id)) {
+            of(&mut self.account.borrow_mut()).record(self.now().saturating_sub(intended));
+        }
+    }
+
     fn acked(&self, id: CommandId, counts: bool) {
         let now = self.now();
         Gauges::count(&self.gauges.acked);
@@ -156,9 +174,21 @@ impl Room {
         id: RoomId,
         script: Option<Script>,
         members: Vec<mpsc::UnboundedSender<Do>>,
+        people: usize,
         speakers: Vec<usize>,
     ) -> Self {
-        Self { id, script, busy: false, waiting: VecDeque::new(), acked: Vec::new(), members, speakers, cut: false }
+        Self {
+            id,
+            script,
+            busy: false,
+            waiting: VecDeque::new(),
+            acked: Vec::new(),
+            members,
+            people,
+            speakers,
+            arriving: Vec::new(),
+            cut: false,
+        }
     }
 
     pub fn members(&self) -> &[mpsc::UnboundedSender<Do>] {
@@ -228,14 +258,45 @@ impl Room {
         }
     }
 
+    /// An event is new to a member to whose connection nothing was done: the first and the last of these are timed.
+    pub fn reached(&mut self, shared: &Shared, seq: u64, id: Option<CommandId>) {
+        let seen = |index: &&usize| self.script.as_ref().is_some_and(|script| script.is_seen_by(**index % self.people));
+        let audience = self.speakers.iter().filter(seen).count();
+        let at = self.arriving.iter().position(|(known, _)| *known == seq).unwrap_or_else(|| {
+            shared.timed(id, |account| &mut account.first);
+            // What some never get stays in the list, and must not fill it.
+            if self.arriving.len() >= ARRIVING {
+                self.arriving.remove(0);
+            }
+            self.arriving.push((seq, 0));
+            self.arriving.len() - 1
+        });
+        self.arriving[at].1 += 1;
+        if self.arriving[at].1 >= audience {
+            self.arriving.swap_remove(at);
+            shared.timed(id, |account| &mut account.last);
+        }
+    }
+
+    /// Takes a member out of those who speak and whose latencies count, if the others can go on without it. False
+    /// otherwise.
+    pub fn spare(&mut self, index: usize) -> bool {
+        let needed = self.script.as_ref().is_some_and(|script| script.needs(index));
+        let spared = !needed && self.speakers.len() > 1 && self.speakers.contains(&index);
+        if spared {
+            self.speakers.retain(|speaker| *speaker != index);
+        }
+        spared
+    }
+
     /// The room's connections are cut: from now on its latencies say nothing about the others.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// Whether nothing was done to the connection of the member at this place.
-    pub fn is_undisturbed(&self, member: usize) -> bool {
-        !self.cut && self.speakers.contains(&member)
+    /// Whether nothing was done to the connection of this member.
+    pub fn is_undisturbed(&self, index: usize) -> bool {
+        !self.cut && self.speakers.contains(&index)
     }
 
     /// The `seq` of every acknowledged event that the member at this place must have seen.

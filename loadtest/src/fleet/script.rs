@@ -77,6 +77,15 @@ impl Script {
         !matches!(self, Self::Consultation { .. }) || member != PHARMACIST
     }
 
+    /// Whether only this member can take the script's steps.
+    pub fn needs(&self, member: usize) -> bool {
+        match self {
+            Self::Chat { .. } => false,
+            Self::Dispensing { .. } => member == PHARMACIST,
+            Self::Consultation { .. } => member == PATIENT || member == DOCTOR,
+        }
+    }
+
     /// Whether a step must be answered before the next may be sent.
     pub fn is_sequential(&self) -> bool {
         !matches!(self, Self::Chat { .. })

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::iter;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
@@ -154,20 +155,21 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: Fix
     let mut clients = Vec::new();
     let mut links = Vec::new();
     let mut speakers = Vec::new();
-    for (place, member) in fixture.members.iter().enumerate() {
-        let node = node_of(plan.targets.len(), number, place);
+    let people = fixture.members.len();
+    for (index, member) in iter::repeat_n(&fixture.members, plan.devices.max(1)).flatten().enumerate() {
+        let node = node_of(plan.targets.len(), number, index);
         let mut client = Client::new(plan.targets[node], member.token.clone());
         // One of the members at most, so that somebody is left to speak.
-        if place == 0 && shared.random.borrow_mut().random::<f64>() < plan.slow {
+        if index == 0 && shared.random.borrow_mut().random::<f64>() < plan.slow {
             client.narrow();
         } else {
-            speakers.push(place);
+            speakers.push(index);
         }
         let welcome = client.connect().await.context("a member cannot connect")?;
         client.join(fixture.room).await.context("a member cannot join its room")?;
         shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
         while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
-            if reader == Some(place) && matches!(heard.brief, Brief::Joined { .. }) {
+            if reader == Some(index) && matches!(heard.brief, Brief::Joined { .. }) {
                 snapshot = Some(heard.text);
             }
         }
@@ -188,9 +190,9 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: Fix
         script = Some(begun);
     }
     let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders.clone(), speakers)));
+    let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders.clone(), people, speakers)));
     let mut members = Vec::new();
-    for (place, (((client, link), orders), receiver)) in
+    for (index, (((client, link), orders), receiver)) in
         clients.into_iter().zip(links).zip(senders).zip(receivers).enumerate()
     {
         let member = Member {
@@ -198,7 +200,8 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: Fix
             link,
             heard: shared.now(),
             room: room.clone(),
-            place,
+            index,
+            place: index % people,
             shared: shared.clone(),
             orders,
             reading: true,
@@ -224,9 +227,16 @@ fn happen(rooms: &[Rc<RefCell<Room>>], shared: &Shared, happening: Happening) {
                     let _ = member.send(Do::Cut(delay));
                 }
             }
+            Happening::HalfOpen { share, time } => {
+                for index in 0..room.members().len() {
+                    if shared.random.borrow_mut().random::<f64>() < share && room.spare(index) {
+                        let _ = room.members()[index].send(Do::Abandon(time));
+                    }
+                }
+            }
             Happening::Stall | Happening::ReadOn => {
-                for (place, member) in room.members().iter().enumerate() {
-                    if !room.speakers().contains(&place) {
+                for (index, member) in room.members().iter().enumerate() {
+                    if !room.speakers().contains(&index) {
                         let stall = matches!(happening, Happening::Stall);
                         let _ = member.send(if stall { Do::Stall } else { Do::ReadOn });
                     }

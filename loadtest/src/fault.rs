@@ -1,0 +1,375 @@
+//! What is done to the hub or to its clients while they are under load: `kind@seconds[+duration]`.
+//!
+//! Only processes whose id stands on the command line, or is what the caller's own restart command printed, are ever
+//! sent a signal, and every fault ends: who is stopped is continued even if the generator dies meanwhile.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde::Serialize;
+
+use crate::fleet::Happening;
+use crate::meter::Meters;
+
+/// Nothing is later than this after the warm-up, in seconds.
+const LATEST: f64 = 3600.0;
+/// Nothing lasts longer than this, in seconds.
+const LONGEST: f64 = 600.0;
+/// How long the restart command may take to print the new process's id.
+const RESTART: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The hub's process is killed without warning; after the duration the restart command is run, if there is one.
+    Kill,
+    /// The hub's process is stopped for the duration, then it goes on.
+    Stop,
+    /// A share of the clients stops reading and answering for the duration, without closing.
+    HalfOpen,
+    /// The connections of a share of the rooms are cut; each comes back after a random time up to the duration.
+    Cut,
+}
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fault {
+    pub kind: Kind,
+    /// After the warm-up.
+    pub at: Duration,
+    pub lasts: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write a fault as kill, stop, half-open or cut, then @seconds (up to 3600), then +seconds (up to 600)")]
+pub struct FaultForm;
+
+impl FromStr for Fault {
+    type Err = FaultForm;
+
+    fn from_str(text: &str) -> Result<Self, FaultForm> {
+        let (kind, times) = text.split_once('@').ok_or(FaultForm)?;
+        let kind = [Kind::Kill, Kind::Stop, Kind::HalfOpen, Kind::Cut]
+            .into_iter()
+            .find(|known| known.name() == kind)
+            .ok_or(FaultForm)?;
+        let (at, lasts) = times.split_once('+').unwrap_or((times, "0"));
+        let seconds = |text: &str, most: f64| {
+            let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=most).contains(seconds));
+            seconds.map(Duration::from_secs_f64).ok_or(FaultForm)
+        };
+        let fault = Self { kind, at: seconds(at, LATEST)?, lasts: seconds(lasts, LONGEST)? };
+        // A stop or an abandoned connection that lasts no time would be nothing.
+        let needs_time = matches!(kind, Kind::Stop | Kind::HalfOpen);
+        if needs_time && fault.lasts.is_zero() { Err(FaultForm) } else { Ok(fault) }
+    }
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Kill => "kill",
+            Kind::Stop => "stop",
+            Kind::HalfOpen => "half-open",
+            Kind::Cut => "cut",
+        }
+    }
+
+    /// Whether it is done to a process of the hub, not to clients.
+    pub fn is_of_the_hub(self) -> bool {
+        matches!(self, Kind::Kill | Kind::Stop)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.kind.name(), self.at.as_secs_f64())?;
+        if self.lasts.is_zero() { Ok(()) } else { write!(f, "+{}", self.lasts.as_secs_f64()) }
+    }
+}
+
+impl Fault {
+    /// What the clients do of it, if it is theirs to do: `share` of them.
+    pub fn happening(self, share: f64) -> Option<Happening> {
+        match self.kind {
+            Kind::Kill | Kind::Stop => None,
+            Kind::HalfOpen => Some(Happening::HalfOpen { share, time: self.lasts }),
+            Kind::Cut => Some(Happening::Cut { share, jitter: self.lasts }),
+        }
+    }
+}
+
+/// What became of a fault.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Done {
+    pub fault: String,
+    /// The process it was done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Why it could not be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// The faults of a run, and to whom they are done.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pub list: Vec<Fault>,
+    /// Of the clients, 0 to 1.
+    pub share: f64,
+    pub victim: Option<Victim>,
+}
+
+impl Faults {
+    /// What the clients of a phase with this warm-up do, and when.
+    pub fn happenings(&self, warmup: Duration) -> impl Iterator<Item = (Duration, Happening)> {
+        self.list.iter().filter_map(move |fault| Some((warmup + fault.at, fault.happening(self.share)?)))
+    }
+
+    /// Does what is to be done to the hub from `start` on, until `ended` says that the load is over; and tells of all.
+    pub fn play(&self, start: Instant, ended: &mpsc::Receiver<()>, meters: &Meters) -> Vec<Done> {
+        let victim = self.victim.clone();
+        let of_clients = self.list.iter().filter(|fault| !fault.kind.is_of_the_hub());
+        let mut done: Vec<_> =
+            of_clients.map(|fault| Done { fault: fault.to_string(), pid: None, failed: None }).collect();
+        done.extend(victim.map(|victim| victim.suffer(&self.list, start, ended, meters)).unwrap_or_default());
+        done
+    }
+}
+
+/// The process that faults of the hub are done to.
+#[derive(Clone, Debug)]
+pub struct Victim {
+    pid: u32,
+    /// When the kernel started it, so that another process that got its number is never meant.
+    born: u64,
+    /// Starts the hub again and prints the id of its process.
+    restart: Option<String>,
+}
+
+impl Victim {
+    /// The process must run now.
+    pub fn new(pid: u32, restart: Option<String>) -> anyhow::Result<Self> {
+        ensure!(pid > 1 && pid != std::process::id(), "{pid} is not a hub's process");
+        let born = born(pid).with_context(|| format!("no process has the id {pid}"))?;
+        Ok(Self { pid, born, restart })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Does those of the faults that are the hub's, each in its time after `start`, one after the other. Returns when all
+    /// are done, or when `ended` says that the load is over; then what has not begun is left.
+    pub fn suffer(
+        mut self,
+        faults: &[Fault],
+        start: Instant,
+        ended: &mpsc::Receiver<()>,
+        meters: &Meters,
+    ) -> Vec<Done> {
+        let mut faults: Vec<_> = faults.iter().filter(|fault| fault.kind.is_of_the_hub()).copied().collect();
+        faults.sort_by_key(|fault| fault.at);
+        let mut done = Vec::new();
+        for fault in faults {
+            let wait = (start + fault.at).saturating_duration_since(Instant::now());
+            if !matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout)) {
+                break;
+            }
+            let pid = self.pid;
+            let outcome = match fault.kind {
+                Kind::Kill => self.kill(fault.lasts, meters),
+                _ => self.stop(fault.lasts),
+            };
+            done.push(Done {
+                fault: fault.to_string(),
+                pid: Some(pid),
+                failed: outcome.err().map(|e| format!("{e:#}")),
+            });
+        }
+        done
+    }
+
+    fn stop(&self, lasts: Duration) -> anyhow::Result<()> {
+        self.check()?;
+        // A process of its own, out of the terminal's reach: it continues the hub whatever becomes of this one.
+        let script = r#"kill -STOP "$1" && sleep "$2"; kill -CONT "$1""#;
+        let mut child = shell(script, &[&self.pid.to_string(), &lasts.as_secs_f64().to_string()])
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        ensure!(child.wait()?.success(), "the process could not be stopped and continued");
+        Ok(())
+    }
+
+    fn kill(&mut self, pause: Duration, meters: &Meters) -> anyhow::Result<()> {
+        self.check()?;
+        let killed = shell(r#"kill -KILL "$1""#, &[&self.pid.to_string()]).status()?;
+        ensure!(killed.success(), "the process could not be killed");
+        let Some(restart) = &self.restart else { return Ok(()) };
+        std::thread::sleep(pause);
+        let mut child = shell(restart, &[]).stdout(Stdio::piped()).process_group(0).spawn()?;
+        let pid =
+            first_line(&mut child)?.trim().parse().context("the restart command must print the new process's id")?;
+        let restarted = Self::new(pid, self.restart.clone())?;
+        meters.replace(self.pid, pid);
+        *self = restarted;
+        Ok(())
+    }
+
+    /// Whether the number still means the same process.
+    fn check(&self) -> anyhow::Result<()> {
+        match born(self.pid) {
+            Some(born) if born == self.born => Ok(()),
+            _ => bail!("the process {} has ended", self.pid),
+        }
+    }
+}
+
+fn shell(script: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The first line that a command prints. The command itself may go on, and may have left its output to what it started.
+fn first_line(child: &mut Child) -> anyhow::Result<String> {
+    let output = child.stdout.take().context("its output is not read")?;
+    let (told, line) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = BufReader::new(output).read_line(&mut text);
+        let _ = told.send(read.map(|_| text));
+    });
+    Ok(line.recv_timeout(RESTART).context("the restart command printed nothing in time")??)
+}
+
+/// When a process was started, in the kernel's ticks since it booted. None for one that has ended, be it collected or not.
+fn born(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> Fault {
+        text.parse().unwrap()
+    }
+
+    /// A process that does nothing, and ends with the test.
+    struct Idler(Child);
+
+    impl Idler {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("600").spawn().unwrap())
+        }
+
+        fn state(&self) -> String {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+            stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().next().unwrap().to_owned()
+        }
+
+        fn until(&self, state: &str) {
+            let give_up = Instant::now() + Duration::from_secs(20);
+            while self.state() != state {
+                assert!(Instant::now() < give_up, "never {state}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    impl Drop for Idler {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Faults of a victim of whose load nobody says that it is over.
+    fn suffer(victim: &Victim, faults: &[&str], meters: &Meters) -> Vec<Done> {
+        let faults: Vec<_> = faults.iter().map(|text| fault(text)).collect();
+        let (_load, ended) = mpsc::channel();
+        victim.clone().suffer(&faults, Instant::now(), &ended, meters)
+    }
+
+    #[test]
+    fn a_fault_is_read_and_written_and_every_one_has_an_end() {
+        for text in ["kill@5", "kill@5+2", "stop@1.5+10", "half-open@0+3", "cut@2"] {
+            assert_eq!(fault(text).to_string(), text);
+        }
+        for text in
+            ["", "kill", "kill@", "kill@-1", "kill@x", "stop@1", "stop@1+601", "half-open@1", "kill@3601", "term@1"]
+        {
+            assert_eq!(text.parse::<Fault>(), Err(FaultForm), "{text}");
+        }
+        assert!(matches!(fault("cut@1+2").happening(0.5), Some(Happening::Cut { share: 0.5, .. })));
+        assert!(fault("kill@1").happening(0.5).is_none());
+    }
+
+    #[test]
+    fn a_stopped_process_goes_on_after_its_time() {
+        let idler = Idler::start();
+        let victim = Victim::new(idler.0.id(), None).unwrap();
+        std::thread::scope(|scope| {
+            let done = scope.spawn(|| suffer(&victim, &["stop@0+1"], &Meters::default()));
+            idler.until("T");
+            idler.until("S");
+            assert_eq!(
+                done.join().unwrap(),
+                [Done { fault: "stop@0+1".into(), pid: Some(idler.0.id()), failed: None }]
+            );
+        });
+    }
+
+    #[test]
+    fn a_killed_process_is_replaced_by_the_restarted_one_and_its_meter_too() {
+        let idler = Idler::start();
+        let (meters, pid) = (Meters::of(&[idler.0.id()]).unwrap(), idler.0.id());
+        let restart = "sleep 600 > /dev/null & echo $!";
+        let victim = Victim::new(pid, Some(restart.to_owned())).unwrap();
+        let done = suffer(&victim, &["kill@0.1", "kill@0"], &meters);
+        let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();
+        assert!(done.iter().all(|done| done.failed.is_none()), "{done:?}");
+        assert!(idler.state() == "Z" && pids[0] == pid && pids[1] != pid, "{done:?}");
+        let left: Vec<_> = meters.read().into_keys().collect();
+        assert!(left.len() == 1 && !pids.contains(&left[0]));
+        shell(r#"kill "$1""#, &[&left[0].to_string()]).status().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_never_sent_a_signal_and_that_is_told() {
+        let mut idler = Idler::start();
+        let victim = Victim::new(idler.0.id(), None).unwrap();
+        idler.0.kill().unwrap();
+        idler.until("Z");
+        let done = suffer(&victim, &["stop@0+1"], &Meters::default());
+        assert!(done[0].failed.as_ref().is_some_and(|why| why.contains("has ended")), "{done:?}");
+        for pid in [0, 1, std::process::id(), u32::MAX] {
+            assert!(Victim::new(pid, None).is_err());
+        }
+        // The same number, another process.
+        let other = Idler::start();
+        let stale = Victim { pid: other.0.id(), born: 1, restart: None };
+        assert!(stale.check().is_err());
+    }
+
+    #[test]
+    fn what_has_not_begun_when_the_load_ends_is_left() {
+        let idler = Idler::start();
+        let victim = Victim::new(idler.0.id(), None).unwrap();
+        let (load, ended) = mpsc::channel::<()>();
+        drop(load);
+        assert_eq!(victim.suffer(&[fault("kill@3600")], Instant::now(), &ended, &Meters::default()), []);
+        idler.until("S");
+    }
+}

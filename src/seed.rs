@@ -21,7 +21,7 @@ use crate::store::people::{Status, User};
 
 /// The version of the file's form, which `loadtest` checks.
 const VERSION: u32 = 1;
-/// Rooms that share a doctor, and rooms that share a pharmacist.
+/// Rooms that share a doctor, a pharmacist and a courier.
 const SHARED: u32 = 10;
 /// Rooms that are made at the same time, so that their commits share transactions.
 const AT_ONCE: usize = 200;
@@ -38,26 +38,28 @@ pub async fn run(config: Config, rooms: u32, out: &Path) -> anyhow::Result<()> {
         state.store.insert_pharmacy(pharmacy, &line(&format!("Pharmacy {number}")), &text("1 Test Street")).await?;
         let doctor = person(&state, Role::Doctor, &format!("Doctor {number}"), None).await?;
         let pharmacist = person(&state, Role::Pharmacist, &format!("Pharmacist {number}"), Some(pharmacy)).await?;
-        staff.push((doctor, pharmacist, pharmacy));
+        let courier = person(&state, Role::Courier, &format!("Courier {number}"), None).await?;
+        staff.push((doctor, pharmacist, courier, pharmacy));
         progress("groups", number + 1, groups);
     }
     let done = std::sync::atomic::AtomicU32::new(0);
     let entries: Vec<Value> = stream::iter(0..rooms)
         .map(|number| {
             let (state, done) = (&state, &done);
-            let (doctor, pharmacist, pharmacy) = &staff[(number / SHARED) as usize];
+            let (doctor, pharmacist, courier, pharmacy) = &staff[(number / SHARED) as usize];
             async move {
                 let patient = person(state, Role::Patient, &format!("Patient {number}"), None).await?;
                 let room = open(state, &patient, doctor, *pharmacy).await?;
                 progress("rooms", done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, rooms);
-                let members = [&patient, doctor, pharmacist].map(|member| {
+                let [patient, doctor, pharmacist, courier] = [&patient, doctor, pharmacist, courier].map(|member| {
                     json!({
                         "user": member.user(),
                         "role": member.role(),
                         "token": state.auth.token_for_test(member, TOKENS),
                     })
                 });
-                anyhow::Ok(json!({"room": room, "pharmacy": pharmacy, "members": members}))
+                let members = [patient, doctor, pharmacist];
+                anyhow::Ok(json!({"room": room, "pharmacy": pharmacy, "members": members, "courier": courier}))
             }
         })
         .buffer_unordered(AT_ONCE)

@@ -34,6 +34,9 @@ pub struct FixtureRoom {
     pub pharmacy: PharmacyId,
     /// The patient, the doctor and a pharmacist of `pharmacy`, in this order. A person may be in several rooms.
     pub members: Vec<FixtureMember>,
+    /// Who can be given parcels of this room; not a member before. `wardroom seed` always names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<FixtureMember>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +108,7 @@ mod tests {
             room: RoomId(uuid::Uuid::now_v7()),
             pharmacy: PharmacyId(uuid::Uuid::now_v7()),
             members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
+            courier: None,
         };
         Fixture { version: VERSION, expires_at: Timestamp::from_micros(1_000), rooms: vec![room(), room()] }
     }

@@ -208,6 +208,7 @@ fn plan(target: Target, rooms: usize) -> Plan {
         room: RoomId(Uuid::now_v7()),
         pharmacy: PHARMACY,
         members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
+        courier: None,
     };
     Plan {
         targets: vec![target],

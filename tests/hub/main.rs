@@ -19,6 +19,7 @@ mod courier;
 mod doctor;
 mod documents;
 mod echo;
+mod faults;
 mod guests;
 mod lifecycle;
 mod mail;

@@ -15,7 +15,6 @@ use crate::nodes::{all_have, chat, nothing_is_wrong, say};
 use crate::nodes_people::hears;
 use crate::support::liar::Liar;
 use crate::support::nodes::Nodes;
-use crate::support::process::Process;
 use crate::support::redis::Redis;
 
 /// How soon what was lost is made up for.
@@ -77,9 +76,7 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
     let nodes = Nodes::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
-    let mut process = Process::new("serve", &nodes.database().settings());
-    process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
-    process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
+    let mut process = nodes.process();
     let mut watching = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
     let mut sent = 0;
     let mut last = 0;

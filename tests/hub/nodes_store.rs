@@ -15,7 +15,6 @@ use crate::nodes::{all_have, chat, nothing_is_wrong, say};
 use crate::support::clinic::Clinic;
 use crate::support::database::Database;
 use crate::support::nodes::Nodes;
-use crate::support::process::Process;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,9 +109,7 @@ async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others
     let nodes = Nodes::start(1).await;
     let case = nodes[0].case().await;
     let room = case.room;
-    let mut process = Process::new("serve", &nodes.database().settings());
-    process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
-    process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
+    let mut process = nodes.process();
     let address = process.start();
     let mut there = Client::new(Target::new(address).expect("loopback"), nodes[0].token(&case.doctor));
     there.connect().await.unwrap();

@@ -3,9 +3,11 @@
 pub mod browser;
 pub mod carrier;
 pub mod clinic;
+pub mod cluster;
 pub mod database;
 pub mod devtools;
 pub mod liar;
+pub mod load;
 pub mod mailbox;
 pub mod nodes;
 pub mod process;

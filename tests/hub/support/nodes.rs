@@ -1,5 +1,6 @@
 //! Several hubs in this process on one PostgreSQL and one Redis.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use wardroom::config::Config;
 
 use super::clinic::Clinic;
 use super::database::Database;
+use super::process::Process;
 use super::redis::Redis;
 
 /// Longer than anything waited for here takes.
@@ -42,7 +44,11 @@ impl Nodes {
 
     /// Nodes with other settings than the usual ones; the closure gets each one's number.
     pub async fn over(redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
-        let database = Database::postgres();
+        Self::on(Database::postgres(), redis, count, change).await
+    }
+
+    /// The same over this database.
+    pub async fn on(database: Database, redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
         let mut clinics: Vec<Clinic> = Vec::with_capacity(count);
         for number in 0..count {
             // The nodes of one hub share their keys.
@@ -57,6 +63,19 @@ impl Nodes {
             clinics.push(clinic.await);
         }
         Self { clinics, database, redis }
+    }
+
+    /// Where they serve.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.clinics.iter().map(|clinic| clinic.address).collect()
+    }
+
+    /// Another node of these, as a process that does not run yet.
+    pub fn process(&self) -> Process {
+        let mut process = Process::new("serve", &self.database.settings());
+        process.set("WARDROOM_DATA_DIR", self[0].state.config.data_dir.display());
+        process.set("WARDROOM_REDIS_URL", self.redis.settings().url());
+        process
     }
 
     /// The database, for another node.

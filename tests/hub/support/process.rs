@@ -117,6 +117,11 @@ impl Process {
         assert!(done.expect("kill is there").success());
     }
 
+    /// Waits until the hub has ended, and says whether it ended well.
+    pub fn wait(&mut self) -> bool {
+        self.child.take().expect("it runs").wait().expect("it ends").success()
+    }
+
     /// Ends the hub at once: kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

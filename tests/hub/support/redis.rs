@@ -87,6 +87,12 @@ impl Redis {
         assert!(done.expect("redis-cli comes with the server").success());
     }
 
+    /// Stops it where it is, or lets it go on: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there").success());
+    }
+
     /// Ends it at once; what it had in mind is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,174 @@
+//! Three nodes, people who talk in rooms that are spread over them, and something that fails meanwhile. Whatever it is,
+//! nothing is lost, repeated or out of order, nothing acknowledged is missing, and all readers end with the same log:
+//! [`Load::end`] compares. Each story says what else holds.
+//!
+//! The stories are short, to be run always. Longer:
+//!
+//! - `WARDROOM_TEST_DEATHS=50`: how often a node, Redis or PostgreSQL is killed
+//! - `WARDROOM_TEST_OUTAGE_S=60`: how many seconds Redis is away in one piece
+//!
+//! `WARDROOM_TEST_DEATHS=50 cargo test --test hub -- --nocapture faults` takes some minutes and prints what it saw.
+
+use std::time::Duration;
+
+use rooms::wire::code::Code;
+use tokio::time::{Instant, sleep};
+use wardroom::bus::BusState;
+
+use crate::support::cluster::Cluster;
+use crate::support::load::{Book, Load};
+use crate::support::nodes::{Nodes, until};
+use crate::support::redis::Redis;
+
+/// Rooms that are talked in, by three people each.
+const ROOMS: usize = 4;
+/// How long people talk before and between faults.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// How soon a client of a killed node has everything on another one.
+const BACK: Duration = Duration::from_secs(3);
+/// How soon an event arrives whose message was lost.
+const HEALED: Duration = Duration::from_secs(2);
+
+/// A number from the environment.
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn deaths() -> usize {
+    setting("WARDROOM_TEST_DEATHS", 3)
+}
+
+/// Nothing but codes that say to send it again.
+fn only_unavailable(book: &Book) {
+    assert!(book.retried.keys().all(|code| *code == Code::Unavailable), "{:?}", book.retried);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_a_killed_node_are_back_elsewhere_within_three_seconds() {
+    let nodes = Nodes::start(1).await;
+    let mut others = [nodes.process(), nodes.process()];
+    let addresses = [nodes[0].address, others[0].start(), others[1].start()];
+    let load = Load::start(&nodes[0], &addresses, ROOMS).await;
+    let deaths = deaths();
+    for death in 0..deaths {
+        sleep(QUIET).await;
+        let at = death % 2;
+        load.set_node(at + 1, None);
+        others[at].kill();
+        sleep(QUIET).await;
+        load.set_node(at + 1, Some(others[at].start()));
+        load.go_home();
+    }
+    sleep(QUIET).await;
+    let book = load.end(&nodes[0].state.store).await;
+    let lost = book.back.len();
+    println!(
+        "{deaths} deaths, {lost} connections lost, p99 back {:?}, worst {:?}",
+        book.back_p99(),
+        book.back.iter().max()
+    );
+    assert_eq!(lost, deaths * ROOMS, "each death costs those who are on that node");
+    assert!(book.back_p99() < BACK, "{:?}", book.back);
+    only_unavailable(&book);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
+    let nodes = Nodes::start(1).await;
+    let mut others = [nodes.process(), nodes.process()];
+    let addresses = [nodes[0].address, others[0].start(), others[1].start()];
+    let load = Load::start(&nodes[0], &addresses, 3 * ROOMS).await;
+    for (at, other) in others.iter_mut().enumerate() {
+        sleep(QUIET).await;
+        load.set_node(at + 1, None);
+        other.signal("TERM");
+        let begin = Instant::now();
+        assert!(tokio::task::block_in_place(|| other.wait()), "it ends well");
+        assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+        // Those who were told to come back late are not on the next node before they are.
+        sleep(Duration::from_secs(6)).await;
+        load.set_node(at + 1, Some(other.start()));
+        load.go_home();
+    }
+    sleep(QUIET).await;
+    let book = load.end(&nodes[0].state.store).await;
+    assert_eq!((book.told.len(), book.not_opened), (2 * 3 * ROOMS, 0));
+    assert!(book.retried.is_empty(), "{:?}", book.retried);
+    assert!(book.closed.keys().all(|code| *code == 1012), "{:?}", book.closed);
+    let late = book.told.iter().filter(|after| **after > 2_500).count();
+    println!("told to come back after {:?} ms", book.told);
+    assert!((6..=18).contains(&late), "spread over five seconds: {:?}", book.told);
+    assert!(book.told.iter().all(|after| *after <= 5_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() {
+    let mut nodes = Nodes::start(3).await;
+    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let begin = Instant::now();
+    for _ in 0..setting("WARDROOM_TEST_DEATHS", 3).min(20) {
+        sleep(QUIET).await;
+        nodes.redis.kill();
+        sleep(QUIET).await;
+        nodes.redis.start_again();
+        nodes.connected().await;
+    }
+    sleep(QUIET).await;
+    let (end, store) = (Instant::now(), nodes[0].state.store.clone());
+    let book = load.end(&store).await;
+    println!("slowest {:?} of {} heard", book.slowest(begin, end), book.heard.len());
+    assert!(book.slowest(begin, end) < HEALED, "{:?}", book.slowest(begin, end));
+    assert!(book.retried.is_empty() && book.closed.is_empty(), "{:?} {:?}", book.retried, book.closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_most() {
+    let nodes = Nodes::start(3).await;
+    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    sleep(QUIET).await;
+    nodes.redis.signal("STOP");
+    let away = Instant::now();
+    sleep(Duration::from_secs(setting("WARDROOM_TEST_OUTAGE_S", 6) as u64)).await;
+    assert!(nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded), "the nodes say so");
+    let back = Instant::now();
+    nodes.redis.signal("CONT");
+    nodes.connected().await;
+    sleep(2 * QUIET).await;
+    let book = load.end(&nodes[0].state.store).await;
+    println!("slowest while away {:?}, then {:?}", book.slowest(away, back), book.slowest(back, Instant::now()));
+    assert!(book.slowest(away, Instant::now()) < HEALED, "{:?}", book.slowest(away, Instant::now()));
+    assert!(book.retried.is_empty() && book.closed.is_empty(), "{:?} {:?}", book.retried, book.closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_crashes_or_stands_still_makes_answers_late_or_retryable_and_never_wrong() {
+    let mut cluster = Cluster::start(100);
+    let nodes = Nodes::on(cluster.database(), Redis::start(), 3, |_, _| {}).await;
+    nodes.connected().await;
+    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    for _ in 0..deaths().min(20) {
+        sleep(QUIET).await;
+        cluster.crash();
+        sleep(QUIET).await;
+        cluster.start_again();
+    }
+    sleep(QUIET).await;
+    cluster.pause();
+    sleep(Duration::from_secs(10)).await;
+    let on = Instant::now();
+    cluster.go_on();
+    for node in nodes.iter() {
+        until("the store answers", async || node.state.store.ping().await.is_ok()).await;
+    }
+    sleep(2 * QUIET).await;
+    let book = load.end(&nodes[0].state.store).await;
+    println!(
+        "retried {:?}, closed {:?}, slowest after {:?}",
+        book.retried,
+        book.closed,
+        book.slowest(on, Instant::now())
+    );
+    assert!(book.retried.contains_key(&Code::Unavailable), "it was felt");
+    only_unavailable(&book);
+    assert!(book.closed.is_empty(), "nobody is thrown out: {:?}", book.closed);
+}

@@ -1,0 +1,163 @@
+//! Throwaway PostgreSQL servers, which can be paused, restarted, and copied by replication.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::database::Database;
+
+/// How long a server may take until it serves; a machine that compiles at the same time is slow.
+const START: Duration = Duration::from_secs(60);
+
+/// A server that ends with this, or with this process however it ends. It listens on a socket in its own folder only.
+pub struct Cluster {
+    folder: PathBuf,
+    connections: u32,
+    server: Option<Child>,
+}
+
+impl Cluster {
+    /// A server for so many connections.
+    pub fn start(connections: u32) -> Self {
+        let mut cluster = Self::folder(connections);
+        let mut make = cluster.command("initdb");
+        make.args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]).arg(cluster.data());
+        assert!(make.status().expect("initdb is installed").success(), "PostgreSQL can make its files");
+        cluster.start_again();
+        cluster
+    }
+
+    fn folder(connections: u32) -> Self {
+        let folder = tempfile::Builder::new().prefix("wardroom-pg-").tempdir().unwrap().keep();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let cluster = Self { folder, connections, server: None };
+        if let Some((uid, gid)) = account() {
+            chown(&cluster.folder, Some(uid), Some(gid)).unwrap();
+        }
+        cluster.watch();
+        cluster
+    }
+
+    /// Starts what outlives this process, then stops the server and cleans up. It may not signal this process, not even
+    /// with signal 0, if that is root's: hence the look into /proc.
+    #[expect(clippy::zombie_processes, reason = "the watcher outlives this process")]
+    fn watch(&self) {
+        let script = format!(
+            "while [ -e /proc/{parent} ] && [ -e '{folder}' ]; do sleep 1; done; server=$(head -n 1 '{folder}/data/postmaster.pid') && \
+             kill -INT $server && kill -CONT $server; sleep 2; rm -rf '{folder}'",
+            parent = std::process::id(),
+            folder = self.folder.display(),
+        );
+        let mut watcher = self.as_postgres("sh".as_ref());
+        watcher.current_dir("/").arg("-c").arg(script).process_group(0).spawn().expect("a shell is there");
+    }
+
+    fn as_postgres(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some((uid, gid)) = account() {
+            command.uid(uid).gid(gid);
+        }
+        command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn command(&self, program: &str) -> Command {
+        self.as_postgres(&programs().join(program))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The folder of its socket.
+    pub fn socket(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A fresh database on it.
+    pub fn database(&self) -> Database {
+        Database::on(self.socket())
+    }
+
+    /// Starts a server that was ended, and waits until it serves.
+    pub fn start_again(&mut self) {
+        assert!(self.server.is_none(), "it runs already");
+        let mut server = self.command("postgres");
+        server.arg("-D").arg(self.data()).args(["-c", "listen_addresses=", "-c"]);
+        server.arg(format!("unix_socket_directories={}", self.socket().display()));
+        server.args(["-c", &format!("max_connections={}", self.connections)]);
+        self.server = Some(server.spawn().expect("the server's program is there"));
+        let deadline = Instant::now() + START;
+        let ready = || self.command("pg_isready").arg("-q").arg("-h").arg(self.socket()).status();
+        while !ready().is_ok_and(|status| status.success()) {
+            assert!(Instant::now() < deadline, "PostgreSQL did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it at once, as a crash would: what is not written is lost, and it recovers when it starts.
+    pub fn crash(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal("QUIT", &[server.id()]);
+            server.wait().expect("it ends");
+        }
+    }
+
+    /// Stops all of its processes where they are.
+    pub fn pause(&self) {
+        let pid = self.server.as_ref().expect("it runs").id();
+        signal("STOP", &[pid]);
+        signal("STOP", &children(pid));
+    }
+
+    /// Lets them go on.
+    pub fn go_on(&self) {
+        let pid = self.server.as_ref().expect("it runs").id();
+        signal("CONT", &children(pid));
+        signal("CONT", &[pid]);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.go_on();
+        }
+        self.crash();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the kernel lists them");
+    listed.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+}
+
+/// Signals processes; one that has ended meanwhile is none to be missed.
+fn signal(name: &str, pids: &[u32]) {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).stderr(Stdio::null());
+    kill.status().expect("kill is there");
+}
+
+/// The folder of the newest installed server's programs.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed (tests/run does that)");
+    let mut folders: Vec<PathBuf> = versions.map(|entry| entry.unwrap().path().join("bin")).collect();
+    folders.retain(|folder| folder.join("initdb").exists());
+    folders.sort();
+    folders.pop().expect("a PostgreSQL server is installed (tests/run does that)")
+}
+
+/// Whom PostgreSQL runs as when we are root, which it refuses to be.
+pub fn account() -> Option<(u32, u32)> {
+    if Path::new("/proc/self").metadata().ok()?.uid() != 0 {
+        return None;
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+    let line = accounts.lines().find(|line| line.starts_with("postgres:")).expect("the package makes the account");
+    let fields: Vec<&str> = line.split(':').collect();
+    Some((fields[2].parse().unwrap(), fields[3].parse().unwrap()))
+}

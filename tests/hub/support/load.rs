@@ -1,0 +1,356 @@
+//! People who talk while something fails: in each room two of them, and one who only listens, each on another node at
+//! first. They keep book of all they sent and heard, and at the end the books must agree with the store's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use loadtest::client::{Client, ClientError, Heard};
+use loadtest::frame::Brief;
+use loadtest::tally::Order;
+use loadtest::target::Target;
+use rooms::id::{CommandId, RoomId};
+use rooms::wire::close::Close;
+use rooms::wire::code::Code;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use wardroom::store::Store;
+
+use super::clinic::{Case, Clinic};
+use crate::nodes::chat;
+
+/// How often each of them says something.
+const PACE: Duration = Duration::from_millis(100);
+/// Commands without an answer, with which nobody goes on.
+const UNANSWERED: usize = 40;
+/// How long everything may take to come in when nothing fails any more.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The load, running.
+pub struct Load {
+    shared: Arc<Shared>,
+    cases: Vec<Case>,
+    members: Vec<JoinHandle<Member>>,
+}
+
+struct Shared {
+    /// Each node's address, while it serves.
+    nodes: Mutex<Vec<Option<SocketAddr>>>,
+    begin: Instant,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Talk,
+    /// They talk on; whoever is not on the own node goes there. Counted, so that it can happen again.
+    Home(u32),
+    End,
+}
+
+struct Member {
+    client: Client,
+    shared: Arc<Shared>,
+    room: RoomId,
+    /// Says nothing: nothing of its own makes its node look what the others say.
+    listens: bool,
+    home: usize,
+    node: usize,
+    /// What this one does not see twice; by number, as it came.
+    log: BTreeMap<u64, Value>,
+    sent: Vec<CommandId>,
+    /// What is to be sent again, and when: a command, or the wish to join.
+    again: Vec<(Instant, Option<CommandId>)>,
+    /// When the hub said to come back, in milliseconds.
+    told: Option<u64>,
+    book: Book,
+}
+
+/// What happened to them all.
+#[derive(Debug, Default)]
+pub struct Book {
+    pub acked: BTreeMap<CommandId, u64>,
+    /// From a broken connection to having everything up to the head on the next one.
+    pub back: Vec<Duration>,
+    /// From sending something to somebody else's hearing it, and when it was sent.
+    pub heard: Vec<(Instant, Duration)>,
+    /// What the hub answered to commands that it could not do then.
+    pub retried: BTreeMap<Code, usize>,
+    /// The same for good: there should be none.
+    pub refused: Vec<String>,
+    /// How connections ended that were not cut by this side.
+    pub closed: BTreeMap<u16, usize>,
+    /// Connections that could not be opened.
+    pub not_opened: usize,
+    /// When the hub said to come back, in milliseconds.
+    pub told: Vec<u64>,
+}
+
+impl Load {
+    /// Lets people talk in so many rooms.
+    pub async fn start(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
+        let shared = Arc::new(Shared {
+            nodes: Mutex::new(nodes.iter().copied().map(Some).collect()),
+            begin: Instant::now(),
+            phase: watch::Sender::new(Phase::Talk),
+        });
+        let (mut cases, mut members) = (Vec::new(), Vec::new());
+        for room in 0..rooms {
+            let case = office.case().await;
+            for (at, who) in [&case.patient, &case.doctor, &case.patient].into_iter().enumerate() {
+                let home = (room + at) % nodes.len();
+                let mut client = Client::new(Target::new(nodes[home]).expect("loopback"), office.token(who));
+                client.connect().await.expect("the hub welcomes");
+                client.join(case.room).await.expect("a member may join");
+                let member = Member {
+                    client,
+                    shared: shared.clone(),
+                    room: case.room,
+                    listens: at == 2,
+                    home,
+                    node: home,
+                    log: BTreeMap::new(),
+                    sent: Vec::new(),
+                    again: Vec::new(),
+                    told: None,
+                    book: Book::default(),
+                };
+                members.push(tokio::spawn(member.run()));
+            }
+            cases.push(case);
+        }
+        Self { shared, cases, members }
+    }
+
+    /// From now on this node serves there, or nowhere.
+    pub fn set_node(&self, node: usize, address: Option<SocketAddr>) {
+        self.shared.nodes.lock().unwrap()[node] = address;
+    }
+
+    /// Sends everybody to the node where they began.
+    pub fn go_home(&self) {
+        self.shared
+            .phase
+            .send_modify(|phase| *phase = Phase::Home(if let Phase::Home(n) = phase { *n + 1 } else { 0 }));
+    }
+
+    /// Lets everybody finish, and compares what they have with the store: nothing lost, repeated or out of order, nothing
+    /// acknowledged that is not stored, and the same log for all.
+    pub async fn end(self, store: &Store) -> Book {
+        self.shared.phase.send_replace(Phase::End);
+        let members: Vec<Member> = join_all(self.members).await.into_iter().map(|it| it.expect("no panic")).collect();
+        let mut logs = BTreeMap::new();
+        for case in &self.cases {
+            let mut log = BTreeMap::new();
+            loop {
+                let after = log.last_key_value().map_or(0, |(seq, _)| *seq);
+                let page = store.events_after(case.room, after, 1_000).await.expect("the store answers again");
+                if page.is_empty() {
+                    break;
+                }
+                log.extend(page.into_iter().map(|it| (it.seq, serde_json::from_str::<Value>(&it.canonical).unwrap())));
+            }
+            assert!(log.keys().copied().eq(1..=log.len() as u64), "numbered without gaps");
+            logs.insert(case.room, log);
+        }
+        let mut book = Book::default();
+        for mut member in members {
+            let log = &logs[&member.room];
+            let head = *log.last_key_value().expect("a room has events").0;
+            timeout(SETTLED, member.read_until(head)).await.expect("everybody gets everything");
+            let tally = member.client.tally(member.room).expect("it is in the room");
+            assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0), "{:?}", member.book);
+            assert!(member.log == *log, "each reader ends with the stored log");
+            let commands: Vec<(u64, &Value)> = log.iter().map(|(seq, event)| (*seq, &event["command"])).collect();
+            for id in &member.sent {
+                let id = serde_json::to_value(id).unwrap();
+                assert_eq!(commands.iter().filter(|(_, command)| **command == id).count(), 1, "each took effect once");
+            }
+            for (id, seq) in &member.book.acked {
+                assert_eq!(log[seq]["command"], serde_json::to_value(id).unwrap(), "what was acked is stored there");
+            }
+            assert_eq!(member.book.acked.len(), member.sent.len(), "everything was acked at last");
+            book.add(member.book);
+        }
+        assert!(book.refused.is_empty(), "{:?}", book.refused);
+        book
+    }
+}
+
+impl Book {
+    fn add(&mut self, other: Self) {
+        self.acked.extend(other.acked);
+        self.back.extend(other.back);
+        self.heard.extend(other.heard);
+        self.refused.extend(other.refused);
+        self.not_opened += other.not_opened;
+        self.told.extend(other.told);
+        for (code, times) in other.retried {
+            *self.retried.entry(code).or_default() += times;
+        }
+        for (code, times) in other.closed {
+            *self.closed.entry(code).or_default() += times;
+        }
+    }
+
+    /// The longest that something took that was sent in this span.
+    pub fn slowest(&self, from: Instant, to: Instant) -> Duration {
+        let sent = self.heard.iter().filter(|(sent, _)| *sent >= from && *sent < to);
+        sent.map(|(_, took)| *took).max().unwrap_or_default()
+    }
+
+    /// Below which 99 of 100 were back.
+    pub fn back_p99(&self) -> Duration {
+        let mut sorted = self.back.clone();
+        sorted.sort();
+        sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+    }
+}
+
+impl Member {
+    async fn run(mut self) -> Self {
+        let mut phases = self.shared.phase.subscribe();
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ends = None;
+        loop {
+            tokio::select! {
+                heard = self.client.next() => self.take(heard).await,
+                _ = pace.tick() => {
+                    self.repeat();
+                    match ends {
+                        None if !self.listens && self.client.unanswered().len() < UNANSWERED => self.say(),
+                        None => {}
+                        Some(_) if self.client.unanswered().len() == 0 => return self,
+                        Some(end) => assert!(Instant::now() < end, "not all was answered: {:?}", self.book),
+                    }
+                }
+                Ok(()) = phases.changed() => {
+                    let phase = *phases.borrow_and_update();
+                    match phase {
+                        Phase::Talk => {}
+                        Phase::End => ends = Some(Instant::now() + SETTLED),
+                        Phase::Home(_) if self.node == self.home => {}
+                        Phase::Home(_) => {
+                            self.node = self.home;
+                            self.client.cut();
+                            self.come_back().await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn say(&mut self) {
+        let now = self.shared.begin.elapsed().as_micros();
+        let id = self.client.send(self.room, chat(format!("{} {now}", self.home)));
+        self.sent.push(id);
+    }
+
+    /// Sends again what the hub could not do, when it is time.
+    fn repeat(&mut self) {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|(when, _)| *when <= now);
+        self.again = later;
+        for (_, what) in due {
+            match what {
+                Some(id) => _ = self.client.send_again(id),
+                None => self.client.ask(self.room),
+            }
+        }
+    }
+
+    async fn take(&mut self, heard: Result<Heard, ClientError>) {
+        match heard {
+            Ok(heard) => self.hear(&heard),
+            Err(ClientError::Closed { code, .. }) => {
+                *self.book.closed.entry(code).or_default() += 1;
+                let begin = Instant::now();
+                if let Some(after) = self.told.take() {
+                    assert_eq!(code, Close::Restart.code(), "as it was told");
+                    self.book.told.push(after);
+                    sleep(Duration::from_millis(after)).await;
+                }
+                self.node += 1;
+                self.come_back().await;
+                self.book.back.push(begin.elapsed());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn hear(&mut self, heard: &Heard) {
+        match &heard.brief {
+            Brief::Event { seq, .. } if heard.order == Some(Order::Next) => self.note(*seq, &heard.text),
+            Brief::Ack { id, last, .. } => {
+                self.book.acked.insert(*id, *last);
+            }
+            Brief::Error(error) if error.retryable => {
+                *self.book.retried.entry(error.code).or_default() += 1;
+                let after = error.detail.retry_after_ms.expect("it says when");
+                self.again.push((Instant::now() + Duration::from_millis(after), error.id));
+            }
+            Brief::Error(error) => self.book.refused.push(error.message.clone()),
+            Brief::Reconnect { after_ms } => self.told = Some(*after_ms),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, seq: u64, text: &str) {
+        let mut frame: Value = serde_json::from_str(text).expect("a frame is JSON");
+        let event = frame["event"].take();
+        if let Some((from, sent)) = event["data"]["text"].as_str().and_then(|text| text.split_once(' '))
+            && from != self.home.to_string()
+        {
+            let sent = self.shared.begin + Duration::from_micros(sent.parse().expect("when it was sent"));
+            self.book.heard.push((sent, sent.elapsed()));
+        }
+        assert!(self.log.insert(seq, event).is_none(), "{seq} comes once");
+    }
+
+    /// Connects anew, from this node on in turn, until everything up to the head is there.
+    async fn come_back(&mut self) {
+        loop {
+            let address = {
+                let nodes = self.shared.nodes.lock().unwrap();
+                self.node %= nodes.len();
+                nodes[self.node]
+            };
+            if let Some(address) = address {
+                self.client.retarget(Target::new(address).expect("loopback"));
+                self.again.clear();
+                if timeout(SETTLED, self.resume()).await.is_ok_and(|resumed| resumed.is_ok()) {
+                    return;
+                }
+                self.book.not_opened += 1;
+                self.client.cut();
+                sleep(Duration::from_millis(50)).await;
+            }
+            self.node += 1;
+        }
+    }
+
+    async fn resume(&mut self) -> Result<(), ClientError> {
+        self.client.connect().await?;
+        loop {
+            let heard = self.client.next().await?;
+            self.hear(&heard);
+            if matches!(heard.brief, Brief::Live { .. }) {
+                return Ok(());
+            }
+            self.repeat();
+        }
+    }
+
+    async fn read_until(&mut self, head: u64) {
+        while self.log.last_key_value().is_none_or(|(seq, _)| *seq < head) {
+            let heard = self.client.next().await;
+            self.take(heard).await;
+        }
+    }
+}

@@ -106,12 +106,13 @@ pub enum Profile {
 #[derive(Debug, Args)]
 pub struct Common {
     /// The hub: a loopback address and a port. Others are refused. Given several times, these are the nodes of one hub:
-    /// the members of each room are spread over them, and who loses a connection comes back on the next one.
+    /// the members of each room are spread over them, and who loses a connection comes back on the next one. A peer of the
+    /// comparison is written `socketio://127.0.0.1:PORT` or `rooms://127.0.0.1:PORT`.
     #[arg(long = "target", default_value = "127.0.0.1:8080")]
     pub targets: Vec<Target>,
-    /// What `wardroom seed` wrote.
+    /// What `wardroom seed` wrote. Needed with a hub; peers take any rooms.
     #[arg(long)]
-    pub fixture: PathBuf,
+    pub fixture: Option<PathBuf>,
     /// The hub's process, for its CPU time and memory; given several times, their costs are summed.
     #[arg(long = "hub-pid")]
     pub hub_pids: Vec<u32>,

@@ -3,6 +3,7 @@
 //! Knows `rooms::wire` and nothing of the server, so that it proves the protocol and not the implementation.
 
 pub mod arrivals;
+pub mod baseline;
 pub mod calls;
 pub mod client;
 pub mod fault;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use loadtest::calls;
 use loadtest::fault::Faults;
 use loadtest::fixture::{Fixture, FixtureRoom};
 use loadtest::fleet::script::Kind;
@@ -17,12 +16,16 @@ use loadtest::meter::Meters;
 use loadtest::report::{Bound, Found, Report};
 use loadtest::run::Run;
 use loadtest::search::Search;
+use loadtest::{baseline, calls};
 use rooms::time::Timestamp;
 
 use crate::cli::{Cli, Common, Profile, Ring, Talk};
 
 /// Connections of one run; beyond it the kernel has no local ports left.
 const MOST: usize = 19_000;
+
+/// Rooms of a peer that the load may use: as many as `--rooms` allows.
+const PEER_ROOMS: usize = 6_000;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -242,7 +245,11 @@ fn meters(common: &Common) -> anyhow::Result<Meters> {
 }
 
 fn fixture(common: &Common) -> anyhow::Result<Fixture> {
-    Ok(Fixture::read(&common.fixture, Timestamp::new(std::time::SystemTime::now().into()))?)
+    if common.targets.iter().any(|target| target.dialect().is_some()) {
+        return Ok(baseline::rooms(PEER_ROOMS));
+    }
+    let path = common.fixture.as_ref().context("--fixture is missing: what `wardroom seed` wrote")?;
+    Ok(Fixture::read(path, Timestamp::new(std::time::SystemTime::now().into()))?)
 }
 
 fn plan(common: &Common, rooms: Vec<FixtureRoom>, kind: Option<Kind>) -> Plan {

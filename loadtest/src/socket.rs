@@ -1,4 +1,4 @@
-//! One WebSocket to the hub, with buffers small enough to hold ten thousand of them.
+//! One WebSocket to the hub, or to a peer, with buffers small enough to hold ten thousand of them.
 
 use std::io;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::baseline::Dialect;
 use crate::target::Target;
 
 pub type Socket = WebSocketStream<TcpStream>;
@@ -38,8 +39,11 @@ async fn upgrade(target: Target, narrow: bool) -> Result<Socket, WsError> {
     }
     let stream = socket.connect(target.addr()).await?;
     stream.set_nodelay(true)?;
-    let mut request = format!("ws://{target}/v1/ws").into_client_request()?;
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let path = target.dialect().map_or("/v1/ws", Dialect::path);
+    let mut request = format!("ws://{target}{path}").into_client_request()?;
+    if target.dialect().is_none() {
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(2048)
         .write_buffer_size(0)

@@ -22,6 +22,9 @@ pub struct Stamp {
 /// 39 bits of microseconds: six days.
 const LATEST: u64 = (1 << 39) - 1;
 
+/// The bits of a count that an id has room for: the two above them are UUID's own.
+const COUNTS: u64 = (1 << 30) - 1;
+
 impl Stamps {
     pub fn new(run: u32) -> Self {
         Self { run }
@@ -35,6 +38,11 @@ impl Stamps {
         bytes[6] = 0x80;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         CommandId(Uuid::from_bytes(bytes))
+    }
+
+    /// The count that the id of a command of this run was made with.
+    pub fn count(self, id: CommandId) -> Option<u64> {
+        self.read(id).map(|_| (id.0.as_u128() >> 32) as u64 & COUNTS)
     }
 
     /// What the id of a command of this run says; nothing for another's.
@@ -55,6 +63,7 @@ mod tests {
         for (intended, count) in [(0, 0), (1, u32::MAX), (123_456_789, 5), (LATEST, 1)] {
             let stamp = Stamp { phase: 200, intended };
             assert_eq!(stamps.read(stamps.make(stamp, count)), Some(stamp));
+            assert_eq!(stamps.count(stamps.make(stamp, count)), Some(u64::from(count) & COUNTS));
         }
         let stamp = Stamp { phase: 1, intended: 2 };
         assert_ne!(stamps.make(stamp, 1), stamps.make(stamp, 2));

@@ -1,31 +1,46 @@
-//! Where the load goes: a hub on this machine, and nowhere else.
+//! Where the load goes: a hub on this machine, or a peer of it that it is compared with, and nowhere else.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-/// A hub on a loopback address. Nothing else can be one: a load test against somebody else's machine is an attack.
+use crate::baseline::Dialect;
+
+/// A hub, or a peer, on a loopback address. Nothing else can be one: a load test against somebody else's machine is an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     addr: SocketAddr,
+    peer: Option<Dialect>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("write the target as 127.0.0.1:PORT, [::1]:PORT or http://localhost:PORT")]
+    #[error(
+        "write the target as 127.0.0.1:PORT, [::1]:PORT or http://localhost:PORT; a peer as socketio:// or rooms://"
+    )]
     Form,
     #[error("only loopback addresses are accepted as a target")]
     NotLoopback,
 }
 
 impl Target {
-    /// Refuses every address that is not a loopback address.
+    /// A hub. Refuses every address that is not a loopback address.
     pub fn new(addr: SocketAddr) -> Result<Self, TargetError> {
-        if addr.ip().is_loopback() { Ok(Self { addr }) } else { Err(TargetError::NotLoopback) }
+        if addr.ip().is_loopback() { Ok(Self { addr, peer: None }) } else { Err(TargetError::NotLoopback) }
+    }
+
+    /// At the same address a server that is no hub.
+    pub fn peer(self, dialect: Dialect) -> Self {
+        Self { peer: Some(dialect), ..self }
     }
 
     pub fn addr(self) -> SocketAddr {
         self.addr
+    }
+
+    /// What is spoken there; none with a hub.
+    pub fn dialect(self) -> Option<Dialect> {
+        self.peer
     }
 }
 
@@ -39,6 +54,11 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        for dialect in Dialect::ALL {
+            if let Some(rest) = text.strip_prefix(dialect.scheme()) {
+                return Ok(rest.parse::<Self>()?.peer(dialect));
+            }
+        }
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("ws://")).unwrap_or(text);
         let rest = rest.trim_end_matches('/');
         if let Some(port) = rest.strip_prefix("localhost:") {
@@ -85,6 +105,9 @@ mod tests {
         {
             assert_eq!(bad.parse::<Target>(), Err(TargetError::NotLoopback), "{bad}");
         }
+        assert_eq!("rooms://127.0.0.1:1".parse::<Target>().unwrap().dialect(), Some(Dialect::Bare));
+        assert_eq!("socketio://127.0.0.1:1".parse::<Target>().unwrap().dialect(), Some(Dialect::SocketIo));
+        assert_eq!("socketio://10.0.0.1:1".parse::<Target>(), Err(TargetError::NotLoopback));
         for odd in ["", "127.0.0.1", "localhost:", "8080"] {
             assert_eq!(odd.parse::<Target>(), Err(TargetError::Form), "{odd}");
         }

@@ -69,10 +69,10 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.expect("a folder can be read").path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else {
+        if !path.is_dir() {
             found.push(path);
+        } else if !path.ends_with("node_modules") {
+            walk(&path, found);
         }
     }
 }

@@ -5,9 +5,9 @@
 
 pub mod account;
 mod member;
-mod room;
+pub(crate) mod room;
 pub mod script;
-mod worker;
+pub(crate) mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;

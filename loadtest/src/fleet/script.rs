@@ -47,10 +47,7 @@ impl Script {
     /// message.
     pub fn new(kind: Kind, pharmacy: PharmacyId, snapshot: &Snapshot, bytes: usize) -> Result<Self, Unplayable> {
         match kind {
-            Kind::Chat => {
-                let body = Prose::parse(&filler(bytes)).map_err(|_| Unplayable("a message has 1 to 4000 bytes"))?;
-                Ok(Self::Chat { pharmacy, body })
-            }
+            Kind::Chat => Self::chat(pharmacy, bytes),
             Kind::Dispensing => {
                 let open = snapshot.dispensings.iter().find(|dispensing| dispensing.pharmacy.id == pharmacy);
                 let open = open.ok_or(Unplayable("the room has no dispensing; seed again"))?;
@@ -62,6 +59,12 @@ impl Script {
                 Ok(Self::Consultation { state: consultation.state })
             }
         }
+    }
+
+    /// Messages of `bytes` bytes.
+    pub fn chat(pharmacy: PharmacyId, bytes: usize) -> Result<Self, Unplayable> {
+        let body = Prose::parse(&filler(bytes)).map_err(|_| Unplayable("a message has 1 to 4000 bytes"))?;
+        Ok(Self::Chat { pharmacy, body })
     }
 
     /// The member whose snapshot a script of this kind begins with.

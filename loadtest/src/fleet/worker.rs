@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::arrivals::Arrivals;
+use crate::baseline::crowd;
 use crate::client::{Answer, Client};
 use crate::fixture::FixtureRoom;
 use crate::fleet::account::{Account, Verdict};
@@ -146,9 +147,12 @@ impl Worker {
 }
 
 /// A room and its members' tasks.
-type Opened = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
+pub(crate) type Opened = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
 
 async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: FixtureRoom) -> anyhow::Result<Opened> {
+    if plan.targets.iter().any(|target| target.dialect().is_some()) {
+        return crowd::open_room(plan, shared, number, fixture).await;
+    }
     let reader = plan.kind.map(Script::reader);
     let mut snapshot = None;
     let nodes: Rc<[Target]> = plan.targets.clone().into();

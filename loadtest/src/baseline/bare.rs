@@ -1,0 +1,56 @@
+//! The bare peer's packets, all JSON: `join` and `say` to it, `joined`, `ack` and `said` from it.
+
+use rooms::id::RoomId;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Garbled, Heard, Said, Say, TOKEN};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Packet {
+    Joined(()),
+    Ack(u64),
+    Said(Said),
+}
+
+/// Shows the word and asks to be a member of `room`.
+pub fn join(room: RoomId) -> String {
+    json!({ "join": { "room": room, "token": TOKEN } }).to_string()
+}
+
+/// Says something; `number` comes back with the ack.
+pub fn say(number: u64, say: &Say<'_>) -> String {
+    json!({ "say": say, "n": number }).to_string()
+}
+
+/// Reads a packet.
+pub fn read(text: &str) -> Result<Heard, Garbled> {
+    Ok(match serde_json::from_str(text)? {
+        Packet::Joined(()) => Heard::Joined,
+        Packet::Ack(number) => Heard::Acked(number),
+        Packet::Said(said) => Heard::Said(said.id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rooms::id::CommandId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn packets_are_written_and_read() {
+        let (id, room) = (CommandId(Uuid::nil()), RoomId(Uuid::nil()));
+        let nil = "00000000-0000-0000-0000-000000000000";
+        assert_eq!(join(room), format!(r#"{{"join":{{"room":"{nil}","token":"load"}}}}"#));
+        let said = say(3, &Say { id, room, text: "t" });
+        assert_eq!(said, format!(r#"{{"n":3,"say":{{"id":"{nil}","room":"{nil}","text":"t"}}}}"#));
+        assert_eq!(read(r#"{"joined":null}"#).unwrap(), Heard::Joined);
+        assert_eq!(read(r#"{"ack":3}"#).unwrap(), Heard::Acked(3));
+        let text = format!(r#"{{"said":{{"id":"{nil}","room":"{nil}","text":"t"}}}}"#);
+        assert_eq!(read(&text).unwrap(), Heard::Said(id));
+        assert!(read("x").is_err() && read(r#"{"other":1}"#).is_err());
+    }
+}

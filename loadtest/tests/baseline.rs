@@ -1,0 +1,205 @@
+//! The drivers of the peers against a small server that speaks their protocols, keeps what it promises, or breaks it: each
+//! broken promise must be told.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use loadtest::arrivals::Spacing;
+use loadtest::baseline::{Dialect, rooms};
+use loadtest::fleet::account::{Account, Gauges, Verdict};
+use loadtest::fleet::script::Kind;
+use loadtest::fleet::{Fleet, Happening, Phase, Plan};
+use loadtest::target::Target;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+/// What the server does wrong, at every tenth message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Nothing,
+    /// One member does not get it.
+    Lost,
+    /// One member gets it twice.
+    Repeated,
+    /// It is shown and, until it is said again, not acknowledged.
+    Unacknowledged,
+}
+
+/// The members of each room, and the ids of the messages.
+#[derive(Default)]
+struct Rooms {
+    members: HashMap<String, Vec<mpsc::UnboundedSender<String>>>,
+    said: HashSet<String>,
+}
+
+type Shared = Arc<Mutex<Rooms>>;
+
+/// Starts a peer on a thread of its own.
+fn peer(dialect: Dialect, fault: Fault) -> Target {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let rooms = Shared::default();
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                tokio::spawn(serve(stream, dialect, fault, rooms.clone()));
+            }
+        });
+    });
+    Target::new(addr).unwrap().peer(dialect)
+}
+
+async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared) {
+    let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
+    let (mut sink, mut source) = socket.split();
+    let (out, mut outbox) = mpsc::unbounded_channel::<String>();
+    tokio::spawn(async move {
+        while let Some(text) = outbox.recv().await {
+            if sink.send(Message::text(text)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let say = |text: String| drop(out.send(text));
+    if dialect == Dialect::SocketIo {
+        say(r#"0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#.to_owned());
+    }
+    let mut pongs = 0;
+    while let Some(Ok(Message::Text(text))) = source.next().await {
+        match ask(dialect, &text) {
+            Ask::Greet => {
+                say(r#"40{"sid":"s"}"#.to_owned());
+                say("2".to_owned());
+            }
+            Ask::Join(room, answer) => {
+                rooms.lock().unwrap().members.entry(room).or_default().push(out.clone());
+                say(answer);
+            }
+            Ask::Say(message, answer) => {
+                assert!(dialect == Dialect::Bare || pongs > 0, "a ping was not answered");
+                let mut rooms = rooms.lock().unwrap();
+                let is_new = rooms.said.insert(message["id"].to_string());
+                let fault = if is_new && rooms.said.len().is_multiple_of(10) { fault } else { Fault::Nothing };
+                let shown = match dialect {
+                    Dialect::SocketIo => format!("42{}", json!(["said", message])),
+                    Dialect::Bare => json!({ "said": message }).to_string(),
+                };
+                let members = &rooms.members[message["room"].as_str().unwrap()];
+                for (place, member) in members.iter().enumerate() {
+                    let times = match (fault, place) {
+                        (Fault::Lost, 0) => 0,
+                        (Fault::Repeated, 0) => 2,
+                        _ => 1,
+                    };
+                    (0..times).for_each(|_| drop(member.send(shown.clone())));
+                }
+                if fault != Fault::Unacknowledged {
+                    say(answer);
+                }
+            }
+            Ask::Pong => pongs += 1,
+        }
+    }
+}
+
+enum Ask {
+    Greet,
+    /// The room, and the answer.
+    Join(String, String),
+    /// The message, and the ack.
+    Say(Value, String),
+    Pong,
+}
+
+fn ask(dialect: Dialect, text: &str) -> Ask {
+    if dialect == Dialect::Bare {
+        let mut packet: Value = serde_json::from_str(text).unwrap();
+        if let Some(room) = packet["join"]["room"].as_str() {
+            return Ask::Join(room.to_owned(), r#"{"joined":null}"#.to_owned());
+        }
+        return Ask::Say(packet["say"].take(), json!({ "ack": packet["n"] }).to_string());
+    }
+    if text == "3" {
+        return Ask::Pong;
+    }
+    if let Some(auth) = text.strip_prefix("40") {
+        assert_eq!(auth, r#"{"token":"load"}"#);
+        return Ask::Greet;
+    }
+    let event = text.strip_prefix("42").unwrap();
+    let (number, content) = event.split_at(event.find('[').unwrap());
+    let mut content: Value = serde_json::from_str(content).unwrap();
+    let answer = format!("43{number}[]");
+    match content[0].as_str().unwrap() {
+        "join" => Ask::Join(content[1].as_str().unwrap().to_owned(), answer),
+        _ => Ask::Say(content[1].take(), answer),
+    }
+}
+
+fn play(dialect: Dialect, fault: Fault, happenings: Vec<(Duration, Happening)>) -> (Account, Verdict) {
+    let plan = Plan {
+        targets: vec![peer(dialect, fault)],
+        rooms: rooms(4).rooms,
+        devices: 1,
+        workers: 2,
+        kind: Some(Kind::Chat),
+        bytes: 20,
+        copies: 1,
+        slow: 0.0,
+        seed: 1,
+    };
+    let fleet = Fleet::muster(plan, Arc::new(Gauges::default())).unwrap();
+    assert_eq!(fleet.connected(), 12);
+    let account = fleet
+        .run(&Phase {
+            rate: 200.0,
+            spacing: Spacing::Uniform,
+            warmup: Duration::ZERO,
+            duration: Duration::from_millis(500),
+            drain: Duration::from_secs(2),
+            happenings,
+        })
+        .unwrap();
+    (account, fleet.verify().unwrap())
+}
+
+#[test]
+fn what_a_peer_takes_is_acknowledged_and_shown_to_all() {
+    for dialect in Dialect::ALL {
+        let (account, verdict) = play(dialect, Fault::Nothing, Vec::new());
+        assert!(account.sent > 80, "{dialect:?}: {}", account.sent);
+        assert_eq!((account.unanswered, account.ack.summary().count), (0, account.sent), "{dialect:?}");
+        assert_eq!(account.delivery.summary().count, account.sent * 3, "{dialect:?}");
+        assert_eq!((verdict.lost, verdict.repeated, verdict.readers), (0, 0, 12), "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_a_peer_loses_repeats_or_leaves_unanswered_is_told() {
+    let tenth = |account: &Account| account.sent / 10;
+    let (account, verdict) = play(Dialect::SocketIo, Fault::Lost, Vec::new());
+    assert_eq!(verdict.lost, tenth(&account));
+    let (account, verdict) = play(Dialect::Bare, Fault::Repeated, Vec::new());
+    assert_eq!(verdict.repeated, tenth(&account));
+    let (account, _) = play(Dialect::SocketIo, Fault::Unacknowledged, Vec::new());
+    assert_eq!(account.unanswered, tenth(&account));
+}
+
+#[test]
+fn who_was_cut_is_back_and_says_again_what_had_no_ack() {
+    for dialect in Dialect::ALL {
+        // After the last message, while the answers are waited for.
+        let cut = (Duration::from_millis(700), Happening::Cut { share: 1.0, jitter: Duration::ZERO });
+        let (account, verdict) = play(dialect, Fault::Unacknowledged, vec![cut]);
+        assert_eq!((account.resume.summary().count, account.unanswered), (12, 0), "{dialect:?}");
+        assert_eq!((verdict.lost, verdict.repeated), (0, account.sent / 10 * 3), "{dialect:?}");
+    }
+}

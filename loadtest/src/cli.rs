@@ -87,6 +87,8 @@ pub enum Profile {
     },
     /// Calls with real media on both sides, at a rate.
     Calls(Ring),
+    /// A clinic's day, compressed: whole cases from the booking to the medicine, by an arrival curve; then its peak.
+    ClinicDay(Clinic),
     /// The highest rate whose p99 of acks stays below a bound, and the p99 at half of it.
     Search {
         #[command(flatten)]
@@ -202,6 +204,42 @@ pub struct Ring {
     pub max_failed: u64,
 }
 
+/// A day of consultations.
+#[derive(Debug, Args)]
+pub struct Clinic {
+    #[command(flatten)]
+    pub common: Common,
+    /// Consultations in the whole day.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(24..=10_000_000))]
+    pub cases: u32,
+    /// How many times faster than the clock the day goes, and how many times shorter a case is.
+    #[arg(long, default_value_t = 24.0, value_parser = factor)]
+    pub compress: f64,
+    /// Which hours of the day are played: FROM-TO. Nothing of the day with 0-0.
+    #[arg(long, default_value = "0-24", value_parser = hours)]
+    pub hours: (f64, f64),
+    /// After the day, so many seconds of the busiest moment: consultations begin at `--peak-factor` times the day's mean
+    /// rate, by the clock (only a case's length is compressed).
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub peak: u64,
+    #[arg(long, default_value_t = 16.7, value_parser = factor)]
+    pub peak_factor: f64,
+    /// Minutes that a case lasts before it is compressed.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    pub case_minutes: u64,
+    /// Messages in a case; with some 17 other steps.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub messages: u32,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub bytes: u32,
+    /// Bound on cases that do not reach their end.
+    #[arg(long, default_value_t = 0)]
+    pub max_failed: u64,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
 /// What makes the exit code 1.
 #[derive(Debug, Args)]
 pub struct Limits {
@@ -259,6 +297,17 @@ impl Talk {
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "a number from 0 to 1".to_owned())?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("from 0 to 1".to_owned()) }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|_| "a number".to_owned())?;
+    if (1.0..=1_440.0).contains(&factor) { Ok(factor) } else { Err("from 1 to 1440".to_owned()) }
+}
+
+fn hours(text: &str) -> Result<(f64, f64), String> {
+    let hours = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let hours: Option<(f64, f64)> = hours.filter(|(from, to)| 0.0 <= *from && from <= to && *to <= 24.0);
+    hours.ok_or_else(|| "write FROM-TO, from 0 to 24".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -20,3 +20,4 @@ pub mod socket;
 pub mod stamp;
 pub mod tally;
 pub mod target;
+pub mod watch;

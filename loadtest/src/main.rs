@@ -2,6 +2,7 @@
 //! broken, 2 when the run could not be made.
 
 mod cli;
+mod clinic;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use loadtest::search::Search;
 use loadtest::{baseline, calls};
 use rooms::time::Timestamp;
 
-use crate::cli::{Cli, Common, Profile, Ring, Talk};
+use crate::cli::{Cli, Common, Limits, Profile, Ring, Talk};
 
 /// Connections of one run; beyond it the kernel has no local ports left.
 const MOST: usize = 19_000;
@@ -66,6 +67,7 @@ fn play(profile: &Profile) -> anyhow::Result<Report> {
             (common, idle(common, *connections as usize, *duration, *max_kib_per_connection)?)
         }
         Profile::Calls(ring) => (&ring.common, call(ring)?),
+        Profile::ClinicDay(clinic) => (&clinic.common, clinic::play(clinic)?),
         Profile::Search { talk, kind, below_ms, min_rate } => {
             (&talk.common, search(talk, *kind, *below_ms, *min_rate)?)
         }
@@ -117,7 +119,7 @@ impl<'a> Once<'a> {
         let (run, mut report) = self.start()?;
         report.phases.push(run.measure_under(&self.talk.phase(self.happenings), &faults)?);
         report.readers = Some(run.fleet.verify()?);
-        report.bounds = bounds(self.talk, &report);
+        report.bounds = bounds(&self.talk.limits, &report);
         Ok(report)
     }
 }
@@ -151,7 +153,7 @@ fn search(talk: &Talk, kind: Kind, below_ms: f64, min_rate: Option<f64>) -> anyh
     report.found = Some(found);
     report.readers = Some(run.fleet.verify()?);
     // The steps beyond the limit are meant to be slow and to be refused; what is never excused is a loss.
-    report.bounds = bounds(talk, &report).into_iter().filter(|bound| bound.name != "errors").collect();
+    report.bounds = bounds(&talk.limits, &report).into_iter().filter(|bound| bound.name != "errors").collect();
     report.bounds.retain(|bound| bound.name != "unanswered");
     if let Some(least) = min_rate {
         let kept = highest_rate >= least;
@@ -201,7 +203,7 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
     let faults = common.faults(false)?;
     let count = rooms.len().min(fixture.rooms.len());
     let run = start(plan(common, rooms, None), common)?;
-    under(&faults, run.hub(), || std::thread::sleep(Duration::from_secs(seconds)));
+    under(&faults, &run.watch.hub, || std::thread::sleep(Duration::from_secs(seconds)));
     let memory = run.memory();
     let mut bounds =
         vec![Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64)];
@@ -271,8 +273,7 @@ fn worst(report: &Report, micros: impl Fn(&loadtest::report::PhaseReport) -> u64
     report.phases.iter().map(micros).max().unwrap_or(0) as f64 / 1000.0
 }
 
-fn bounds(talk: &Talk, report: &Report) -> Vec<Bound> {
-    let limits = &talk.limits;
+fn bounds(limits: &Limits, report: &Report) -> Vec<Bound> {
     let readers = report.readers.unwrap_or_default();
     let errors = report.phases.iter().flat_map(|phase| phase.errors.values()).sum::<u64>();
     let unanswered = report.phases.iter().map(|phase| phase.unanswered).sum::<u64>();

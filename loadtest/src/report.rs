@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::calls::CallsReport;
 use crate::fault::Done;
 use crate::fleet::account::{Account, Verdict};
+use crate::fleet::day::DayReport;
 use crate::latency::Summary;
 
 /// One run. Times in the unit that a field's name ends with, latencies in microseconds.
@@ -38,6 +39,9 @@ pub struct Report {
 /// One time at one rate.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PhaseReport {
+    /// What this part is; empty where there is only one kind.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub part: &'static str,
     pub rate: f64,
     pub seconds: f64,
     pub acks_per_s: f64,
@@ -64,6 +68,9 @@ pub struct PhaseReport {
     /// What was done to the hub and to clients meanwhile.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Done>,
+    /// With `clinic-day` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<DayReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +141,7 @@ impl PhaseReport {
     /// `seconds` is the length of the measured part.
     pub fn new(rate: f64, seconds: f64, account: &Account, hub: Option<Cost>, generator: Option<Cost>) -> Self {
         Self {
+            part: "",
             rate,
             seconds,
             acks_per_s: account.acked as f64 / seconds,
@@ -154,6 +162,7 @@ impl PhaseReport {
             curves: account.latencies().map(|(name, latency)| (name, latency.curve())).into(),
             samples: Vec::new(),
             faults: Vec::new(),
+            day: None,
             hub,
             generator,
         }
@@ -237,6 +246,25 @@ impl fmt::Display for CallsReport {
     }
 }
 
+impl fmt::Display for DayReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  {} cases, {} done, {} failed, at most {} at once; booked in {:.2} ms (p50), {:.2} ms (p99)",
+            self.cases,
+            self.done,
+            self.failed,
+            self.at_once,
+            self.booking.p50 as f64 / 1000.0,
+            self.booking.p99 as f64 / 1000.0
+        )?;
+        for reason in &self.reasons {
+            writeln!(f, "  failed: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Latencies in milliseconds, those that there are.
 fn rows(f: &mut fmt::Formatter<'_>, rows: &[(&str, &Summary)]) -> fmt::Result {
     if rows.iter().any(|(_, row)| row.count > 0) {
@@ -262,8 +290,13 @@ impl fmt::Display for PhaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n{:.0}/s for {:.0} s: {:.0} acks/s, {:.0} delivered/s, {} unanswered",
-            self.rate, self.seconds, self.acks_per_s, self.delivered_per_s, self.unanswered
+            "\n{}{:.0}/s for {:.0} s: {:.0} acks/s, {:.0} delivered/s, {} unanswered",
+            if self.part.is_empty() { String::new() } else { format!("{}: ", self.part) },
+            self.rate,
+            self.seconds,
+            self.acks_per_s,
+            self.delivered_per_s,
+            self.unanswered
         )?;
         if self.doubled > 0 {
             writeln!(f, "  {} commands with two effects or two answers", self.doubled)?;
@@ -272,6 +305,9 @@ impl fmt::Display for PhaseReport {
             let mut line = format!("  errors {:?}, closes {:?}", self.errors, self.closes);
             let _ = write!(line, ", failed to open {}", self.failed_opens);
             writeln!(f, "{line}")?;
+        }
+        if let Some(day) = &self.day {
+            day.fmt(f)?;
         }
         for fault in &self.faults {
             match &fault.failed {

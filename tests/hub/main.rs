@@ -15,6 +15,7 @@ mod browser_guest;
 mod browser_notify;
 mod browser_payment;
 mod calls;
+mod clinic_day;
 mod courier;
 mod doctor;
 mod documents;

@@ -107,7 +107,7 @@ impl Member {
                     let counts = room.is_undisturbed(self.place);
                     self.shared.delivered(Some(*id), counts);
                     if counts {
-                        room.reached(&self.shared, count, Some(*id));
+                        room.reached(&self.shared, self.place, count, Some(*id));
                     }
                 } else {
                     self.repeated += 1;

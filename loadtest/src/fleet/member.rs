@@ -13,6 +13,7 @@ use rooms::id::CommandId;
 use rooms::wire::client::ClientFrame;
 use rooms::wire::server::Welcome;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, ClientError, Heard};
@@ -52,24 +53,24 @@ pub fn silence(welcome: &Welcome) -> Duration {
 }
 
 pub struct Member {
-    pub client: Client,
-    pub link: Link,
+    client: Client,
+    link: Link,
     /// When the last frame came, in microseconds since the run began.
-    pub heard: u64,
-    pub room: Rc<RefCell<Room>>,
+    heard: u64,
+    room: Rc<RefCell<Room>>,
     /// Which of the room's connections this is.
-    pub index: usize,
+    index: usize,
     /// Which of the room's people has it.
-    pub place: usize,
-    pub shared: Rc<Shared>,
+    place: usize,
+    shared: Rc<Shared>,
     /// Where this member's own reminders go.
-    pub orders: mpsc::UnboundedSender<Do>,
+    orders: mpsc::UnboundedSender<Do>,
     /// Whether frames are read.
-    pub reading: bool,
+    reading: bool,
     /// With repeated commands: what was said, and the answer.
-    pub said: HashMap<CommandId, Said>,
+    said: HashMap<CommandId, Said>,
     /// With repeated commands: where each took effect, as this member saw it.
-    pub effects: HashMap<CommandId, u64>,
+    effects: HashMap<CommandId, u64>,
 }
 
 pub struct Said {
@@ -78,6 +79,30 @@ pub struct Said {
 }
 
 impl Member {
+    /// A member that serves in a task of its own from now on.
+    pub fn spawn(
+        (client, link): (Client, Link),
+        room: &Rc<RefCell<Room>>,
+        (index, place): (usize, usize),
+        shared: &Rc<Shared>,
+        (orders, receiver): (mpsc::UnboundedSender<Do>, mpsc::UnboundedReceiver<Do>),
+    ) -> JoinHandle<()> {
+        let member = Self {
+            client,
+            link,
+            heard: shared.now(),
+            room: room.clone(),
+            index,
+            place,
+            shared: shared.clone(),
+            orders,
+            reading: true,
+            said: HashMap::new(),
+            effects: HashMap::new(),
+        };
+        tokio::task::spawn_local(member.serve(receiver))
+    }
+
     /// Works until it is told to leave. Then says goodbye.
     pub async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Do>) {
         let mut silence = pin!(sleep(self.link.silence));
@@ -124,6 +149,10 @@ impl Member {
                 self.client.cut();
                 self.come_back(delay).await;
             }
+            Do::Join => {
+                let room = self.room.borrow().id;
+                self.client.ask(room);
+            }
             Do::Abandon(time) => {
                 let held = self.client.half_open();
                 sleep(time).await;
@@ -152,7 +181,10 @@ impl Member {
                     let counts = room.is_undisturbed(self.index);
                     self.shared.delivered(*command, counts);
                     if counts {
-                        room.reached(&self.shared, *seq, *command);
+                        room.reached(&self.shared, self.index, *seq, *command);
+                    }
+                    if self.place < PHARMACIST {
+                        room.learn(&self.shared, &heard.text);
                     }
                     drop(room);
                     self.watch(*command, *seq);

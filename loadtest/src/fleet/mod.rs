@@ -4,6 +4,7 @@
 //! [`Fleet::verify`] compares what every reader has with the hub's heads and with what was acknowledged.
 
 pub mod account;
+pub mod day;
 mod member;
 pub(crate) mod room;
 pub mod script;

@@ -12,9 +12,13 @@ use rooms::id::{CommandId, RoomId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::account::{Account, Gauges, Verdict};
+use crate::fleet::day::course::Course;
 use crate::fleet::script::{PHARMACIST, Script};
 use crate::latency::Latency;
 use crate::stamp::{Stamp, Stamps};
+
+/// How many commands of one room may be played whose events are still on their way.
+const PLAYED: usize = 8;
 
 /// How many events may be on their way to the members of one room.
 const ARRIVING: usize = 1024;
@@ -45,6 +49,8 @@ pub enum Do {
     Again(CommandId),
     /// Cut the connection now, come back after this time.
     Cut(Duration),
+    /// Join the room; only now may this member do so.
+    Join,
     /// Leave the connection open without reading or answering, and come back on another one after this time.
     Abandon(Duration),
     /// Stop reading, keep the connection.
@@ -63,7 +69,12 @@ pub struct Room {
     script: Option<Script>,
     busy: bool,
     waiting: VecDeque<u64>,
-    acked: Vec<(u64, u64)>,
+    /// First and last event of each acknowledged command, and how many people see them.
+    acked: Vec<(u64, u64, usize)>,
+    /// The latest commands of a script whose steps are seen by different people, and by how many.
+    played: VecDeque<(CommandId, usize)>,
+    /// The next step waits for an id that an event has yet to tell.
+    held: bool,
     /// One for each device: first one of each person, then the second of each, and so on.
     members: Vec<mpsc::UnboundedSender<Do>>,
     /// How many different people they are.
@@ -183,6 +194,8 @@ impl Room {
             busy: false,
             waiting: VecDeque::new(),
             acked: Vec::new(),
+            played: VecDeque::new(),
+            held: false,
             members,
             people,
             speakers,
@@ -228,24 +241,64 @@ impl Room {
         let member = if self.busy { who } else { self.speakers[who] };
         let copies = if shared.copies > 1 { random.random_range(1..=shared.copies) } else { 1 };
         Gauges::count(&shared.gauges.sent);
+        let id = shared.fresh(intended);
+        if self.busy {
+            self.played.push_back((id, script.audience()));
+            if self.played.len() > PLAYED {
+                self.played.pop_front();
+            }
+        }
         // A member that has given up takes nothing more; its commands count as unanswered.
-        let _ = self.members[member].send(Do::Say { id: shared.fresh(intended), command, copies });
+        let _ = self.members[member].send(Do::Say { id, command, copies });
     }
 
     /// A command's first ack.
     pub fn acked(&mut self, shared: &Shared, id: CommandId, first: u64, last: u64) {
         shared.acked(id, !self.cut);
-        self.acked.push((first, last));
-        if let Some(script) = &mut self.script {
-            script.done();
+        self.acked.push((first, last, self.audience(Some(id))));
+        let Some(script) = &mut self.script else { return };
+        if let Some(member) = script.done().and_then(|who| self.members.get(who)) {
+            let _ = member.send(Do::Join);
         }
-        self.settle(shared);
+        self.held = matches!(script, Script::Case(course) if course.lacks());
+        if !self.held {
+            self.settle(shared);
+        }
+    }
+
+    /// An event that may tell an id that later steps need.
+    pub fn learn(&mut self, shared: &Shared, text: &str) {
+        let Some(Script::Case(course)) = &mut self.script else { return };
+        course.learn(text);
+        if self.held && !course.lacks() {
+            self.held = false;
+            self.settle(shared);
+        }
+    }
+
+    /// Whether every step that was due is over.
+    pub fn is_idle(&self) -> bool {
+        !self.busy && self.waiting.is_empty()
+    }
+
+    /// The case that is played here, if it is one.
+    pub fn course(&self) -> Option<&Course> {
+        match &self.script {
+            Some(Script::Case(course)) => Some(course),
+            _ => None,
+        }
+    }
+
+    /// How many of the people, patient and doctor first, see what came of a command.
+    fn audience(&self, id: Option<CommandId>) -> usize {
+        let known = self.played.iter().find(|(known, _)| Some(*known) == id);
+        known.map_or_else(|| self.script.as_ref().map_or(0, Script::audience), |(_, audience)| *audience)
     }
 
     /// A command was refused for good.
     pub fn refused(&mut self, shared: &Shared, state: Option<&str>) {
-        if let (Some(script), Some(state)) = (&mut self.script, state) {
-            script.resync(state);
+        if let Some(script) = &mut self.script {
+            script.refused(state);
         }
         self.settle(shared);
     }
@@ -253,15 +306,20 @@ impl Room {
     fn settle(&mut self, shared: &Shared) {
         shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
         self.busy = false;
-        if let Some(intended) = self.waiting.pop_front() {
+        while !self.busy
+            && let Some(intended) = self.waiting.pop_front()
+        {
             self.play(shared, intended);
         }
     }
 
     /// An event is new to a member to whose connection nothing was done: the first and the last of these are timed.
-    pub fn reached(&mut self, shared: &Shared, seq: u64, id: Option<CommandId>) {
-        let seen = |index: &&usize| self.script.as_ref().is_some_and(|script| script.is_seen_by(**index % self.people));
-        let audience = self.speakers.iter().filter(seen).count();
+    pub fn reached(&mut self, shared: &Shared, index: usize, seq: u64, id: Option<CommandId>) {
+        let people = self.audience(id);
+        if index % self.people >= people {
+            return;
+        }
+        let audience = self.speakers.iter().filter(|speaker| *speaker % self.people < people).count();
         let at = self.arriving.iter().position(|(known, _)| *known == seq).unwrap_or_else(|| {
             shared.timed(id, |account| &mut account.first);
             // What some never get stays in the list, and must not fill it.
@@ -301,9 +359,10 @@ impl Room {
 
     /// The `seq` of every acknowledged event that the member at this place must have seen.
     pub fn owed_to(&self, member: usize) -> impl Iterator<Item = u64> {
-        let seen = self.script.as_ref().is_some_and(|script| script.is_seen_by(member));
         // Of several events from one command, a filtered view may rightly lack some.
-        let certain = move |(first, last): &(u64, u64)| seen && (first == last || member < PHARMACIST);
-        self.acked.iter().copied().filter(certain).flat_map(|(first, last)| first..=last)
+        let certain = move |(first, last, audience): &(u64, u64, usize)| {
+            member < *audience && (first == last || member < PHARMACIST)
+        };
+        self.acked.iter().copied().filter(certain).flat_map(|(first, last, _)| first..=last)
     }
 }

@@ -11,6 +11,8 @@ use rooms::text::Prose;
 use rooms::wire::snapshot::Snapshot;
 use serde::Serialize;
 
+use crate::fleet::day::course::Course;
+
 /// What the load consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,16 +27,26 @@ pub enum Kind {
 }
 
 /// The places of the members in a fixture's room.
-const PATIENT: usize = 0;
-const DOCTOR: usize = 1;
+pub const PATIENT: usize = 0;
+pub const DOCTOR: usize = 1;
 pub const PHARMACIST: usize = 2;
 
 /// One room's script. Steps that depend on each other are played one at a time.
 #[derive(Clone, Debug)]
 pub enum Script {
-    Chat { pharmacy: PharmacyId, body: Prose },
-    Dispensing { id: DispensingId, state: DispensingState },
-    Consultation { state: ConsultationState },
+    Chat {
+        pharmacy: PharmacyId,
+        body: Prose,
+    },
+    Dispensing {
+        id: DispensingId,
+        state: DispensingState,
+    },
+    Consultation {
+        state: ConsultationState,
+    },
+    /// A whole case, once.
+    Case(Course),
 }
 
 /// A room that is not in a state its script can begin with.
@@ -75,9 +87,13 @@ impl Script {
         }
     }
 
-    /// Whether the member at this place sees what this script does.
-    pub fn is_seen_by(&self, member: usize) -> bool {
-        !matches!(self, Self::Consultation { .. }) || member != PHARMACIST
+    /// How many of patient, doctor and pharmacist, in this order, see the next step.
+    pub fn audience(&self) -> usize {
+        match self {
+            Self::Chat { .. } | Self::Dispensing { .. } => PHARMACIST + 1,
+            Self::Consultation { .. } => PHARMACIST,
+            Self::Case(course) => course.audience(),
+        }
     }
 
     /// Whether only this member can take the script's steps.
@@ -86,6 +102,7 @@ impl Script {
             Self::Chat { .. } => false,
             Self::Dispensing { .. } => member == PHARMACIST,
             Self::Consultation { .. } => member == PATIENT || member == DOCTOR,
+            Self::Case(_) => true,
         }
     }
 
@@ -103,7 +120,7 @@ impl Script {
             Self::Consultation { .. } if self.step().is_none() => {
                 Err(Unplayable("the consultation is over; seed again"))
             }
-            Self::Consultation { .. } | Self::Chat { .. } => Ok(None),
+            Self::Consultation { .. } | Self::Chat { .. } | Self::Case(_) => Ok(None),
         }
     }
 
@@ -118,10 +135,11 @@ impl Script {
         }
     }
 
-    /// The step was taken.
-    pub fn done(&mut self) {
+    /// The step was taken. Who may join the room from now on, if somebody new may.
+    pub fn done(&mut self) -> Option<usize> {
         match self {
             Self::Chat { .. } => {}
+            Self::Case(course) => return course.done(),
             Self::Dispensing { state, .. } => *state = after(*state),
             Self::Consultation { state } => {
                 *state = match state {
@@ -131,17 +149,20 @@ impl Script {
                 }
             }
         }
+        None
     }
 
-    /// The step was refused because the present state is `name`, e.g. after a ring that nobody answered in time.
-    pub fn resync(&mut self, name: &str) {
+    /// The step was refused for good, because the present state is `name`, e.g. after a ring that nobody answered in time.
+    pub fn refused(&mut self, name: Option<&str>) {
         match self {
             Self::Chat { .. } => {}
+            Self::Case(course) => course.fail(),
             Self::Dispensing { state, .. } => {
-                *state = DispensingState::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(*state);
+                *state = DispensingState::ALL.into_iter().find(|known| Some(known.as_str()) == name).unwrap_or(*state);
             }
             Self::Consultation { state } => {
-                *state = ConsultationState::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(*state);
+                *state =
+                    ConsultationState::ALL.into_iter().find(|known| Some(known.as_str()) == name).unwrap_or(*state);
             }
         }
     }
@@ -149,6 +170,7 @@ impl Script {
     fn step(&self) -> Option<(usize, Command)> {
         match self {
             Self::Chat { .. } => None,
+            Self::Case(course) => course.step(),
             Self::Dispensing { id, state } => {
                 let to = after(*state);
                 let hold = (to == DispensingState::OnHold).then_some(HoldReason::OutOfStock);
@@ -174,8 +196,8 @@ fn after(state: DispensingState) -> DispensingState {
     }
 }
 
-/// Words of the given length in all.
-fn filler(bytes: usize) -> String {
+/// Words of the given length in all, 1 to 4000.
+pub fn filler(bytes: usize) -> String {
     let mut text = "take one tablet in the morning with water ".repeat(bytes / 42 + 1);
     text.truncate(bytes);
     // Spaces at the end would be trimmed.
@@ -224,10 +246,10 @@ mod tests {
         };
         assert_eq!(say(&mut script), (DOCTOR, Command::PutBack(Nothing {})));
         assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
-        script.resync("waiting");
+        script.refused(Some("waiting"));
         assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
         assert_eq!(say(&mut script), (PATIENT, Command::Enter(Nothing {})));
-        assert!(!script.is_seen_by(PHARMACIST) && script.is_seen_by(PATIENT));
+        assert_eq!(script.audience(), PHARMACIST);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One thread of the fleet: a share of the rooms, all their members, and its own part of the schedule.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::iter;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -187,7 +186,7 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: Fix
         let mut begun = Script::new(kind, fixture.pharmacy, &snapshot, plan.bytes)?;
         while let Some((who, command)) = begun.prepare()? {
             match clients[who].command(fixture.room, command).await? {
-                Answer::Done { .. } => begun.done(),
+                Answer::Done { .. } => drop(begun.done()),
                 Answer::Refused(error) => bail!("a room cannot be prepared: {}", error.message),
             }
         }
@@ -195,29 +194,15 @@ async fn open_room(plan: &Plan, shared: &Rc<Shared>, number: usize, fixture: Fix
     }
     let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders.clone(), people, speakers)));
-    let mut members = Vec::new();
-    for (index, (((client, link), orders), receiver)) in
-        clients.into_iter().zip(links).zip(senders).zip(receivers).enumerate()
-    {
-        let member = Member {
-            client,
-            link,
-            heard: shared.now(),
-            room: room.clone(),
-            index,
-            place: index % people,
-            shared: shared.clone(),
-            orders,
-            reading: true,
-            said: HashMap::new(),
-            effects: HashMap::new(),
-        };
-        members.push(tokio::task::spawn_local(member.serve(receiver)));
-    }
+    let ends = senders.into_iter().zip(receivers);
+    let members = clients.into_iter().zip(links).zip(ends).enumerate();
+    let members = members
+        .map(|(index, (client, ends))| Member::spawn(client, &room, (index, index % people), shared, ends))
+        .collect();
     Ok((room, members))
 }
 
-fn happen(rooms: &[Rc<RefCell<Room>>], shared: &Shared, happening: Happening) {
+pub(super) fn happen(rooms: &[Rc<RefCell<Room>>], shared: &Shared, happening: Happening) {
     for room in rooms {
         let mut room = room.borrow_mut();
         match happening {

@@ -1,0 +1,91 @@
+//! Opens a room as the patient's app does: `POST /v1/bookings`, a walk-in to a doctor.
+
+use std::io;
+use std::time::Duration;
+
+use rooms::id::{RoomId, UserId};
+use rooms::wire::client::Token;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::target::Target;
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(15);
+/// How often a node is asked again before the booking counts as failed.
+const ATTEMPTS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(250);
+/// More than an answer to a booking ever has.
+const MOST: u64 = 64 * 1024;
+
+/// Books, asking the next node when one does not answer or says that it cannot now. The same key goes with each attempt, so
+/// that one room is opened. The error is the hub's last word.
+pub async fn book(nodes: &[Target], first: usize, token: &Token, doctor: UserId) -> Result<RoomId, String> {
+    let body = format!(r#"{{"doctor":"{doctor}"}}"#);
+    let request = format!(
+        "POST /v1/bookings HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nidempotency-key: {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        token.0,
+        Uuid::now_v7(),
+        body.len()
+    );
+    let mut said = String::new();
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            sleep(PAUSE).await;
+        }
+        let node = nodes[(first + attempt) % nodes.len()];
+        let answer = timeout(ATTEMPT, ask(node, &request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")));
+        said = match answer.map(|text| read(&text)) {
+            Ok(Ok(room)) => return Ok(room),
+            Ok(Err((status, text))) if (400..500).contains(&status) && status != 429 && status != 409 => {
+                return Err(text);
+            }
+            Ok(Err((_, text))) => text,
+            Err(error) => error.to_string(),
+        };
+    }
+    Err(said)
+}
+
+async fn ask(node: Target, request: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(node.addr()).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(MOST).read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The room of a 201; otherwise the status, 0 if there is none, and what a person can make of it.
+fn read(answer: &str) -> Result<RoomId, (u16, String)> {
+    #[derive(Deserialize)]
+    struct Booking {
+        room: RoomId,
+    }
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let room = serde_json::from_str(body).map(|booking: Booking| booking.room);
+    match (status, room) {
+        (201, Ok(room)) => Ok(room),
+        _ => Err((status, format!("a booking was answered with {status}: {body}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_a_booking_is_read() {
+        let room = Uuid::now_v7();
+        let booked = format!("HTTP/1.1 201 Created\r\na: b\r\n\r\n{{\"room\":\"{room}\",\"first\":1,\"last\":1}}");
+        assert_eq!(read(&booked), Ok(RoomId(room)));
+        assert!(matches!(read("HTTP/1.1 503 Busy\r\n\r\n{}"), Err((503, _))));
+        assert!(matches!(read("nonsense"), Err((0, _))));
+    }
+}

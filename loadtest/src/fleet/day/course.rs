@@ -1,0 +1,276 @@
+//! A whole case, step after step, from the check-in to the medicine in the patient's hand.
+
+use rooms::case::delivery::{DeliveryState, Proof, ProofKind};
+use rooms::case::dispensing::DispensingState;
+use rooms::command::{
+    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Note, Nothing, OfPrescription,
+    SendPrescription,
+};
+use rooms::event::{HandOver, Item, Thread};
+use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, UserId};
+use rooms::text::{Line, Prose, Text};
+use serde::Deserialize;
+
+use crate::fleet::script::{DOCTOR, PATIENT, PHARMACIST};
+
+/// The courier's place.
+pub const COURIER: usize = 3;
+
+/// One thing that somebody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    CheckIn,
+    Admit,
+    Enter,
+    /// In the talk, of the doctor or the patient.
+    Talk(usize),
+    Draft,
+    Sign,
+    Send,
+    End,
+    Complete,
+    Dispense(DispensingState),
+    /// In the pharmacy's thread.
+    Ask(usize),
+    Assign,
+    Deliver(DeliveryState),
+}
+
+/// Where a case is in its course.
+#[derive(Clone, Debug)]
+pub struct Course {
+    steps: std::rc::Rc<[Step]>,
+    at: usize,
+    pharmacy: PharmacyId,
+    courier: Option<UserId>,
+    consent: Line,
+    body: Prose,
+    prescription: Option<PrescriptionId>,
+    dispensing: Option<DispensingId>,
+    delivery: Option<DeliveryId>,
+    failed: bool,
+}
+
+impl Course {
+    /// A case with this many messages, two thirds of them in the talk. With a courier the medicine is delivered, otherwise
+    /// the patient fetches it. `consent` is the version of the text that the patient agrees to.
+    pub fn new(pharmacy: PharmacyId, courier: Option<UserId>, consent: Line, body: Prose, messages: usize) -> Self {
+        use Step::*;
+        let talk = messages - messages / 3;
+        let mut steps = vec![CheckIn, Admit, Enter];
+        steps.extend((0..talk).map(|n| Talk(if n % 2 == 0 { DOCTOR } else { PATIENT })));
+        steps.extend([Draft, Sign, Send, End, Complete]);
+        steps.extend([DispensingState::Accepted, DispensingState::Preparing].map(Dispense));
+        steps.extend((0..messages / 3).map(|n| Ask([PHARMACIST, PATIENT, DOCTOR][n % 3])));
+        steps.extend([DispensingState::Checked, DispensingState::Ready].map(Dispense));
+        if courier.is_some() {
+            steps.push(Assign);
+            let way = [DeliveryState::PickedUp, DeliveryState::OutForDelivery, DeliveryState::Delivered];
+            steps.extend(way.map(Deliver));
+        } else {
+            steps.push(Dispense(DispensingState::Completed));
+        }
+        Self {
+            steps: steps.into(),
+            at: 0,
+            pharmacy,
+            courier,
+            consent,
+            body,
+            prescription: None,
+            dispensing: None,
+            delivery: None,
+            failed: false,
+        }
+    }
+
+    /// How many steps the whole course has.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.at >= self.steps.len()
+    }
+
+    /// Whether no more steps will come.
+    pub fn is_over(&self) -> bool {
+        self.failed || self.is_done()
+    }
+
+    pub fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The present step in words.
+    pub fn name(&self) -> String {
+        self.steps.get(self.at).map_or_else(|| "none".to_owned(), |step| format!("{step:?}"))
+    }
+
+    /// The next step and who takes it; nothing at the end, and after a refusal.
+    pub fn step(&self) -> Option<(usize, Command)> {
+        let step = self.steps.get(self.at).filter(|_| !self.failed)?;
+        let chat = |thread| Command::Chat(Chat { text: self.body.clone(), thread });
+        Some(match *step {
+            Step::CheckIn => {
+                (PATIENT, Command::CheckIn(CheckIn { consent: self.consent.clone(), identity: line("account") }))
+            }
+            Step::Admit => (DOCTOR, Command::Admit(Nothing {})),
+            Step::Enter => (PATIENT, Command::Enter(Nothing {})),
+            Step::Talk(who) => (who, chat(Thread::Care)),
+            Step::Draft => {
+                let item =
+                    Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
+                (DOCTOR, Command::Draft(Draft { items: vec![item] }))
+            }
+            Step::Sign => (DOCTOR, Command::Sign(OfPrescription { prescription: self.prescription? })),
+            Step::Send => {
+                let hand_over = self.courier.map_or(HandOver::Pickup, |_| HandOver::Delivery(text("1 Test Street")));
+                let (prescription, pharmacy) = (self.prescription?, self.pharmacy);
+                (PATIENT, Command::Send(SendPrescription { prescription, pharmacy, hand_over }))
+            }
+            Step::End => (DOCTOR, Command::End(Nothing {})),
+            Step::Complete => (DOCTOR, Command::Complete(Note { note: self.body.clone() })),
+            Step::Dispense(to) => {
+                let proof = (to == DispensingState::Completed).then(proof);
+                let dispensing = self.dispensing?;
+                (
+                    PHARMACIST,
+                    Command::MoveDispensing(MoveDispensing { dispensing, to, hold: None, reason: None, proof }),
+                )
+            }
+            Step::Ask(who) => (who, chat(Thread::Pharmacy(self.pharmacy))),
+            Step::Assign => {
+                let assign = AssignDelivery { delivery: self.delivery?, courier: self.courier? };
+                (PHARMACIST, Command::AssignDelivery(assign))
+            }
+            Step::Deliver(to) => {
+                let proof = (to == DeliveryState::Delivered).then(proof);
+                let delivery = self.delivery?;
+                let step = MoveDelivery { delivery, to, reason: None, proof, window: None, occurred_at: None };
+                (COURIER, Command::MoveDelivery(step))
+            }
+        })
+    }
+
+    /// How many of patient, doctor and pharmacist, in this order, see the next step.
+    pub fn audience(&self) -> usize {
+        match self.steps.get(self.at) {
+            Some(Step::Dispense(_) | Step::Ask(_) | Step::Assign | Step::Deliver(_)) => PHARMACIST + 1,
+            _ => PHARMACIST,
+        }
+    }
+
+    /// The step was taken. Who may join the room from now on, if somebody new may.
+    pub fn done(&mut self) -> Option<usize> {
+        let step = self.steps.get(self.at).copied();
+        self.at += 1;
+        match step? {
+            Step::Send => Some(PHARMACIST),
+            Step::Assign => Some(COURIER),
+            _ => None,
+        }
+    }
+
+    /// The step was refused for good: the case ends here.
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// Whether the next step needs an id that an event has yet to tell.
+    pub fn lacks(&self) -> bool {
+        !self.failed && !self.is_done() && self.step().is_none()
+    }
+
+    /// Reads an event for the ids that later steps need.
+    pub fn learn(&mut self, text: &str) {
+        #[derive(Deserialize)]
+        struct Frame {
+            event: Body,
+        }
+        #[derive(Deserialize)]
+        struct Body {
+            kind: String,
+            data: Ids,
+        }
+        #[derive(Deserialize)]
+        struct Ids {
+            prescription: Option<PrescriptionId>,
+            dispensing: Option<DispensingId>,
+            delivery: Option<DeliveryId>,
+        }
+        const TELLING: [&str; 3] = ["prescription.drafted", "prescription.sent", "delivery.requested"];
+        if !TELLING.iter().any(|kind| text.contains(kind)) {
+            return;
+        }
+        let Ok(Frame { event: Body { kind, data } }) = serde_json::from_str(text) else { return };
+        match kind.as_str() {
+            "prescription.drafted" => self.prescription = data.prescription,
+            "prescription.sent" => self.dispensing = data.dispensing,
+            "delivery.requested" => self.delivery = data.delivery,
+            _ => {}
+        }
+    }
+}
+
+fn proof() -> Proof {
+    Proof { kind: ProofKind::Code, reference: line("1234") }
+}
+
+fn line(text: &str) -> Line {
+    Line::parse(text).expect("a short literal is a line")
+}
+
+fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+    Text::parse(text).expect("a short literal is a text")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn course(courier: bool, messages: usize) -> Course {
+        let courier = courier.then(|| UserId(Uuid::now_v7()));
+        Course::new(PharmacyId(Uuid::now_v7()), courier, line("1"), Prose::parse("hello").unwrap(), messages)
+    }
+
+    fn tell(course: &mut Course, kind: &str, name: &str) {
+        let id = Uuid::now_v7();
+        course.learn(&format!(r#"{{"type":"event","event":{{"seq":1,"kind":"{kind}","data":{{"{name}":"{id}"}}}}}}"#));
+    }
+
+    #[test]
+    fn a_case_goes_to_its_end_once_the_ids_are_told() {
+        for (courier, last) in [(true, "delivery.move"), (false, "dispensing.move")] {
+            let mut course = course(courier, 9);
+            let (mut kinds, mut joined) = (Vec::new(), Vec::new());
+            while !course.is_done() {
+                if course.lacks() {
+                    match kinds.last() {
+                        Some(&"prescription.draft") => tell(&mut course, "prescription.drafted", "prescription"),
+                        Some(&"consultation.complete") => tell(&mut course, "prescription.sent", "dispensing"),
+                        Some(&"dispensing.move") => tell(&mut course, "delivery.requested", "delivery"),
+                        other => panic!("lacks an id after {other:?}"),
+                    }
+                }
+                let (_, command) = course.step().unwrap();
+                kinds.push(command.kind());
+                joined.extend(course.done());
+            }
+            assert_eq!(kinds.len(), course.len());
+            assert_eq!((kinds[0], kinds[kinds.len() - 1]), ("consultation.check_in", last));
+            assert_eq!(kinds.iter().filter(|kind| **kind == "chat.send").count(), 9);
+            assert_eq!(joined, if courier { vec![PHARMACIST, COURIER] } else { vec![PHARMACIST] });
+            assert!(course.step().is_none() && !course.lacks());
+        }
+    }
+
+    #[test]
+    fn a_refused_step_ends_the_case() {
+        let mut course = course(false, 0);
+        course.fail();
+        assert!(course.step().is_none() && !course.lacks() && !course.is_done());
+    }
+}

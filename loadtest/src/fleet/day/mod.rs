@@ -1,0 +1,403 @@
+//! A clinic's day: consultations that begin by an arrival curve, each a whole case from the booking to the medicine.
+//!
+//! Every case is a room of its own, opened over REST, with sockets of its own for patient, doctor, pharmacist and courier
+//! for as long as it lasts. Its steps have their times before it begins, as all load here; a step that the hub keeps
+//! waiting makes the later ones late, and they are counted from when they should have been.
+
+mod booking;
+pub(super) mod course;
+pub mod curve;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rooms::id::RoomId;
+use rooms::text::{Line, Prose};
+use rooms::wire::server::ServerFrame;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet, LocalSet};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use self::booking::book;
+use self::course::Course;
+use self::curve::Arrivals;
+use crate::client::Client;
+use crate::fixture::{FixtureMember, FixtureRoom};
+use crate::fleet::Happening;
+use crate::fleet::account::{Account, Gauges, Verdict};
+use crate::fleet::member::{Link, Member, silence};
+use crate::fleet::room::{Do, Room, Shared};
+use crate::fleet::script::{DOCTOR, PATIENT, PHARMACIST, Script, filler};
+use crate::fleet::worker::happen;
+use crate::frame::Brief;
+use crate::latency::{Latency, Summary};
+use crate::stamp::Stamps;
+use crate::target::{Target, node_of};
+
+/// How long the last steps of a case may take after they were due.
+const DRAIN: Duration = Duration::from_secs(60);
+/// How long the events of the last step may take after its ack.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often a case looks whether its steps are over.
+const LOOK: Duration = Duration::from_millis(20);
+/// How many reasons of failed cases are kept.
+const REASONS: usize = 10;
+
+/// Who takes part, and how a case goes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub targets: Vec<Target>,
+    /// Whose people come, again and again; of its own room none is used.
+    pub people: Vec<FixtureRoom>,
+    /// Threads of the generator.
+    pub workers: usize,
+    /// How long a case lasts, from the booking to its last step.
+    pub length: Duration,
+    /// Messages in a case.
+    pub messages: usize,
+    /// The length of a message, 1 to 4000.
+    pub bytes: usize,
+    /// Where random choices begin.
+    pub seed: u64,
+}
+
+/// What came of the cases. Times in microseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DayReport {
+    pub cases: u64,
+    pub done: u64,
+    /// Cases that could not be opened, in which a step was refused, or whose steps were not over in time.
+    pub failed: u64,
+    /// Why, each once.
+    pub reasons: Vec<String>,
+    /// The greatest number of cases at once.
+    pub at_once: u64,
+    /// From the time a patient should have booked to the room's id.
+    pub booking: Summary,
+    /// Steps of a case with delivery.
+    pub steps: usize,
+}
+
+/// What one part of a day came to.
+#[derive(Debug, Default)]
+pub struct Played {
+    pub account: Account,
+    pub verdict: Verdict,
+    pub day: DayReport,
+    booking: Latency,
+    now: u64,
+}
+
+/// When the cases of one part of a day begin.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// Between two hours of the day, by its curve: so many in the whole day, so many times as fast as the clock.
+    Day { cases: f64, compress: f64, hours: (f64, f64) },
+    /// So many a second, for a time. What comes in the first length of a case is not measured.
+    Held { rate: f64, time: Duration },
+}
+
+impl When {
+    fn arrivals(self, warmup: Duration, share: f64) -> Arrivals {
+        match self {
+            Self::Day { cases, compress, hours } => Arrivals::day(cases * share, compress, hours),
+            Self::Held { rate, time } => Arrivals::held(rate * share, (warmup + time).as_secs_f64()),
+        }
+    }
+
+    /// The part that is not measured, and the one that is, if a case has this length.
+    pub fn window(self, length: Duration) -> (Duration, Duration) {
+        match self {
+            Self::Day { .. } => (Duration::ZERO, self.arrivals(Duration::ZERO, 1.0).length() + length),
+            Self::Held { time, .. } => (length, time),
+        }
+    }
+}
+
+impl Plan {
+    /// How many steps a case has.
+    pub fn steps(&self) -> anyhow::Result<usize> {
+        let room = self.people.first().context("the fixture is empty")?;
+        Ok(self.course(room, true, Line::parse("-").context("a dash is a line")?)?.len())
+    }
+
+    fn course(&self, room: &FixtureRoom, delivered: bool, consent: Line) -> anyhow::Result<Course> {
+        let body = Prose::parse(&filler(self.bytes)).ok().context("a message has 1 to 4000 bytes")?;
+        let courier = room.courier.as_ref().filter(|_| delivered).map(|courier| courier.user);
+        Ok(Course::new(room.pharmacy, courier, consent, body, self.messages))
+    }
+}
+
+/// What the cases of one worker share.
+struct Desk {
+    plan: Plan,
+    nodes: Rc<[Target]>,
+    shared: Rc<Shared>,
+    /// The rooms of the cases that go on.
+    rooms: RefCell<Vec<Rc<RefCell<Room>>>>,
+    played: RefCell<Played>,
+}
+
+/// Plays a part of a day to its end.
+pub fn play(
+    plan: &Plan,
+    when: When,
+    happenings: &[(Duration, Happening)],
+    gauges: &Arc<Gauges>,
+) -> anyhow::Result<Played> {
+    anyhow::ensure!(!plan.targets.is_empty() && !plan.people.is_empty(), "no target, or nobody in the fixture");
+    let (base, workers) = (Instant::now(), plan.workers.max(1));
+    let stamps = Stamps::new(rand::rng().random());
+    let mut random = StdRng::seed_from_u64(plan.seed);
+    let mut threads = Vec::new();
+    for worker in 0..workers {
+        let (plan, gauges, happenings) = (plan.clone(), gauges.clone(), happenings.to_vec());
+        let own = StdRng::seed_from_u64(random.random());
+        let first = (u32::MAX / 4 / workers as u32) * worker as u32;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("day-{worker}")).spawn(move || {
+            let shared = Rc::new(Shared::new(base, stamps, gauges, own, 1, first));
+            let nodes = plan.targets.clone().into();
+            let (rooms, played) = (RefCell::default(), RefCell::default());
+            let desk = Rc::new(Desk { plan, nodes, shared, rooms, played });
+            LocalSet::new().block_on(&runtime, work(&desk, when, happenings, (worker, workers)));
+            desk.played.take()
+        })?;
+        threads.push(thread);
+    }
+    let mut sum = Played::default();
+    for thread in threads {
+        sum.merge(thread.join().ok().context("a worker of the load test has died")?);
+    }
+    sum.day.booking = sum.booking.summary();
+    sum.day.steps = plan.steps()?;
+    Ok(sum)
+}
+
+impl Played {
+    fn merge(&mut self, other: Self) {
+        self.account.merge(&other.account);
+        self.verdict.merge(&other.verdict);
+        self.booking.merge(&other.booking);
+        let (day, more) = (&mut self.day, other.day);
+        day.cases += more.cases;
+        day.done += more.done;
+        day.failed += more.failed;
+        // Their greatest numbers need not fall together: at most the sum.
+        day.at_once += more.at_once;
+        for reason in more.reasons {
+            day.fail(reason);
+        }
+    }
+}
+
+impl DayReport {
+    fn fail(&mut self, reason: String) {
+        if self.reasons.len() < REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+}
+
+async fn work(desk: &Rc<Desk>, when: When, happenings: Vec<(Duration, Happening)>, (worker, workers): (usize, usize)) {
+    let shared = &desk.shared;
+    let (warmup, measured) = when.window(desk.plan.length);
+    let start = shared.now();
+    let from = start + warmup.as_micros() as u64;
+    shared.begin((from, from + measured.as_micros() as u64));
+    for (at, happening) in happenings {
+        let desk = desk.clone();
+        tokio::task::spawn_local(async move {
+            sleep(at).await;
+            happen(&desk.rooms.borrow(), &desk.shared, happening);
+        });
+    }
+    let mut random = StdRng::seed_from_u64(shared.random.borrow_mut().random());
+    let mut arrivals = when.arrivals(warmup, 1.0 / workers as f64);
+    let mut cases = JoinSet::new();
+    for number in (worker..).step_by(workers) {
+        let Some(at) = arrivals.next(&mut random) else { break };
+        let intended = start + at.as_micros() as u64;
+        sleep_until(shared.instant(intended).into()).await;
+        let desk = desk.clone();
+        cases.spawn_local(async move { desk.case(number, intended).await });
+        while cases.try_join_next().is_some() {}
+    }
+    while cases.join_next().await.is_some() {}
+    let mut played = desk.played.borrow_mut();
+    played.account = shared.account.take();
+    played.account.unanswered = shared.outstanding();
+}
+
+impl Desk {
+    async fn case(&self, number: usize, intended: u64) {
+        {
+            let mut played = self.played.borrow_mut();
+            played.day.cases += 1;
+            played.now += 1;
+            played.day.at_once = played.day.at_once.max(played.now);
+        }
+        let outcome = self.treat(number, intended).await;
+        let mut played = self.played.borrow_mut();
+        played.now -= 1;
+        match outcome {
+            Ok(()) => played.day.done += 1,
+            Err(reason) => {
+                played.day.failed += 1;
+                played.day.fail(format!("{reason:#}"));
+            }
+        }
+    }
+
+    /// One case from the booking to the end of its course.
+    async fn treat(&self, number: usize, intended: u64) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let people = &self.plan.people[number % self.plan.people.len()];
+        let [patient, doctor, pharmacist] = people.members.as_slice() else {
+            anyhow::bail!("a room of the fixture has no three members");
+        };
+        let first = node_of(self.nodes.len(), number, PATIENT);
+        let id = book(&self.nodes, first, &patient.token, doctor.user).await.map_err(anyhow::Error::msg)?;
+        self.played.borrow_mut().booking.record(shared.now().saturating_sub(intended));
+
+        let delivered = number.is_multiple_of(2);
+        let courier = people.courier.as_ref().filter(|_| delivered);
+        let who: Vec<_> = [patient, doctor, pharmacist].into_iter().chain(courier).collect();
+        let opened = who.iter().enumerate().map(|(place, member)| self.open(number, place, member));
+        let mut clients = Vec::new();
+        for opened in join_all(opened).await {
+            clients.push(opened?);
+        }
+        let consent = consent(&mut clients[PATIENT].0, id).await?;
+        clients[DOCTOR].0.ask(id);
+        let course = self.plan.course(people, delivered, consent)?;
+        let steps = course.len();
+        let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let speakers = (0..clients.len()).collect();
+        let room = Room::new(id, Some(Script::Case(course)), senders.clone(), clients.len(), speakers);
+        let room = Rc::new(RefCell::new(room));
+        self.rooms.borrow_mut().push(room.clone());
+        let ends = senders.iter().cloned().zip(receivers);
+        let members: Vec<_> = clients.into_iter().zip(ends).enumerate().collect();
+        let members = members
+            .into_iter()
+            .map(|(place, (client, ends))| Member::spawn(client, &room, (place, place), shared, ends));
+        let members: Vec<_> = members.collect();
+
+        let gap = self.plan.length.as_micros() as u64 / (steps as u64 + 1);
+        for step in 1..=steps as u64 {
+            let due = intended + step * gap;
+            sleep_until(shared.instant(due).into()).await;
+            if room.borrow().course().is_none_or(Course::is_over) {
+                break;
+            }
+            room.borrow_mut().begin(shared, due);
+        }
+        let outcome = self.finish(&room, &senders, members).await;
+        self.rooms.borrow_mut().retain(|known| !Rc::ptr_eq(known, &room));
+        outcome
+    }
+
+    /// A connected client of one of the people, on the first node that answers.
+    async fn open(&self, number: usize, place: usize, member: &FixtureMember) -> anyhow::Result<(Client, Link)> {
+        let mut node = node_of(self.nodes.len(), number, place);
+        let mut client = Client::new(self.nodes[node], member.token.clone());
+        let over = Instant::now() + DRAIN;
+        loop {
+            match client.connect().await {
+                Ok(welcome) => {
+                    self.shared.gauges.connected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let nodes = self.nodes.clone();
+                    return Ok((client, Link { nodes, node, silence: silence(&welcome), told: None }));
+                }
+                Err(error) if Instant::now() > over => return Err(error).context("a member cannot connect"),
+                Err(_) => {
+                    self.shared.account.borrow_mut().failed_opens += 1;
+                    sleep(LOOK * 5).await;
+                    node = (node + 1) % self.nodes.len();
+                    client.retarget(self.nodes[node]);
+                }
+            }
+        }
+    }
+
+    /// Waits for the last steps, compares what every reader has with the hub, and lets everybody go.
+    async fn finish(
+        &self,
+        room: &Rc<RefCell<Room>>,
+        members: &[mpsc::UnboundedSender<Do>],
+        tasks: Vec<JoinHandle<()>>,
+    ) -> anyhow::Result<()> {
+        let over = Instant::now() + DRAIN;
+        while !room.borrow().is_idle() && Instant::now() < over {
+            sleep(LOOK).await;
+        }
+        sleep(SETTLE).await;
+        let done = room.borrow().course().is_some_and(Course::is_done);
+        // In a case that broke off, the later ones may not be in the room; where something is under way, nothing is compared.
+        let readers = match (done, room.borrow().is_idle()) {
+            (true, _) => members,
+            (false, true) => &members[..PHARMACIST],
+            (false, false) => &[],
+        };
+        let mut replies = Vec::new();
+        for member in readers {
+            let (reply, verdict) = oneshot::channel();
+            if member.send(Do::Verify(reply)).is_ok() {
+                replies.push(verdict);
+            }
+        }
+        let mut sum = Verdict::default();
+        for verdict in join_all(replies).await {
+            sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
+        }
+        self.played.borrow_mut().verdict.merge(&sum);
+        for member in members {
+            let _ = member.send(Do::Leave);
+        }
+        let _ = timeout(DRAIN, join_all(tasks)).await;
+        let gone = members.len() as i64 - sum.unreachable as i64;
+        self.shared.gauges.connected.fetch_sub(gone, std::sync::atomic::Ordering::Relaxed);
+        let course = room.borrow().course().map(|course| (course.is_failed(), course.name()));
+        match course {
+            _ if done => Ok(()),
+            Some((true, step)) => anyhow::bail!("the step {step} was refused"),
+            Some((false, step)) => anyhow::bail!("the step {step} was not over in time"),
+            None => anyhow::bail!("no case is played"),
+        }
+    }
+}
+
+/// Joins the room as its patient, and reads which consent the hub asks for.
+async fn consent(client: &mut Client, room: RoomId) -> anyhow::Result<Line> {
+    client.join(room).await.context("the patient cannot join the room")?;
+    while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
+        if matches!(heard.brief, Brief::Joined { .. }) {
+            let ServerFrame::Joined { snapshot, .. } = serde_json::from_str(&heard.text)? else { break };
+            return Ok(snapshot.consultation.context("a patient sees the consultation")?.consent);
+        }
+    }
+    anyhow::bail!("the hub sent no snapshot")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_day_says_how_much_of_it_is_measured() {
+        let length = Duration::from_secs(50);
+        let day = When::Day { cases: 100_000.0, compress: 24.0, hours: (8.0, 10.0) };
+        assert_eq!(day.window(length), (Duration::ZERO, Duration::from_secs(350)));
+        let peak = When::Held { rate: 19.3, time: Duration::from_secs(30) };
+        assert_eq!(peak.window(length), (length, Duration::from_secs(30)));
+        assert_eq!(peak.arrivals(length, 0.5).length(), Duration::from_secs(80));
+    }
+}

@@ -1,0 +1,43 @@
+//! The load generator's cases go through the hub from the booking to the medicine, and it finds nothing amiss.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loadtest::fixture::Fixture;
+use loadtest::fleet::account::{Gauges, Verdict};
+use loadtest::fleet::day::{Plan, Played, When, play};
+use loadtest::target::Target;
+use wardroom::clock::Clock;
+use wardroom::config::DatabaseSettings;
+
+use crate::support::both;
+use crate::support::process::Process;
+
+both!(every_case_of_a_day_comes_to_its_end);
+
+async fn every_case_of_a_day_comes_to_its_end(database: DatabaseSettings) {
+    let mut hub = Process::new("serve", &database);
+    let file = hub.data().join("fixture.json");
+    let (seeded, said) = hub.run(&["seed", "--rooms", "4", "--out", file.to_str().unwrap()]);
+    assert!(seeded, "{said}");
+    let plan = Plan {
+        targets: vec![Target::new(hub.start()).unwrap()],
+        people: Fixture::read(&file, Clock::system().now()).unwrap().rooms,
+        workers: 2,
+        length: Duration::from_secs(4),
+        messages: 6,
+        bytes: 40,
+        seed: 1,
+    };
+    let when = When::Day { cases: 100.0, compress: 3600.0, hours: (8.0, 12.0) };
+    let played = tokio::task::block_in_place(|| play(&plan, when, &[], &Arc::new(Gauges::default()))).unwrap();
+    let Played { account, verdict, day, .. } = &played;
+    assert!(day.cases > 20 && day.done == day.cases, "{day:?}");
+    assert_eq!((day.failed, account.unanswered, account.errors.len()), (0, 0, 0), "{day:?}");
+    // Every other case is delivered, and its courier reads too.
+    assert!(verdict.readers > day.cases * 3, "{verdict:?}");
+    assert_eq!(*verdict, Verdict { readers: verdict.readers, delivered: verdict.delivered, ..Verdict::default() });
+    // Nothing that is timed to its last socket is missing: two see the talk, three the pharmacy's work.
+    let (first, last) = (account.first.summary().count, account.last.summary().count);
+    assert!(first > account.sent && last == first, "{first} {last} {}", account.sent);
+}

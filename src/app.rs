@@ -44,6 +44,10 @@ impl App {
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
         let (bus, inbox) =
             Bus::open(config.redis.as_ref()).context("cannot use the Redis server (WARDROOM_REDIS_URL)")?;
+        if bus.is_shared() {
+            // Before anything is made by this clock.
+            jobs::time::run(&store, &clock).await.context("cannot read the database's clock")?;
+        }
         let auth =
             Auth::open(&config, store.clone(), bus.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
         let relay =

@@ -1,7 +1,7 @@
 // What each frame of the hub means for the client, by its type.
 
 /** What may succeed later, of what ends a room's events: joining again is of use. */
-const PASSING = ['unavailable', 'rate_limited', 'internal'];
+const PASSING = ['unavailable', 'storage_full', 'rate_limited', 'internal'];
 
 /** @type {Record<string, (client: import('./protocol.js').Client, frame: any) => void>} */
 export const handlers = {

@@ -287,10 +287,17 @@ impl Operation {
         }
         match self.keep {
             None => {}
-            Some(Keep::Answer) => {
-                codes.extend([Code::KeyRequired, Code::IdConflict, Code::InFlight, Code::Malformed, Code::TooLarge]);
+            Some(Keep::Answer) => codes.extend([
+                Code::KeyRequired,
+                Code::IdConflict,
+                Code::InFlight,
+                Code::Malformed,
+                Code::TooLarge,
+                Code::StorageFull,
+            ]),
+            Some(Keep::Nothing) => {
+                codes.extend([Code::KeyRequired, Code::Malformed, Code::TooLarge, Code::StorageFull]);
             }
-            Some(Keep::Nothing) => codes.extend([Code::KeyRequired, Code::Malformed, Code::TooLarge]),
         }
         if self.body.is_some() {
             codes.extend([Code::Malformed, Code::Invalid, Code::TooLarge]);

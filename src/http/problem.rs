@@ -132,6 +132,7 @@ impl From<StoreError> for Problem {
         tracing::warn!(%error, "a call could not be answered");
         let code = match error {
             StoreError::Unavailable(_) | StoreError::TakenBack(_) => Code::Unavailable,
+            StoreError::Full(_) => Code::StorageFull,
             StoreError::Unexpected(_) | StoreError::Setting(_) => Code::Internal,
         };
         let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };
@@ -147,16 +148,13 @@ impl From<AuthError> for Problem {
 
 impl From<SignInError> for Problem {
     fn from(error: SignInError) -> Self {
-        let code = match &error {
+        let code = match error {
             SignInError::BadCredentials => Code::BadCredentials,
             SignInError::Pending | SignInError::Disabled => Code::AccountInactive,
             SignInError::Ended => Code::Unauthenticated,
-            SignInError::Limited(wait) => return Self::limited(*wait),
+            SignInError::Limited(wait) => return Self::limited(wait),
             SignInError::Busy(_) => Code::Unavailable,
-            SignInError::Store(_) => {
-                tracing::warn!(%error, "a sign-in failed");
-                return Self::new(Code::Unavailable, "the hub cannot do this now; try again");
-            }
+            SignInError::Store(error) => return Self::from(error),
         };
         Self::new(code, error.to_string())
     }

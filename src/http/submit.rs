@@ -7,6 +7,7 @@ use rooms::command::Command;
 use rooms::event::Event;
 use rooms::id::RoomId;
 use rooms::record::Record;
+use rooms::role::Role;
 use rooms::wire::code::Code;
 use rooms::wire::snapshot::Snapshot;
 use schemars::JsonSchema;
@@ -17,6 +18,7 @@ use super::idempotency::Key;
 use super::{AppState, Problem};
 use crate::auth::Caller;
 use crate::hub::Submission;
+use crate::store::StoreError;
 use crate::store::audit::Access;
 
 /// A command that is committed.
@@ -61,7 +63,8 @@ pub async fn event_at(state: &AppState, room: RoomId, seq: u64) -> Result<Event,
     record.map(|record| record.event).ok_or_else(|| Problem::new(Code::Internal, "the committed event cannot be read"))
 }
 
-/// Notes that somebody read a record, before they get it.
+/// Notes that somebody read a record, before they get it. On a full disk the note of those who take part in the case goes
+/// to the hub's log instead: they can read what is there, and it stays known that they did.
 pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<(), Problem> {
     let access = Access {
         id: state.clock.fresh_id(),
@@ -71,7 +74,14 @@ pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: Ro
         action: action.to_owned(),
         room: Some(room),
     };
-    Ok(state.store.note_access(&access).await?)
+    match state.store.note_access(&access).await {
+        Err(StoreError::Full(_)) if caller.role() != Role::Admin => {
+            let Access { id, at, user, role, action, .. } = access;
+            tracing::warn!(%id, %at, %user, role = role.as_str(), action, %room, "an access that the database has no space to note");
+            Ok(())
+        }
+        noted => Ok(noted?),
+    }
 }
 
 /// An answer whose version is its `ETag`.

@@ -142,7 +142,11 @@ impl Batch {
                 let appends = self.appends.len();
                 tracing::warn!(%error, appends, "a batch was not committed, or its outcome is unknown");
                 for reply in self.replies {
-                    let _ = reply.send(Err(StoreError::Unavailable("the batch failed".into())));
+                    let why = "the batch failed".to_owned();
+                    let _ = reply.send(Err(match error {
+                        StoreError::Full(_) => StoreError::Full(why),
+                        _ => StoreError::Unavailable(why),
+                    }));
                 }
             }
         }

@@ -78,6 +78,9 @@ pub enum SubmitError {
     /// Nothing is known to have changed; the same command may be sent again.
     #[error("the hub cannot do this now; send it again with the same id")]
     Unavailable,
+    /// Nothing has changed; the same command may be sent again when there is space.
+    #[error("the disk of the hub's store is full: nothing can be changed, but all can be read; send it again later")]
+    StorageFull,
 }
 
 impl SubmitError {
@@ -87,6 +90,7 @@ impl SubmitError {
             SubmitError::NotFound => Code::NotFound,
             SubmitError::IdConflict => Code::IdConflict,
             SubmitError::Unavailable => Code::Unavailable,
+            SubmitError::StorageFull => Code::StorageFull,
         }
     }
 
@@ -94,6 +98,8 @@ impl SubmitError {
         match self {
             SubmitError::Refused(refusal) => refusal.detail(),
             SubmitError::Unavailable => Detail { retry_after_ms: Some(1_000), ..Detail::default() },
+            // Space is made by people.
+            SubmitError::StorageFull => Detail { retry_after_ms: Some(5_000), ..Detail::default() },
             SubmitError::NotFound | SubmitError::IdConflict => Detail::default(),
         }
     }

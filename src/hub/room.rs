@@ -267,6 +267,9 @@ pub fn timer_command() -> Command {
 impl From<StoreError> for SubmitError {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "the store did not answer as expected");
-        SubmitError::Unavailable
+        match error {
+            StoreError::Full(_) => SubmitError::StorageFull,
+            _ => SubmitError::Unavailable,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod held;
 pub mod outgoing;
 pub mod sandbox;
 mod sweep;
+pub mod time;
 mod timers;
 
 use std::time::Duration;
@@ -21,15 +22,18 @@ pub enum Job {
     Timers,
     /// Deletes what has served its time: idempotency keys, ended sign-ins and old deliveries.
     Sweep,
+    /// Follows the clock that all nodes share.
+    Time,
 }
 
 impl Job {
-    const ALL: [Job; 2] = [Job::Timers, Job::Sweep];
+    const ALL: [Job; 3] = [Job::Timers, Job::Sweep, Job::Time];
 
     fn every(&self) -> Duration {
         match self {
             Job::Timers => timers::EVERY,
             Job::Sweep => sweep::EVERY,
+            Job::Time => time::EVERY,
         }
     }
 
@@ -37,6 +41,7 @@ impl Job {
         match self {
             Job::Timers => "timers",
             Job::Sweep => "sweep",
+            Job::Time => "time",
         }
     }
 
@@ -44,6 +49,9 @@ impl Job {
         match self {
             Job::Timers => timers::run(hub, clock).await,
             Job::Sweep => sweep::run(hub, clock).await,
+            // A hub that is alone has nobody to agree with.
+            Job::Time if !hub.bus().is_shared() => Ok(()),
+            Job::Time => time::run(hub.store(), clock).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use rooms::id::RoomId;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::{Store, StoreError, read, write_one};
+use super::{Store, StoreError, read, soon, write_one};
 
 /// How long an answer is kept for its repetition.
 pub const KEYS_KEPT: Duration = Duration::from_secs(86_400);
@@ -14,6 +14,14 @@ pub const KEYS_KEPT: Duration = Duration::from_secs(86_400);
 const SESSIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 impl Store {
+    /// What time it is by the clock of the database's server; none for SQLite, which has the hub's own.
+    pub async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let Store::Postgres(pool) = self else { return Ok(None) };
+        let sql = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
+        let (micros,): (i64,) = soon(sqlx::query_as(sql).fetch_one(pool)).await?;
+        Ok(Some(Timestamp::from_micros(micros)))
+    }
+
     /// Rooms whose timers are due, the most overdue first.
     pub async fn due_rooms(&self, now: Timestamp, limit: u32) -> Result<Vec<RoomId>, StoreError> {
         let sql = "select id from rooms where wake_at is not null and wake_at <= $1 order by wake_at limit $2";

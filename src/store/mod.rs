@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FULL: i64 = 2;
 /// What PostgreSQL itself ends: a little later than nobody waits for it any more.
 const LIMITS: &str = "set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '10s'";
+/// What says that there is no space left: PostgreSQL's `disk_full`, SQLite's `SQLITE_FULL` and `SQLITE_IOERR_SHMSIZE`.
+const FULL_DISK: [&str; 3] = ["53100", "13", "4874"];
 /// Statements that are kept prepared on a connection.
 const STATEMENTS: usize = 256;
 
@@ -62,9 +64,12 @@ pub(crate) enum Tx {
 /// Why the store could not do what was asked. Carries no data of the statement.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database does not answer, is locked, is full or cannot write: the outcome of a commit may be unknown.
+    /// The database does not answer, is locked or cannot write: the outcome of a commit may be unknown.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// There is no space for more on the database's disk: nothing was written. What is there can be read.
+    #[error("the database's disk is full: {0}")]
+    Full(String),
     /// The database took the transaction back because of another one: it has not happened, and may be done again.
     #[error("the database took it back: {0}")]
     TakenBack(String),
@@ -258,6 +263,8 @@ impl From<sqlx::Error> for StoreError {
                 // Class 40: a deadlock, or transactions that cannot be put in an order.
                 if database.code().is_some_and(|code| code.len() == 5 && code.starts_with("40")) {
                     StoreError::TakenBack(code)
+                } else if database.code().is_some_and(|code| FULL_DISK.contains(&&*code)) {
+                    StoreError::Full(code)
                 } else if is_refusal(&**database) {
                     StoreError::Unexpected(code)
                 } else {

@@ -21,6 +21,8 @@ mod doctor;
 mod documents;
 mod echo;
 mod faults;
+mod faults_clock;
+mod faults_disk;
 mod guests;
 mod lifecycle;
 mod mail;

@@ -91,6 +91,9 @@ codes! {
     /// The hub is overloaded or its store does not answer: nothing was changed, or it is not known yet. Repeat with the
     /// same id: it takes effect once.
     Unavailable = "unavailable", 503, true;
+    /// The disk of the hub's store is full: nothing was changed. What is stored can be read. Repeat with the same id when
+    /// somebody has made room.
+    StorageFull = "storage_full", 507, true;
     /// The hub failed in a way it does not know. Nothing was acknowledged. Repeat with the same id.
     Internal = "internal", 500, true;
 }

@@ -100,7 +100,9 @@ impl MailDesk {
         };
         let snapshot = match self.hub.look(dispatch.room, &Actor::System).await {
             Ok(look) => look.snapshot,
-            Err(SubmitError::Unavailable) => return Err(Failure::later("the hub cannot do this now")),
+            Err(SubmitError::Unavailable | SubmitError::StorageFull) => {
+                return Err(Failure::later("the hub cannot do this now"));
+            }
             Err(_) => return Ok(Outcome::gone("there is no such room")),
         };
         let consultation = snapshot.consultation.as_ref();

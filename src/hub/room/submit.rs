@@ -16,6 +16,7 @@ use super::{Answered, ReplyTo, RoomTask};
 use crate::hub::feeds::{FeedKey, concerned};
 use crate::hub::nodes::message::What;
 use crate::hub::{Done, Submission, SubmitError, command_hash};
+use crate::store::StoreError;
 use crate::store::events::{Append, Appended, Sealed};
 use crate::telemetry::figures::{FIGURES, took};
 
@@ -161,6 +162,7 @@ impl RoomTask {
     async fn commit(&mut self, append: Append) -> Result<Appended, SubmitError> {
         match timeout(COMMIT_TIMEOUT, self.hub.appender.append(append)).await {
             Ok(Ok(appended)) => Ok(appended),
+            Ok(Err(StoreError::Full(_))) => Err(SubmitError::StorageFull),
             Ok(Err(_)) | Err(_) => {
                 // The outcome is unknown: what is in memory may be behind the log.
                 self.stale = true;

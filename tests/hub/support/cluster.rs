@@ -81,6 +81,15 @@ impl Cluster {
         Database::on(self.socket())
     }
 
+    /// A fresh database whose tables are in this folder.
+    pub fn database_at(&self, folder: &Path) -> Database {
+        let mut make = self.command("psql");
+        make.arg("-h").arg(self.socket()).args(["-q", "-U", "postgres", "-c"]);
+        make.arg(format!("create tablespace apart location '{}'", folder.display()));
+        assert!(make.status().expect("psql is installed").success(), "the folder is empty and PostgreSQL's");
+        Database::create(self.socket(), "tablespace apart")
+    }
+
     /// Starts a server that was ended, and waits until it serves.
     pub fn start_again(&mut self) {
         assert!(self.server.is_none(), "it runs already");

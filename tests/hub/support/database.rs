@@ -27,10 +27,15 @@ impl Database {
 
     /// A fresh database on the server with this socket's folder.
     pub fn on(socket: &Path) -> Self {
+        Self::create(socket, "")
+    }
+
+    /// The same, with more to say about how it is made.
+    pub fn create(socket: &Path, how: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         let socket = socket.display();
         let made = Command::new("psql")
-            .args(["-q", "-h", &socket.to_string(), "-U", "postgres", "-c", &format!("create database {name}")])
+            .args(["-q", "-h", &socket.to_string(), "-U", "postgres", "-c", &format!("create database {name} {how}")])
             .status()
             .expect("psql is installed");
         assert!(made.success(), "a database can be made");

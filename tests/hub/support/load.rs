@@ -25,6 +25,8 @@ use crate::nodes::chat;
 
 /// How often each of them says something.
 const PACE: Duration = Duration::from_millis(100);
+/// What they all say.
+const SAID: &str = "How are you today?";
 /// Commands without an answer, with which nobody goes on.
 const UNANSWERED: usize = 40;
 /// How long everything may take to come in when nothing fails any more.
@@ -40,7 +42,6 @@ pub struct Load {
 struct Shared {
     /// Each node's address, while it serves.
     nodes: Mutex<Vec<Option<SocketAddr>>>,
-    begin: Instant,
     phase: watch::Sender<Phase>,
 }
 
@@ -73,11 +74,12 @@ struct Member {
 /// What happened to them all.
 #[derive(Debug, Default)]
 pub struct Book {
-    pub acked: BTreeMap<CommandId, u64>,
+    /// Each command's event, and when the sender learned of it.
+    pub acked: BTreeMap<CommandId, (u64, Instant)>,
     /// From a broken connection to having everything up to the head on the next one.
     pub back: Vec<Duration>,
-    /// From sending something to somebody else's hearing it, and when it was sent.
-    pub heard: Vec<(Instant, Duration)>,
+    /// When somebody heard what somebody else had said.
+    pub heard: Vec<(CommandId, Instant)>,
     /// What the hub answered to commands that it could not do then.
     pub retried: BTreeMap<Code, usize>,
     /// The same for good: there should be none.
@@ -95,7 +97,6 @@ impl Load {
     pub async fn start(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes.iter().copied().map(Some).collect()),
-            begin: Instant::now(),
             phase: watch::Sender::new(Phase::Talk),
         });
         let (mut cases, mut members) = (Vec::new(), Vec::new());
@@ -170,7 +171,7 @@ impl Load {
                 let id = serde_json::to_value(id).unwrap();
                 assert_eq!(commands.iter().filter(|(_, command)| **command == id).count(), 1, "each took effect once");
             }
-            for (id, seq) in &member.book.acked {
+            for (id, (seq, _)) in &member.book.acked {
                 assert_eq!(log[seq]["command"], serde_json::to_value(id).unwrap(), "what was acked is stored there");
             }
             assert_eq!(member.book.acked.len(), member.sent.len(), "everything was acked at last");
@@ -197,10 +198,14 @@ impl Book {
         }
     }
 
-    /// The longest that something took that was sent in this span.
+    /// The longest from an acknowledgement in this span to somebody else's hearing of it. What the disk takes before is
+    /// not counted.
     pub fn slowest(&self, from: Instant, to: Instant) -> Duration {
-        let sent = self.heard.iter().filter(|(sent, _)| *sent >= from && *sent < to);
-        sent.map(|(_, took)| *took).max().unwrap_or_default()
+        let after = |(id, when): &(CommandId, Instant)| {
+            let acked = self.acked[id].1;
+            (acked >= from && acked < to).then(|| when.saturating_duration_since(acked))
+        };
+        self.heard.iter().filter_map(after).max().unwrap_or_default()
     }
 
     /// Below which 99 of 100 were back.
@@ -247,9 +252,7 @@ impl Member {
     }
 
     fn say(&mut self) {
-        let now = self.shared.begin.elapsed().as_micros();
-        let id = self.client.send(self.room, chat(format!("{} {now}", self.home)));
-        self.sent.push(id);
+        self.sent.push(self.client.send(self.room, chat(SAID)));
     }
 
     /// Sends again what the hub could not do, when it is time.
@@ -286,9 +289,14 @@ impl Member {
 
     fn hear(&mut self, heard: &Heard) {
         match &heard.brief {
-            Brief::Event { seq, .. } if heard.order == Some(Order::Next) => self.note(*seq, &heard.text),
+            Brief::Event { seq, command, .. } if heard.order == Some(Order::Next) => {
+                self.note(*seq, &heard.text);
+                if let Some(id) = command.filter(|id| heard.text.contains(SAID) && !self.sent.contains(id)) {
+                    self.book.heard.push((id, Instant::now()));
+                }
+            }
             Brief::Ack { id, last, .. } => {
-                self.book.acked.insert(*id, *last);
+                self.book.acked.insert(*id, (*last, Instant::now()));
             }
             Brief::Error(error) if error.retryable => {
                 *self.book.retried.entry(error.code).or_default() += 1;
@@ -302,14 +310,7 @@ impl Member {
     }
 
     fn note(&mut self, seq: u64, text: &str) {
-        let mut frame: Value = serde_json::from_str(text).expect("a frame is JSON");
-        let event = frame["event"].take();
-        if let Some((from, sent)) = event["data"]["text"].as_str().and_then(|text| text.split_once(' '))
-            && from != self.home.to_string()
-        {
-            let sent = self.shared.begin + Duration::from_micros(sent.parse().expect("when it was sent"));
-            self.book.heard.push((sent, sent.elapsed()));
-        }
+        let event = serde_json::from_str::<Value>(text).expect("a frame is JSON")["event"].take();
         assert!(self.log.insert(seq, event).is_none(), "{seq} comes once");
     }
 

@@ -6,6 +6,7 @@ pub mod clinic;
 pub mod cluster;
 pub mod database;
 pub mod devtools;
+pub mod disk;
 pub mod liar;
 pub mod load;
 pub mod mailbox;

@@ -1,0 +1,130 @@
+//! One node's clock is ten minutes ahead, another's ten minutes behind: tokens, holds and timers are as if all were right.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command as Program;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use loadtest::client::Client;
+use loadtest::target::Target;
+use rooms::id::{RoomId, SlotId};
+use rooms::role::Role;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wardroom::store::slots::{Published, PublishedSlot};
+
+use crate::support::http;
+use crate::support::load::Load;
+use crate::support::nodes::{Nodes, until};
+use crate::support::process::Process;
+use crate::support::redis::Redis;
+use crate::support::rest::PASSWORD;
+
+/// How far off a node's time may be, in microseconds.
+const CLOSE: i64 = 2_000_000;
+/// For how many seconds a slot is held.
+const HOLD: u32 = 6;
+
+/// A process whose clock is wrong by as many seconds as its file says.
+fn wrong(nodes: &Nodes, library: &Path, seconds: i64) -> Process {
+    let mut process = nodes.process();
+    let file = process.data().join("skew");
+    process.set("LD_PRELOAD", library.display());
+    process.set("WARDROOM_TEST_SKEW", file.display());
+    process.set("WARDROOM_POLICY_HOLD_S", HOLD);
+    put(&process, seconds);
+    process
+}
+
+fn put(process: &Process, seconds: i64) {
+    std::fs::write(process.data().join("skew"), seconds.to_string()).unwrap();
+}
+
+async fn post(at: SocketAddr, path: &str, token: Option<&str>, body: Value) -> Value {
+    let mut call = http().post(format!("http://{at}{path}")).json(&body);
+    call = call.header("Idempotency-Key", Uuid::now_v7().to_string());
+    if let Some(token) = token {
+        call = call.bearer_auth(token);
+    }
+    let answer = call.send().await.unwrap();
+    assert!(answer.status().is_success(), "{path} at {at}: {} {}", answer.status(), answer.text().await.unwrap());
+    answer.json().await.unwrap()
+}
+
+/// A patient's token, made by this node, and what it says.
+async fn sign_in(at: SocketAddr) -> (String, Value) {
+    let email = format!("{}@example.org", Uuid::now_v7());
+    let account = json!({"email": email, "password": PASSWORD, "name": "Some One", "role": "patient"});
+    post(at, "/v1/auth/register", None, account).await;
+    let credentials = json!({"email": email, "password": PASSWORD, "transport": "bearer"});
+    let token = post(at, "/v1/auth/sign-in", None, credentials).await["access_token"].as_str().unwrap().to_owned();
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    (token, serde_json::from_slice(&payload).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_ten_minutes_off_goes_by_the_time_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("skew.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/support/skew.c");
+    let built = Program::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
+    assert!(built.expect("a C compiler is installed (tests/run does that)").success());
+
+    let nodes = Nodes::over(Redis::start(), 1, |_, config| config.policy.hold_s = HOLD).await;
+    let right = &nodes[0];
+    let now = || right.state.clock.now().micros();
+    let mut others = [wrong(&nodes, &library, 600), wrong(&nodes, &library, -600)];
+    let addresses = [right.address, others[0].start(), others[1].start()];
+    let load = Load::start(right, &addresses, 2).await;
+    let somebody = right.person(Role::Patient, "Pat", None).await;
+    for jump in [false, true] {
+        if jump {
+            // While they run: the one ahead falls behind, and the other way round.
+            put(&others[0], -600);
+            put(&others[1], 600);
+        }
+        for address in &addresses {
+            until("it goes by the time of all", async || {
+                let mut client = Client::new(Target::new(*address).expect("loopback"), right.token(&somebody));
+                client.connect().await.is_ok_and(|welcome| (welcome.now.micros() - now()).abs() < CLOSE)
+            })
+            .await;
+        }
+        let mut held = Vec::new();
+        for from in &addresses {
+            // A token is good everywhere, for as long as it says.
+            let (token, claims) = sign_in(*from).await;
+            let left = claims["exp"].as_i64().unwrap() - now() / 1_000_000;
+            assert!((897..=901).contains(&left), "a token of {from} lasts {left} s more");
+            for to in &addresses {
+                let me = http().get(format!("http://{to}/v1/me")).bearer_auth(&token).send().await.unwrap();
+                assert_eq!(me.status(), 200, "a token of {from} at {to}");
+            }
+            let doctor = right.person(Role::Doctor, "Doc", None).await.user().unwrap();
+            let later = |seconds| right.state.clock.now().plus(Duration::from_secs(seconds));
+            let id = SlotId(Uuid::now_v7());
+            let slot = PublishedSlot { id, starts_at: later(86_400), ends_at: later(87_000), room: None };
+            assert_eq!(right.state.store.publish_slots(doctor, &[slot]).await.unwrap(), Published::All);
+            let booking = post(*from, "/v1/bookings", Some(&token), json!({"slot": id})).await;
+            held.push((RoomId(booking["room"].as_str().unwrap().parse().unwrap()), now()));
+        }
+        // A hold ends when the policy says, whichever node made it and whichever ends it.
+        for (room, made) in held {
+            let events = async || right.state.store.events_after(room, 0, 10).await.unwrap();
+            until("the hold is over", async || events().await.len() > 1).await;
+            let lasted = (now() - made) / 1_000;
+            let all = events().await;
+            let at = |seq: usize| serde_json::from_str::<rooms::record::Record>(&all[seq].canonical).unwrap().at;
+            assert!((at(0).micros() - made).abs() < CLOSE, "it was made at {}", at(0));
+            let said = at(1).since(at(0)).as_millis();
+            println!("held for {lasted} ms, {said} ms by the record");
+            assert!(
+                (5_800..=9_000).contains(&said) && lasted >= 4_000,
+                "held for {lasted} ms, {said} ms by the record"
+            );
+        }
+    }
+    load.end(&right.state.store).await;
+}

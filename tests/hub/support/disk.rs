@@ -1,0 +1,60 @@
+//! A disk of a few megabytes, that a test can fill.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::cluster::account;
+
+/// A file system in memory, in a folder of its own.
+pub struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// A disk of this size in MiB. None, said aloud, where this process may not mount one: that takes root.
+    pub fn small(size: u32) -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("wardroom-disk-").tempdir_in("/tmp").unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
+        if !mount.status().is_ok_and(|status| status.success()) {
+            eprintln!(
+                "SKIPPED: a small disk cannot be mounted here (root may); how a full one is survived was not tested"
+            );
+            return None;
+        }
+        let disk = Self { folder };
+        if let Some((uid, gid)) = account() {
+            chown(disk.path(), Some(uid), Some(gid)).unwrap();
+        }
+        std::fs::set_permissions(disk.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        Some(disk)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves no byte of it.
+    pub fn fill(&self) {
+        let mut filler = File::create(self.path().join("filler")).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            let some = vec![0; size];
+            while filler.write_all(&some).is_ok() {}
+        }
+    }
+
+    /// Makes room again.
+    pub fn clear(&self) {
+        std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily, because a database may have files open there.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}

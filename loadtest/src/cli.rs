@@ -136,6 +136,9 @@ pub struct Common {
     /// Where to write the report as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Where to write the report as a page with plots.
+    #[arg(long)]
+    pub html: Option<PathBuf>,
     /// Shows no progress.
     #[arg(long)]
     pub quiet: bool,

@@ -271,7 +271,7 @@ mod tests {
 
     impl Idler {
         fn start() -> Self {
-            Self(Command::new("sleep").arg("600").spawn().unwrap())
+            Self(Command::new("sleep").arg("60").spawn().unwrap())
         }
 
         fn state(&self) -> String {
@@ -335,7 +335,7 @@ mod tests {
     fn a_killed_process_is_replaced_by_the_restarted_one_and_its_meter_too() {
         let idler = Idler::start();
         let (meters, pid) = (Meters::of(&[idler.0.id()]).unwrap(), idler.0.id());
-        let restart = "sleep 600 > /dev/null & echo $!";
+        let restart = "sleep 30 > /dev/null 2>&1 & echo $!";
         let victim = Victim::new(pid, Some(restart.to_owned())).unwrap();
         let done = suffer(&victim, &["kill@0.1", "kill@0"], &meters);
         let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod fixture;
 pub mod fleet;
 pub mod frame;
+pub mod html;
 pub mod latency;
 pub mod meter;
 pub mod peer;

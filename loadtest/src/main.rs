@@ -5,19 +5,21 @@ mod cli;
 mod clinic;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use loadtest::fault::Faults;
 use loadtest::fixture::{Fixture, FixtureRoom};
+use loadtest::fleet::account::Account;
 use loadtest::fleet::script::Kind;
 use loadtest::fleet::{Happening, Phase, Plan};
 use loadtest::meter::Meters;
-use loadtest::report::{Bound, Found, Report};
+use loadtest::report::{Bound, Found, PhaseReport, Report};
 use loadtest::run::Run;
 use loadtest::search::Search;
-use loadtest::{baseline, calls};
+use loadtest::watch::Watch;
+use loadtest::{baseline, calls, html};
 use rooms::time::Timestamp;
 
 use crate::cli::{Cli, Common, Limits, Profile, Ring, Talk};
@@ -75,6 +77,9 @@ fn play(profile: &Profile) -> anyhow::Result<Report> {
     print!("{report}");
     if let Some(path) = &common.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?).context("cannot write the report")?;
+    }
+    if let Some(path) = &common.html {
+        std::fs::write(path, html::page(&report)).context("cannot write the page")?;
     }
     Ok(report)
 }
@@ -176,15 +181,31 @@ fn call(ring: &Ring) -> anyhow::Result<Report> {
     };
     let workers = common.workers as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let (faults, hub) = (common.faults(false)?, meters(common)?);
     let runtime = runtime.context("the generator cannot start")?;
-    let played = under(&faults, &hub, || runtime.block_on(calls::play(plan)))?;
+    // The calls show their own progress.
+    let watch = Watch::new(Arc::default(), meters(common)?, true)?;
+    let time = Duration::from_secs(ring.duration);
+    let (played, watched) =
+        watch.during((Duration::ZERO, time), &common.faults(false)?, || runtime.block_on(calls::play(plan)));
+    let played = played?;
+    let phase = watched.report(ring.per_minute / 60.0, time.as_secs_f64(), &Account::default());
+    let phase = PhaseReport { part: "calls", ..phase };
     let ms = |micros: u64| micros as f64 / 1000.0;
     let mut bounds = vec![Bound::at_most("failed", ring.max_failed as f64, played.failed as f64)];
     bounds.extend(ring.max_setup_p99_ms.map(|limit| Bound::at_most("setup_p99_ms", limit, ms(played.setup.p99))));
     bounds.extend(ring.max_signal_p99_ms.map(|limit| Bound::at_most("signal_p99_ms", limit, ms(played.signal.p99))));
     let (rooms, connections) = (played.calls, played.calls * 2);
-    Ok(Report { profile: "calls", rooms, members: 2, connections, calls: Some(played), bounds, ..Report::default() })
+    bounds.push(undone(std::slice::from_ref(&phase)));
+    Ok(Report {
+        profile: "calls",
+        rooms,
+        members: 2,
+        connections,
+        phases: vec![phase],
+        calls: Some(played),
+        bounds,
+        ..Report::default()
+    })
 }
 
 fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -> anyhow::Result<Report> {
@@ -203,10 +224,14 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
     let faults = common.faults(false)?;
     let count = rooms.len().min(fixture.rooms.len());
     let run = start(plan(common, rooms, None), common)?;
-    under(&faults, &run.watch.hub, || std::thread::sleep(Duration::from_secs(seconds)));
+    let stay = Duration::from_secs(seconds);
+    let ((), watched) = run.watch.during((Duration::ZERO, stay), &faults, || std::thread::sleep(stay));
+    let phase = PhaseReport { part: "idle", ..watched.report(0.0, seconds as f64, &Account::default()) };
     let memory = run.memory();
-    let mut bounds =
-        vec![Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64)];
+    let mut bounds = vec![
+        Bound::at_most("disconnected", 0.0, connections.saturating_sub(run.fleet.connected()) as f64),
+        undone(std::slice::from_ref(&phase)),
+    ];
     if let (Some(limit), Some(memory)) = (limit, memory) {
         bounds.push(Bound::at_most("kib_per_connection", limit, memory.kib_per_connection));
     }
@@ -216,25 +241,10 @@ fn idle(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -
         rooms: count,
         members: 3,
         connections: connected,
+        phases: vec![phase],
         memory,
         bounds,
         ..Report::default()
-    })
-}
-
-/// Does `work` while faults happen to the hub; for profiles without phases.
-fn under<T>(faults: &Faults, hub: &Meters, work: impl FnOnce() -> T) -> T {
-    let (calm, load) = std::sync::mpsc::channel();
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for done in faults.play(start, &load, hub) {
-                eprintln!("fault {}: {}", done.fault, done.failed.as_deref().unwrap_or("done"));
-            }
-        });
-        let result = work();
-        drop(calm);
-        result
     })
 }
 
@@ -273,11 +283,16 @@ fn worst(report: &Report, micros: impl Fn(&loadtest::report::PhaseReport) -> u64
     report.phases.iter().map(micros).max().unwrap_or(0) as f64 / 1000.0
 }
 
+/// Faults that could not be done: a run without them proves nothing.
+fn undone(phases: &[PhaseReport]) -> Bound {
+    let undone = phases.iter().flat_map(|phase| &phase.faults).filter(|fault| fault.failed.is_some()).count();
+    Bound::at_most("faults_not_done", 0.0, undone as f64)
+}
+
 fn bounds(limits: &Limits, report: &Report) -> Vec<Bound> {
     let readers = report.readers.unwrap_or_default();
     let errors = report.phases.iter().flat_map(|phase| phase.errors.values()).sum::<u64>();
     let unanswered = report.phases.iter().map(|phase| phase.unanswered).sum::<u64>();
-    let undone = report.phases.iter().flat_map(|phase| &phase.faults).filter(|fault| fault.failed.is_some()).count();
     let doubled = report.phases.iter().map(|phase| phase.doubled).sum::<u64>();
     let mut bounds = vec![
         Bound::at_most("lost", limits.max_lost as f64, readers.lost as f64),
@@ -285,7 +300,7 @@ fn bounds(limits: &Limits, report: &Report) -> Vec<Bound> {
         Bound::at_most("out_of_order", limits.max_out_of_order as f64, readers.out_of_order as f64),
         Bound::at_most("unreachable", 0.0, readers.unreachable as f64),
         Bound::at_most("doubled", 0.0, doubled as f64),
-        Bound::at_most("faults_not_done", 0.0, undone as f64),
+        undone(&report.phases),
         Bound::at_most("errors", limits.max_errors as f64, errors as f64),
         Bound::at_most("unanswered", limits.max_unanswered as f64, unanswered as f64),
     ];

@@ -1,0 +1,358 @@
+//! The report as one page that needs nothing else: no script, no font, no picture from elsewhere. Every plot has a table
+//! with the same figures beside it.
+
+mod course;
+mod plot;
+mod table;
+
+use std::fmt::Write as _;
+
+use self::course::{courses, over_time, thinned};
+use self::plot::{Axis, Plot, Scale, Series, escape};
+use self::table::{folded, ms, number, percent, table};
+use crate::report::{Bound, PhaseReport, Report};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page of a report.
+pub fn page(report: &Report) -> String {
+    let mut out = String::new();
+    let title = format!("loadtest {}", report.profile);
+    let _ = write!(
+        out,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
+         <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
+    );
+    head(&mut out, report);
+    if let Some(found) = &report.found {
+        search(&mut out, report);
+        let _ = write!(
+            out,
+            "<p>Highest rate with a p99 of acks below {} ms: <strong>{}/s</strong> (p99 {} ms); at half of it, {}/s: p99 \
+             {} ms.</p>",
+            number(found.bound_ms),
+            number(found.highest_rate.round()),
+            number(found.p99_ms),
+            number(found.half_rate.round()),
+            number(found.half_p99_ms)
+        );
+    }
+    for (at, phase) in report.phases.iter().enumerate() {
+        self::phase(&mut out, phase, at);
+    }
+    rest(&mut out, report);
+    out.push_str("</main></body></html>\n");
+    out
+}
+
+/// What a reader wants to know first: kept or not, and the account.
+fn head(out: &mut String, report: &Report) {
+    let _ = write!(
+        out,
+        "<p class=\"dim\">{} rooms × {} members, {} connections.</p>",
+        number(report.rooms as f64),
+        report.members,
+        number(report.connections as f64)
+    );
+    let broken = report.bounds.iter().filter(|bound| !bound.kept).count();
+    let _ = match broken {
+        0 => write!(out, "<p class=\"kept\">✓ All {} bounds were kept.</p>", report.bounds.len()),
+        _ => write!(out, "<p class=\"broken\">✗ {broken} of {} bounds were broken.</p>", report.bounds.len()),
+    };
+    if let Some(readers) = &report.readers {
+        let row = [
+            readers.readers,
+            readers.delivered,
+            readers.lost,
+            readers.repeated,
+            readers.out_of_order,
+            readers.healed,
+            readers.unreachable,
+        ];
+        let heads = ["readers", "events", "lost", "repeated", "out of order", "healed", "unreachable"];
+        let rows: Vec<_> =
+            heads.iter().zip(row).map(|(head, count)| vec![(*head).to_owned(), number(count as f64)]).collect();
+        table(out, "The readers' account", &["", "count"], &rows);
+    }
+    let bounds: Vec<_> = report.bounds.iter().map(bound).collect();
+    table(out, "Bounds", &["bound", "measured", "limit", ""], &bounds);
+}
+
+fn bound(bound: &Bound) -> Vec<String> {
+    let word = if bound.kept { "kept" } else { "broken" };
+    let sign = if bound.kept { "✓" } else { "✗" };
+    vec![
+        bound.name.replace('_', " "),
+        number(bound.value),
+        number(bound.limit),
+        format!("<span class=\"{word}\">{sign} {word}</span>"),
+    ]
+}
+
+/// Throughput and latency of each step, by rate.
+fn search(out: &mut String, report: &Report) {
+    let mut steps: Vec<_> = report.phases.iter().collect();
+    steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    let points = |value: fn(&PhaseReport) -> f64| steps.iter().map(|step| (step.rate, value(step))).collect::<Vec<_>>();
+    let axis = |label: &str, scale| Axis { label: label.to_owned(), scale };
+    let rates = Plot {
+        title: "Acks a second, by the rate that was asked for".into(),
+        description:
+            "Where the line of acks leaves the line of what was asked for, the hub does not keep up. The table \
+                      below has the figures."
+                .into(),
+        x: axis("commands a second", Scale::Linear),
+        y: axis("acks a second", Scale::Linear),
+        series: vec![
+            Series { name: "acks".into(), points: points(|step| step.acks_per_s) },
+            Series { name: "asked for".into(), points: points(|step| step.rate) },
+        ],
+        dots: true,
+    };
+    let latencies = Plot {
+        title: "Latency of acks, by rate".into(),
+        description:
+            "Median and 99th percentile of each step, in milliseconds on a logarithmic axis. The table below has \
+                      the figures."
+                .into(),
+        x: axis("commands a second", Scale::Linear),
+        y: axis("ms", Scale::Log),
+        series: vec![
+            Series { name: "p99".into(), points: points(|step| ms(step.ack.p99)) },
+            Series { name: "p50".into(), points: points(|step| ms(step.ack.p50)) },
+        ],
+        dots: true,
+    };
+    let _ = write!(
+        out,
+        "<h2>Steps</h2><div class=\"plots\">{}{}</div>",
+        rates.figure("rates"),
+        latencies.figure("by-rate")
+    );
+    let rows: Vec<_> = report
+        .phases
+        .iter()
+        .map(|step| {
+            let kept = if step.kept_up() { "yes" } else { "no" };
+            let figures = [step.rate, step.acks_per_s, ms(step.ack.p50), ms(step.ack.p99)].map(number);
+            [figures.to_vec(), vec![kept.to_owned()]].concat()
+        })
+        .collect();
+    table(out, "Steps, in the order they were taken", &["commands/s", "acks/s", "p50 ms", "p99 ms", "kept up"], &rows);
+}
+
+/// One time at one rate.
+fn phase(out: &mut String, phase: &PhaseReport, at: usize) {
+    let name = if phase.part.is_empty() { String::new() } else { format!("{}: ", phase.part) };
+    let _ = write!(
+        out,
+        "<h2>{name}{}/s for {} s</h2><p>{} acks/s, {} delivered/s; {} sent, {} unanswered.</p>",
+        number(phase.rate.round()),
+        number(phase.seconds),
+        number(phase.acks_per_s.round()),
+        number(phase.delivered_per_s.round()),
+        number(phase.sent as f64),
+        number(phase.unanswered as f64)
+    );
+    if let Some(day) = &phase.day {
+        let _ = write!(
+            out,
+            "<p>{} cases, {} done, {} failed, at most {} at once.</p>",
+            number(day.cases as f64),
+            number(day.done as f64),
+            number(day.failed as f64),
+            number(day.at_once as f64)
+        );
+    }
+    for fault in &phase.faults {
+        let word = fault.failed.as_ref().map_or_else(|| "done".to_owned(), |why| format!("not done: {}", escape(why)));
+        let _ = write!(out, "<p>Fault <code>{}</code>, {word}.</p>", escape(&fault.fault));
+    }
+    out.push_str("<div class=\"plots\">");
+    percentiles(out, phase, at);
+    let course = thinned(&phase.samples);
+    let mut plots = Vec::new();
+    if !course.is_empty() {
+        plots = over_time(&course);
+        for (number, plot) in plots.iter().enumerate() {
+            out.push_str(&plot.figure(&format!("time-{at}-{number}")));
+        }
+    }
+    out.push_str("</div>");
+    let rows: Vec<_> = phase
+        .latencies()
+        .iter()
+        .filter(|(_, summary)| summary.count > 0)
+        .map(|(name, it)| {
+            let figures = [it.p50, it.p90, it.p99, it.p999, it.max].map(|micros| number(ms(micros)));
+            [vec![(*name).to_owned()], figures.to_vec(), vec![number(it.count as f64)]].concat()
+        })
+        .collect();
+    table(out, "Latencies in milliseconds", &["", "p50", "p90", "p99", "p99.9", "max", "count"], &rows);
+    curves(out, phase);
+    if !plots.is_empty() {
+        courses(out, &plots);
+    }
+}
+
+fn percentiles(out: &mut String, phase: &PhaseReport, at: usize) {
+    let series: Vec<_> = phase
+        .latencies()
+        .iter()
+        .filter(|(_, summary)| summary.count > 0)
+        .filter_map(|(name, summary)| {
+            let last = 1.0 - 0.5 / summary.count as f64;
+            // The longest of all lies where half of one value would be above it.
+            let place = |(quantile, micros): &(f64, u64)| (quantile.min(last), ms(*micros));
+            let points = phase.curves.get(name)?.iter().map(place).collect();
+            Some(Series { name: (*name).to_owned(), points })
+        })
+        .collect();
+    if series.is_empty() {
+        return;
+    }
+    let said: Vec<_> = phase
+        .latencies()
+        .iter()
+        .filter(|(_, summary)| summary.count > 0)
+        .map(|(name, summary)| {
+            format!("{name}: p50 {} ms, p99 {} ms", number(ms(summary.p50)), number(ms(summary.p99)))
+        })
+        .collect();
+    let plot = Plot {
+        title: "Latency by percentile".into(),
+        description: format!("{}. The table below has the figures.", said.join("; ")),
+        x: Axis { label: "share of all that was at most this slow".into(), scale: Scale::Nines },
+        y: Axis { label: "ms".into(), scale: Scale::Log },
+        series,
+        dots: false,
+    };
+    out.push_str(&plot.figure(&format!("curve-{at}")));
+}
+
+/// The points of the percentile curves.
+fn curves(out: &mut String, phase: &PhaseReport) {
+    let mut rows = Vec::new();
+    for (name, _) in phase.latencies().iter().filter(|(_, summary)| summary.count > 0) {
+        for (quantile, micros) in phase.curves.get(name).into_iter().flatten() {
+            rows.push(vec![(*name).to_owned(), percent(*quantile), number(ms(*micros))]);
+        }
+    }
+    folded(out, "Points of the percentile curves", &["latency", "percentile", "ms"], &rows);
+}
+
+/// What only some profiles have.
+fn rest(out: &mut String, report: &Report) {
+    if let Some(calls) = &report.calls {
+        let _ = write!(
+            out,
+            "<h2>Calls</h2><p>{} calls, {} failed, at most {} at once.</p>",
+            calls.calls, calls.failed, calls.at_once
+        );
+        let rows: Vec<_> = [("set-up", calls.setup), ("signal", calls.signal)]
+            .map(|(name, it)| {
+                let figures = [it.p50, it.p90, it.p99, it.max].map(|micros| number(ms(micros)));
+                [vec![name.to_owned()], figures.to_vec(), vec![number(it.count as f64)]].concat()
+            })
+            .to_vec();
+        table(out, "Latencies in milliseconds", &["", "p50", "p90", "p99", "max", "count"], &rows);
+    }
+    let days = report.phases.iter().filter_map(|phase| phase.day.as_ref()).flat_map(|day| &day.reasons);
+    for reason in report.calls.iter().flat_map(|calls| &calls.reasons).chain(days) {
+        let _ = write!(out, "<p>Failed: {}</p>", escape(reason));
+    }
+    if let Some(memory) = &report.memory {
+        let row = [memory.before_mib, memory.after_mib, memory.kib_per_connection].map(number).to_vec();
+        table(
+            out,
+            "Memory of the hub",
+            &["MiB before", "MiB with all connected and idle", "KiB per connection"],
+            &[row],
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fault::Done;
+    use crate::fleet::account::{Account, Verdict};
+    use crate::fleet::day::DayReport;
+    use crate::report::{Found, Sample};
+
+    fn report() -> Report {
+        let mut account = Account { sent: 2_000, acked: 2_000, ..Account::default() };
+        for micros in 1..=2_000 {
+            account.ack.record(micros * 10);
+            account.last.record(micros * 20);
+        }
+        let sample = |at: u32| Sample {
+            at_s: Duration::from_secs(at.into()).as_secs_f64(),
+            connected: 30,
+            acks_per_s: 200.0,
+            delivered_per_s: 600.0,
+            hub_cpu_percent: Some(12.5),
+            hub_rss_mib: Some(100.0 + f64::from(at)),
+            generator_cpu_percent: None,
+        };
+        let why = "the process 7 has ended <script>".to_owned();
+        let phase = PhaseReport {
+            samples: (1..=300).map(sample).collect(),
+            faults: vec![Done { fault: "kill@5".into(), pid: Some(7), failed: Some(why) }],
+            day: Some(DayReport { reasons: vec!["<img src=x>".into()], ..DayReport::default() }),
+            ..PhaseReport::new(200.0, 10.0, &account, None, None)
+        };
+        let bounds = vec![Bound::at_most("lost", 0.0, 3.0), Bound::at_most("p99_ms", 100.0, 19.8)];
+        let readers = Some(Verdict { readers: 30, lost: 3, ..Verdict::default() });
+        Report {
+            profile: "search",
+            phases: vec![phase],
+            readers,
+            bounds,
+            found: Some(Found::default()),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn the_page_needs_nothing_else_and_no_text_becomes_markup() {
+        let page = page(&report());
+        for foreign in ["<script", "<img", "http:", "https:", "url(", "@import"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        assert!(page.contains("the process 7 has ended &lt;script&gt;") && page.contains("&lt;img src=x&gt;"));
+        for tag in ["svg", "figure", "table", "details", "div", "tr", "td", "p", "ul", "title"] {
+            let count = |open: &str| page.matches(open).count();
+            let open = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
+            assert_eq!(open, count(&format!("</{tag}>")), "{tag}");
+        }
+    }
+
+    #[test]
+    fn every_drawing_is_named_and_its_figures_stand_in_a_table() {
+        let page = page(&report());
+        let drawings = page.matches("<svg class=\"plot\"").count();
+        // Rates and latencies by rate, percentiles, throughput, connections, processor, memory.
+        assert_eq!(drawings, 7);
+        for id in ["rates", "by-rate", "curve-0", "time-0-0", "time-0-3"] {
+            assert_eq!(page.matches(&format!("id=\"{id}-t\"")).count(), 1, "{id}");
+            assert_eq!(page.matches(&format!("id=\"{id}-d\"")).count(), 1, "{id}");
+        }
+        // p50 and p99 of acks, and the bound that was broken.
+        assert!(page.contains("<td>10</td>") && page.contains("<td>19.8</td>"), "{page}");
+        assert!(page.contains("1 of 2 bounds were broken") && page.contains("✗ broken"));
+        // 300 samples are too many to read: three make one row.
+        assert!(page.contains("Course over time: 100 rows"));
+    }
+
+    #[test]
+    fn numbers_are_short_and_readable() {
+        let said = [0.0, 0.1234, 1.5, 12.34, 123.4, 1234.0, 1_234_567.0, f64::NAN].map(number);
+        assert_eq!(said, ["0", "0.123", "1.5", "12.3", "123", "1,234", "1,234,567", "–"]);
+        assert_eq!([0.5, 0.99, 0.9995, 0.99999].map(percent), ["50 %", "99 %", "99.95 %", "99.999 %"]);
+    }
+}

@@ -124,14 +124,16 @@ pub struct Common {
     /// connections of a share of the rooms are cut and come back within the duration. May be repeated.
     #[arg(long = "fault")]
     pub faults: Vec<Fault>,
-    /// The process of the hub that `kill` and `stop` are meant for. No other is ever sent a signal.
-    #[arg(long)]
-    pub fault_pid: Option<u32>,
+    /// The process of the hub that `kill` and `stop` are meant for; given several times, they are meant in turn. No other is
+    /// ever sent a signal.
+    #[arg(long = "fault-pid")]
+    pub fault_pids: Vec<u32>,
     /// The share of clients that `half-open` and `cut` are meant for.
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub fault_share: f64,
-    /// A shell command that starts the killed hub again and prints the id of its process, to which later faults go.
-    #[arg(long, requires = "fault_pid")]
+    /// A shell command that starts the killed hub again and prints the id of its process, to which later faults go. `$1`
+    /// in it is which `--fault-pid` it was, from 1.
+    #[arg(long, requires = "fault_pids")]
     pub restart: Option<String>,
     /// Where to write the report as JSON.
     #[arg(long)]
@@ -276,11 +278,12 @@ impl Common {
     /// The faults that were asked for, if they can be done; `clients` tells whether this profile's clients can.
     pub fn faults(&self, clients: bool) -> anyhow::Result<Faults> {
         let of_the_hub = self.faults.iter().any(|fault| fault.kind.is_of_the_hub());
-        ensure!(!of_the_hub || self.fault_pid.is_some(), "kill and stop need --fault-pid");
+        ensure!(!of_the_hub || !self.fault_pids.is_empty(), "kill and stop need --fault-pid");
         let all = self.faults.iter().all(|fault| fault.kind.is_of_the_hub());
         ensure!(clients || all, "in this profile only kill and stop are possible");
-        let victim = self.fault_pid.map(|pid| Victim::new(pid, self.restart.clone())).transpose()?;
-        Ok(Faults { list: self.faults.clone(), share: self.fault_share, victim })
+        let victims = self.fault_pids.iter().map(|pid| Victim::new(*pid, self.restart.clone()));
+        let victims = victims.collect::<anyhow::Result<_>>()?;
+        Ok(Faults { list: self.faults.clone(), share: self.fault_share, victims })
     }
 }
 

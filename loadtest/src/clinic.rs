@@ -19,6 +19,7 @@ pub fn play(clinic: &Clinic) -> anyhow::Result<Report> {
     let common = &clinic.common;
     let half_open = |fault: &loadtest::fault::Fault| fault.kind == loadtest::fault::Kind::HalfOpen;
     ensure!(!common.faults.iter().any(half_open), "in a case everybody is needed: no half-open here");
+    ensure!(common.targets.iter().all(|target| target.dialect().is_none()), "a peer has no cases to play");
     let plan = Plan {
         targets: common.targets.clone(),
         people: fixture(common)?.rooms,

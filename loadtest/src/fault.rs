@@ -123,7 +123,8 @@ pub struct Faults {
     pub list: Vec<Fault>,
     /// Of the clients, 0 to 1.
     pub share: f64,
-    pub victim: Option<Victim>,
+    /// Faults of the hub are done to them in turn.
+    pub victims: Vec<Victim>,
 }
 
 impl Faults {
@@ -134,22 +135,37 @@ impl Faults {
 
     /// Does what is to be done to the hub from `start` on, until `ended` says that the load is over; and tells of all.
     pub fn play(&self, start: Instant, ended: &mpsc::Receiver<()>, meters: &Meters) -> Vec<Done> {
-        let victim = self.victim.clone();
         let of_clients = self.list.iter().filter(|fault| !fault.kind.is_of_the_hub());
         let mut done: Vec<_> =
             of_clients.map(|fault| Done { fault: fault.to_string(), pid: None, failed: None }).collect();
-        done.extend(victim.map(|victim| victim.suffer(&self.list, start, ended, meters)).unwrap_or_default());
+        let mut of_the_hub: Vec<_> = self.list.iter().filter(|fault| fault.kind.is_of_the_hub()).collect();
+        of_the_hub.sort_by_key(|fault| fault.at);
+        let mut victims = self.victims.clone();
+        for (number, fault) in of_the_hub.into_iter().enumerate() {
+            let wait = (start + fault.at).saturating_duration_since(Instant::now());
+            if victims.is_empty() || !matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout)) {
+                break;
+            }
+            let turn = number % victims.len();
+            let pid = victims[turn].pid;
+            let outcome = match fault.kind {
+                Kind::Kill => victims[turn].kill(turn + 1, fault.lasts, meters),
+                _ => victims[turn].stop(fault.lasts),
+            };
+            let failed = outcome.err().map(|error| format!("{error:#}"));
+            done.push(Done { fault: fault.to_string(), pid: Some(pid), failed });
+        }
         done
     }
 }
 
-/// The process that faults of the hub are done to.
+/// A process that faults of the hub are done to.
 #[derive(Clone, Debug)]
 pub struct Victim {
     pid: u32,
     /// When the kernel started it, so that another process that got its number is never meant.
     born: u64,
-    /// Starts the hub again and prints the id of its process.
+    /// Starts the hub again and prints the id of its process; its first argument is the victim's turn, from 1.
     restart: Option<String>,
 }
 
@@ -159,41 +175,6 @@ impl Victim {
         ensure!(pid > 1 && pid != std::process::id(), "{pid} is not a hub's process");
         let born = born(pid).with_context(|| format!("no process has the id {pid}"))?;
         Ok(Self { pid, born, restart })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// Does those of the faults that are the hub's, each in its time after `start`, one after the other. Returns when all
-    /// are done, or when `ended` says that the load is over; then what has not begun is left.
-    pub fn suffer(
-        mut self,
-        faults: &[Fault],
-        start: Instant,
-        ended: &mpsc::Receiver<()>,
-        meters: &Meters,
-    ) -> Vec<Done> {
-        let mut faults: Vec<_> = faults.iter().filter(|fault| fault.kind.is_of_the_hub()).copied().collect();
-        faults.sort_by_key(|fault| fault.at);
-        let mut done = Vec::new();
-        for fault in faults {
-            let wait = (start + fault.at).saturating_duration_since(Instant::now());
-            if !matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout)) {
-                break;
-            }
-            let pid = self.pid;
-            let outcome = match fault.kind {
-                Kind::Kill => self.kill(fault.lasts, meters),
-                _ => self.stop(fault.lasts),
-            };
-            done.push(Done {
-                fault: fault.to_string(),
-                pid: Some(pid),
-                failed: outcome.err().map(|e| format!("{e:#}")),
-            });
-        }
-        done
     }
 
     fn stop(&self, lasts: Duration) -> anyhow::Result<()> {
@@ -208,13 +189,13 @@ impl Victim {
         Ok(())
     }
 
-    fn kill(&mut self, pause: Duration, meters: &Meters) -> anyhow::Result<()> {
+    fn kill(&mut self, turn: usize, pause: Duration, meters: &Meters) -> anyhow::Result<()> {
         self.check()?;
         let killed = shell(r#"kill -KILL "$1""#, &[&self.pid.to_string()]).status()?;
         ensure!(killed.success(), "the process could not be killed");
         let Some(restart) = &self.restart else { return Ok(()) };
         std::thread::sleep(pause);
-        let mut child = shell(restart, &[]).stdout(Stdio::piped()).process_group(0).spawn()?;
+        let mut child = shell(restart, &[&turn.to_string()]).stdout(Stdio::piped()).process_group(0).spawn()?;
         let pid =
             first_line(&mut child)?.trim().parse().context("the restart command must print the new process's id")?;
         let restarted = Self::new(pid, self.restart.clone())?;
@@ -295,11 +276,14 @@ mod tests {
         }
     }
 
-    /// Faults of a victim of whose load nobody says that it is over.
-    fn suffer(victim: &Victim, faults: &[&str], meters: &Meters) -> Vec<Done> {
-        let faults: Vec<_> = faults.iter().map(|text| fault(text)).collect();
+    fn faults(victims: &[Victim], faults: &[&str]) -> Faults {
+        Faults { list: faults.iter().map(|text| fault(text)).collect(), share: 0.0, victims: victims.to_vec() }
+    }
+
+    /// Faults during a load of which nobody says that it is over.
+    fn suffer(victims: &[Victim], list: &[&str], meters: &Meters) -> Vec<Done> {
         let (_load, ended) = mpsc::channel();
-        victim.clone().suffer(&faults, Instant::now(), &ended, meters)
+        faults(victims, list).play(Instant::now(), &ended, meters)
     }
 
     #[test]
@@ -321,7 +305,7 @@ mod tests {
         let idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         std::thread::scope(|scope| {
-            let done = scope.spawn(|| suffer(&victim, &["stop@0+1"], &Meters::default()));
+            let done = scope.spawn(|| suffer(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default()));
             idler.until("T");
             idler.until("S");
             assert_eq!(
@@ -337,7 +321,7 @@ mod tests {
         let (meters, pid) = (Meters::of(&[idler.0.id()]).unwrap(), idler.0.id());
         let restart = "sleep 30 > /dev/null 2>&1 & echo $!";
         let victim = Victim::new(pid, Some(restart.to_owned())).unwrap();
-        let done = suffer(&victim, &["kill@0.1", "kill@0"], &meters);
+        let done = suffer(std::slice::from_ref(&victim), &["kill@0.1", "kill@0"], &meters);
         let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();
         assert!(done.iter().all(|done| done.failed.is_none()), "{done:?}");
         assert!(idler.state() == "Z" && pids[0] == pid && pids[1] != pid, "{done:?}");
@@ -347,12 +331,30 @@ mod tests {
     }
 
     #[test]
+    fn victims_take_turns_and_the_restart_is_told_whose_turn_it_was() {
+        let idlers = [Idler::start(), Idler::start()];
+        let file = std::env::temp_dir().join(format!("turns-{}", uuid::Uuid::now_v7()));
+        let restart = format!("echo $1 >> {}; sleep 30 > /dev/null 2>&1 & echo $!", file.display());
+        let victims = idlers.each_ref().map(|idler| Victim::new(idler.0.id(), Some(restart.clone())).unwrap());
+        let meters = Meters::of(&idlers.each_ref().map(|idler| idler.0.id())).unwrap();
+        let done = suffer(&victims, &["kill@0", "kill@0.05", "kill@0.1"], &meters);
+        let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();
+        assert_eq!(pids[..2], idlers.each_ref().map(|idler| idler.0.id()), "{done:?}");
+        assert!(!pids[..2].contains(&pids[2]) && done.iter().all(|done| done.failed.is_none()), "{done:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1\n2\n1\n");
+        std::fs::remove_file(file).unwrap();
+        for pid in meters.read().into_keys() {
+            shell(r#"kill "$1""#, &[&pid.to_string()]).status().unwrap();
+        }
+    }
+
+    #[test]
     fn a_process_that_has_ended_is_never_sent_a_signal_and_that_is_told() {
         let mut idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         idler.0.kill().unwrap();
         idler.until("Z");
-        let done = suffer(&victim, &["stop@0+1"], &Meters::default());
+        let done = suffer(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default());
         assert!(done[0].failed.as_ref().is_some_and(|why| why.contains("has ended")), "{done:?}");
         for pid in [0, 1, std::process::id(), u32::MAX] {
             assert!(Victim::new(pid, None).is_err());
@@ -369,7 +371,8 @@ mod tests {
         let victim = Victim::new(idler.0.id(), None).unwrap();
         let (load, ended) = mpsc::channel::<()>();
         drop(load);
-        assert_eq!(victim.suffer(&[fault("kill@3600")], Instant::now(), &ended, &Meters::default()), []);
+        let harm = faults(&[victim], &["kill@3600"]);
+        assert_eq!(harm.play(Instant::now(), &ended, &Meters::default()), []);
         idler.until("S");
     }
 }

@@ -24,7 +24,9 @@ use crate::jobs::dispatch::Dispatcher;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
 use crate::push::Push;
 use crate::store::Store;
+use crate::store::history::History;
 use crate::turn::Relay;
+use crate::ws::arrivals::Arrivals;
 
 /// A hub that is ready to serve.
 pub struct App {
@@ -76,8 +78,11 @@ impl App {
         }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
+        let (gateway, arrivals) = (Arc::new(gateway), Arrivals::new(config.limits.arrivals_per_second));
+        let history =
+            History::open(store.clone(), &config.database).context("cannot use WARDROOM_DATABASE_READ_URL")?;
         let state =
-            AppState { store, auth, hub, gateway: Arc::new(gateway), relay, echo, config: Arc::new(config), clock };
+            AppState { store, history, auth, hub, gateway, relay, echo, config: Arc::new(config), clock, arrivals };
         Ok(Self { state, stop })
     }
 

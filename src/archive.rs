@@ -19,8 +19,9 @@ use serde_json::value::RawValue;
 use self::chain::Chain;
 pub use self::chain::Why;
 pub use self::database::{Fault, Tally, verify_database, verify_room};
+use crate::store::StoreError;
 use crate::store::events::Stored;
-use crate::store::{Store, StoreError};
+use crate::store::history::History;
 
 /// The name of the form, in every manifest.
 pub const FORMAT: &str = "wardroom-record";
@@ -78,20 +79,20 @@ pub struct Mismatch {
 /// A record on its way out, a page at a time, so that a long one needs little memory. It ends with the event that was
 /// the last one when the export began.
 pub struct Export {
-    store: Store,
+    history: History,
     manifest: Manifest,
     /// How many events are out; `None`: not even the manifest.
     out: Option<u64>,
 }
 
 impl Export {
-    /// Begins an export of `room`, as far as it goes now.
-    pub async fn begin(store: &Store, room: RoomId, at: Timestamp) -> Result<Self, StoreError> {
-        let last = store.events_before(room, u64::MAX, 1).await?.pop();
+    /// Begins an export of `room`, as far as it goes now in the database itself.
+    pub async fn begin(history: &History, room: RoomId, at: Timestamp) -> Result<Self, StoreError> {
+        let last = history.primary().events_before(room, u64::MAX, 1).await?.pop();
         let (events, head) = last.map_or((0, GENESIS), |last| (last.seq, last.hash));
         let manifest =
             Manifest { format: FORMAT.into(), version: VERSION, room, events, head: hex(&head), exported_at: at };
-        Ok(Self { store: store.clone(), manifest, out: None })
+        Ok(Self { history: history.clone(), manifest, out: None })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -107,8 +108,8 @@ impl Export {
         };
         let left = self.manifest.events - out;
         let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let page =
-            if limit == 0 { Vec::new() } else { self.store.events_after(self.manifest.room, out, limit).await? };
+        let Manifest { room, events, .. } = self.manifest;
+        let page = if limit == 0 { Vec::new() } else { self.history.events_after(room, out, limit, events).await? };
         let Some(last) = page.last() else { return Ok(None) };
         self.out = Some(last.seq.min(self.manifest.events));
         let line = |it: &Stored| format!("{{\"hash\":\"{}\",\"record\":{}}}\n", hex(&it.hash), it.canonical);

@@ -11,6 +11,7 @@ mod sources;
 mod turn;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,13 +68,25 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
     pub url: SecretString,
-    /// Connections kept to PostgreSQL, and readers of SQLite.
+    /// A replica of it that may be read, of PostgreSQL only.
+    pub read_url: Option<SecretString>,
+    /// Connections kept to PostgreSQL and to its replica each, and readers of SQLite.
     pub connections: u32,
 }
 
 impl DatabaseSettings {
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: SecretString::from(url.into()), connections: 8 }
+        Self { url: SecretString::from(url.into()), read_url: None, connections: 8 }
+    }
+
+    /// The replica, as a database of its own.
+    pub fn replica(&self) -> Option<Self> {
+        Some(Self { url: self.read_url.clone()?, read_url: None, connections: self.connections })
+    }
+
+    /// The replica's address, for the one who connects.
+    pub fn read_url(&self) -> Option<&str> {
+        self.read_url.as_ref().map(ExposeSecret::expose_secret)
     }
 
     /// The address, for the one who connects.
@@ -118,6 +131,8 @@ pub struct TokenSettings {
 pub struct Limits {
     /// Open sockets.
     pub connections: usize,
+    /// Sockets that are let in a second, for long and at once.
+    pub arrivals_per_second: NonZeroU32,
     /// Bytes that may wait for one socket.
     pub outbox_bytes: usize,
     /// Bytes of a request's body.
@@ -245,6 +260,14 @@ impl Config {
                 "must begin with sqlite: or postgres:, e.g. sqlite:data/wardroom.db or postgres://user@host/wardroom",
             ));
         }
+        let read_url = settings.database_read_url.map(SecretString::from);
+        let of_postgres = |url: &str| url.starts_with("postgres:") || url.starts_with("postgresql:");
+        if read_url.as_ref().is_some_and(|replica| !of_postgres(replica.expose_secret()) || !of_postgres(&url)) {
+            return Err(value(
+                "database_read_url",
+                "is for a replica of PostgreSQL: set database_url too, or remove it",
+            ));
+        }
         let redis = settings.redis_url.map(RedisSettings::new);
         if let Some(redis) = &redis {
             let known = |url: &str| ["redis:", "rediss:", "unix:"].iter().any(|scheme| url.trim().starts_with(scheme));
@@ -276,7 +299,7 @@ impl Config {
             push: settings.push.check(public_url.as_ref(), &data_dir)?,
             private_webhooks: settings.webhooks.private.unwrap_or(false),
             data_dir,
-            database: DatabaseSettings { url: SecretString::from(url), connections },
+            database: DatabaseSettings { url: SecretString::from(url), read_url, connections },
             redis,
             allowed_origins,
             cookie_domain: settings.cookie_domain,
@@ -374,8 +397,10 @@ impl sources::Tokens {
 
 impl sources::LimitSettings {
     fn check(self) -> Result<Limits, ConfigError> {
+        let [one, many, most] = [1, 5_000, 1_000_000].map(|number| NonZeroU32::new(number).expect("it is not zero"));
         Ok(Limits {
             connections: within("limits.connections", self.connections, 15_000, 1, 1_000_000)?,
+            arrivals_per_second: within("limits.arrivals_per_second", self.arrivals_per_second, many, one, most)?,
             outbox_bytes: within("limits.outbox_bytes", self.outbox_bytes, 1 << 20, 128 << 10, 64 << 20)?,
             body_bytes: within("limits.body_bytes", self.body_bytes, 256 << 10, 16 << 10, 16 << 20)?,
             requests_per_second: within("limits.requests_per_second", self.requests_per_second, 50, 1, 100_000)?,

@@ -1,5 +1,6 @@
 //! The settings as they are written: one shape for file and environment.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ pub struct Settings {
     pub public_url: Option<String>,
     pub data_dir: Option<PathBuf>,
     pub database_url: Option<String>,
+    pub database_read_url: Option<String>,
     pub database_connections: Option<u32>,
     pub redis_url: Option<String>,
     pub allowed_origins: Option<Vec<String>>,
@@ -75,6 +77,7 @@ pub struct Tokens {
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
     pub connections: Option<usize>,
+    pub arrivals_per_second: Option<NonZeroU32>,
     pub outbox_bytes: Option<usize>,
     pub body_bytes: Option<usize>,
     pub requests_per_second: Option<u32>,
@@ -167,6 +170,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("public_url", Kind::Text),
     ("data_dir", Kind::Text),
     ("database_url", Kind::Text),
+    ("database_read_url", Kind::Text),
     ("database_connections", Kind::Number),
     ("redis_url", Kind::Text),
     ("allowed_origins", Kind::List),
@@ -191,6 +195,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("tokens.patient_session_s", Kind::Number),
     ("tokens.staff_session_s", Kind::Number),
     ("limits.connections", Kind::Number),
+    ("limits.arrivals_per_second", Kind::Number),
     ("limits.outbox_bytes", Kind::Number),
     ("limits.body_bytes", Kind::Number),
     ("limits.requests_per_second", Kind::Number),

@@ -57,12 +57,16 @@ use crate::echo::Echo;
 use crate::gateway::Gateway;
 use crate::hub::Hub;
 use crate::store::Store;
+use crate::store::history::History;
 use crate::turn::Relay;
+use crate::ws::arrivals::Arrivals;
 
 /// What every handler has at hand.
 #[derive(Clone)]
 pub struct AppState {
     pub store: Store,
+    /// For whoever reads long pieces of a log.
+    pub history: History,
     pub auth: Auth,
     pub hub: Hub,
     /// Shared, because this state is copied for every request and the gateway holds names and settings of its own.
@@ -71,6 +75,8 @@ pub struct AppState {
     pub echo: Echo,
     pub config: Arc<Config>,
     pub clock: Clock,
+    /// The door of the sockets.
+    pub arrivals: Arrivals,
 }
 
 impl AppState {

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use rooms::command::{Command, Purpose};
 use rooms::id::RoomId;
-use rooms::permission::{View, sees_canonical};
+use rooms::permission::sees_canonical;
 use rooms::role::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use super::submit::{note_read, submit};
 use super::{AppState, Problem};
 use crate::archive::Export;
 use crate::auth::Caller;
+use crate::hub::room::Look;
 use crate::store::StoreError;
 
 /// Events of an answer, unless the caller wants fewer or more, and most of them.
@@ -81,8 +82,8 @@ async fn events(
     note_read(&state, &caller, "events.read", room).await?;
     let (items, prev) = match (query.after, query.before) {
         (Some(_), Some(_)) => return Err(Problem::invalid("before", "cannot go with after")),
-        (Some(after), None) => (forwards(&state, room, &look.view, after, limit).await?, after),
-        (None, before) => backwards(&state, room, &look.view, before.unwrap_or(u64::MAX), limit).await?,
+        (Some(after), None) => (forwards(&state, room, &look, after, limit).await?, after),
+        (None, before) => backwards(&state, room, &look, before.unwrap_or(u64::MAX), limit).await?,
     };
     let items = items
         .into_iter()
@@ -95,13 +96,13 @@ async fn events(
 async fn forwards(
     state: &AppState,
     room: RoomId,
-    view: &View,
+    Look { view, head, .. }: &Look,
     mut after: u64,
     limit: usize,
 ) -> Result<Vec<String>, Problem> {
     let mut items = Vec::new();
     loop {
-        let page = state.store.events_after(room, after, PAGE).await?;
+        let page = state.history.events_after(room, after, PAGE, *head).await?;
         let more = page.len() == PAGE as usize;
         for stored in page {
             after = stored.seq;
@@ -122,13 +123,13 @@ async fn forwards(
 async fn backwards(
     state: &AppState,
     room: RoomId,
-    view: &View,
+    Look { view, head, .. }: &Look,
     mut before: u64,
     limit: usize,
 ) -> Result<(Vec<String>, u64), Problem> {
     let mut items = Vec::new();
     loop {
-        let page = state.store.events_before(room, before, PAGE).await?;
+        let page = state.history.events_before(room, before, PAGE, *head).await?;
         let more = page.len() == PAGE as usize;
         for stored in page.into_iter().rev() {
             before = stored.seq;
@@ -156,7 +157,7 @@ async fn export(
 ) -> Result<Response, Problem> {
     submit(&state, &caller, key, room, None, Command::Export(purpose)).await?;
     note_read(&state, &caller, "record.exported", room).await?;
-    let export = Export::begin(&state.store, room, state.clock.now()).await?;
+    let export = Export::begin(&state.history, room, state.clock.now()).await?;
     // If the store fails on the way, the file breaks off, and the number of events in its first line tells.
     let pieces = futures_util::stream::try_unfold(export, |mut export| async move {
         Ok::<_, StoreError>(export.next().await?.map(|piece| (piece, export)))

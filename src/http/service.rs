@@ -105,7 +105,9 @@ async fn metrics(
         connections: state.hub.connections().len(),
         rooms: state.hub.rooms(),
         appends_waiting: state.hub.appends_waiting(),
+        arrivals_waiting: state.arrivals.waiting(),
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
+        replica: state.history.reads().map(Vec::from).unwrap_or_default(),
         relay: state.relay.figures().all(),
         sinks: sinks(&state).await,
     };

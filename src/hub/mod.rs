@@ -30,7 +30,7 @@ use rooms::wire::call::{CallSignal, Servers};
 use rooms::wire::code::Code;
 use rooms::wire::server::ErrorFrame;
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -141,6 +141,9 @@ pub struct Inner {
     pub connections: Connections,
     /// STUN and TURN servers for a session.
     pub ice: IceSource,
+    /// Readers that are served from the store at a time. All may come back at once, and must not keep the commits of the
+    /// others waiting for a connection.
+    replays: Semaphore,
     stopping: AtomicBool,
     rooms: DashMap<RoomId, Seat>,
 }
@@ -211,6 +214,7 @@ impl Hub {
         let feeds = Feeds::start(store.clone(), clock.clone());
         let marks = MarkWriter::start(store.clone());
         let connections = Connections::default();
+        let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -223,6 +227,7 @@ impl Hub {
                 marks,
                 connections,
                 ice,
+                replays,
                 stopping: AtomicBool::new(false),
                 rooms: DashMap::new(),
             }),
@@ -325,6 +330,11 @@ impl Hub {
 
     pub fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a reader may be served from the store, and keeps its place until dropped.
+    pub async fn replay_turn(&self) -> SemaphorePermit<'_> {
+        self.inner.replays.acquire().await.expect("the semaphore is never closed")
     }
 
     pub fn connections(&self) -> &Connections {

@@ -11,6 +11,7 @@ pub mod dispatches;
 pub mod events;
 pub mod feeds;
 mod heads;
+pub mod history;
 pub mod idempotency;
 pub mod maintenance;
 pub mod marks;
@@ -195,19 +196,8 @@ impl Store {
     }
 
     async fn postgres(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Setting("the address of the PostgreSQL server cannot be read".into()))?
-            .statement_cache_capacity(STATEMENTS);
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).after_connect(
-            |connection, _| {
-                Box::pin(async move {
-                    // What a node began that stopped or is cut off ends by itself, so that the others need not wait for
-                    // its locks.
-                    sqlx::raw_sql(LIMITS).execute(connection).await.map(drop)
-                })
-            },
-        );
-        let pool = pool.connect_with(options).await?;
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+        let pool = with_limits(pool).connect_with(postgres_options(url)?).await?;
         for setting in ["fsync", "synchronous_commit"] {
             let (value,): (String,) =
                 sqlx::query_as("select current_setting($1)").bind(setting).fetch_one(&pool).await?;
@@ -228,11 +218,32 @@ impl Store {
         })
     }
 
+    /// Connections that may read at a time.
+    pub fn readers(&self) -> u32 {
+        match self {
+            Store::Sqlite { read, .. } => read.options().get_max_connections(),
+            Store::Postgres(pool) => pool.options().get_max_connections(),
+        }
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let (_,): (i64,) = read!(self, db => sqlx::query_as("select cast(1 as bigint)").fetch_one(db).await)?;
         Ok(())
     }
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Setting("the address of the PostgreSQL server cannot be read".into()))?;
+    Ok(options.statement_cache_capacity(STATEMENTS))
+}
+
+/// What a node began that stopped or is cut off ends by itself, so that the others need not wait for its locks.
+fn with_limits(pool: PgPoolOptions) -> PgPoolOptions {
+    pool.after_connect(|connection, _| {
+        Box::pin(async move { sqlx::raw_sql(LIMITS).execute(connection).await.map(drop) })
+    })
 }
 
 impl Tx {

@@ -79,8 +79,11 @@ pub struct Seen {
     pub connections: usize,
     pub rooms: usize,
     pub appends_waiting: usize,
+    pub arrivals_waiting: usize,
     /// Whether the other nodes hear this one; absent where there are none.
     pub bus: Option<bool>,
+    /// What became of what was asked of the database's replica; empty without one.
+    pub replica: Vec<(&'static str, u64)>,
     /// What the embedded relay did: a name, and how often or how much.
     pub relay: Vec<(&'static str, u64)>,
     /// How what leaves the hub stands; empty if the store did not say.
@@ -104,8 +107,12 @@ pub fn render(seen: &Seen) -> Option<String> {
     gauge!("wardroom_connections").set(count(seen.connections as u64));
     gauge!("wardroom_rooms").set(count(seen.rooms as u64));
     gauge!("wardroom_appends_waiting").set(count(seen.appends_waiting as u64));
+    gauge!("wardroom_arrivals_waiting").set(count(seen.arrivals_waiting as u64));
     if let Some(connected) = seen.bus {
         gauge!("wardroom_bus_connected").set(count(u64::from(connected)));
+    }
+    for (what, value) in &seen.replica {
+        counter!("wardroom_replica_reads_total", "what" => *what).absolute(*value);
     }
     for (name, value) in &seen.relay {
         counter!("wardroom_turn_total", "what" => *name).absolute(*value);

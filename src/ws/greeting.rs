@@ -7,6 +7,7 @@ use rooms::wire::close::Close;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::arrivals::{Arrivals, Crowded};
 use super::transport::{Incoming, Transport};
 use crate::auth::{Auth, Claims};
 use crate::clock::Clock;
@@ -21,11 +22,12 @@ pub struct Greeted {
     pub replaces: Option<Uuid>,
 }
 
-/// Waits for `hello`. `known` is the token of the upgrade request's header, already checked.
+/// Waits for `hello`, and for the client's turn. `known` is the token of the upgrade request's header, already checked.
 pub async fn greet<T: Transport>(
     transport: &mut T,
     auth: &Auth,
     clock: &Clock,
+    arrivals: &Arrivals,
     known: Option<Claims>,
 ) -> Result<Greeted, Close> {
     let text = match timeout(PATIENCE, first(transport)).await {
@@ -35,6 +37,7 @@ pub async fn greet<T: Transport>(
     let Ok(ClientFrame::Hello { token, replaces }) = serde_json::from_str(&text) else {
         return Err(Close::NoHello);
     };
+    arrivals.admit(replaces.is_some()).await.map_err(|Crowded| Close::Overloaded)?;
     let claims = match (token, known) {
         (Some(Token(token)), _) => auth.verify(&token, clock.now()).map_err(|error| error.close())?,
         (None, Some(claims)) => claims,

@@ -62,7 +62,8 @@ pub async fn serve<T: Transport>(state: AppState, transport: T, known: Option<Cl
 
 /// Greets a client; none if it was turned away.
 async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Claims>) -> Option<Box<Session<T>>> {
-    let Greeted { claims, replaces } = match greet(&mut transport, &state.auth, &state.clock, known).await {
+    let greeted = greet(&mut transport, &state.auth, &state.clock, &state.arrivals, known).await;
+    let Greeted { claims, replaces } = match greeted {
         Ok(greeted) => greeted,
         Err(why) => {
             transport.close(why).await;

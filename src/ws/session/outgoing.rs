@@ -57,7 +57,10 @@ impl<T: Transport> Session<T> {
     /// Sends one page of what a reader lacks, and lets it go live when there is no more.
     pub(super) async fn replay(&mut self) -> Result<(), End> {
         let Some((room, raw)) = self.readers.replaying() else { return Ok(()) };
-        let Ok(page) = self.hub.store().events_after(room, raw, PAGE).await else {
+        let turn = self.hub.replay_turn().await;
+        let page = self.hub.store().events_after(room, raw, PAGE).await;
+        drop(turn);
+        let Ok(page) = page else {
             return Err(End::Close(Close::Failure));
         };
         let last = page.len() < PAGE as usize;

@@ -29,6 +29,16 @@ impl Cluster {
         cluster
     }
 
+    /// A server that follows this one, and can be read.
+    pub fn replica(&self) -> Self {
+        let mut replica = Self::folder(self.connections);
+        let mut copy = replica.command("pg_basebackup");
+        copy.arg("-h").arg(self.socket()).args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        assert!(copy.arg("-D").arg(replica.data()).status().expect("it comes with the server").success());
+        replica.start_again();
+        replica
+    }
+
     fn folder(connections: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("wardroom-pg-").tempdir().unwrap().keep();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -88,6 +98,11 @@ impl Cluster {
         make.arg(format!("create tablespace apart location '{}'", folder.display()));
         assert!(make.status().expect("psql is installed").success(), "the folder is empty and PostgreSQL's");
         Database::create(self.socket(), "tablespace apart")
+    }
+
+    /// Runs a statement on a database of it, which this replica has under the same name.
+    pub fn sql(&self, of: &Database, statement: &str) -> String {
+        of.at(self.socket()).sql(statement)
     }
 
     /// Starts a server that was ended, and waits until it serves.

@@ -42,6 +42,12 @@ impl Database {
         Self { url: format!("postgres://postgres@localhost/{name}?host={socket}"), _folder: None }
     }
 
+    /// The database of the same name on the server with this socket's folder.
+    pub fn at(&self, socket: &Path) -> Self {
+        let here = self.url.split_once("?host=").expect("it is PostgreSQL's").0;
+        Self { url: format!("{here}?host={}", socket.display()), _folder: None }
+    }
+
     /// Runs statements on a PostgreSQL database, and returns what they print.
     pub fn sql(&self, statements: &str) -> String {
         let done = Command::new("psql").args(["-q", "-t", "-A", &self.url, "-c", statements]).output();

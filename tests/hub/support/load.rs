@@ -64,6 +64,8 @@ struct Member {
     /// What this one does not see twice; by number, as it came.
     log: BTreeMap<u64, Value>,
     sent: Vec<CommandId>,
+    /// When they were sent that have no answer yet.
+    since: BTreeMap<CommandId, Instant>,
     /// What is to be sent again, and when: a command, or the wish to join.
     again: Vec<(Instant, Option<CommandId>)>,
     /// When the hub said to come back, in milliseconds.
@@ -78,6 +80,8 @@ pub struct Book {
     pub acked: BTreeMap<CommandId, (u64, Instant)>,
     /// From a broken connection to having everything up to the head on the next one.
     pub back: Vec<Duration>,
+    /// When each was sent, and how long it took until the answer.
+    pub took: Vec<(Instant, Duration)>,
     /// When somebody heard what somebody else had said.
     pub heard: Vec<(CommandId, Instant)>,
     /// What the hub answered to commands that it could not do then.
@@ -116,6 +120,7 @@ impl Load {
                     node: home,
                     log: BTreeMap::new(),
                     sent: Vec::new(),
+                    since: BTreeMap::new(),
                     again: Vec::new(),
                     told: None,
                     book: Book::default(),
@@ -186,6 +191,7 @@ impl Book {
     fn add(&mut self, other: Self) {
         self.acked.extend(other.acked);
         self.back.extend(other.back);
+        self.took.extend(other.took);
         self.heard.extend(other.heard);
         self.refused.extend(other.refused);
         self.not_opened += other.not_opened;
@@ -210,10 +216,20 @@ impl Book {
 
     /// Below which 99 of 100 were back.
     pub fn back_p99(&self) -> Duration {
-        let mut sorted = self.back.clone();
-        sorted.sort();
-        sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+        p99(self.back.iter().copied())
     }
+
+    /// Below which 99 of 100 answers came to what was sent in this span.
+    pub fn took_p99(&self, from: Instant, to: Instant) -> Duration {
+        p99(self.took.iter().filter(|(sent, _)| *sent >= from && *sent < to).map(|(_, took)| *took))
+    }
+}
+
+/// Below which 99 of 100 are; none of none.
+pub fn p99(all: impl Iterator<Item = Duration>) -> Duration {
+    let mut sorted: Vec<Duration> = all.collect();
+    sorted.sort();
+    sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
 }
 
 impl Member {
@@ -252,7 +268,9 @@ impl Member {
     }
 
     fn say(&mut self) {
-        self.sent.push(self.client.send(self.room, chat(SAID)));
+        let id = self.client.send(self.room, chat(SAID));
+        self.sent.push(id);
+        self.since.insert(id, Instant::now());
     }
 
     /// Sends again what the hub could not do, when it is time.
@@ -296,7 +314,9 @@ impl Member {
                 }
             }
             Brief::Ack { id, last, .. } => {
-                self.book.acked.insert(*id, (*last, Instant::now()));
+                let now = Instant::now();
+                self.book.acked.insert(*id, (*last, now));
+                self.book.took.extend(self.since.remove(id).map(|since| (since, now - since)));
             }
             Brief::Error(error) if error.retryable => {
                 *self.book.retried.entry(error.code).or_default() += 1;

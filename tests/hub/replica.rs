@@ -1,0 +1,108 @@
+//! Long reading goes to a replica, and nobody is shown less there than they have seen.
+
+use secrecy::SecretString;
+use serde_json::Value;
+use wardroom::config::DatabaseSettings;
+
+use crate::nodes::say;
+use crate::support::clinic::{Case, Clinic};
+use crate::support::cluster::Cluster;
+use crate::support::database::Database;
+use crate::support::http;
+use crate::support::nodes::until;
+use crate::support::process::Process;
+
+/// What the replica was asked for: answered, behind, away.
+fn reads(clinic: &Clinic) -> [u64; 3] {
+    clinic.state.history.reads().expect("there is a replica").map(|(_, count)| count)
+}
+
+/// The last page of the room, and the first, must show everything up to `head`.
+async fn shows(clinic: &Clinic, case: &Case, head: u64) {
+    for query in ["limit=500", "limit=500&after=0"] {
+        let url = format!("http://{}/v1/rooms/{}/events?{query}", clinic.address, case.room);
+        let answer = http().get(url).bearer_auth(clinic.token(&case.doctor).0).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let page: Value = answer.json().await.unwrap();
+        assert_eq!(page["head"], head, "{query}");
+        let seqs: Vec<u64> = page["items"].as_array().unwrap().iter().map(|it| it["seq"].as_u64().unwrap()).collect();
+        assert!(seqs.iter().copied().eq(1..=head), "{query}: {seqs:?}");
+    }
+}
+
+async fn export(clinic: &Clinic, case: &Case) -> usize {
+    let url = format!("http://{}/v1/rooms/{}/export", clinic.address, case.room);
+    let call = http()
+        .post(url)
+        .bearer_auth(clinic.token(&case.doctor).0)
+        .header("Idempotency-Key", uuid::Uuid::now_v7().to_string());
+    let answer = call.json(&serde_json::json!({"purpose": "a second opinion"})).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let text = answer.text().await.unwrap();
+    wardroom::archive::verify(text.as_bytes()).expect("the record is whole");
+    text.lines().count() - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing() {
+    let primary = Cluster::start(50);
+    let database: Database = primary.database();
+    let mut replica = primary.replica();
+    let settings = DatabaseSettings {
+        read_url: Some(SecretString::from(database.at(replica.socket()).settings().url().to_owned())),
+        ..database.settings()
+    };
+    let clinic = Clinic::start(settings.clone()).await;
+    let case = clinic.case().await;
+    let mut patient = clinic.joined(&case.patient, case.room).await;
+    let mut head = 0;
+    for at in 0..40 {
+        head = say(&mut patient, case.room, format!("{at}")).await;
+    }
+    let reached = format!("select coalesce(max(seq), 0) from events where room = '{}'", case.room);
+    let caught_up = async |replica: &Cluster, head: u64| {
+        until("the replica has it", async || replica.sql(&database, &reached) == head.to_string()).await;
+    };
+    caught_up(&replica, head).await;
+    shows(&clinic, &case, head).await;
+    assert_eq!(reads(&clinic), [2, 0, 0], "the replica is read");
+
+    // It stands still. What was acknowledged meanwhile is shown all the same.
+    replica.sql(&database, "select pg_wal_replay_pause()");
+    until("it stands", async || replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused").await;
+    for at in 0..5 {
+        head = say(&mut patient, case.room, format!("later {at}")).await;
+        shows(&clinic, &case, head).await;
+    }
+    assert_eq!(reads(&clinic)[1..], [10, 0], "each time it was found behind");
+    head = export(&clinic, &case).await as u64;
+    shows(&clinic, &case, head).await;
+    replica.sql(&database, "select pg_wal_replay_resume()");
+    caught_up(&replica, head).await;
+    let before = reads(&clinic);
+    shows(&clinic, &case, head).await;
+    assert_eq!(reads(&clinic), [before[0] + 2, before[1], 0]);
+
+    // It is away, and comes back.
+    replica.crash();
+    for _ in 0..3 {
+        shows(&clinic, &case, head).await;
+    }
+    assert_eq!(reads(&clinic)[2], 1, "it is not asked each time");
+    replica.start_again();
+    let before = reads(&clinic)[0];
+    until("it is read again", async || {
+        shows(&clinic, &case, head).await;
+        reads(&clinic)[0] > before
+    })
+    .await;
+
+    // Verification reads the replica as well, or the database if it is away.
+    let mut process = Process::new("serve", &settings);
+    process.set("WARDROOM_DATABASE_READ_URL", settings.read_url().unwrap());
+    let (whole, said) = process.run(&["verify", "--database"]);
+    assert!(whole && said.contains("1 rooms") && !said.contains("the database itself"), "{said}");
+    replica.crash();
+    let (whole, said) = process.run(&["verify", "--database"]);
+    assert!(whole && said.contains("the database itself"), "{said}");
+}

@@ -7,7 +7,7 @@ use super::table::{number, percent};
 /// The drawing's size in its own units. Narrow, so that its text stays readable on a phone.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;

@@ -34,6 +34,7 @@ use super::presence::Presences;
 use super::{Done, Inner, Submission, SubmitError};
 use crate::bus::{Joined, NodeId};
 use crate::store::StoreError;
+use crate::telemetry::TRAIL;
 use crate::telemetry::figures::{FIGURES, took};
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
@@ -230,7 +231,12 @@ impl RoomTask {
     async fn handle(&mut self, request: Request) {
         match request {
             Request::Submit { submission, reply, asked } => {
+                tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, waited_us = asked.elapsed().as_micros(), "came");
                 let result = self.submit(&submission).await;
+                if let Err(error) = &result {
+                    let code = error.code().as_str();
+                    tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, code, "not done");
+                }
                 if result.is_ok() {
                     took(&FIGURES.ack, asked);
                 }

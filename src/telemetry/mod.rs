@@ -9,6 +9,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// Where the way of each command is logged, on every node that it reaches, at `debug`: by the command's own id and its
+/// room's, and nothing of what it says or who sent it.
+pub const TRAIL: &str = "wardroom::trail";
+
 /// Starts logging as configured. A second start, as tests make, changes nothing.
 pub fn start(config: &Config) {
     let filter = EnvFilter::try_new(&config.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));

@@ -33,6 +33,7 @@ mod nodes_calls;
 mod nodes_faults;
 mod nodes_people;
 mod nodes_store;
+mod nodes_trail;
 mod outgoing;
 mod partners_load;
 mod payment;

@@ -9,6 +9,7 @@ use rooms::room::Room;
 use super::{Loaded, RoomTask};
 use crate::hub::SubmitError;
 use crate::store::events::Sealed;
+use crate::telemetry::TRAIL;
 
 /// Events read from the store at a time.
 const PAGE: u32 = 512;
@@ -93,6 +94,9 @@ impl RoomTask {
             self.head.store(sealed.seq, Ordering::Relaxed);
         }
         self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
+        if let Some(command) = sealed.record.command {
+            tracing::debug!(target: TRAIL, command = %command.0, room = %self.id, seq = sealed.seq, "told on this node");
+        }
     }
 }
 

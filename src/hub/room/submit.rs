@@ -18,6 +18,7 @@ use crate::hub::nodes::message::What;
 use crate::hub::{Done, Submission, SubmitError, command_hash};
 use crate::store::StoreError;
 use crate::store::events::{Append, Appended, Sealed};
+use crate::telemetry::TRAIL;
 use crate::telemetry::figures::{FIGURES, took};
 
 /// How long a commit may take before its outcome counts as unknown.
@@ -173,6 +174,7 @@ impl RoomTask {
 
     fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Done {
         let begin = Instant::now();
+        tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, events = records.len(), "committed");
         self.tell_events(records);
         for sealed in records {
             self.take_in(sealed);

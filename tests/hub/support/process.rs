@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ pub struct Process {
     child: Option<Child>,
     address: Option<SocketAddr>,
     said: Vec<String>,
+    log: Option<PathBuf>,
 }
 
 impl Process {
@@ -35,13 +36,18 @@ impl Process {
             ("WARDROOM_LOG_FILTER", "warn".to_owned()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Self { data, environment, mode, child: None, address: None, said: Vec::new() }
+        Self { data, environment, mode, child: None, address: None, said: Vec::new(), log: None }
     }
 
     /// Changes a setting, before the next start.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// From the next start on, what it logs goes into this file.
+    pub fn log_to(&mut self, file: PathBuf) {
+        self.log = Some(file);
     }
 
     /// The folder of keys and of whatever else the test wants to keep.
@@ -77,6 +83,9 @@ impl Process {
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let mut command = self.command();
         command.env("WARDROOM_LISTEN", listen).arg(self.mode).stdout(Stdio::piped());
+        if let Some(file) = &self.log {
+            command.stderr(std::fs::File::create(file).unwrap());
+        }
         let mut child = command.spawn().expect("the program starts");
         let output = child.stdout.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();

@@ -1,0 +1,45 @@
+//! The way of a command can be followed by one id, over all nodes that it reaches.
+
+use loadtest::client::{Answer, Client};
+use loadtest::target::Target;
+use rooms::role::Actor;
+
+use crate::nodes::chat;
+use crate::support::nodes::{Nodes, until};
+use crate::support::process::Process;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_node() {
+    let nodes = Nodes::start(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let case = nodes[0].case().await;
+    let start = |name: &str| -> (Process, std::path::PathBuf, std::net::SocketAddr) {
+        let (mut process, file) = (nodes.process(), folder.path().join(name));
+        process.set("WARDROOM_LOG_FILTER", "info,wardroom::trail=debug");
+        process.set("WARDROOM_LOG_FORMAT", "json");
+        process.log_to(file.clone());
+        let address = process.start();
+        (process, file, address)
+    };
+    let (here, there) = (start("here"), start("there"));
+    let joined = async |address, who: &Actor| {
+        let mut client = Client::new(Target::new(address).expect("loopback"), nodes[0].token(who));
+        client.connect().await.unwrap();
+        client.join(case.room).await.unwrap();
+        client
+    };
+    let (mut patient, mut doctor) = (joined(here.2, &case.patient).await, joined(there.2, &case.doctor).await);
+    let id = patient.send(case.room, chat("it itches at night"));
+    let Answer::Done { last, .. } = patient.answer(id).await.unwrap() else { panic!("it is done") };
+    doctor.until_seq(case.room, last).await.unwrap();
+
+    let trail = |file: &std::path::Path| -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(!text.contains("itches") && !text.contains("Pat"), "no word of it, and nobody's name");
+        let lines = text.lines().filter(|line| line.contains(&id.0.to_string()));
+        let steps = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
+        steps.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    until("here", async || trail(&here.1) == ["came", "committed", "told on this node"]).await;
+    until("there", async || trail(&there.1) == ["told on this node"]).await;
+}

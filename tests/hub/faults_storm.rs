@@ -3,6 +3,7 @@
 //!
 //! `WARDROOM_TEST_STORM=10000` is how many are cut; each needs two descriptors (`ulimit -n`), one here and one in the hub.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,6 +20,23 @@ use crate::support::nodes::Nodes;
 const RATE: usize = 150;
 /// How long everybody may take to be back, at that rate.
 const BACK: Duration = Duration::from_secs(60);
+
+/// How many of the hub's own answers took how long at most, so far: seconds and counts of a histogram.
+async fn acks(address: SocketAddr) -> Vec<(f64, u64)> {
+    let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    let bucket = |line: &str| {
+        let (le, count) = line.strip_prefix("wardroom_ack_seconds_bucket{le=\"")?.split_once("\"} ")?;
+        Some((le.parse().unwrap_or(f64::INFINITY), count.trim().parse().ok()?))
+    };
+    text.lines().filter_map(bucket).collect()
+}
+
+/// In how many seconds 99 of 100 answers came between two looks, by the upper end of their bucket.
+fn acks_p99(before: &[(f64, u64)], after: &[(f64, u64)]) -> f64 {
+    let all = after.last().map_or(0, |last| last.1) - before.last().map_or(0, |last| last.1);
+    let mut buckets = after.iter().zip(before);
+    buckets.find(|(after, before)| (after.1 - before.1) * 100 >= all * 99).map_or(f64::INFINITY, |(after, _)| after.0)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
@@ -55,7 +73,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         });
         join_all(joined).await;
     }
-    let calm = Instant::now();
+    let (calm, acks_calm) = (Instant::now(), acks(address).await);
     sleep(Duration::from_secs(2)).await;
 
     // All are cut. Something happens in each room before they are back.
@@ -65,7 +83,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         let mut doctor = nodes[0].joined(&case.doctor, case.room).await;
         heads.push(say(&mut doctor, case.room, "while you were away").await);
     }
-    let storm = Instant::now();
+    let (storm, acks_storm) = (Instant::now(), acks(address).await);
     let new = tokio::spawn(join_all(new.into_iter().map(|mut client| async move {
         client.connect().await.expect("let in at last");
         storm.elapsed()
@@ -84,7 +102,8 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
     });
     let back: Vec<Duration> = join_all(back).await.into_iter().map(|it| it.expect("no panic")).collect();
     let all_back = storm.elapsed();
-    let over = Instant::now();
+    let (over, acks_over) = (Instant::now(), acks(address).await);
+    let (before, meanwhile) = (acks_p99(&acks_calm, &acks_storm), acks_p99(&acks_storm, &acks_over));
     let new = new.await.expect("no panic");
     let book = load.end(&nodes[0].state.store).await;
     println!(
@@ -95,6 +114,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         book.took_p99(calm, storm),
         book.took_p99(storm, over)
     );
+    println!("by the hub's own figures p99 {before} s before, {meanwhile} s meanwhile");
     let least = Duration::from_secs_f64((count as f64 / RATE as f64 - 1.0).max(0.0));
     assert!(all_back >= least.mul_f64(0.9), "no faster than the rate: {all_back:?}");
     assert!(all_back < BACK, "{all_back:?}");

@@ -23,13 +23,13 @@ export function webhooksPanel(app) {
     const { items } = await api.get('/v1/dispatches?sink=webhook&limit=200');
     const own = items.filter(({ lane }) => lane === id).slice(0, 10);
     fill(box, own.length ? own.map(({ kind, state, created_at: at, attempts, last_error: why }) => h('li', { testid: 'webhook-delivery', data: { state, kind } },
-      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${when(at)} · ${attempts} attempts${why ? ` · ${why}` : ''}`)) : h('li', {}, 'Nothing was sent yet.'));
+      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${when(at)} · ${attempts === 1 ? '1 attempt' : `${attempts} attempts`}${why ? ` · ${why}` : ''}`)) : h('li', {}, 'Nothing was sent yet.'));
   };
   const entry = ({ id, url: to, kinds: wanted, disabled }) => {
     const deliveries = h('ul.deliveries');
     const act = (label, run, props) => action(label, async () => { await run(); }, { class: 'quiet', ...props });
     return h('div.row', { testid: 'webhook-row', data: { disabled: !!disabled } },
-      h('span.row-main', {}, h('b', {}, to), h('small', {}, disabled ?? (wanted.length ? wanted.join(', ') : 'all events'))),
+      h('span.row-main.wide', {}, h('b', {}, to), h('small', {}, disabled ?? (wanted.length ? wanted.join(', ') : 'all events'))),
       act('Try it', async () => { await api.send('POST', `/v1/webhooks/${id}/test`); toast('A test message is on its way.'); await log(id, deliveries); }, { testid: 'webhook-test' }),
       act('Log', () => log(id, deliveries), { testid: 'webhook-log' }),
       act('New secret', async () => { show(await api.send('POST', `/v1/webhooks/${id}/secret`)); await load(); }, { testid: 'webhook-rotate' }),

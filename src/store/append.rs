@@ -12,23 +12,14 @@ use uuid::Uuid;
 
 use super::events::{Append, Appended, FIND_COMMAND, Sealed, found, hash_of, signed, unsigned};
 use super::outgoing::Note;
+use super::pieces::{Texts, pieces};
 use super::project::SlotWish;
 use super::{Store, StoreError, Tx, on};
 
-/// Rows in one statement. Batches are cut into powers of two, so that few statement texts exist and all stay prepared.
-const MAX_ROWS: usize = 128;
 /// How often a batch is done again that the database took back.
 const TAKEN_BACK: usize = 3;
 /// Parameters of a row of `events`.
 const COLUMNS: usize = 8;
-
-/// Statements for 1, 2, 4 … [`MAX_ROWS`] rows.
-pub(super) struct Texts {
-    /// With `?`: SQLite looks for the name of each parameter that has one, which takes long when there are many.
-    sqlite: Vec<String>,
-    /// With `$1`, `$2` …
-    postgres: Vec<String>,
-}
 
 static INSERT: LazyLock<Texts> = LazyLock::new(|| {
     let insert = "insert into events (room, seq, body, hash, sender, command, command_hash, command_events) values ";
@@ -105,7 +96,7 @@ impl Tx {
     /// Tries the whole batch; false if any part of it found its place taken.
     async fn append_all(&mut self, batch: &[&Append]) -> Result<bool, StoreError> {
         let lines: Vec<Line<'_>> = batch.iter().flat_map(|append| lines(append)).collect();
-        for lines in powers(&lines) {
+        for lines in pieces(&lines) {
             if self.insert(lines).await? < lines.len() {
                 return Ok(false);
             }
@@ -155,7 +146,7 @@ impl Tx {
 
     async fn write(&mut self, append: &Append) -> Result<Appended, StoreError> {
         let lines: Vec<Line<'_>> = lines(append).collect();
-        for lines in powers(&lines) {
+        for lines in pieces(&lines) {
             if self.insert(lines).await? < lines.len() {
                 return Ok(Appended::Conflict);
             }
@@ -204,7 +195,7 @@ impl Tx {
                 return Ok(false);
             }
         }
-        for appends in powers(&before) {
+        for appends in pieces(&before) {
             let sql = PREDECESSORS.get(self, appends.len());
             let rows: Vec<(Uuid, i64, Vec<u8>)> = on!(self, db => {
                 let mut query = sqlx::query_as(sql);
@@ -234,46 +225,4 @@ fn lines(append: &Append) -> impl Iterator<Item = Line<'_>> {
 
 fn follows(append: &Append, before: &Hash) -> bool {
     append.records.first().is_some_and(|first| chain(before, &first.canonical) == first.hash)
-}
-
-/// Cuts into pieces of 1, 2, 4 … [`MAX_ROWS`].
-pub(super) fn powers<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let rows = 1 << rest.len().min(MAX_ROWS).checked_ilog2()?;
-        let (now, later) = rest.split_at(rows);
-        rest = later;
-        Some(now)
-    })
-}
-
-impl Texts {
-    pub(super) fn new(columns: usize, make: impl Fn(&str) -> String) -> Self {
-        let all = |parameter: fn(usize) -> String| {
-            let row = |row: usize| {
-                let parameters: Vec<String> = (row * columns + 1..=(row + 1) * columns).map(parameter).collect();
-                format!("({})", parameters.join(", "))
-            };
-            let rows = |power| (0..1_usize << power).map(row).collect::<Vec<_>>().join(", ");
-            (0..=MAX_ROWS.ilog2()).map(|power| make(&rows(power))).collect()
-        };
-        Self { sqlite: all(|_| "?".to_owned()), postgres: all(|number| format!("${number}")) }
-    }
-
-    /// The statement for so many rows, a power of two.
-    pub(super) fn get(&'static self, tx: &Tx, rows: usize) -> &'static str {
-        let texts = match tx {
-            Tx::Sqlite(_) => &self.sqlite,
-            Tx::Postgres(_) => &self.postgres,
-        };
-        &texts[rows.ilog2() as usize]
-    }
-
-    /// The same for what is read outside a transaction.
-    pub(super) fn of(&'static self, store: &Store, rows: usize) -> &'static str {
-        let texts = match store {
-            Store::Sqlite { .. } => &self.sqlite,
-            Store::Postgres(_) => &self.postgres,
-        };
-        &texts[rows.ilog2() as usize]
-    }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::append::{Texts, powers};
 use super::events::unsigned;
 use super::people::named;
+use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, on, read, write_one};
 
 /// Devices of one person; the oldest goes when there are more.
@@ -280,7 +280,7 @@ impl Store {
 
     async fn devices(&self, texts: &'static Texts, ids: &[Uuid]) -> Result<Vec<Device>, StoreError> {
         let mut devices = Vec::new();
-        for ids in powers(ids) {
+        for ids in pieces(ids) {
             let sql = texts.of(self, ids.len());
             let rows: Vec<DeviceRow> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);
@@ -301,7 +301,7 @@ impl Store {
     /// How far the devices of these people confirmed these rooms; without an entry: not at all.
     pub async fn delivered(&self, wanted: &[(RoomId, UserId)]) -> Result<Vec<((RoomId, UserId), u64)>, StoreError> {
         let mut delivered = Vec::new();
-        for wanted in powers(wanted) {
+        for wanted in pieces(wanted) {
             let sql = DELIVERED.of(self, wanted.len());
             let rows: Vec<(Uuid, Uuid, i64)> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::append::{Texts, powers};
 use super::events::{signed, unsigned};
 use super::page::{Page, PageRequest, instant};
 use super::people::named;
+use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, on, read, write_one};
 
 /// How long what is over is kept: it is the log of what was sent, and keeps a replay from sending it again.
@@ -233,7 +233,7 @@ impl Store {
         }
         let mut new = 0;
         let mut tx = self.begin().await?;
-        for wishes in powers(wishes) {
+        for wishes in pieces(wishes) {
             let sql = ENQUEUE.get(&tx, wishes.len());
             let ids: Vec<Uuid> = wishes.iter().map(|_| fresh()).collect();
             new += on!(&mut tx, db => {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use rooms::id::RoomId;
 use uuid::Uuid;
 
-use super::append::{Texts, powers};
 use super::events::unsigned;
+use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, read};
 
 static HEADS: LazyLock<Texts> = LazyLock::new(|| {
@@ -23,7 +23,7 @@ impl Store {
     /// The number of each room's last event. A room without events is left out.
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, u64)>, StoreError> {
         let mut heads = Vec::with_capacity(rooms.len());
-        for some in powers(rooms) {
+        for some in pieces(rooms) {
             let sql = HEADS.of(self, some.len());
             let rows: Vec<(Uuid, Option<i64>)> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);

@@ -19,6 +19,7 @@ pub mod outgoing;
 pub mod page;
 pub mod partners;
 pub mod people;
+mod pieces;
 pub mod project;
 pub mod sandbox;
 pub mod sessions;

@@ -12,8 +12,8 @@ use rooms::time::Timestamp;
 use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
-use super::append::{Texts, powers};
 use super::events::{Append, unsigned};
+use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, Tx, on, read, write_one};
 
 /// Bytes of a span.
@@ -125,7 +125,7 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.begin().await?;
-        for ids in powers(ids) {
+        for ids in pieces(ids) {
             let sql = DELETE.get(&tx, ids.len());
             on!(&mut tx, db => {
                 let mut query = sqlx::query(sql);

@@ -157,8 +157,10 @@ fn each_library_has_its_home() {
 fn nothing_gives_up_by_unwrap_or_is_left_unfinished() {
     let words = [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "println!(\"DEBUG"];
     none(&breaches(&code(), |_, line| words.iter().any(|word| line.contains(word))), "not outside tests");
-    let all =
-        sources(&["src", "rooms", "loadtest", "tests", "static", "docs", "migrations"], &[".rs", ".js", ".md", ".sql"]);
+    let all = sources(
+        &["src", "benches", "rooms", "loadtest", "tests", "static", "docs", "migrations"],
+        &[".rs", ".js", ".md", ".sql"],
+    );
     let marks = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X:")];
     let found: Vec<String> =
         all.iter().filter(|it| marks.iter().any(|mark| it.text.contains(mark))).map(|it| it.path.clone()).collect();
@@ -167,7 +169,7 @@ fn nothing_gives_up_by_unwrap_or_is_left_unfinished() {
 
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
-    let all = sources(&["src", "rooms", "loadtest", "tests"], &[".rs"]);
+    let all = sources(&["src", "benches", "rooms", "loadtest", "tests"], &[".rs"]);
     let long: Vec<String> = all
         .iter()
         .map(|it| (it.text.lines().count(), &it.path))
@@ -181,7 +183,7 @@ fn files_are_short_and_say_what_they_are_for() {
 
 #[test]
 fn nothing_names_one_machine() {
-    let folders = ["src", "rooms", "loadtest", "tests", "static", "docs", "migrations", ".ci"];
+    let folders = ["src", "benches", "rooms", "loadtest", "tests", "static", "docs", "migrations", ".ci"];
     let mut all = sources(&folders, &[""]);
     all.extend(["README.md", "Cargo.toml"].map(|name| Source {
         path: name.to_owned(),

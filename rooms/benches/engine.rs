@@ -1,0 +1,105 @@
+//! What one message costs in the engine and on its way through JSON, without I/O. `cargo bench -p rooms`.
+
+#[allow(dead_code, reason = "made for the tests, which use all of it")]
+#[path = "../tests/engine/support.rs"]
+mod support;
+
+use divan::Bencher;
+use divan::counter::BytesCount;
+use rooms::event::{ChatSent, Event, Thread};
+use rooms::id::CommandId;
+use rooms::permission::{View, sees};
+use rooms::record::{GENESIS, Record, chain};
+use rooms::room::Room;
+use rooms::wire::client::ClientFrame;
+use rooms::wire::server::{ServerFrame, event_frame};
+
+use crate::support::{Clinic, chat, doctor, text, uuid};
+
+fn main() {
+    divan::main();
+}
+
+/// A talk that has begun, and what its doctor says next: 200 bytes.
+fn talk() -> (Clinic, Record) {
+    let mut clinic = Clinic::plain();
+    clinic.talking();
+    let event = Event::ChatSent(ChatSent { text: text(&"a word ".repeat(28)), thread: Thread::Care });
+    let (room, seq) = (clinic.room.id(), clinic.room.head() + 1);
+    let record =
+        Record { room, seq, at: clinic.now, actor: doctor().by(), command: Some(CommandId(uuid(7_000))), event };
+    (clinic, record)
+}
+
+#[divan::bench]
+fn read_a_command_frame(bencher: Bencher<'_, '_>) {
+    let (clinic, _) = talk();
+    let frame = ClientFrame::Command {
+        id: CommandId(uuid(7_000)),
+        room: clinic.room.id(),
+        expect: None,
+        command: chat(Thread::Care),
+    };
+    let json = serde_json::to_string(&frame).expect("a frame is JSON");
+    bencher.counter(BytesCount::of_str(&json)).bench(|| serde_json::from_str::<ClientFrame>(divan::black_box(&json)));
+}
+
+#[divan::bench]
+fn decide_a_message(bencher: Bencher<'_, '_>) {
+    let (clinic, _) = talk();
+    let command = chat(Thread::Care);
+    bencher.bench(|| clinic.would(&doctor(), divan::black_box(&command), None));
+}
+
+#[divan::bench]
+fn write_a_record(bencher: Bencher<'_, '_>) {
+    let (_, record) = talk();
+    bencher.counter(BytesCount::of_str(&record.canonical())).bench(|| divan::black_box(&record).canonical());
+}
+
+#[divan::bench]
+fn chain_a_record(bencher: Bencher<'_, '_>) {
+    let (_, record) = talk();
+    let canonical = record.canonical();
+    bencher.counter(BytesCount::of_str(&canonical)).bench(|| chain(&GENESIS, divan::black_box(&canonical)));
+}
+
+#[divan::bench]
+fn take_in_a_record(bencher: Bencher<'_, '_>) {
+    let (clinic, record) = talk();
+    bencher.with_inputs(|| clinic.room.clone()).bench_refs(|room| room.apply(divan::black_box(&record)));
+}
+
+#[divan::bench]
+fn frame_an_event(bencher: Bencher<'_, '_>) {
+    let (clinic, record) = talk();
+    let (room, canonical) = (clinic.room.id(), record.canonical());
+    bencher.bench(|| {
+        let sees = sees(&View::Care, record.seq, divan::black_box(&record.event));
+        sees.then(|| event_frame(room, record.seq - 1, &canonical))
+    });
+}
+
+#[divan::bench]
+fn write_an_ack(bencher: Bencher<'_, '_>) {
+    let (clinic, record) = talk();
+    let frame =
+        ServerFrame::Ack { id: CommandId(uuid(7_000)), room: clinic.room.id(), first: record.seq, last: record.seq };
+    bencher.bench(|| divan::black_box(&frame).encode());
+}
+
+/// A room that comes back into memory: so many stored messages are read and taken in.
+#[divan::bench(args = [100, 10_000])]
+fn read_a_log(bencher: Bencher<'_, '_>, messages: u64) {
+    let (clinic, record) = talk();
+    let said = (0..messages).map(|n| Record { seq: record.seq + n, ..record.clone() });
+    let log: Vec<String> = clinic.log.iter().cloned().chain(said).map(|record| record.canonical()).collect();
+    bencher.counter(log.len()).bench(|| {
+        let mut room = Room::new(clinic.room.id());
+        for line in &log {
+            let record: Record = serde_json::from_str(line).expect("a record reads back");
+            assert!(room.apply(&record), "the next record is taken");
+        }
+        room
+    });
+}

@@ -235,7 +235,7 @@ async fn a_full_disk_costs_no_acknowledged_event_and_writing_goes_on_when_there_
                 assert_eq!(answers, [Appended::Committed]);
                 acknowledged.push(append.room);
             }
-            Err(StoreError::Unavailable(_)) => {
+            Err(StoreError::Full(_)) => {
                 failures += 1;
                 // The limit is the connection's, and that one may have been replaced.
                 limit(pages + 20).await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rooms::command::Command;
@@ -61,6 +62,22 @@ pub enum Do {
     Verify(oneshot::Sender<Verdict>),
     /// Close the connection and end.
     Leave,
+}
+
+/// Has members compare what they have with the hub, all at once. One that is gone could not.
+pub async fn verify(members: impl Iterator<Item = mpsc::UnboundedSender<Do>>) -> Verdict {
+    let mut replies = Vec::new();
+    for member in members {
+        let (reply, verdict) = oneshot::channel();
+        if member.send(Do::Verify(reply)).is_ok() {
+            replies.push(verdict);
+        }
+    }
+    let mut sum = Verdict::default();
+    for verdict in join_all(replies).await {
+        sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
+    }
+    sum
 }
 
 #[derive(Debug)]

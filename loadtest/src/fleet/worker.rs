@@ -14,7 +14,7 @@ use futures_util::stream;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rooms::wire::server::ServerFrame;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -24,7 +24,7 @@ use crate::client::{Answer, Client};
 use crate::fixture::FixtureRoom;
 use crate::fleet::account::{Account, Verdict};
 use crate::fleet::member::{Link, Member, silence};
-use crate::fleet::room::{Do, Room, Shared};
+use crate::fleet::room::{Do, Room, Shared, verify};
 use crate::fleet::script::Script;
 use crate::fleet::{Happening, Phase, Plan};
 use crate::frame::Brief;
@@ -128,20 +128,7 @@ impl Worker {
     }
 
     async fn verify(&self) -> Verdict {
-        let mut replies = Vec::new();
-        for room in &self.rooms {
-            for member in room.borrow().members() {
-                let (reply, verdict) = oneshot::channel();
-                if member.send(Do::Verify(reply)).is_ok() {
-                    replies.push(verdict);
-                }
-            }
-        }
-        let mut sum = Verdict::default();
-        for verdict in join_all(replies).await {
-            sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
-        }
-        sum
+        verify(self.rooms.iter().flat_map(|room| room.borrow().members().to_vec())).await
     }
 }
 

@@ -21,7 +21,7 @@ use rooms::id::RoomId;
 use rooms::text::{Line, Prose};
 use rooms::wire::server::ServerFrame;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -33,7 +33,7 @@ use crate::fixture::{FixtureMember, FixtureRoom};
 use crate::fleet::Happening;
 use crate::fleet::account::{Account, Gauges, Verdict};
 use crate::fleet::member::{Link, Member, silence};
-use crate::fleet::room::{Do, Room, Shared};
+use crate::fleet::room::{Do, Room, Shared, verify};
 use crate::fleet::script::{DOCTOR, PATIENT, PHARMACIST, Script, filler};
 use crate::fleet::worker::happen;
 use crate::frame::Brief;
@@ -347,17 +347,7 @@ impl Desk {
             (false, true) => &members[..PHARMACIST],
             (false, false) => &[],
         };
-        let mut replies = Vec::new();
-        for member in readers {
-            let (reply, verdict) = oneshot::channel();
-            if member.send(Do::Verify(reply)).is_ok() {
-                replies.push(verdict);
-            }
-        }
-        let mut sum = Verdict::default();
-        for verdict in join_all(replies).await {
-            sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
-        }
+        let sum = verify(readers.iter().cloned()).await;
         self.played.borrow_mut().verdict.merge(&sum);
         for member in members {
             let _ = member.send(Do::Leave);

@@ -39,6 +39,9 @@ use crate::telemetry::figures::{FIGURES, took};
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
 pub const INBOX: usize = 256;
+/// How long a command may wait in that inbox. One that waited longer is answered `unavailable` without being looked at: in a
+/// hub that gets more than it can do, what is answered in time would otherwise wait behind what nobody waits for any more.
+const OVERDUE: Duration = Duration::from_secs(3);
 /// How long a room without listeners stays in memory.
 const IDLE: Duration = Duration::from_secs(30);
 /// How often the right of readers to be here is looked at when it can end by the clock alone.
@@ -218,9 +221,7 @@ impl RoomTask {
                     Box::pin(self.drop_absent()).await;
                     self.put_out_unfit();
                     let needed = !self.members.is_empty() || self.presences.is_waiting() || self.has_guests();
-                    // What wakes a room of several nodes may only be news of another one.
-                    let quiet = idle || !self.hub.bus.is_shared();
-                    if quiet && !needed && self.hub.retire(self.id, &inbox) {
+                    if idle && !needed && self.hub.retire(self.id, &inbox) {
                         return;
                     }
                 }
@@ -232,7 +233,8 @@ impl RoomTask {
         match request {
             Request::Submit { submission, reply, asked } => {
                 tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, waited_us = asked.elapsed().as_micros(), "came");
-                let result = self.submit(&submission).await;
+                let overdue = asked.elapsed() > OVERDUE && !matches!(reply, ReplyTo::Nobody);
+                let result = if overdue { Err(SubmitError::Unavailable) } else { self.submit(&submission).await };
                 if let Err(error) = &result {
                     let code = error.code().as_str();
                     tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, code, "not done");

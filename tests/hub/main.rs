@@ -35,6 +35,7 @@ mod nodes_people;
 mod nodes_store;
 mod nodes_trail;
 mod outgoing;
+mod overload;
 mod partners_load;
 mod payment;
 mod payment_provider;

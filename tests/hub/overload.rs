@@ -1,0 +1,79 @@
+//! More than the hub can do: what waited too long is refused at once, so that what comes now is answered in time.
+
+use std::time::Duration;
+
+use loadtest::client::Answer;
+use rooms::id::CommandId;
+use rooms::wire::code::Code;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tokio::time::{Instant, sleep, timeout};
+use wardroom::archive::verify_room;
+use wardroom::config::DatabaseSettings;
+
+use crate::nodes::{chat, say};
+use crate::support::both;
+use crate::support::clinic::Clinic;
+
+/// Longer than a command may wait in its room's inbox (3 s), shorter than the store is waited for (5 s).
+const STANDSTILL: Duration = Duration::from_secs(4);
+/// How soon everything is answered when the store goes on.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Keeps everybody from appending for so long.
+async fn stand_still(database: &DatabaseSettings, time: Duration) {
+    let url = database.url();
+    if url.starts_with("sqlite:") {
+        let mut other = SqliteConnection::connect(url).await.unwrap();
+        sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+        sleep(time).await;
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    } else {
+        let mut other = PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql("begin; lock table events in exclusive mode").execute(&mut other).await.unwrap();
+        sleep(time).await;
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    }
+}
+
+async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: DatabaseSettings) {
+    let clinic = Clinic::start(database.clone()).await;
+    let case = clinic.case().await;
+    let room = case.room;
+    let mut patient = clinic.joined(&case.patient, room).await;
+    say(&mut patient, room, "before").await;
+
+    let still = tokio::spawn(async move { stand_still(&database, STANDSTILL).await });
+    sleep(Duration::from_millis(200)).await;
+    let ids: Vec<CommandId> = (0..30).map(|_| patient.send(room, chat("again and again"))).collect();
+    patient.flush().await.unwrap();
+    still.await.unwrap();
+
+    let begin = Instant::now();
+    let mut refused = Vec::new();
+    for id in &ids {
+        let answer = timeout(SOON, patient.answer(*id)).await.expect("it is answered soon").unwrap();
+        if let Answer::Refused(error) = answer {
+            assert_eq!((error.code, error.retryable), (Code::Unavailable, true), "{error:?}");
+            assert!(error.detail.retry_after_ms.is_some(), "{error:?}");
+            refused.push(*id);
+        }
+    }
+    println!("{} of {} refused, {:?} after the standstill", refused.len(), ids.len(), begin.elapsed());
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    assert!(refused.len() >= ids.len() - 2, "only what was at the store goes on: {}", refused.len());
+    say(&mut patient, room, "now").await;
+
+    // Nothing of it was done, and all of it can be done.
+    for id in refused {
+        patient.send_as(id, room, None, chat("again and again"));
+        assert!(matches!(patient.answer(id).await.unwrap(), Answer::Done { .. }));
+    }
+    let log = clinic.state.store.events_after(room, 0, 1_000).await.unwrap();
+    for id in ids {
+        let found = log.iter().filter(|event| event.canonical.contains(&id.0.to_string())).count();
+        assert_eq!(found, 1, "once in the log");
+    }
+    verify_room(&clinic.state.store, room).await.unwrap().expect("the record is whole");
+}
+
+both!(what_waited_too_long_is_refused_and_what_comes_now_is_done);

@@ -67,6 +67,7 @@ impl Talk {
     fn say(&mut self, messages: u64) -> Append {
         let command = CommandId(Uuid::now_v7());
         let name = Line::parse("Dr Doe").expect("a name");
+        let before = self.hash;
         let records = (0..messages).map(|_| {
             self.head += 1;
             let text = Prose::parse(&"a word ".repeat(28)).expect("a text");
@@ -85,6 +86,7 @@ impl Talk {
         Append {
             room: self.room,
             records: records.collect(),
+            before,
             sender: Some(self.sender),
             command: Some(command),
             command_hash: [0; 32],

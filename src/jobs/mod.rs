@@ -24,16 +24,22 @@ pub enum Job {
     Sweep,
     /// Follows the clock that all nodes share.
     Time,
+    /// Copies SQLite's log into its file.
+    Checkpoint,
 }
 
+/// How often SQLite's log is copied. More often, and pages that change again are copied in vain.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
 impl Job {
-    const ALL: [Job; 3] = [Job::Timers, Job::Sweep, Job::Time];
+    const ALL: [Job; 4] = [Job::Timers, Job::Sweep, Job::Time, Job::Checkpoint];
 
     fn every(&self) -> Duration {
         match self {
             Job::Timers => timers::EVERY,
             Job::Sweep => sweep::EVERY,
             Job::Time => time::EVERY,
+            Job::Checkpoint => CHECKPOINT,
         }
     }
 
@@ -42,6 +48,7 @@ impl Job {
             Job::Timers => "timers",
             Job::Sweep => "sweep",
             Job::Time => "time",
+            Job::Checkpoint => "checkpoint",
         }
     }
 
@@ -52,6 +59,7 @@ impl Job {
             // A hub that is alone has nobody to agree with.
             Job::Time if !hub.bus().is_shared() => Ok(()),
             Job::Time => time::run(hub.store(), clock).await,
+            Job::Checkpoint => hub.store().checkpoint().await,
         }
     }
 }

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use rooms::record::{GENESIS, Hash, chain};
+use rooms::record::GENESIS;
 use uuid::Uuid;
 
 use super::events::{Append, Appended, FIND_COMMAND, Sealed, found, hash_of, signed, unsigned};
 use super::outgoing::Note;
 use super::pieces::{Texts, pieces};
+use super::plain::is_plain;
 use super::project::SlotWish;
 use super::{Store, StoreError, Tx, on};
 
@@ -66,22 +67,24 @@ impl Store {
         let mut order: Vec<usize> = (0..batch.len()).collect();
         order.sort_by_key(|at| (batch[*at].room, batch[*at].first()));
         let sorted: Vec<&Append> = order.iter().map(|at| &batch[*at]).collect();
-        let mut tx = self.begin().await?;
-        match tx.append_all(&sorted).await {
-            Ok(true) => {
-                if let Some(note) = note {
-                    tx.note(note, batch.iter()).await?;
-                }
-                tx.commit().await?;
-                return Ok(vec![Appended::Committed; batch.len()]);
-            }
-            Ok(false) | Err(StoreError::Unexpected(_)) => tx.rollback().await?,
+        let plain = note.filter(|_| is_plain(&sorted));
+        let all = match plain {
+            Some(note) => self.append_plain(&sorted, note).await,
+            None => self.append_all(&sorted, note).await,
+        };
+        match all {
+            Ok(true) => return Ok(vec![Appended::Committed; batch.len()]),
+            // It is done again one by one, so that the loser alone learns of it.
+            Ok(false) | Err(StoreError::Unexpected(_)) => {}
             Err(error) => return Err(error),
         }
         let mut tx = self.begin().await?;
         let mut answers = vec![Appended::Conflict; batch.len()];
         for at in order {
-            answers[at] = tx.append_one(&batch[at]).await?;
+            let append = &batch[at];
+            // What did fit of a plain batch is there.
+            let is_there = plain.is_some() && tx.has(append).await?;
+            answers[at] = if is_there { Appended::Committed } else { tx.append_one(append).await? };
         }
         if let Some(note) = note {
             let committed = batch.iter().zip(&answers).filter(|(_, it)| **it == Appended::Committed);
@@ -89,6 +92,20 @@ impl Store {
         }
         tx.commit().await?;
         Ok(answers)
+    }
+
+    /// Appends all of it in one transaction, or nothing; false if any part of it found its place taken.
+    async fn append_all(&self, batch: &[&Append], note: Option<Note>) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        if !tx.append_all(batch).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        if let Some(note) = note {
+            tx.note(note, batch.iter().copied()).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
     }
 }
 
@@ -111,10 +128,18 @@ impl Tx {
                 return Ok(false);
             }
         }
-        for append in batch {
-            self.project(append).await?;
-        }
+        self.project(batch).await?;
         Ok(true)
+    }
+
+    /// Whether this very append is in the log.
+    async fn has(&mut self, append: &Append) -> Result<bool, StoreError> {
+        let Some(first) = append.records.first() else { return Ok(false) };
+        let sql = "select count(*) from events where room = $1 and seq = $2 and hash = $3";
+        let (count,): (i64,) = on!(self, db => {
+            sqlx::query_as(sql).bind(append.room.0).bind(signed(first.seq)).bind(&first.hash[..]).fetch_one(db).await
+        })?;
+        Ok(count > 0)
     }
 
     /// One append by itself, without harm to what the transaction holds already.
@@ -157,7 +182,7 @@ impl Tx {
         if !self.place(append.room, SlotWish::of(append)).await? {
             return Ok(Appended::SlotTaken);
         }
-        self.project(append).await?;
+        self.project(&[append]).await?;
         Ok(Appended::Committed)
     }
 
@@ -191,7 +216,7 @@ impl Tx {
         for append in batch {
             if append.first() > 1 {
                 before.push(*append);
-            } else if !follows(append, &GENESIS) {
+            } else if append.before != GENESIS {
                 return Ok(false);
             }
         }
@@ -209,7 +234,7 @@ impl Tx {
                 known.insert((room, unsigned(seq)?), hash_of(hash)?);
             }
             let fits = |append: &&Append| {
-                known.get(&(append.room.0, append.first() - 1)).is_some_and(|hash| follows(append, hash))
+                known.get(&(append.room.0, append.first() - 1)).is_some_and(|hash| append.before == *hash)
             };
             if !appends.iter().all(fits) {
                 return Ok(false);
@@ -221,8 +246,4 @@ impl Tx {
 
 fn lines(append: &Append) -> impl Iterator<Item = Line<'_>> {
     append.records.iter().enumerate().map(move |(at, sealed)| Line { append, sealed, first: at == 0 })
-}
-
-fn follows(append: &Append, before: &Hash) -> bool {
-    append.records.first().is_some_and(|first| chain(before, &first.canonical) == first.hash)
 }

@@ -25,6 +25,8 @@ pub struct Append {
     pub room: RoomId,
     /// At least one, numbered without gaps.
     pub records: Vec<Sealed>,
+    /// The hash that the first of them is chained to.
+    pub before: Hash,
     /// The person who sent the command and its id; absent for the hub's own commands, which are not repeated.
     pub sender: Option<UserId>,
     pub command: Option<CommandId>,

@@ -13,7 +13,22 @@ pub const KEYS_KEPT: Duration = Duration::from_secs(86_400);
 /// How long an ended sign-in is kept, for the list of what happened to an account.
 const SESSIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
+/// Pages of SQLite's write-ahead log from which on it is begun anew: 16 MiB. It is not shortened, only overwritten.
+const LONG_LOG: i64 = 4_000;
+
 impl Store {
+    /// Copies what SQLite's write-ahead log holds into the file, beside the commits and not, as SQLite does it by itself, at
+    /// the end of one. Only what came meanwhile is copied between two commits, when the log is long: then it begins anew.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let Store::Sqlite { read, write } = self else { return Ok(()) };
+        let sql = "pragma wal_checkpoint(passive)";
+        let (_busy, pages, _copied): (i64, i64, i64) = soon(sqlx::query_as(sql).fetch_one(read)).await?;
+        if pages > LONG_LOG {
+            soon(sqlx::query(sql).execute(write)).await?;
+        }
+        Ok(())
+    }
+
     /// What time it is by the clock of the database's server; none for SQLite, which has the hub's own.
     pub async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         let Store::Postgres(pool) = self else { return Ok(None) };

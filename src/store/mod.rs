@@ -20,10 +20,12 @@ pub mod page;
 pub mod partners;
 pub mod people;
 mod pieces;
+mod plain;
 pub mod project;
 pub mod sandbox;
 pub mod sessions;
 pub mod slots;
+mod upsert;
 pub mod webhooks;
 
 use std::future::Future;
@@ -36,6 +38,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, Postgres, Sqlite, Transaction};
 use tokio::time::timeout;
 
+use self::plain::PREPARE_SQLITE;
 use crate::config::DatabaseSettings;
 
 /// How long to wait for a connection, for another process's lock, or for the answer to one statement. A server behind a
@@ -48,7 +51,7 @@ const LIMITS: &str = "set idle_in_transaction_session_timeout = '10s'; set state
 /// What says that there is no space left: PostgreSQL's `disk_full`, SQLite's `SQLITE_FULL` and `SQLITE_IOERR_SHMSIZE`.
 const FULL_DISK: [&str; 3] = ["53100", "13", "4874"];
 /// Statements that are kept prepared on a connection.
-const STATEMENTS: usize = 256;
+const STATEMENTS: usize = 512;
 
 /// Where everything is kept.
 #[derive(Clone, Debug)]
@@ -173,13 +176,16 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
             .statement_cache_capacity(STATEMENTS)
-            // A longer log: fewer pauses in which pages go from the log into the file.
-            .pragma("wal_autocheckpoint", "4000");
+            // Pages go from the log into the file beside the commits, by a job. This is for when there is none.
+            .pragma("wal_autocheckpoint", "16000");
         let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
         // When the disk is full SQLite ends a transaction by itself, and the driver's count of open ones is wrong from
         // then on. Such a connection is replaced, so that writing goes on when there is space again.
         let write = pool(1)
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            .after_connect(|connection, _| {
+                Box::pin(async { sqlx::raw_sql(PREPARE_SQLITE).execute(connection).await.map(drop) })
+            })
             // 8 MiB: each room appends to a page of its own, and those of a thousand active ones should be at hand.
             .connect_with(options.clone().pragma("cache_size", "-8192"))
             .await?;
@@ -290,7 +296,7 @@ impl From<sqlx::Error> for StoreError {
 
 /// Whether the database refuses the values themselves, so that trying again is useless.
 fn is_refusal(error: &dyn DatabaseError) -> bool {
-    // PostgreSQL's class 22: a value that its type cannot hold. SQLite's codes are shorter.
-    let bad_value = error.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"));
+    // PostgreSQL's class 22: a value that its type cannot hold. SQLite's codes are shorter; 1811 is a trigger's refusal.
+    let bad_value = error.code().is_some_and(|code| code == "1811" || code.len() == 5 && code.starts_with("22"));
     bad_value || !matches!(error.kind(), ErrorKind::Other)
 }

@@ -59,7 +59,7 @@ impl News {
 
 impl Span {
     /// What of an append is noted; none if it is of no concern to anybody outside.
-    fn of(append: &Append) -> Option<Self> {
+    pub(super) fn of(append: &Append) -> Option<Self> {
         let out = append.parties.is_some() && append.records.iter().any(|sealed| sealed.record.event.goes_out());
         let last = append.records.last()?.seq;
         out.then_some(Self { room: append.room, first: append.first(), last })
@@ -81,17 +81,21 @@ impl Span {
 static DELETE: LazyLock<Texts> =
     LazyLock::new(|| Texts::new(1, |rows| format!("delete from outgoing where id in (values {rows})")));
 
+/// What of these appends goes out, as a note keeps it.
+pub(super) fn spans<'a>(appends: impl Iterator<Item = &'a Append>) -> Vec<u8> {
+    let mut spans = Vec::new();
+    appends.filter_map(Span::of).for_each(|span| span.write(&mut spans));
+    spans
+}
+
 impl Tx {
-    /// Notes what of these appends goes out, if anything does.
+    /// Notes what of these appends goes out, if anything does. A note that is there says at least that.
     pub(super) async fn note(&mut self, note: Note, appends: impl Iterator<Item = &Append>) -> Result<(), StoreError> {
-        let mut spans = Vec::new();
-        for span in appends.filter_map(Span::of) {
-            span.write(&mut spans);
-        }
+        let spans = spans(appends);
         if spans.is_empty() {
             return Ok(());
         }
-        let sql = "insert into outgoing (id, taken_until, spans) values ($1, $2, $3)";
+        let sql = "insert into outgoing (id, taken_until, spans) values ($1, $2, $3) on conflict do nothing";
         on!(self, db => sqlx::query(sql)
             .bind(note.id).bind(note.taken_until.micros()).bind(&spans).execute(db).await.map(drop))
     }
@@ -119,15 +123,12 @@ impl Store {
         Ok(notes)
     }
 
-    /// Deletes notes that are worked through.
+    /// Deletes notes that are worked through. In pieces, each its own commit, so that what is appended meanwhile does not
+    /// wait for all of them.
     pub async fn finish_notes(&self, ids: &[Uuid]) -> Result<(), StoreError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.begin().await?;
         for ids in pieces(ids) {
-            let sql = DELETE.get(&tx, ids.len());
-            on!(&mut tx, db => {
+            let sql = DELETE.of(self, ids.len());
+            write_one!(self, db => {
                 let mut query = sqlx::query(sql);
                 for id in ids {
                     query = query.bind(*id);
@@ -135,7 +136,7 @@ impl Store {
                 query.execute(db).await.map(drop)
             })?;
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// Gives notes back, so that any node may take them at once.

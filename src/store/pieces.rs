@@ -3,15 +3,30 @@
 use super::{Store, Tx};
 
 /// Up to so many rows each number has a text of its own: most commits are that small, and are to be one statement.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 /// Above [`FEW`], pieces are powers of two up to this.
 const MAX_ROWS: usize = 128;
 
+/// How a statement names its parameter of this number, from 1 on.
+pub(super) type Parameter = fn(usize) -> String;
+
+/// SQLite looks for the name of each parameter that has one, which takes long when there are many.
+pub(super) const UNNAMED: Parameter = |_| "?".to_owned();
+/// PostgreSQL's way.
+pub(super) const NUMBERED: Parameter = |number| format!("${number}");
+
+/// Rows of so many parameters: `(?, ?), (?, ?)`.
+pub(super) fn values(rows: usize, columns: usize, parameter: Parameter) -> String {
+    let row = |row: usize| {
+        let parameters: Vec<String> = (row * columns + 1..=(row + 1) * columns).map(parameter).collect();
+        format!("({})", parameters.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
 /// The same statement for each size of a piece.
 pub(super) struct Texts {
-    /// With `?`: SQLite looks for the name of each parameter that has one, which takes long when there are many.
     sqlite: Vec<String>,
-    /// With `$1`, `$2` …
     postgres: Vec<String>,
 }
 
@@ -42,14 +57,8 @@ fn place(rows: usize) -> usize {
 impl Texts {
     /// `make` puts rows of so many parameters into the statement: `(?, ?), (?, ?)`.
     pub(super) fn new(columns: usize, make: impl Fn(&str) -> String) -> Self {
-        let all = |parameter: fn(usize) -> String| {
-            let row = |row: usize| {
-                let parameters: Vec<String> = (row * columns + 1..=(row + 1) * columns).map(parameter).collect();
-                format!("({})", parameters.join(", "))
-            };
-            sizes().map(|rows| make(&(0..rows).map(row).collect::<Vec<_>>().join(", "))).collect()
-        };
-        Self { sqlite: all(|_| "?".to_owned()), postgres: all(|number| format!("${number}")) }
+        let all = |parameter: Parameter| sizes().map(|rows| make(&values(rows, columns, parameter))).collect();
+        Self { sqlite: all(UNNAMED), postgres: all(NUMBERED) }
     }
 
     /// The statement for a piece of so many rows.

@@ -49,63 +49,63 @@ pub fn gives_back(state: ConsultationState) -> bool {
 /// What the tables hold of one room, apart from when it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Projection {
-    room: Option<RoomRow>,
-    prescriptions: Vec<PrescriptionRow>,
-    dispensings: Vec<DispensingRow>,
-    deliveries: Vec<DeliveryRow>,
+    pub(super) room: Option<RoomRow>,
+    pub(super) prescriptions: Vec<PrescriptionRow>,
+    pub(super) dispensings: Vec<DispensingRow>,
+    pub(super) deliveries: Vec<DeliveryRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-struct RoomRow {
-    patient: Uuid,
-    patient_name: String,
-    doctor: Uuid,
-    doctor_name: String,
-    state: String,
-    open: bool,
-    slot: Option<Uuid>,
-    starts_at: Option<i64>,
-    waiting_since: Option<i64>,
-    started_at: Option<i64>,
-    ended_at: Option<i64>,
-    wake_at: Option<i64>,
+pub(super) struct RoomRow {
+    pub(super) patient: Uuid,
+    pub(super) patient_name: String,
+    pub(super) doctor: Uuid,
+    pub(super) doctor_name: String,
+    pub(super) state: String,
+    pub(super) open: bool,
+    pub(super) slot: Option<Uuid>,
+    pub(super) starts_at: Option<i64>,
+    pub(super) waiting_since: Option<i64>,
+    pub(super) started_at: Option<i64>,
+    pub(super) ended_at: Option<i64>,
+    pub(super) wake_at: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-struct PrescriptionRow {
-    id: Uuid,
-    patient: Uuid,
-    doctor: Uuid,
-    state: String,
-    version: i64,
+pub(super) struct PrescriptionRow {
+    pub(super) id: Uuid,
+    pub(super) patient: Uuid,
+    pub(super) doctor: Uuid,
+    pub(super) state: String,
+    pub(super) version: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-struct DispensingRow {
-    id: Uuid,
-    prescription: Uuid,
-    pharmacy: Uuid,
-    state: String,
-    open: bool,
-    version: i64,
-    items: i64,
-    delivery: bool,
+pub(super) struct DispensingRow {
+    pub(super) id: Uuid,
+    pub(super) prescription: Uuid,
+    pub(super) pharmacy: Uuid,
+    pub(super) state: String,
+    pub(super) open: bool,
+    pub(super) version: i64,
+    pub(super) items: i64,
+    pub(super) delivery: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-struct DeliveryRow {
-    id: Uuid,
-    dispensing: Uuid,
-    pharmacy: Uuid,
-    pharmacy_name: String,
-    pharmacy_address: String,
-    recipient: Uuid,
-    recipient_name: String,
-    address: String,
-    courier: Option<Uuid>,
-    state: String,
-    open: bool,
-    version: i64,
+pub(super) struct DeliveryRow {
+    pub(super) id: Uuid,
+    pub(super) dispensing: Uuid,
+    pub(super) pharmacy: Uuid,
+    pub(super) pharmacy_name: String,
+    pub(super) pharmacy_address: String,
+    pub(super) recipient: Uuid,
+    pub(super) recipient_name: String,
+    pub(super) address: String,
+    pub(super) courier: Option<Uuid>,
+    pub(super) state: String,
+    pub(super) open: bool,
+    pub(super) version: i64,
 }
 
 impl Projection {
@@ -258,67 +258,7 @@ impl Tx {
         })?;
         Ok(taken == 1)
     }
-
-    /// Writes what the events changed.
-    pub(super) async fn project(&mut self, append: &Append) -> Result<(), StoreError> {
-        let (Some(after), Some(last)) = (&append.after, append.records.last()) else { return Ok(()) };
-        let (room, at) = (append.room, last.record.at.micros());
-        // Versions are the seq of the last change, so what is older than this append has not changed.
-        let since = signed(append.first());
-        let projection = Projection::of(after, append.wake_at);
-        if let Some(row) = &projection.room {
-            on!(self, db => sqlx::query(UPSERT_ROOM)
-                .bind(room.0).bind(row.patient).bind(&row.patient_name).bind(row.doctor).bind(&row.doctor_name)
-                .bind(&row.state).bind(row.open).bind(row.slot).bind(row.starts_at).bind(row.waiting_since).bind(row.started_at)
-                .bind(row.ended_at).bind(row.wake_at).bind(at)
-                .execute(db).await.map(drop))?;
-        }
-        for row in projection.prescriptions.iter().filter(|row| row.version >= since) {
-            on!(self, db => sqlx::query(UPSERT_PRESCRIPTION)
-                .bind(row.id).bind(room.0).bind(row.patient).bind(row.doctor).bind(&row.state).bind(row.version).bind(at)
-                .execute(db).await.map(drop))?;
-        }
-        for row in projection.dispensings.iter().filter(|row| row.version >= since) {
-            on!(self, db => sqlx::query(UPSERT_DISPENSING)
-                .bind(row.id).bind(room.0).bind(row.prescription).bind(row.pharmacy).bind(&row.state)
-                .bind(row.open).bind(row.version).bind(row.items).bind(row.delivery).bind(at)
-                .execute(db).await.map(drop))?;
-        }
-        for row in projection.deliveries.iter().filter(|row| row.version >= since) {
-            on!(self, db => sqlx::query(UPSERT_DELIVERY)
-                .bind(row.id).bind(room.0).bind(row.dispensing).bind(row.pharmacy).bind(&row.pharmacy_name)
-                .bind(&row.pharmacy_address).bind(row.recipient).bind(&row.recipient_name).bind(&row.address)
-                .bind(row.courier).bind(&row.state).bind(row.open).bind(row.version).bind(at)
-                .execute(db).await.map(drop))?;
-        }
-        Ok(())
-    }
 }
-
-const UPSERT_ROOM: &str = "insert into rooms \
-    (id, patient, patient_name, doctor, doctor_name, state, open, slot, starts_at, waiting_since, started_at, ended_at, \
-    wake_at, created_at, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14) \
-    on conflict (id) do update set state = excluded.state, open = excluded.open, slot = excluded.slot, starts_at = excluded.starts_at, \
-    waiting_since = excluded.waiting_since, started_at = excluded.started_at, ended_at = excluded.ended_at, \
-    wake_at = excluded.wake_at, updated_at = excluded.updated_at";
-
-const UPSERT_PRESCRIPTION: &str = "insert into prescriptions \
-    (id, room, patient, doctor, state, version, updated_at) values ($1, $2, $3, $4, $5, $6, $7) \
-    on conflict (id) do update set state = excluded.state, version = excluded.version, updated_at = excluded.updated_at";
-
-const UPSERT_DISPENSING: &str = "insert into dispensings \
-    (id, room, prescription, pharmacy, state, open, version, items, delivery, received_at, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) \
-    on conflict (id) do update set state = excluded.state, open = excluded.open, version = excluded.version, \
-    updated_at = excluded.updated_at";
-
-const UPSERT_DELIVERY: &str = "insert into deliveries \
-    (id, room, dispensing, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, courier, \
-    state, open, version, updated_at) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-    on conflict (id) do update set courier = excluded.courier, state = excluded.state, open = excluded.open, version = excluded.version, \
-    updated_at = excluded.updated_at";
 
 impl Store {
     /// What the tables hold of a room.

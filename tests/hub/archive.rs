@@ -38,11 +38,13 @@ async fn exported(store: &Store) -> (RoomId, Vec<String>) {
         let at = Timestamp::from_micros(1_790_000_000_000_000 + seq as i64);
         let record = Record { room, seq, at, actor, command: Some(command), event };
         let canonical = record.canonical();
+        let before = hash;
         hash = chain(&hash, &canonical);
         let records = vec![Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }];
         let append = Append {
             room,
             records,
+            before,
             sender: Some(sender),
             command: Some(command),
             command_hash: [0; 32],

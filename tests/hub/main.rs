@@ -53,6 +53,7 @@ mod resume;
 mod socket;
 mod store;
 mod store_feeds;
+mod store_plain;
 mod store_slots;
 mod tidy;
 mod timers;

@@ -57,6 +57,7 @@ impl Log {
         Append {
             room: self.room,
             records,
+            before: self.hash,
             sender: actor.user(),
             command: Some(command),
             command_hash: [1; 32],

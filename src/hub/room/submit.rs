@@ -151,6 +151,7 @@ impl RoomTask {
         Ok(Append {
             room: self.id,
             records,
+            before: loaded.hash,
             sender,
             command: sender.map(|_| submission.id),
             command_hash,

@@ -1,0 +1,67 @@
+//! The commit of messages alone, which has a short way of its own: what fits of it is committed, the rest is told why not.
+
+use rooms::id::UserId;
+use uuid::Uuid;
+use wardroom::clock::Clock;
+use wardroom::config::DatabaseSettings;
+use wardroom::store::events::{Append, Appended};
+use wardroom::store::outgoing::{Note, Span};
+
+use crate::store::{Log, ids, open};
+use crate::support::both;
+
+/// Somebody outside may want to hear of it.
+fn heard(append: Append) -> Append {
+    Append { parties: Some((UserId(Uuid::now_v7()), UserId(Uuid::now_v7()))), ..append }
+}
+
+fn span(append: &Append) -> Span {
+    Span { room: append.room, first: append.first(), last: append.first() }
+}
+
+async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSettings) {
+    let (store, clock) = (open(&settings).await, Clock::system());
+    let (sender, command) = ids();
+    // Rooms with one message each.
+    let mut rooms = Vec::new();
+    for _ in 0..5 {
+        let log = Log::new();
+        let first = log.chat(sender, ids().1, "one");
+        assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
+        rooms.push((log.after(&first), log));
+    }
+    let note = || Note { id: Uuid::now_v7(), taken_until: clock.now() };
+    let (all, some, none) = (note(), note(), note());
+
+    // All of it fits.
+    let said = |at: usize, text: &str| heard(rooms[at].0.chat(sender, ids().1, text));
+    let known = heard(rooms[0].0.chat(sender, command, "two"));
+    let batch = [known.clone(), said(1, "two")];
+    assert_eq!(store.append_noting(&batch, Some(all)).await.unwrap(), [Appended::Committed; 2]);
+
+    // Some of it does: the third room's message. Another was first; it took effect before; it stands behind nothing.
+    let behind_nothing = {
+        let never = rooms[3].1.chat(sender, ids().1, "never said");
+        heard(rooms[3].1.after(&never).chat(sender, ids().1, "two"))
+    };
+    let again = heard(rooms[0].0.after(&known).chat(sender, command, "two"));
+    let batch = [said(1, "late"), said(2, "two"), behind_nothing, again];
+    let duplicate = Appended::Duplicate { first: 2, last: 2, same_body: true };
+    assert_eq!(
+        store.append_noting(&batch, Some(some)).await.unwrap(),
+        [Appended::Conflict, Appended::Committed, Appended::Conflict, duplicate]
+    );
+    let heads = [2, 2, 2, 1, 1];
+    for ((log, _), head) in rooms.iter().zip(heads) {
+        assert_eq!(store.events_after(log.room, 0, 10).await.unwrap().len(), head);
+    }
+
+    // Nothing of it does, and nothing is noted.
+    assert_eq!(store.append_noting(&[said(1, "late")], Some(none)).await.unwrap(), [Appended::Conflict]);
+    let notes = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
+    assert_eq!(notes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [all.id, some.id]);
+    assert!(notes[0].1.contains(&span(&known)) && notes[0].1.len() == 2, "{notes:?}");
+    assert!(notes[1].1.contains(&span(&batch[1])), "{notes:?}");
+}
+
+both!(what_fits_of_a_plain_batch_is_committed_and_noted);

@@ -37,7 +37,6 @@ pub const SPARE_CONNECTIONS: usize = 2_000;
 /// Connections that the kernel keeps until they are accepted: all clients may come back at the same moment. The kernel
 /// may allow less (`net.core.somaxconn`).
 const BACKLOG: u32 = 4_096;
-
 /// Listens on this address.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -91,6 +90,9 @@ impl Server {
 
     async fn accept(&self, listener: &TcpListener) -> Infallible {
         loop {
+            // When thousands come at once, those who are here do not wait behind all of them: everything that can go on goes
+            // on once before the next one comes in. The rest waits in the kernel.
+            tokio::task::yield_now().await;
             let permit = self.open.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
                 Ok((stream, peer)) => self.serve(stream, peer, permit),

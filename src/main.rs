@@ -114,6 +114,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         lifecycle::stop_signal().await;
         stop.cancel();
     });
-    app.run(listener).await;
-    Ok(())
+    // On a worker, in turn with everything else: the main thread would take a share of the processor for newcomers alone.
+    tokio::spawn(app.run(listener)).await.context("the hub ended by a mistake of its own")
 }

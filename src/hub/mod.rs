@@ -6,6 +6,7 @@
 
 pub mod appender;
 pub mod connection;
+pub mod crowd;
 mod desk;
 pub mod feeds;
 pub mod marks;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 use self::appender::Appender;
 use self::connection::{Connection, Connections};
+use self::crowd::Crowd;
 use self::feeds::Feeds;
 use self::marks::MarkWriter;
 use self::nodes::Nodes;
@@ -144,6 +146,8 @@ pub struct Inner {
     /// Readers that are served from the store at a time. All may come back at once, and must not keep the commits of the
     /// others waiting for a connection.
     replays: Semaphore,
+    coming: Crowd,
+    going: Crowd,
     stopping: AtomicBool,
     rooms: DashMap<RoomId, Seat>,
 }
@@ -176,7 +180,9 @@ impl Inner {
     fn ask(self: &Arc<Self>, room: RoomId, request: Request) -> Result<(), Full> {
         // The inbox keeps places for many: apart, a request that is not there costs a pointer only.
         let mut request = Box::new(request);
-        loop {
+        // A task that died is started again once. A second one that is gone at once says that the runtime is ending, and
+        // starts none any more.
+        for _ in 0..2 {
             // The map's lock is held while sending, so that a room that retires cannot miss a request.
             let seat = self.rooms.entry(room).or_insert_with(|| {
                 let (sender, inbox) = mpsc::channel(INBOX);
@@ -188,13 +194,14 @@ impl Inner {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
                 Err(mpsc::error::TrySendError::Closed(back)) => {
-                    // The task died; the next round starts another one.
+                    // The next round starts another one.
                     drop(seat);
                     self.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
                     request = back;
                 }
             }
         }
+        Err(Full)
     }
 
     /// Forgets an idle room; false if a request came meanwhile.
@@ -228,6 +235,8 @@ impl Hub {
                 connections,
                 ice,
                 replays,
+                coming: Crowd::default(),
+                going: Crowd::default(),
                 stopping: AtomicBool::new(false),
                 rooms: DashMap::new(),
             }),
@@ -337,6 +346,16 @@ impl Hub {
         self.inner.replays.acquire().await.expect("the semaphore is never closed")
     }
 
+    /// Those who connect, and those who ask for a room.
+    pub fn coming(&self) -> &Crowd {
+        &self.inner.coming
+    }
+
+    /// Those whose connections have ended.
+    pub fn going(&self) -> &Crowd {
+        &self.inner.going
+    }
+
     pub fn connections(&self) -> &Connections {
         &self.inner.connections
     }
@@ -375,5 +394,5 @@ impl Hub {
     }
 }
 
-/// The room's inbox is full.
+/// The room's inbox is full, or there is nobody any more to read it.
 struct Full;

@@ -7,10 +7,10 @@ use rooms::wire::close::Close;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::arrivals::{Arrivals, Crowded};
+use super::arrivals::Crowded;
 use super::transport::{Incoming, Transport};
-use crate::auth::{Auth, Claims};
-use crate::clock::Clock;
+use crate::auth::Claims;
+use crate::http::AppState;
 
 /// How long a client may take to say `hello`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,13 +23,7 @@ pub struct Greeted {
 }
 
 /// Waits for `hello`, and for the client's turn. `known` is the token of the upgrade request's header, already checked.
-pub async fn greet<T: Transport>(
-    transport: &mut T,
-    auth: &Auth,
-    clock: &Clock,
-    arrivals: &Arrivals,
-    known: Option<Claims>,
-) -> Result<Greeted, Close> {
+pub async fn greet<T: Transport>(transport: &mut T, state: &AppState, known: Option<Claims>) -> Result<Greeted, Close> {
     let text = match timeout(PATIENCE, first(transport)).await {
         Ok(Some(text)) => text,
         Ok(None) | Err(_) => return Err(Close::NoHello),
@@ -37,9 +31,10 @@ pub async fn greet<T: Transport>(
     let Ok(ClientFrame::Hello { token, replaces }) = serde_json::from_str(&text) else {
         return Err(Close::NoHello);
     };
-    arrivals.admit(replaces.is_some()).await.map_err(|Crowded| Close::Overloaded)?;
+    state.arrivals.admit(replaces.is_some()).await.map_err(|Crowded| Close::Overloaded)?;
+    state.hub.coming().turn().await;
     let claims = match (token, known) {
-        (Some(Token(token)), _) => auth.verify(&token, clock.now()).map_err(|error| error.close())?,
+        (Some(Token(token)), _) => state.auth.verify(&token, state.clock.now()).map_err(|error| error.close())?,
         (None, Some(claims)) => claims,
         (None, None) => return Err(Close::Unauthenticated),
     };

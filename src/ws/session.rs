@@ -7,7 +7,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::MonotonicClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use rooms::id::RoomId;
 use rooms::time::Timestamp;
 use rooms::wire::MAX_FRAME;
@@ -33,6 +36,10 @@ const WARNING: Duration = Duration::from_secs(60);
 /// Frames a second a client may send for long, and at once.
 const RATE: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 const BURST: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
+
+/// How many frames come. By the system's clock: making the library's own for each connection asks the processor what it can
+/// do, which takes long in a virtual machine.
+type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
 
 /// Why a session ended.
 enum End {
@@ -60,7 +67,7 @@ pub struct Session<T> {
     warned: bool,
     heard: Instant,
     beat: Instant,
-    limiter: DefaultDirectRateLimiter,
+    limiter: Limiter,
     faults: u32,
 }
 
@@ -82,7 +89,7 @@ impl<T: Transport> Session<T> {
             warned: false,
             heard: now,
             beat: now + first,
-            limiter: RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST)),
+            limiter: RateLimiter::direct_with_clock(Quota::per_second(RATE).allow_burst(BURST), MonotonicClock),
             faults: 0,
         };
         session.welcome(claims);
@@ -111,6 +118,7 @@ impl<T: Transport> Session<T> {
     }
 
     async fn finish(mut self: Box<Self>, end: End) {
+        self.hub.going().turn().await;
         for room in self.readers.rooms() {
             self.hub.detach(room, self.connection.id).await;
         }

@@ -18,6 +18,7 @@ use crate::hub::connection::{Connection, Seat};
 
 /// Upgrades to a WebSocket. The token may come in the `Authorization` header; browsers send it in the first frame.
 pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {
+    state.hub.coming().turn().await;
     if let Err(problem) = state.origin_allowed(request.headers()) {
         return problem.into_response();
     }
@@ -62,7 +63,7 @@ pub async fn serve<T: Transport>(state: AppState, transport: T, known: Option<Cl
 
 /// Greets a client; none if it was turned away.
 async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Claims>) -> Option<Box<Session<T>>> {
-    let greeted = greet(&mut transport, &state.auth, &state.clock, &state.arrivals, known).await;
+    let greeted = greet(&mut transport, &state, known).await;
     let Greeted { claims, replaces } = match greeted {
         Ok(greeted) => greeted,
         Err(why) => {

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use rooms::id::RoomId;
 use rooms::role::Role;
 use rooms::wire::close::Close;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::http;
+use wardroom::hub::Hub;
 use wardroom::lifecycle::{Server, listen};
 
 use crate::support::both;
 use crate::support::clinic::Clinic;
+use crate::support::database::Database;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,4 +82,34 @@ async fn a_hub_that_stops_says_so_until_its_last_socket_is_closed(database: Data
 both! {
     a_socket_keeps_its_place_as_long_as_it_is_open
     a_hub_that_stops_says_so_until_its_last_socket_is_closed
+}
+
+/// Asks for a room when it is dropped, as what a runtime ends does that is in the middle of something.
+struct LastWord(Hub, RoomId);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.wake(self.1);
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_is_not_kept_by_somebody_who_asks_for_a_room() {
+    let (ended, end) = std::sync::mpsc::channel();
+    // In a thread of its own, which this test does not wait for.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let database = Database::sqlite();
+            let clinic = Clinic::start(database.settings()).await;
+            let word = LastWord(clinic.state.hub.clone(), RoomId(Uuid::now_v7()));
+            tokio::spawn(async move {
+                let _word = word;
+                std::future::pending::<()>().await;
+            });
+        });
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(PATIENCE).expect("the runtime ends");
 }

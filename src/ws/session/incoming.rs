@@ -145,6 +145,7 @@ impl<T: Transport> Session<T> {
             let why = "leave a room first; at most 64 can be joined";
             return self.complain(Some(room), &Refusal::Invalid { field: "room", why }.into());
         }
+        self.hub.coming().turn().await;
         let (look, live) = match self.hub.attach(room, &self.connection, after).await {
             Ok(Attach::Live { look, missing, head }) => (look, Some((missing, head))),
             Ok(Attach::Behind { look }) => (look, None),

@@ -1,10 +1,10 @@
 //! Works through what commits say to those outside: the deliveries that follow are written down, then the note goes.
 //! Partners are told at once; people are notified a few seconds later, if they have not seen it by then.
 //!
-//! What this node committed is handed over in memory. What a dead node left behind is found by its lease, and read from
-//! the log. Either may be worked through twice: the same delivery is written down once.
+//! What this node committed is handed over in memory. What a dead node left behind, or found no place there, is found by
+//! its lease, and read from the log. Either may be worked through twice: the same delivery is written down once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rooms::event::Event;
@@ -47,9 +47,9 @@ struct Outgoing {
     clock: Clock,
     gateway: Gateway,
     dispatcher: Dispatcher,
-    held: Held,
+    held: Mutex<Held>,
     /// Notes that are worked through.
-    finished: Vec<Uuid>,
+    finished: Mutex<Vec<Uuid>>,
 }
 
 /// Starts working through what is handed over, and what is left behind, until `stop`.
@@ -61,22 +61,43 @@ pub fn start(
     mut handed: mpsc::Receiver<Handed>,
     stop: CancellationToken,
 ) {
-    let mut job = Outgoing { store, clock, gateway, dispatcher, held: Held::default(), finished: Vec::new() };
+    let (held, finished) = Default::default();
+    let job = Arc::new(Outgoing { store, clock, gateway, dispatcher, held, finished });
+    // Three tasks, so that what is handed over does not wait for the database: what finds no place is read from the log
+    // later, which costs most when there is least time.
+    tokio::spawn(stop.clone().run_until_cancelled_owned({
+        let job = job.clone();
+        async move {
+            while let Some(Handed { note, news }) = handed.recv().await {
+                complain(job.work(note, news).await);
+            }
+        }
+    }));
+    tokio::spawn(stop.clone().run_until_cancelled_owned({
+        let (job, mut poll) = (job.clone(), every(POLL));
+        async move {
+            loop {
+                poll.tick().await;
+                complain(job.take_over().await);
+            }
+        }
+    }));
     tokio::spawn(async move {
-        let (mut look, mut tidy, mut poll) = (every(LOOK), every(TIDY), every(POLL));
+        let (mut look, mut tidy) = (every(LOOK), every(TIDY));
         loop {
-            let done = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return job.give_back().await,
-                Some(Handed { note, news }) = handed.recv() => job.work(note, news).await,
-                _ = look.tick() => job.notify().await,
-                _ = tidy.tick() => job.tidy().await,
-                _ = poll.tick() => job.take_over().await,
-            };
-            if let Err(error) = done {
-                tracing::warn!(%error, "what goes out was not worked through; it is tried again");
+                _ = look.tick() => complain(job.notify().await),
+                _ = tidy.tick() => complain(job.tidy().await),
             }
         }
     });
+}
+
+fn complain(done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "what goes out was not worked through; it is tried again");
+    }
 }
 
 /// Ticks that are late do not come closer together for it.
@@ -87,13 +108,21 @@ fn every(span: Duration) -> Interval {
 }
 
 impl Outgoing {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Vec<Uuid>> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What this node committed.
-    async fn work(&mut self, note: Uuid, news: Vec<News>) -> Result<(), StoreError> {
+    async fn work(&self, note: Uuid, news: Vec<News>) -> Result<(), StoreError> {
         self.tell_partners(&news).await?;
         let notices: Vec<Notice> = news.iter().flat_map(push::notices).collect();
         if notices.is_empty() {
-            self.finished.push(note);
-        } else if !self.held.keep(note, notices, Instant::now()) {
+            self.finished().push(note);
+        } else if !self.held().keep(note, notices, Instant::now()) {
             tracing::warn!(%note, "too much waits; this is looked at when its lease is over");
         }
         Ok(())
@@ -115,9 +144,10 @@ impl Outgoing {
     }
 
     /// Notifies those who had time enough to see it.
-    async fn notify(&mut self) -> Result<(), StoreError> {
+    async fn notify(&self) -> Result<(), StoreError> {
+        let due = self.held().due(Instant::now());
         let (mut notices, mut notes) = (Vec::new(), Vec::new());
-        for batch in self.held.due(Instant::now()) {
+        for batch in due {
             notices.extend(batch.notices);
             notes.extend(batch.note);
         }
@@ -129,19 +159,19 @@ impl Outgoing {
             Err(error) => Err(error),
         };
         if done.is_ok() {
-            self.finished.append(&mut notes);
+            self.finished().append(&mut notes);
         } else {
-            let due = Instant::now() + AGAIN;
-            self.held.put(due, Batch { notices, note: None });
+            let (due, mut held) = (Instant::now() + AGAIN, self.held());
+            held.put(due, Batch { notices, note: None });
             for note in notes {
-                self.held.put(due, Batch { notices: Vec::new(), note: Some(note) });
+                held.put(due, Batch { notices: Vec::new(), note: Some(note) });
             }
         }
         done
     }
 
     /// Works through what nodes that gave no sign have left behind. They had time enough.
-    async fn take_over(&mut self) -> Result<(), StoreError> {
+    async fn take_over(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         for (note, spans) in self.store.take_notes(now, now.plus(LEASE), AT_ONCE).await? {
             let mut news = Vec::with_capacity(spans.len());
@@ -151,21 +181,27 @@ impl Outgoing {
             self.tell_partners(&news).await?;
             let notices: Vec<Notice> = news.iter().flat_map(push::notices).collect();
             self.enqueue(&self.gateway.push().wishes(&notices).await?).await?;
-            self.finished.push(note);
+            self.finished().push(note);
         }
         Ok(())
     }
 
-    async fn tidy(&mut self) -> Result<(), StoreError> {
-        self.store.finish_notes(&self.finished).await?;
-        self.finished.clear();
-        Ok(())
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let finished = std::mem::take(&mut *self.finished());
+        let done = self.store.finish_notes(&finished).await;
+        if done.is_err() {
+            self.finished().extend(finished);
+        }
+        done
     }
 
     /// Leaves what waits to others, who need not wait for the end of a lease.
-    async fn give_back(mut self) {
+    async fn give_back(&self) {
         let given = match self.tidy().await {
-            Ok(()) => self.store.release_notes(&self.held.notes()).await,
+            Ok(()) => {
+                let notes = self.held().notes();
+                self.store.release_notes(&notes).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = given {
@@ -174,32 +210,43 @@ impl Outgoing {
     }
 }
 
-/// What an append said, as the log has it.
+/// What an append said, as the log has it. Of messages alone no more is needed than who take part; what follows from anything
+/// else depends on the room, which is read from its begin.
 async fn read_news(store: &Store, span: Span) -> Result<Option<News>, StoreError> {
+    let said = read(store, span, span.first.saturating_sub(1)).await?;
+    if said.iter().all(|record| matches!(record.event, Event::ChatSent(_))) {
+        let parties = if said.is_empty() { None } else { store.parties(span.room).await? };
+        return Ok(parties.map(|(patient, doctor)| News {
+            room: span.room,
+            patient,
+            doctor,
+            records: said,
+            after: None,
+        }));
+    }
     let mut room = Room::new(span.room);
+    let mut records = read(store, span, 0).await?;
+    for record in &records {
+        room.apply(record);
+    }
+    records.retain(|record| record.seq >= span.first && record.event.goes_out());
+    let Some((patient, doctor)) = room.parties().filter(|_| !records.is_empty()) else { return Ok(None) };
+    Ok(Some(News { room: span.room, patient, doctor, records, after: Some(Box::new(room.snapshot(&View::Care))) }))
+}
+
+/// The records behind `after`, up to the span's last.
+async fn read(store: &Store, span: Span, mut after: u64) -> Result<Vec<Arc<Record>>, StoreError> {
     let mut records = Vec::new();
-    while room.head() < span.last {
-        let head = room.head();
-        for stored in store.events_after(span.room, head, PAGE).await? {
-            if stored.seq > span.last {
-                break;
-            }
+    while after < span.last {
+        let limit = u32::try_from(span.last - after).unwrap_or(PAGE).min(PAGE);
+        let page = store.events_after(span.room, after, limit).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for stored in page {
             let record: Record = serde_json::from_str(&stored.canonical)
                 .map_err(|_| StoreError::Unexpected("a stored record cannot be read".into()))?;
-            room.apply(&record);
-            if stored.seq >= span.first && record.event.goes_out() {
-                records.push(Arc::new(record));
-            }
-        }
-        if room.head() == head {
-            break;
+            records.push(Arc::new(record));
         }
     }
-    let Some((patient, doctor)) = room.parties() else { return Ok(None) };
-    if records.is_empty() {
-        return Ok(None);
-    }
-    let only_chat = records.iter().all(|record| matches!(record.event, Event::ChatSent(_)));
-    let after = (!only_chat).then(|| Box::new(room.snapshot(&View::Care)));
-    Ok(Some(News { room: span.room, patient, doctor, records, after }))
+    Ok(records)
 }

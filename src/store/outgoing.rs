@@ -123,6 +123,13 @@ impl Store {
         Ok(notes)
     }
 
+    /// The patient and the doctor of a room.
+    pub async fn parties(&self, room: RoomId) -> Result<Option<(UserId, UserId)>, StoreError> {
+        let sql = "select patient, doctor from rooms where id = $1";
+        let row: Option<(Uuid, Uuid)> = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;
+        Ok(row.map(|(patient, doctor)| (UserId(patient), UserId(doctor))))
+    }
+
     /// Deletes notes that are worked through. In pieces, each its own commit, so that what is appended meanwhile does not
     /// wait for all of them.
     pub async fn finish_notes(&self, ids: &[Uuid]) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use wardroom::store::outgoing::{Note, Span};
 
 use crate::store::{Log, ids, open};
 use crate::support::both;
+use crate::support::database::Database;
 
 /// Somebody outside may want to hear of it.
 fn heard(append: Append) -> Append {
@@ -62,6 +63,33 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
     assert_eq!(notes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [all.id, some.id]);
     assert!(notes[0].1.contains(&span(&known)) && notes[0].1.len() == 2, "{notes:?}");
     assert!(notes[1].1.contains(&span(&batch[1])), "{notes:?}");
+}
+
+/// How long SQLite's write-ahead log is, in bytes.
+fn log_length(settings: &DatabaseSettings) -> u64 {
+    let path = settings.url().strip_prefix("sqlite:").unwrap();
+    std::fs::metadata(format!("{path}-wal")).unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlites_log_is_written_over_from_its_begin_when_it_was_copied_into_the_file() {
+    const LONG: u64 = 20 * 1024 * 1024;
+    let database = Database::sqlite();
+    let settings = database.settings();
+    let store = open(&settings).await;
+    let say = async || {
+        let batch: Vec<Append> = (0..64).map(|_| Log::new().chat(ids().0, ids().1, &"long ".repeat(400))).collect();
+        assert_eq!(store.append(&batch).await.unwrap(), [Appended::Committed; 64]);
+    };
+    while log_length(&settings) < LONG {
+        say().await;
+    }
+    store.checkpoint().await.unwrap();
+    let long = log_length(&settings);
+    for _ in 0..20 {
+        say().await;
+    }
+    assert_eq!(log_length(&settings), long);
 }
 
 both!(what_fits_of_a_plain_batch_is_committed_and_noted);

@@ -198,7 +198,9 @@ impl Store {
             let why = "SQLite cannot keep a write-ahead log there: give the path of a file on a local disk";
             return Err(StoreError::Setting(why.into()));
         }
-        let read = pool(readers).connect_with(options.pragma("query_only", "on")).await?;
+        // Little: whenever something was written since, a reader begins with an empty one, and the system has the pages.
+        let read = options.pragma("query_only", "on").pragma("cache_size", "-512");
+        let read = pool(readers).connect_with(read).await?;
         Ok(Self::Sqlite { read, write })
     }
 

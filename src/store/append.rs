@@ -50,8 +50,9 @@ impl Store {
         self.append_noting(batch, None).await
     }
 
-    /// Appends a batch in one transaction. The answers are in the batch's order. On an error nothing is known: the
-    /// batch may or may not have been committed. What of it goes out is written down under `note`.
+    /// Appends a batch in one transaction; of messages alone, what fits by one statement and the rest in a transaction.
+    /// The answers are in the batch's order. On an error nothing is known: each append of the batch may or may not have
+    /// been committed, as a whole. What of it goes out is written down under `note`.
     pub async fn append_noting(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
         for _ in 0..TAKEN_BACK {
             match self.try_append(batch, note).await {

@@ -7,6 +7,7 @@
 
 mod account;
 mod caller;
+mod checked;
 mod demo;
 mod guest;
 mod keys;

@@ -231,7 +231,12 @@ mod tests {
         let bench = Bench::new();
         let stranger = Bench::new();
         let good = issue(&bench.keys, &bench.settings, &bench.claims());
-        let (message, _) = good.rsplit_once('.').unwrap();
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        assert!(
+            bench.verify(&good).is_ok() && bench.verify(&good).is_ok(),
+            "a good signature is remembered from here on"
+        );
+        let other = issue(&bench.keys, &bench.settings, &Claims { role: Role::Admin, ..bench.claims() });
         let (_, foreign_signature) = issue(&stranger.keys, &stranger.settings, &bench.claims())
             .rsplit_once('.')
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
@@ -247,6 +252,7 @@ mod tests {
             ("nothing", String::new()),
             ("noise", "a.b.c".to_owned()),
             ("no signature", format!("{message}.")),
+            ("another token's signature", format!("{}.{signature}", other.rsplit_once('.').unwrap().0)),
             ("somebody else's signature", format!("{message}.{foreign_signature}")),
             ("another hub's token", issue(&stranger.keys, &stranger.settings, &bench.claims())),
             ("alg none", bench.signed(|head| head["alg"] = json!("none"), |_| {})),
@@ -265,6 +271,7 @@ mod tests {
         ];
         for (what, token) in cases {
             assert_eq!(bench.verify(&token), Err(AuthError::Invalid), "{what}");
+            assert_eq!(bench.verify(&token), Err(AuthError::Invalid), "{what}, a second time");
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::store::StoreError;
 /// Events of an answer, unless the caller wants fewer or more, and most of them.
 const LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
-/// Events read from the store at a time.
+/// Events read from the store at a time, after as many as who sees all of them needs.
 const PAGE: u32 = 500;
 
 pub fn operations() -> Vec<Operation> {
@@ -100,10 +100,11 @@ async fn forwards(
     mut after: u64,
     limit: usize,
 ) -> Result<Vec<String>, Problem> {
-    let mut items = Vec::new();
+    let (mut items, mut size) = (Vec::new(), first(limit));
     loop {
-        let page = state.history.events_after(room, after, PAGE, *head).await?;
-        let more = page.len() == PAGE as usize;
+        let page = state.history.events_after(room, after, size, *head).await?;
+        let more = page.len() == size as usize;
+        size = PAGE;
         for stored in page {
             after = stored.seq;
             if sees_canonical(view, stored.seq, &stored.canonical) {
@@ -119,6 +120,11 @@ async fn forwards(
     }
 }
 
+/// What is read at first: one more than is asked for, which tells what lies before the answer.
+fn first(limit: usize) -> u32 {
+    u32::try_from(limit + 1).unwrap_or(PAGE)
+}
+
 /// Also the number of the visible event before the first one of the answer.
 async fn backwards(
     state: &AppState,
@@ -127,10 +133,11 @@ async fn backwards(
     mut before: u64,
     limit: usize,
 ) -> Result<(Vec<String>, u64), Problem> {
-    let mut items = Vec::new();
+    let (mut items, mut size) = (Vec::new(), first(limit));
     loop {
-        let page = state.history.events_before(room, before, PAGE, *head).await?;
-        let more = page.len() == PAGE as usize;
+        let page = state.history.events_before(room, before, size, *head).await?;
+        let more = page.len() == size as usize;
+        size = PAGE;
         for stored in page.into_iter().rev() {
             before = stored.seq;
             if sees_canonical(view, stored.seq, &stored.canonical) {

@@ -116,7 +116,7 @@ impl Members {
     pub fn publish(&mut self, room: RoomId, seq: u64, event: &Event, canonical: &str) {
         let mut encoded: Vec<(u64, Bytes)> = Vec::with_capacity(1);
         for channel in self.channels.iter_mut().filter(|channel| sees(&channel.view, seq, event)) {
-            let prev = channel.head.swap(seq, Ordering::Relaxed);
+            let prev = channel.head.load(Ordering::Relaxed);
             let text = match encoded.iter().find(|(of, _)| *of == prev) {
                 Some((_, text)) => text.clone(),
                 None => {
@@ -128,6 +128,8 @@ impl Members {
             for member in &channel.members {
                 member.outbox.push(Out::Event { room, prev, seq, text: text.clone() });
             }
+            // Not before: a beat that names this event would come before the event.
+            channel.head.store(seq, Ordering::Release);
             channel.keep(Sent { prev, seq, text });
         }
     }
@@ -235,6 +237,23 @@ mod tests {
         publish(&mut members, 8..=8, Thread::Pharmacy(PharmacyId(Uuid::now_v7())));
         assert_eq!(received(&pharmacist, 0), [4, 7]);
         assert_eq!(received(&care, 0), (1..=8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_event_is_in_the_outbox_before_a_beat_can_name_it() {
+        // So few that all of them have room in the outbox, however late the reader is.
+        const EVENTS: u64 = 4_000;
+        let (mut members, reader) = (Members::default(), connection());
+        let (_, head) = members.attach(&reader, View::Care, 0, 0).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| publish(&mut members, 1..=EVENTS, Thread::Care));
+            let mut cursor = 0;
+            while cursor < EVENTS {
+                let named = head.load(Ordering::Acquire);
+                cursor += received(&reader, cursor).len() as u64;
+                assert!(cursor >= named, "{named} was named, and only {cursor} had come");
+            }
+        });
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Reader {
     /// The last event this reader should have, for beats; `None` while it still reads the store.
     pub fn head(&self) -> Option<u64> {
         match &self.state {
-            State::Live { head } => Some(head.load(Ordering::Relaxed)),
+            State::Live { head } => Some(head.load(Ordering::Acquire)),
             State::Replaying(_) => None,
         }
     }

@@ -117,20 +117,27 @@ impl<T: Transport> Session<T> {
         Box::pin(self.finish(end)).await;
     }
 
-    async fn finish(mut self: Box<Self>, end: End) {
-        self.hub.going().turn().await;
-        for room in self.readers.rooms() {
-            self.hub.detach(room, self.connection.id).await;
-        }
-        for feed in std::mem::take(&mut self.feeds) {
-            self.hub.feeds().unsubscribe(&self.connection, feed).await;
-        }
-        // It counts no more, however long a client that is gone leaves the closing handshake unanswered.
-        self.hub.connections().remove(self.connection.id);
-        if let End::Close(why) = end {
-            tracing::debug!(connection = %self.connection.id, code = why.code(), "connection closed by the hub");
-            self.transport.close(why).await;
-        }
+    async fn finish(self: Box<Self>, end: End) {
+        let Self { hub, mut transport, connection, readers, feeds, .. } = *self;
+        let leave = async {
+            hub.going().turn().await;
+            for room in readers.rooms() {
+                hub.detach(room, connection.id).await;
+            }
+            for feed in feeds {
+                hub.feeds().unsubscribe(&connection, feed).await;
+            }
+            // It counts no more, however long a client that is gone leaves the closing handshake unanswered.
+            hub.connections().remove(connection.id);
+        };
+        let tell = async {
+            if let End::Close(why) = end {
+                tracing::debug!(connection = %connection.id, code = why.code(), "connection closed by the hub");
+                transport.close(why).await;
+            }
+        };
+        // Side by side: where many are sent away at once, nobody waits for a turn to leave before learning of it.
+        tokio::join!(leave, tell);
     }
 
     async fn serve(&mut self) -> End {
@@ -149,7 +156,7 @@ impl<T: Transport> Session<T> {
                     Err(end) => Err(end),
                 },
                 () = self.connection.outbox.ready() => Ok(()),
-                () = sleep_until(deadline) => self.tick(),
+                () = sleep_until(deadline) => Box::pin(self.tick()).await,
                 () = std::future::ready(()), if replaying => Box::pin(self.replay()).await,
             };
             if let Err(end) = step {
@@ -190,7 +197,7 @@ impl<T: Transport> Session<T> {
         Timestamp::from_micros(self.expires_at.micros() - micros)
     }
 
-    fn tick(&mut self) -> Result<(), End> {
+    async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
         let clock = self.clock.now();
         if clock >= self.expires_at {
@@ -205,14 +212,18 @@ impl<T: Transport> Session<T> {
         }
         if now >= self.beat {
             self.beat = now + BEAT;
-            self.send_beat();
+            self.send_beat().await?;
         }
         Ok(())
     }
 
-    fn send_beat(&mut self) {
-        let heads = self.readers.heads().map(|(room, head)| Head { room, head }).collect();
+    async fn send_beat(&mut self) -> Result<(), End> {
+        let mut heads: Vec<_> = self.readers.heads().map(|(room, head)| Head { room, head }).collect();
+        // What the beat names goes out before it, or the client would take it for lost and join again.
+        self.drain().await?;
+        heads.retain(|Head { room, .. }| self.readers.get_mut(*room).is_some_and(|reader| !reader.is_replaying()));
         self.say(&ServerFrame::Beat { at: self.clock.now(), heads });
+        Ok(())
     }
 }
 

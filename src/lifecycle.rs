@@ -146,10 +146,14 @@ impl Server {
     async fn close_sockets(&self) {
         let open = self.hub.connections().len();
         tracing::info!(connections = open, "stopping: clients are told to come back");
+        // Each has a part of the time for itself, and comes at any moment of that.
+        let part = SPREAD / u32::try_from(open).unwrap_or(u32::MAX).max(1);
+        let mut begin = Duration::ZERO;
         self.hub.connections().for_each(|connection| {
-            let share = f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
-            let after_ms = u64::try_from(SPREAD.mul_f64(share).as_millis()).unwrap_or(0);
+            let after = (begin + part.mul_f64(rand::random())).min(SPREAD);
+            let after_ms = u64::try_from(after.as_millis()).unwrap_or(0);
             connection.send(&ServerFrame::Reconnect { after_ms });
+            begin += part;
         });
         // The commands that were accepted are answered before their connections close.
         self.hub.finish().await;

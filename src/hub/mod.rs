@@ -16,6 +16,7 @@ pub mod outbox;
 mod presence;
 pub mod room;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -68,6 +69,9 @@ pub struct Done {
     pub last: u64,
 }
 
+/// After how many milliseconds what waited too long may be sent again.
+const AFTER_OVERLOAD: RangeInclusive<u64> = 2_000..=10_000;
+
 /// Why a command was not carried out, or a reader not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
@@ -80,6 +84,9 @@ pub enum SubmitError {
     /// Nothing is known to have changed; the same command may be sent again.
     #[error("the hub cannot do this now; send it again with the same id")]
     Unavailable,
+    /// It waited too long and was not looked at: the hub gets more than it can do.
+    #[error("the hub has too much to do just now; send it again with the same id")]
+    Overdue,
     /// Nothing has changed; the same command may be sent again when there is space.
     #[error("the disk of the hub's store is full: nothing can be changed, but all can be read; send it again later")]
     StorageFull,
@@ -91,7 +98,7 @@ impl SubmitError {
             SubmitError::Refused(refusal) => Code::from(refusal),
             SubmitError::NotFound => Code::NotFound,
             SubmitError::IdConflict => Code::IdConflict,
-            SubmitError::Unavailable => Code::Unavailable,
+            SubmitError::Unavailable | SubmitError::Overdue => Code::Unavailable,
             SubmitError::StorageFull => Code::StorageFull,
         }
     }
@@ -100,10 +107,19 @@ impl SubmitError {
         match self {
             SubmitError::Refused(refusal) => refusal.detail(),
             SubmitError::Unavailable => Detail { retry_after_ms: Some(1_000), ..Detail::default() },
+            // Each at a moment of its own: who was refused together would otherwise be too many together again.
+            SubmitError::Overdue => {
+                Detail { retry_after_ms: Some(rand::random_range(AFTER_OVERLOAD)), ..Detail::default() }
+            }
             // Space is made by people.
             SubmitError::StorageFull => Detail { retry_after_ms: Some(5_000), ..Detail::default() },
             SubmitError::NotFound | SubmitError::IdConflict => Detail::default(),
         }
+    }
+
+    /// Whether the same may be done later.
+    pub fn is_passing(&self) -> bool {
+        self.code().retryable()
     }
 
     /// As an `error` frame that names neither a command nor a room.

@@ -234,7 +234,7 @@ impl RoomTask {
             Request::Submit { submission, reply, asked } => {
                 tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, waited_us = asked.elapsed().as_micros(), "came");
                 let overdue = asked.elapsed() > OVERDUE && !matches!(reply, ReplyTo::Nobody);
-                let result = if overdue { Err(SubmitError::Unavailable) } else { self.submit(&submission).await };
+                let result = if overdue { Err(SubmitError::Overdue) } else { self.submit(&submission).await };
                 if let Err(error) = &result {
                     let code = error.code().as_str();
                     tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, code, "not done");

@@ -1,5 +1,6 @@
 //! More than the hub can do: what waited too long is refused at once, so that what comes now is answered in time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use loadtest::client::Answer;
@@ -49,18 +50,21 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
     still.await.unwrap();
 
     let begin = Instant::now();
-    let mut refused = Vec::new();
+    let (mut refused, mut moments) = (Vec::new(), BTreeSet::new());
     for id in &ids {
         let answer = timeout(SOON, patient.answer(*id)).await.expect("it is answered soon").unwrap();
         if let Answer::Refused(error) = answer {
             assert_eq!((error.code, error.retryable), (Code::Unavailable, true), "{error:?}");
-            assert!(error.detail.retry_after_ms.is_some(), "{error:?}");
+            let after = error.detail.retry_after_ms.expect("it says when it may be sent again");
+            assert!((2_000..=10_000).contains(&after), "{after}");
+            moments.insert(after);
             refused.push(*id);
         }
     }
     println!("{} of {} refused, {:?} after the standstill", refused.len(), ids.len(), begin.elapsed());
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
     assert!(refused.len() >= ids.len() - 2, "only what was at the store goes on: {}", refused.len());
+    assert!(moments.len() > refused.len() / 2, "not all at once again: {moments:?}");
     say(&mut patient, room, "now").await;
 
     // Nothing of it was done, and all of it can be done.

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::gateway::Outcome;
 use crate::gateway::partner::Failure;
-use crate::hub::{Hub, SubmitError};
+use crate::hub::Hub;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::outgoing::News;
 
@@ -100,9 +100,7 @@ impl MailDesk {
         };
         let snapshot = match self.hub.look(dispatch.room, &Actor::System).await {
             Ok(look) => look.snapshot,
-            Err(SubmitError::Unavailable | SubmitError::StorageFull) => {
-                return Err(Failure::later("the hub cannot do this now"));
-            }
+            Err(error) if error.is_passing() => return Err(Failure::later("the hub cannot do this now")),
             Err(_) => return Ok(Outcome::gone("there is no such room")),
         };
         let consultation = snapshot.consultation.as_ref();

@@ -230,7 +230,9 @@ impl PaymentDesk {
 
 fn unwritten(error: SubmitError) -> Failure {
     match error {
-        SubmitError::Unavailable | SubmitError::StorageFull => Failure::later("the hub cannot do this now"),
+        SubmitError::Unavailable | SubmitError::Overdue | SubmitError::StorageFull => {
+            Failure::later("the hub cannot do this now")
+        }
         SubmitError::NotFound => Failure::Refused("there is no such room".to_owned()),
         SubmitError::Refused(_) | SubmitError::IdConflict => {
             Failure::Refused("the room refuses what the provider says".to_owned())

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
+use wardroom::store::outgoing::Note;
 
 fn main() {
     divan::main();
@@ -45,7 +46,10 @@ impl Opened {
     }
 
     fn append(&self, batch: &[Append]) {
-        let answers = self.runtime.block_on(self.store.append(batch)).expect("the database takes it");
+        // With a note, as the hub commits.
+        let note = Note { id: Uuid::now_v7(), taken_until: Timestamp::from_micros(i64::MAX) };
+        let answers =
+            self.runtime.block_on(self.store.append_noting(batch, Some(note))).expect("the database takes it");
         assert!(answers.iter().all(|it| *it == Appended::Committed));
     }
 }
@@ -92,7 +96,7 @@ impl Talk {
             command_hash: [0; 32],
             after: None,
             wake_at: None,
-            parties: None,
+            parties: Some((self.sender, self.sender)),
         }
     }
 }
@@ -102,6 +106,8 @@ impl Talk {
 fn commit(bencher: Bencher<'_, '_>, rooms: usize) {
     let opened = Opened::new();
     let mut talks: Vec<Talk> = (0..rooms).map(|_| Talk::new()).collect();
+    // The first message of a room follows nothing, and is committed in another way than those behind it.
+    opened.append(&talks.iter_mut().map(|talk| talk.say(1)).collect::<Vec<_>>());
     let next = || talks.iter_mut().map(|talk| talk.say(1)).collect::<Vec<_>>();
     bencher.counter(ItemsCount::new(rooms)).with_inputs(next).bench_local_refs(|batch| opened.append(batch));
 }

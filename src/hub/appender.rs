@@ -128,11 +128,12 @@ impl Batch {
         FIGURES.appends.record(u32::try_from(self.appends.len()).unwrap_or(u32::MAX));
         match written {
             Ok(answers) => {
-                for (reply, appended) in self.replies.into_iter().zip(&answers) {
+                let is_committed: Vec<bool> = answers.iter().map(|it| *it == Appended::Committed).collect();
+                for (reply, appended) in self.replies.into_iter().zip(answers) {
                     // Whoever asked may have given up waiting; the events stand.
-                    let _ = reply.send(Ok(*appended));
+                    let _ = reply.send(Ok(appended));
                 }
-                let committed = self.appends.into_iter().zip(answers).filter(|(_, it)| *it == Appended::Committed);
+                let committed = self.appends.into_iter().zip(is_committed).filter(|(_, it)| *it);
                 let news: Vec<News> = committed.filter_map(|(append, _)| News::of(append)).collect();
                 if !news.is_empty() && outlet.handed.try_send(Handed { note: note.id, news }).is_err() {
                     tracing::debug!(note = %note.id, "a note waits until its lease is over");

@@ -2,7 +2,7 @@
 //!
 //! The number of an event is its place: whoever inserts (room, seq) first has won, so inserting *is* comparing. A batch
 //! goes in with a few statements of many rows. If any row finds its place taken, the batch is taken back and done again
-//! one append after the other, so that the loser alone learns of it.
+//! without what came too late; if that does not help, one append after the other, so that the loser alone learns of it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,10 +10,9 @@ use std::sync::LazyLock;
 use rooms::record::GENESIS;
 use uuid::Uuid;
 
-use super::events::{Append, Appended, FIND_COMMAND, Sealed, found, hash_of, signed, unsigned};
+use super::events::{Append, Appended, Sealed, hash_of, signed, unsigned};
 use super::outgoing::Note;
 use super::pieces::{Texts, pieces};
-use super::plain::is_plain;
 use super::project::SlotWish;
 use super::{Store, StoreError, Tx, on};
 
@@ -50,9 +49,9 @@ impl Store {
         self.append_noting(batch, None).await
     }
 
-    /// Appends a batch in one transaction; of messages alone, what fits by one statement and the rest in a transaction.
-    /// The answers are in the batch's order. On an error nothing is known: each append of the batch may or may not have
-    /// been committed, as a whole. What of it goes out is written down under `note`.
+    /// Appends a batch: of messages alone, what fits, by one statement; otherwise what fits, in one transaction. The answers
+    /// are in the batch's order. On an error nothing is known: each append of the batch may or may not have been committed,
+    /// as a whole. What of it goes out is written down under `note`.
     pub async fn append_noting(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
         for _ in 0..TAKEN_BACK {
             match self.try_append(batch, note).await {
@@ -65,34 +64,66 @@ impl Store {
 
     async fn try_append(&self, batch: &[Append], note: Option<Note>) -> Result<Vec<Appended>, StoreError> {
         // Every node takes its rooms in the same order, so that two of them do not wait for each other.
-        let mut order: Vec<usize> = (0..batch.len()).collect();
-        order.sort_by_key(|at| (batch[*at].room, batch[*at].first()));
-        let sorted: Vec<&Append> = order.iter().map(|at| &batch[*at]).collect();
-        let plain = note.filter(|_| is_plain(&sorted));
-        let all = match plain {
-            Some(note) => self.append_plain(&sorted, note).await,
-            None => self.append_all(&sorted, note).await,
-        };
-        match all {
-            Ok(true) => return Ok(vec![Appended::Committed; batch.len()]),
-            // It is done again one by one, so that the loser alone learns of it.
-            Ok(false) | Err(StoreError::Unexpected(_)) => {}
-            Err(error) => return Err(error),
+        let mut sorted: Vec<(usize, &Append)> = batch.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, append)| (append.room, append.first()));
+        let mut answers = vec![None; batch.len()];
+        if self.append_most(&sorted, note, &mut answers).await? {
+            return Ok(answers.into_iter().map(|answer| answer.unwrap_or(Appended::Committed)).collect());
         }
+        // One by one, so that the loser alone learns of it.
         let mut tx = self.begin().await?;
-        let mut answers = vec![Appended::Conflict; batch.len()];
-        for at in order {
-            let append = &batch[at];
-            // What did fit of a plain batch is there.
-            let is_there = plain.is_some() && tx.has(append).await?;
-            answers[at] = if is_there { Appended::Committed } else { tx.append_one(append).await? };
+        for (at, append) in sorted {
+            if answers[at].is_none() {
+                answers[at] = Some(tx.append_one(append).await?);
+            }
         }
+        let answers: Vec<Appended> = answers.into_iter().map(|answer| answer.unwrap_or_else(overtaken)).collect();
         if let Some(note) = note {
             let committed = batch.iter().zip(&answers).filter(|(_, it)| **it == Appended::Committed);
             tx.note(note, committed.map(|(append, _)| append)).await?;
         }
         tx.commit().await?;
         Ok(answers)
+    }
+
+    /// Appends all that does not come too late, and notes in `answers` what does; false if the rest is still to be appended.
+    async fn append_most(
+        &self,
+        sorted: &[(usize, &Append)],
+        note: Option<Note>,
+        answers: &mut [Option<Appended>],
+    ) -> Result<bool, StoreError> {
+        let all: Vec<&Append> = sorted.iter().map(|(_, append)| *append).collect();
+        let fitted = match note.filter(|_| self.is_plain(&all)) {
+            Some(note) => self.append_plain(&all, note).await,
+            None => self.append_all(&all, note).await.map(|fit| vec![fit; all.len()]),
+        };
+        let fitted = match fitted {
+            Err(StoreError::Unexpected(_)) => vec![false; all.len()],
+            other => other?,
+        };
+        let left: Vec<(usize, &Append)> =
+            sorted.iter().zip(fitted).filter(|(_, fit)| !fit).map(|(append, _)| *append).collect();
+        if left.is_empty() {
+            return Ok(true);
+        }
+        for (at, answer) in self.late(&left).await? {
+            answers[at] = Some(answer);
+        }
+        let rest: Vec<(usize, &Append)> = left.iter().filter(|(at, _)| answers[*at].is_none()).copied().collect();
+        if left.len() < all.len() {
+            // The others are committed: these stand behind nothing.
+            rest.iter().for_each(|(at, _)| answers[*at] = Some(overtaken()));
+            return Ok(true);
+        }
+        if rest.is_empty() || rest.len() == all.len() {
+            return Ok(rest.is_empty());
+        }
+        let rest: Vec<&Append> = rest.iter().map(|(_, append)| *append).collect();
+        match self.append_all(&rest, note).await {
+            Err(StoreError::Unexpected(_)) => Ok(false),
+            fit => fit,
+        }
     }
 
     /// Appends all of it in one transaction, or nothing; false if any part of it found its place taken.
@@ -133,27 +164,8 @@ impl Tx {
         Ok(true)
     }
 
-    /// Whether this very append is in the log.
-    async fn has(&mut self, append: &Append) -> Result<bool, StoreError> {
-        let Some(first) = append.records.first() else { return Ok(false) };
-        let sql = "select count(*) from events where room = $1 and seq = $2 and hash = $3";
-        let (count,): (i64,) = on!(self, db => {
-            sqlx::query_as(sql).bind(append.room.0).bind(signed(first.seq)).bind(&first.hash[..]).fetch_one(db).await
-        })?;
-        Ok(count > 0)
-    }
-
     /// One append by itself, without harm to what the transaction holds already.
     async fn append_one(&mut self, append: &Append) -> Result<Appended, StoreError> {
-        if let (Some(sender), Some(command)) = (append.sender, append.command) {
-            let row: Option<(i64, i64, Vec<u8>)> = on!(self, db => {
-                sqlx::query_as(FIND_COMMAND).bind(append.room.0).bind(sender.0).bind(command.0).fetch_optional(db).await
-            })?;
-            if let Some(found) = row.map(found).transpose()? {
-                let same_body = found.hash == append.command_hash;
-                return Ok(Appended::Duplicate { first: found.first, last: found.last, same_body });
-            }
-        }
         on!(self, db => sqlx::query("savepoint one").execute(db).await.map(drop))?;
         let appended = match self.write(append).await {
             // The savepoint makes the transaction usable again, also on PostgreSQL.
@@ -174,11 +186,11 @@ impl Tx {
         let lines: Vec<Line<'_>> = lines(append).collect();
         for lines in pieces(&lines) {
             if self.insert(lines).await? < lines.len() {
-                return Ok(Appended::Conflict);
+                return Ok(overtaken());
             }
         }
         if !self.all_follow(&[append]).await? {
-            return Ok(Appended::Conflict);
+            return Ok(overtaken());
         }
         if !self.place(append.room, SlotWish::of(append)).await? {
             return Ok(Appended::SlotTaken);
@@ -243,6 +255,11 @@ impl Tx {
         }
         Ok(true)
     }
+}
+
+/// Somebody was first; by whom, is to be read.
+fn overtaken() -> Appended {
+    Appended::Conflict { since: Vec::new() }
 }
 
 fn lines(append: &Append) -> impl Iterator<Item = Line<'_>> {

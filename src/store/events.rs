@@ -52,11 +52,14 @@ impl Append {
 }
 
 /// What became of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     Committed,
-    /// Another append was there first: load what is missing and decide again.
-    Conflict,
+    /// Another append was there first: take in what is missing and decide again.
+    Conflict {
+        /// The first events from its place on; empty if they must be read.
+        since: Vec<Stored>,
+    },
     /// The command took effect before.
     Duplicate {
         first: u64,
@@ -111,8 +114,10 @@ impl Store {
         sender: UserId,
         command: CommandId,
     ) -> Result<Option<Found>, StoreError> {
+        let sql =
+            "select seq, command_events, command_hash from events where room = $1 and sender = $2 and command = $3";
         let row: Option<(i64, i64, Vec<u8>)> = read!(self, db => {
-            sqlx::query_as(FIND_COMMAND).bind(room.0).bind(sender.0).bind(command.0).fetch_optional(db).await
+            sqlx::query_as(sql).bind(room.0).bind(sender.0).bind(command.0).fetch_optional(db).await
         })?;
         row.map(found).transpose()
     }
@@ -128,10 +133,7 @@ impl Store {
     }
 }
 
-pub(super) const FIND_COMMAND: &str = "select seq, command_events, command_hash from events \
-    where room = $1 and sender = $2 and command = $3";
-
-fn stored((seq, canonical, hash): (i64, String, Vec<u8>)) -> Result<Stored, StoreError> {
+pub(super) fn stored((seq, canonical, hash): (i64, String, Vec<u8>)) -> Result<Stored, StoreError> {
     Ok(Stored { seq: unsigned(seq)?, canonical, hash: hash_of(hash)? })
 }
 

@@ -13,6 +13,7 @@ pub mod feeds;
 mod heads;
 pub mod history;
 pub mod idempotency;
+mod late;
 pub mod maintenance;
 pub mod marks;
 pub mod outgoing;
@@ -186,8 +187,9 @@ impl Store {
             .after_connect(|connection, _| {
                 Box::pin(async { sqlx::raw_sql(PREPARE_SQLITE).execute(connection).await.map(drop) })
             })
-            // 8 MiB: each room appends to a page of its own, and those of a thousand active ones should be at hand.
-            .connect_with(options.clone().pragma("cache_size", "-8192"))
+            // 8 MiB: each room appends to a page of its own, and those of a thousand active ones should be at hand. What a
+            // statement of many rows would take back is kept in memory: SQLite would else write it into a file as well.
+            .connect_with(options.clone().pragma("cache_size", "-8192").pragma("temp_store", "memory"))
             .await?;
         let (synchronous,): (i64,) = sqlx::query_as("pragma synchronous").fetch_one(&write).await?;
         if synchronous < FULL {
@@ -198,8 +200,9 @@ impl Store {
             let why = "SQLite cannot keep a write-ahead log there: give the path of a file on a local disk";
             return Err(StoreError::Setting(why.into()));
         }
-        // Little: whenever something was written since, a reader begins with an empty one, and the system has the pages.
-        let read = options.pragma("query_only", "on").pragma("cache_size", "-512");
+        // Little cache: whenever something was written since, a reader begins with an empty one, and the system has the
+        // pages. Rows for a whole page, so that the driver's thread is not woken again for each fifty.
+        let read = options.pragma("query_only", "on").pragma("cache_size", "-512").row_buffer_size(512);
         let read = pool(readers).connect_with(read).await?;
         Ok(Self::Sqlite { read, write })
     }

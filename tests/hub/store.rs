@@ -12,7 +12,7 @@ use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
-use wardroom::store::events::{Append, Appended, Sealed};
+use wardroom::store::events::{Append, Appended, Sealed, Stored};
 use wardroom::store::{Store, StoreError};
 
 use crate::support::both;
@@ -94,6 +94,13 @@ pub async fn open(settings: &DatabaseSettings) -> Store {
     Store::connect(settings).await.unwrap()
 }
 
+/// Somebody was first, and this is what stands behind the place now.
+pub fn overtaken_by(first: &[&Append]) -> Appended {
+    let records = first.iter().flat_map(|append| &append.records);
+    let since = records.map(|it| Stored { seq: it.seq, canonical: it.canonical.to_string(), hash: it.hash });
+    Appended::Conflict { since: since.collect() }
+}
+
 async fn seqs(store: &Store, room: RoomId) -> Vec<u64> {
     store.events_after(room, 0, 1000).await.unwrap().iter().map(|stored| stored.seq).collect()
 }
@@ -126,7 +133,7 @@ async fn one_bad_append_harms_no_other(settings: DatabaseSettings) {
         store.append(&batch).await.unwrap(),
         [
             Appended::Committed,
-            Appended::Conflict,
+            overtaken_by(&[&first]),
             duplicate(true),
             duplicate(false),
             Appended::Rejected,
@@ -149,10 +156,10 @@ async fn an_event_is_appended_only_behind_the_one_it_was_chained_to(settings: Da
     let first = log.chat(sender, command, "one");
     let second = log.after(&first).chat(sender, ids().1, "two");
     // As on a database that came back from an older copy: the room in memory is further than the stored one.
-    assert_eq!(store.append(std::slice::from_ref(&second)).await.unwrap(), [Appended::Conflict]);
+    assert_eq!(store.append(std::slice::from_ref(&second)).await.unwrap(), [overtaken_by(&[])]);
     let another = log.chat(sender, ids().1, "another one");
     assert_eq!(store.append(&[another]).await.unwrap(), [Appended::Committed]);
-    assert_eq!(store.append(&[second]).await.unwrap(), [Appended::Conflict], "its place is free, but not behind that");
+    assert_eq!(store.append(&[second]).await.unwrap(), [overtaken_by(&[])], "its place is free, but not behind that");
     assert_eq!(seqs(&store, log.room).await, [1]);
 }
 
@@ -168,12 +175,12 @@ async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(settings: Datab
                 let (sender, command) = ids();
                 loop {
                     let log = Log::read(&store, room).await;
-                    match store.append(&[log.chat(sender, command, "x")]).await.unwrap()[0] {
+                    match &store.append(&[log.chat(sender, command, "x")]).await.unwrap()[0] {
                         Appended::Committed => {
                             places.push(log.head + 1);
                             break;
                         }
-                        Appended::Conflict => {}
+                        Appended::Conflict { .. } => {}
                         other => panic!("{other:?}"),
                     }
                 }

@@ -105,7 +105,7 @@ async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consul
         room(&slots[2], &doctor, Called, 18),
         room(&slots[3], &doctor, Booked, 1),
     ];
-    assert_eq!(store.append(&appends).await.unwrap(), [Appended::Committed; 4]);
+    assert_eq!(store.append(&appends).await.unwrap(), vec![Appended::Committed; 4]);
     let rows = |items: Vec<FeedItem>| -> Vec<(String, u32, Option<u32>)> {
         let row = |item: FeedItem| match item.row {
             FeedRow::Waiting { position, estimate_s, .. } => (item.key, position, estimate_s),
@@ -118,7 +118,7 @@ async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consul
     assert_eq!(lobby, [(key(1), 1, None), (key(2), 0, None), (key(0), 2, None)]);
     // One took ten minutes, and one has been going for four.
     let more = [room(&slots[4], &doctor, Completed, 0), room(&slots[5], &doctor, InProgress, 26)];
-    assert_eq!(store.append(&more).await.unwrap(), [Appended::Committed; 2]);
+    assert_eq!(store.append(&more).await.unwrap(), vec![Appended::Committed; 2]);
     let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap());
     assert_eq!(lobby, [(key(1), 1, Some(360)), (key(2), 0, Some(0)), (key(0), 2, Some(960))]);
 }

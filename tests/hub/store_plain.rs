@@ -7,7 +7,8 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::events::{Append, Appended};
 use wardroom::store::outgoing::{Note, Span};
 
-use crate::store::{Log, ids, open};
+use crate::store::{Log, ids, open, overtaken_by};
+use crate::store_slots::{doctor_with_slots, request};
 use crate::support::both;
 use crate::support::database::Database;
 
@@ -37,8 +38,8 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
     // All of it fits.
     let said = |at: usize, text: &str| heard(rooms[at].0.chat(sender, ids().1, text));
     let known = heard(rooms[0].0.chat(sender, command, "two"));
-    let batch = [known.clone(), said(1, "two")];
-    assert_eq!(store.append_noting(&batch, Some(all)).await.unwrap(), [Appended::Committed; 2]);
+    let pair = [known.clone(), said(1, "two")];
+    assert_eq!(store.append_noting(&pair, Some(all)).await.unwrap(), vec![Appended::Committed; 2]);
 
     // Some of it does: the third room's message. Another was first; it took effect before; it stands behind nothing.
     let behind_nothing = {
@@ -46,13 +47,13 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
         heard(rooms[3].1.after(&never).chat(sender, ids().1, "two"))
     };
     let alone = store.append_noting(std::slice::from_ref(&behind_nothing), Some(note())).await.unwrap();
-    assert_eq!(alone, [Appended::Conflict], "its place is free, but not behind that");
+    assert_eq!(alone, [overtaken_by(&[])], "its place is free, but not behind that");
     let again = heard(rooms[0].0.after(&known).chat(sender, command, "two"));
     let batch = [said(1, "late"), said(2, "two"), behind_nothing, again];
     let duplicate = Appended::Duplicate { first: 2, last: 2, same_body: true };
     assert_eq!(
         store.append_noting(&batch, Some(some)).await.unwrap(),
-        [Appended::Conflict, Appended::Committed, Appended::Conflict, duplicate]
+        [overtaken_by(&[&pair[1]]), Appended::Committed, overtaken_by(&[]), duplicate]
     );
     let heads = [2, 2, 2, 1, 1];
     for ((log, _), head) in rooms.iter().zip(heads) {
@@ -60,11 +61,62 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
     }
 
     // Nothing of it does, and nothing is noted.
-    assert_eq!(store.append_noting(&[said(1, "late")], Some(none)).await.unwrap(), [Appended::Conflict]);
+    let late = store.append_noting(&[said(1, "late")], Some(none)).await.unwrap();
+    assert_eq!(late, [overtaken_by(&[&pair[1]])]);
     let notes = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
     assert_eq!(notes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [all.id, some.id]);
     assert!(notes[0].1.contains(&span(&known)) && notes[0].1.len() == 2, "{notes:?}");
     assert!(notes[1].1.contains(&span(&batch[1])), "{notes:?}");
+}
+
+/// With `changes` among the messages, or without.
+async fn what_came_too_late_is_told_so_and_the_rest_is_committed(settings: &DatabaseSettings, changes: usize) {
+    const MANY: usize = 40;
+    let (store, clock) = (open(settings).await, Clock::system());
+    let (sender, _) = ids();
+    let mut logs = Vec::new();
+    for _ in 0..MANY {
+        let log = Log::new();
+        let first = log.chat(sender, ids().1, "one");
+        assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
+        logs.push(log.after(&first));
+    }
+    let said = |log: &Log, text: &str| heard(log.chat(sender, ids().1, text));
+    // At most so many events are told: whoever missed more reads them.
+    const TOLD: usize = 4;
+    let mut expected = vec![Appended::Committed; MANY + changes];
+    for (at, missed) in [(0, 1), (17, 2), (MANY - 1, TOLD + 4)] {
+        let (mut log, mut first) = (logs[at].clone(), Vec::new());
+        for _ in 0..missed {
+            first.push(said(&log, "first"));
+            assert_eq!(store.append(&first[first.len() - 1..]).await.unwrap(), [Appended::Committed]);
+            log = log.after(&first[first.len() - 1]);
+        }
+        expected[at] = overtaken_by(&first.iter().take(TOLD).collect::<Vec<_>>());
+    }
+    let mut batch: Vec<Append> = logs.iter().map(|log| said(log, "two")).collect();
+    let (doctor, slots) = doctor_with_slots(&store, 3).await;
+    batch.extend(slots.iter().take(changes).map(|slot| heard(request(slot, &doctor).1)));
+
+    let note = Note { id: Uuid::now_v7(), taken_until: clock.now() };
+    let answers = store.append_noting(&batch, Some(note)).await.unwrap();
+    let noted = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
+    for (at, (append, answer)) in batch.iter().zip(answers).enumerate() {
+        assert_eq!(answer, expected[at], "{at}");
+        let stored = store.events_after(append.room, append.first() - 1, 1).await.unwrap();
+        let is_there = stored.first().is_some_and(|it| *it.canonical == *append.records[0].canonical);
+        assert_eq!(is_there, answer == Appended::Committed, "{at}");
+        let is_told = noted.iter().any(|(_, spans)| spans.iter().any(|it| it.room == append.room));
+        assert!(is_told || answer != Appended::Committed, "{at}: {noted:?}");
+    }
+}
+
+async fn messages_that_came_too_late_keep_back_no_other(settings: DatabaseSettings) {
+    what_came_too_late_is_told_so_and_the_rest_is_committed(&settings, 0).await;
+}
+
+async fn nor_do_they_keep_back_what_changes_a_state(settings: DatabaseSettings) {
+    what_came_too_late_is_told_so_and_the_rest_is_committed(&settings, 3).await;
 }
 
 /// How long SQLite's write-ahead log is, in bytes.
@@ -87,7 +139,7 @@ async fn sqlites_log_is_begun_anew_although_somebody_writes_all_the_time() {
             for _ in 0..WRITTEN {
                 let said = (0..256).map(|_| Log::new().chat(ids().0, ids().1, &"long ".repeat(600)));
                 let batch: Vec<Append> = said.collect();
-                assert_eq!(store.append(&batch).await.unwrap(), [Appended::Committed; 256]);
+                assert_eq!(store.append(&batch).await.unwrap(), vec![Appended::Committed; 256]);
             }
         })
     };
@@ -99,4 +151,8 @@ async fn sqlites_log_is_begun_anew_although_somebody_writes_all_the_time() {
     writer.await.unwrap();
 }
 
-both!(what_fits_of_a_plain_batch_is_committed_and_noted);
+both! {
+    what_fits_of_a_plain_batch_is_committed_and_noted
+    messages_that_came_too_late_keep_back_no_other
+    nor_do_they_keep_back_what_changes_a_state
+}

@@ -99,7 +99,7 @@ fn moved(log: &Log, from: ConsultationState, to: ConsultationState) -> Append {
 }
 
 async fn append(store: &Store, append: &Append) -> Appended {
-    store.append(std::slice::from_ref(append)).await.unwrap()[0]
+    store.append(std::slice::from_ref(append)).await.unwrap().remove(0)
 }
 
 /// A doctor who has published `count` slots.
@@ -168,7 +168,7 @@ async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings)
     let (doctor, slots) = doctor_with_slots(&store, 3).await;
     let (log, first) = request(&slots[0], &doctor);
     let (_, other) = request(&slots[1], &doctor);
-    assert_eq!(store.append(&[first.clone(), other.clone()]).await.unwrap(), [Appended::Committed; 2]);
+    assert_eq!(store.append(&[first.clone(), other.clone()]).await.unwrap(), vec![Appended::Committed; 2]);
     let log = log.after(&first);
     let to = |slot: &PublishedSlot| {
         let fact = Slot {

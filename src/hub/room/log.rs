@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rooms::record::{GENESIS, Record};
+use rooms::record::{GENESIS, Record, chain};
 use rooms::room::Room;
 
 use super::{Loaded, RoomTask};
 use crate::hub::SubmitError;
-use crate::store::events::Sealed;
+use crate::store::events::{Sealed, Stored};
 use crate::telemetry::TRAIL;
 
 /// Events read from the store at a time.
@@ -50,7 +50,11 @@ impl RoomTask {
     async fn page_after(&self, head: u64) -> Result<(Vec<Sealed>, bool), SubmitError> {
         let page = self.hub.store.events_after(self.id, head, PAGE).await?;
         let more = page.len() == PAGE as usize;
-        let sealed = page.into_iter().map(|stored| {
+        Ok((self.opened(page)?, more))
+    }
+
+    fn opened(&self, events: Vec<Stored>) -> Result<Vec<Sealed>, SubmitError> {
+        let opened = events.into_iter().map(|stored| {
             let record: Record = serde_json::from_str(&stored.canonical).map_err(|error| {
                 tracing::error!(room = %self.id, seq = stored.seq, kind = ?error.classify(), "a stored record cannot be read");
                 SubmitError::Unavailable
@@ -58,7 +62,7 @@ impl RoomTask {
             let (canonical, record) = (stored.canonical.into(), Arc::new(record));
             Ok(Sealed { seq: stored.seq, canonical, hash: stored.hash, record })
         });
-        Ok((sealed.collect::<Result<_, SubmitError>>()?, more))
+        opened.collect()
     }
 
     /// Takes in what was appended by another node, or by a commit whose outcome was unknown; false if there is nothing.
@@ -77,7 +81,23 @@ impl RoomTask {
         }
     }
 
-    /// Takes in what made an append fail.
+    /// Takes in what was appended behind the head before what should have been.
+    pub(super) async fn overtaken(&mut self, since: Vec<Stored>) -> Result<(), SubmitError> {
+        let follows = match (&self.loaded, since.first()) {
+            (Some(loaded), Some(next)) => {
+                next.seq == loaded.room.head() + 1 && next.hash == chain(&loaded.hash, &next.canonical)
+            }
+            _ => false,
+        };
+        if !follows {
+            return self.catch_up().await;
+        }
+        let news = self.opened(since)?;
+        self.moved_on(&news);
+        Ok(())
+    }
+
+    /// Reads what made an append fail.
     pub(super) async fn catch_up(&mut self) -> Result<(), SubmitError> {
         if self.refresh().await? {
             return Ok(());

@@ -56,7 +56,7 @@ impl RoomTask {
             let records = append.records.clone();
             match self.commit(append).await? {
                 Appended::Committed => return Ok(self.committed(submission, hash, &records)),
-                Appended::Conflict => self.catch_up().await?,
+                Appended::Conflict { since } => self.overtaken(since).await?,
                 Appended::Duplicate { first, last, same_body } => {
                     // Sent again after a restart, it is behind the head; from another node, it may be ahead.
                     if last > self.room()?.head() {

@@ -73,6 +73,16 @@ pub struct Peer {
     relayed: Option<Relayed>,
     /// Messages to the other side in this epoch.
     sent: u64,
+    /// The own offer, if its answer has not come.
+    offer: Option<Offer>,
+}
+
+/// An offer that waits for its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    Open,
+    /// There is a reason for another one since, which must wait: an answer does not say which offer it is to.
+    Outdated,
 }
 
 impl Peer {
@@ -107,6 +117,7 @@ impl Peer {
             progress: Progress::default(),
             relayed: None,
             sent: 0,
+            offer: None,
         };
         peer.say_attach().await?;
         Ok(peer)
@@ -153,7 +164,12 @@ impl Peer {
     /// Looks for another way to the other side.
     pub async fn restart(&mut self) -> Result<(), PeerError> {
         let Some(line) = &self.line else { return Ok(()) };
+        if self.offer.is_some() {
+            self.offer = Some(Offer::Outdated);
+            return Ok(());
+        }
         let description = line.restart().await?;
+        self.offer = Some(Offer::Open);
         self.describe(description).await
     }
 
@@ -234,6 +250,7 @@ impl Peer {
                 };
                 let line = Line::open(peer.epoch, servers, relay_only, self.tell.clone(), self.packets.clone()).await?;
                 let offer = if peer.polite { None } else { Some(line.offer().await?) };
+                self.offer = offer.as_ref().map(|_| Offer::Open);
                 self.line = Some(line);
                 self.progress.connections += 1;
                 if let Some(offer) = offer {
@@ -247,6 +264,8 @@ impl Peer {
                 };
                 if let Some(answer) = answer {
                     self.describe(answer).await?;
+                } else if self.offer.take() == Some(Offer::Outdated) {
+                    self.restart().await?;
                 }
             }
             CallNotice::Candidate { from, epoch, n, candidate } if self.takes(from, epoch, n) => {

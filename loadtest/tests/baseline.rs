@@ -29,11 +29,13 @@ enum Fault {
     Unacknowledged,
 }
 
-/// The members of each room, and the ids of the messages.
+/// The members of each room, the ids of the messages, and what was said again in each room: who is back later than
+/// the one who says it gets it too, so that the number of repeats does not depend on who is back first.
 #[derive(Default)]
 struct Rooms {
     members: HashMap<String, Vec<mpsc::UnboundedSender<String>>>,
     said: HashSet<String>,
+    again: HashMap<String, Vec<String>>,
 }
 
 type Shared = Arc<Mutex<Rooms>>;
@@ -80,8 +82,10 @@ async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared)
                 say("2".to_owned());
             }
             Ask::Join(room, answer) => {
-                rooms.lock().unwrap().members.entry(room).or_default().push(out.clone());
+                let mut rooms = rooms.lock().unwrap();
                 say(answer);
+                rooms.again.get(&room).into_iter().flatten().for_each(|shown| say(shown.clone()));
+                rooms.members.entry(room).or_default().push(out.clone());
             }
             Ask::Say(message, answer) => {
                 assert!(dialect == Dialect::Bare || pongs > 0, "a ping was not answered");
@@ -92,7 +96,11 @@ async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared)
                     Dialect::SocketIo => format!("42{}", json!(["said", message])),
                     Dialect::Bare => json!({ "said": message }).to_string(),
                 };
-                let members = &rooms.members[message["room"].as_str().unwrap()];
+                let room = message["room"].as_str().unwrap();
+                if !is_new {
+                    rooms.again.entry(room.to_owned()).or_default().push(shown.clone());
+                }
+                let members = &rooms.members[room];
                 for (place, member) in members.iter().enumerate() {
                     let times = match (fault, place) {
                         (Fault::Lost, 0) => 0,

@@ -56,19 +56,20 @@ impl DevTools {
         }
     }
 
-    /// Waits for an event of this name in which `find` finds something.
+    /// Waits for an event of this name in which `find` finds something; it is not found a second time.
     pub async fn event<T>(&mut self, name: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let known = |event: &Value| if event["method"] == name { find(&event["params"]) } else { None };
-        if let Some(found) = self.events.iter().find_map(known) {
+        let heard = self.events.iter().enumerate().find_map(|(at, event)| Some((at, known(event)?)));
+        if let Some((at, found)) = heard {
+            self.events.remove(at);
             return found;
         }
         loop {
             let heard = self.hear().await;
-            let found = known(&heard);
-            self.events.push(heard);
-            if let Some(found) = found {
+            if let Some(found) = known(&heard) {
                 return found;
             }
+            self.events.push(heard);
         }
     }
 

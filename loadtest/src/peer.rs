@@ -49,10 +49,19 @@ pub struct Progress {
     pub connections: u32,
     /// Packets of media that arrived.
     pub packets: u64,
-    /// What the other side said on the channel.
+    /// What the other side said last of its microphone and camera.
+    pub state: Option<State>,
+    /// What else it said on the channel.
     pub heard: Vec<String>,
     /// Whether another session of the same person took over.
     pub taken: bool,
+}
+
+/// What one side says of itself on the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct State {
+    pub microphone: bool,
+    pub camera: bool,
 }
 
 /// One side of a call.
@@ -328,7 +337,10 @@ impl Peer {
                 self.progress.connected = Some(Instant::now());
             }
             Event::Failed => self.progress.connected = None,
-            Event::Text(text) => self.progress.heard.push(text),
+            Event::Text(text) => match serde_json::from_str(&text) {
+                Ok(state) => self.progress.state = Some(state),
+                Err(_) => self.progress.heard.push(text),
+            },
         }
         Ok(())
     }

@@ -32,7 +32,12 @@ export class Negotiator extends EventTarget {
     pc.onconnectionstatechange = () => this.emit('state', { state: pc.connectionState });
     this.channel = pc.createDataChannel('state', STATE_CHANNEL);
     this.channel.onopen = () => this.told && this.tell(this.told);
+    let heard = false;
     this.channel.onmessage = ({ data }) => {
+      // A word that comes before the other side is ready for it may be lost (w3c/webrtc-pc, issue 1879). Its own first word
+      // says that it is ready.
+      if (!heard && this.told) this.tell(this.told);
+      heard = true;
       try {
         this.emit('told', { state: JSON.parse(data) });
       } catch {
@@ -41,7 +46,7 @@ export class Negotiator extends EventTarget {
     };
   }
 
-  /** Says what the own microphone and camera do; the last word is repeated when the channel opens. */
+  /** Says what the own microphone and camera do; repeated when the channel opens, and when the other side is first heard. */
   tell(state) {
     this.told = state;
     if (this.channel.readyState === 'open') this.channel.send(JSON.stringify(state));

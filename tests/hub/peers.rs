@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loadtest::client::Client;
-use loadtest::peer::Peer;
+use loadtest::peer::{Peer, State};
 use loadtest::target::Target;
 use rooms::case::call::Media;
 use rooms::wire::client::Token;
@@ -111,8 +111,11 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     let (_, _) =
         tokio::join!(patient.until("sound from the peer", arrives), doctor.until(SOON, |now| now.packets > 400));
     // What the page says of its microphone comes over the channel that both agreed on beforehand.
-    let told = doctor.until(SOON, |now| now.heard.iter().any(|text| text.contains("microphone"))).await;
-    told.expect("the page says so when the channel opens");
+    let told = doctor.until(SOON, |now| now.state.is_some()).await.expect("the page says so when the channel opens");
+    assert_eq!(told.state, Some(State { microphone: true, camera: false }));
+    let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
+        return peer.told.microphone === true && peer.told.camera === false";
+    patient.until("the word of the peer", heard).await;
     doctor.leave().await.unwrap();
     patient.gone("[data-testid=call-stage]").await;
     patient.is_clean().await;

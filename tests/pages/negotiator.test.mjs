@@ -100,6 +100,8 @@ test('what the other side says of its microphone arrives, and nonsense does not'
   both.one.channel.onmessage({ data: '{"camera":true}' });
   both.one.channel.onmessage({ data: 'no JSON' });
   assert.deepEqual(heard, [{ camera: true }]);
+  // It may have come before the other side was ready for it, which its first word says it is, and once is enough.
+  assert.deepEqual(both.one.channel.sent, ['{"microphone":false}', '{"microphone":false}']);
 });
 
 test('a closed negotiator does nothing more', async () => {

@@ -34,6 +34,9 @@ const EVERY: Duration = Duration::from_millis(20);
 /// Opus for "nothing to hear".
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
+/// What it says of itself on the channel: sound, and no picture.
+const STATE: &str = r#"{"microphone":true,"camera":false}"#;
+
 /// What happened on a connection.
 #[derive(Debug)]
 pub enum Event {
@@ -253,10 +256,23 @@ async fn speak(track: Arc<TrackLocalStaticRTP>) {
     }
 }
 
+/// Says its state when the channel opens and, since a word may be lost that comes before the other side is ready for it,
+/// when that one is first heard.
 async fn listen(epoch: u64, channel: Arc<dyn DataChannel>, told: mpsc::UnboundedSender<Told>) {
+    let mut is_heard = false;
     while let Some(event) = channel.poll().await {
-        if let DataChannelEvent::OnMessage(message) = event
-            && let Ok(text) = String::from_utf8(message.data.to_vec())
+        let (text, speak) = match event {
+            DataChannelEvent::OnOpen => (None, true),
+            DataChannelEvent::OnMessage(message) => {
+                (String::from_utf8(message.data.to_vec()).ok(), !std::mem::replace(&mut is_heard, true))
+            }
+            _ => (None, false),
+        };
+        if speak {
+            // A channel that is closed already needs no word.
+            let _ = channel.send_text(STATE).await;
+        }
+        if let Some(text) = text
             && told.send((epoch, Event::Text(text))).is_err()
         {
             return;

@@ -190,14 +190,14 @@ async fn a_step_that_cannot_follow_yet_is_asked_for_again(database: DatabaseSett
     for (id, status) in [("evt_1", "out_for_delivery"), ("evt_2", "attempt_failed")] {
         parcel.tell(&parcel.event(id, status, parcel.now())).await.ok();
     }
-    let again = parcel.event("evt_4", "out_for_delivery", parcel.now().plus(Duration::from_secs(1)));
+    let again = parcel.event("evt_4", "out_for_delivery", parcel.now().plus(Duration::from_secs(60)));
     parcel.tell(&again).await.refused(409, "illegal_transition");
     assert_eq!(parcel.state().await, "attempt_failed");
     assert_eq!(parcel.tell(&parcel.event("evt_3", "rescheduled", parcel.now())).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.tell(&again).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "out_for_delivery");
     // The partner's word that a parcel is lost is the hub's to take.
-    let lost = parcel.event("evt_5", "lost", parcel.now().plus(Duration::from_secs(2)));
+    let lost = parcel.event("evt_5", "lost", parcel.now().plus(Duration::from_secs(120)));
     assert_eq!(parcel.tell(&lost).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "lost");
 }

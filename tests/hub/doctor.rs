@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::database::Database;
+use crate::support::ports;
 use crate::support::process::Process;
 
 /// The line about this.
@@ -11,15 +12,10 @@ fn line<'a>(said: &'a str, about: &str) -> &'a str {
     said.lines().find(fits).unwrap_or_else(|| panic!("nothing about {about}: {said}"))
 }
 
-/// A port that nobody listens on.
-fn nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A hub that would call nobody outside this machine.
 fn hub(database: &Database) -> Process {
     let mut hub = Process::new("serve", &database.settings());
-    hub.set("WARDROOM_PUSH_SERVICES", format!("http://127.0.0.1:{}", nobody()));
+    hub.set("WARDROOM_PUSH_SERVICES", format!("http://127.0.0.1:{}", ports::free()));
     hub
 }
 
@@ -41,7 +37,7 @@ fn a_fresh_hub_on_one_machine_is_well_and_nothing_is_made() {
 fn what_does_not_answer_is_named_with_its_remedy() {
     let database = Database::postgres();
     let mut hub = hub(&database);
-    let gone = nobody();
+    let gone = ports::free();
     hub.set("WARDROOM_REDIS_URL", format!("redis://127.0.0.1:{gone}"));
     hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{gone}?transport=tcp"));
     hub.set("WARDROOM_TURN_SECRET", "a secret of the tests");

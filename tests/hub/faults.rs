@@ -77,7 +77,7 @@ async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
     let nodes = Nodes::start(1).await;
     let mut others = [nodes.process(), nodes.process()];
     let addresses = [nodes[0].address, others[0].start(), others[1].start()];
-    let load = Load::start(&nodes[0], &addresses, 3 * ROOMS).await;
+    let load = Load::start_calm(&nodes[0], &addresses, 3 * ROOMS).await;
     for (at, other) in others.iter_mut().enumerate() {
         sleep(QUIET).await;
         load.set_node(at + 1, None);
@@ -108,7 +108,7 @@ async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() {
     let mut nodes = Nodes::start(3).await;
-    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let load = Load::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
     let begin = Instant::now();
     for _ in 0..setting("WARDROOM_TEST_DEATHS", 3).min(20) {
         sleep(QUIET).await;
@@ -128,7 +128,7 @@ async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_most() {
     let nodes = Nodes::start(3).await;
-    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let load = Load::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
     sleep(QUIET).await;
     nodes.redis.signal("STOP");
     let away = Instant::now();

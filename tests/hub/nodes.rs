@@ -13,6 +13,7 @@ use wardroom::bus::BusState;
 
 use crate::support::database::Database;
 use crate::support::nodes::{Nodes, until};
+use crate::support::ports;
 use crate::support::process::Process;
 use crate::support::redis::{Redis, RedisCluster};
 
@@ -72,6 +73,9 @@ async fn members_on_different_nodes_see_one_log_live() {
         .iter_mut()
         .map(|client| (0..30).map(|at| client.send(room, chat(format!("at once {at}")))).collect())
         .collect();
+    for client in &mut clients {
+        client.flush().await.unwrap();
+    }
     for (client, ids) in clients.iter_mut().zip(ids) {
         for id in ids {
             match client.answer(id).await.unwrap() {
@@ -199,9 +203,7 @@ async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_over_tls_is_used_if_its_certificate_is_trusted() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = ports::free();
     let (_redis, certificate) = Redis::start_tls(port);
     let database = Database::postgres();
     let bus = async |trusted: bool, wanted: &str| {

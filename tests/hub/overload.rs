@@ -7,6 +7,7 @@ use loadtest::client::Answer;
 use rooms::id::CommandId;
 use rooms::wire::code::Code;
 use sqlx::{Connection, PgConnection, SqliteConnection};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
@@ -20,17 +21,19 @@ const STANDSTILL: Duration = Duration::from_secs(4);
 /// How soon everything is answered when the store goes on.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Keeps everybody from appending for so long.
-async fn stand_still(database: &DatabaseSettings, time: Duration) {
+/// Keeps everybody from appending for so long, and says when that has begun.
+async fn stand_still(database: &DatabaseSettings, time: Duration, begun: oneshot::Sender<()>) {
     let url = database.url();
     if url.starts_with("sqlite:") {
         let mut other = SqliteConnection::connect(url).await.unwrap();
         sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+        begun.send(()).unwrap();
         sleep(time).await;
         sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
     } else {
         let mut other = PgConnection::connect(url).await.unwrap();
         sqlx::raw_sql("begin; lock table events in exclusive mode").execute(&mut other).await.unwrap();
+        begun.send(()).unwrap();
         sleep(time).await;
         sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
     }
@@ -43,8 +46,9 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
     let mut patient = clinic.joined(&case.patient, room).await;
     say(&mut patient, room, "before").await;
 
-    let still = tokio::spawn(async move { stand_still(&database, STANDSTILL).await });
-    sleep(Duration::from_millis(200)).await;
+    let (begun, begins) = oneshot::channel();
+    let still = tokio::spawn(async move { stand_still(&database, STANDSTILL, begun).await });
+    begins.await.unwrap();
     let ids: Vec<CommandId> = (0..30).map(|_| patient.send(room, chat("again and again"))).collect();
     patient.flush().await.unwrap();
     still.await.unwrap();

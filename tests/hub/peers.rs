@@ -29,13 +29,13 @@ async fn connected(clinic: &Clinic, case: &Case) -> (Peer, Peer) {
     (doctor, patient)
 }
 
-/// Media goes both ways from now on.
+/// Media goes both ways from now on, and words do.
 async fn flows(doctor: &mut Peer, patient: &mut Peer) {
     let more = |peer: &Peer| peer.progress().packets + 25;
     let (doctors, patients) = (more(doctor), more(patient));
     let (one, other) = tokio::join!(
-        doctor.until(SOON, |now| now.connected.is_some() && now.packets >= doctors),
-        patient.until(SOON, |now| now.connected.is_some() && now.packets >= patients),
+        doctor.until(SOON, |now| now.connected.is_some() && now.packets >= doctors && now.state.is_some()),
+        patient.until(SOON, |now| now.connected.is_some() && now.packets >= patients && now.state.is_some()),
     );
     one.expect("the doctor hears the patient");
     other.expect("the patient hears the doctor");

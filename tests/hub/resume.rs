@@ -36,8 +36,10 @@ use wardroom::store::Store;
 use crate::support::both;
 use crate::support::process::Process;
 
-/// Breaks of one member's connection, over all members.
+/// Breaks of one member's connection, over all members; more on a machine so slow that there are too few commands yet.
 const CYCLES: usize = 1_000;
+/// Commands that are given meanwhile, over all members; more on a quick machine.
+const COMMANDS: usize = CYCLES / 2;
 /// Of these, so many are the hub's own end, which breaks everybody's.
 const KILLS: usize = 15;
 const ROOMS: usize = 6;
@@ -53,6 +55,8 @@ struct Scene {
     auth: Auth,
     /// Cycles that are over.
     cycles: AtomicUsize,
+    /// Commands that were given.
+    commands: AtomicUsize,
     progress: Notify,
     /// Which life of the hub this is; odd while it is down.
     life: watch::Receiver<u64>,
@@ -128,12 +132,25 @@ impl Member {
         }
     }
 
-    fn write(&mut self) {
+    /// Reads until what happens comes as it happens; ends early with the connection.
+    async fn listen_until_live(&mut self) {
+        let end = Instant::now() + LIMIT;
+        while !self.is_live && Instant::now() < end && self.client.is_connected() {
+            self.listen(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Gives some commands, and how many.
+    fn write(&mut self) -> usize {
+        for id in std::mem::take(&mut self.again) {
+            self.client.send_again(id);
+        }
         // As pages do: a connection that breaks all the time must not pile up what it repeats each time.
         if self.client.unanswered().len() >= IN_FLIGHT {
-            return;
+            return 0;
         }
-        for _ in 0..self.random.random_range(0..4) {
+        let count = self.random.random_range(0..4);
+        for _ in 0..count {
             let care = self.who.role != Role::Pharmacist && self.random.random_bool(0.5);
             let thread = if care { Thread::Care } else { Thread::Pharmacy(self.room.pharmacy) };
             let text = Prose::parse(&format!("{} {}", self.who.role.as_str(), self.sent.len())).unwrap();
@@ -144,6 +161,7 @@ impl Member {
                 self.client.send_again(id);
             }
         }
+        count
     }
 
     fn actor(&self) -> Actor {
@@ -153,10 +171,13 @@ impl Member {
 
     /// One break, with commands in flight.
     async fn cycle(&mut self, scene: &Scene) {
-        self.write();
+        scene.commands.fetch_add(self.write(), Ordering::Relaxed);
         match self.random.random_range(0..4) {
-            // Cut in the middle of whatever is going on.
+            // Cut in the middle of whatever is going on: of a replay, or of what happens live.
             0 => {
+                if self.random.random_bool(0.5) {
+                    self.listen_until_live().await;
+                }
                 let a_while = Duration::from_millis(self.random.random_range(0..600));
                 self.listen(a_while).await;
                 self.client.cut();
@@ -177,6 +198,7 @@ impl Member {
             _ => {
                 let token = scene.auth.token_for_test(&self.actor(), Duration::from_secs(1800));
                 self.client.set_token(Token(token));
+                self.listen_until_live().await;
                 let a_while = Duration::from_millis(self.random.random_range(20..600));
                 self.listen(a_while).await;
             }
@@ -191,7 +213,7 @@ impl Member {
         self.connect(&scene).await;
         self.client.ask(self.room.room);
         self.listen(Duration::from_millis(50)).await;
-        while scene.cycles.load(Ordering::Relaxed) < CYCLES {
+        while scene.cycles.load(Ordering::Relaxed) < CYCLES || scene.commands.load(Ordering::Relaxed) < COMMANDS {
             self.cycle(&scene).await;
             scene.cycles.fetch_add(1, Ordering::Relaxed);
             scene.progress.notify_one();
@@ -231,7 +253,13 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
     let target = Target::new(hub.start()).unwrap();
 
     let (life, receiver) = watch::channel(0);
-    let scene = Arc::new(Scene { auth, cycles: AtomicUsize::new(0), progress: Notify::new(), life: receiver });
+    let scene = Arc::new(Scene {
+        auth,
+        cycles: AtomicUsize::new(0),
+        commands: AtomicUsize::new(0),
+        progress: Notify::new(),
+        life: receiver,
+    });
     let mut members = JoinSet::new();
     for room in fixture {
         for who in room.members.clone() {
@@ -307,7 +335,7 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
         live_events += member.live_events;
         commands += member.sent.len();
     }
-    assert!(commands > CYCLES / 2, "commands were in flight");
+    assert!(commands >= COMMANDS, "commands were in flight");
     assert!(
         live_events > events / 4 && live_events < events * 9 / 10,
         "{live_events} of {events} came live, the others by replay"

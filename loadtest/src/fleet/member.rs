@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rooms::command::Command;
-use rooms::id::CommandId;
+use rooms::id::{CommandId, RoomId};
 use rooms::wire::client::ClientFrame;
 use rooms::wire::server::Welcome;
 use tokio::sync::mpsc;
@@ -46,6 +46,12 @@ pub struct Link {
     /// When the hub, before it closed, told this client to come back.
     pub told: Option<Duration>,
 }
+
+/// How long what was acknowledged may be under way to a member, at the end.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
+/// How often is looked whether it has come.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the protocol allows: twice the hub's beat.
 pub fn silence(welcome: &Welcome) -> Duration {
@@ -314,8 +320,12 @@ impl Member {
             return unreachable;
         }
         let room = self.room.borrow().id;
-        // What came before the question was delivered without it.
+        // What comes before the question is delivered without it. What was acknowledged may still be under way.
+        let end = Instant::now() + UNDER_WAY;
         self.drain(Duration::from_millis(1)).await;
+        while self.owed(room) > 0 && self.client.is_connected() && Instant::now() < end {
+            self.drain(LOOK).await;
+        }
         let before = self.client.tally(room).map_or(0, |tally| tally.delivered());
         if self.client.join(room).await.is_err() {
             return unreachable;
@@ -323,7 +333,7 @@ impl Member {
         self.drain(Duration::ZERO).await;
         let Some(tally) = self.client.tally(room) else { return unreachable };
         let late = tally.delivered() - before;
-        let owed = self.room.borrow().owed_to(self.place).filter(|seq| !tally.has(*seq)).count() as u64;
+        let owed = self.owed(room);
         // The patient and the doctor see everything, so that every number must have come.
         let came = tally.delivered() + tally.out_of_order();
         let holes = if self.place < PHARMACIST { tally.cursor().saturating_sub(came) } else { 0 };
@@ -336,6 +346,12 @@ impl Member {
             healed: tally.gaps() - u64::from(late > 0).min(tally.gaps()),
             unreachable: 0,
         }
+    }
+
+    /// Events that were acknowledged and have not come.
+    fn owed(&self, room: RoomId) -> u64 {
+        let Some(tally) = self.client.tally(room) else { return 0 };
+        self.room.borrow().owed_to(self.place).filter(|seq| !tally.has(*seq)).count() as u64
     }
 
     /// Takes what has come, until nothing comes for `quiet`.

@@ -29,6 +29,8 @@ const PACE: Duration = Duration::from_millis(100);
 const SAID: &str = "How are you today?";
 /// Commands without an answer, with which nobody goes on.
 const UNANSWERED: usize = 40;
+/// The same where nothing may be refused: the slower the machine, the less they say.
+const UNANSWERED_CALM: usize = 2;
 /// How long everything may take to come in when nothing fails any more.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,8 @@ struct Member {
     room: RoomId,
     /// Says nothing: nothing of its own makes its node look what the others say.
     listens: bool,
+    /// With how many commands without an answer it does not go on.
+    most: usize,
     home: usize,
     node: usize,
     /// What this one does not see twice; by number, as it came.
@@ -99,6 +103,15 @@ pub struct Book {
 impl Load {
     /// Lets people talk in so many rooms.
     pub async fn start(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
+        Self::talk(office, nodes, rooms, UNANSWERED).await
+    }
+
+    /// The same, of people who wait for answers before they go on: no more than the machine can do.
+    pub async fn start_calm(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
+        Self::talk(office, nodes, rooms, UNANSWERED_CALM).await
+    }
+
+    async fn talk(office: &Clinic, nodes: &[SocketAddr], rooms: usize, most: usize) -> Self {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes.iter().copied().map(Some).collect()),
             phase: watch::Sender::new(Phase::Talk),
@@ -116,6 +129,7 @@ impl Load {
                     shared: shared.clone(),
                     room: case.room,
                     listens: at == 2,
+                    most,
                     home,
                     node: home,
                     log: BTreeMap::new(),
@@ -244,7 +258,7 @@ impl Member {
                 _ = pace.tick() => {
                     self.repeat();
                     match ends {
-                        None if !self.listens && self.client.unanswered().len() < UNANSWERED => self.say(),
+                        None if !self.listens && self.client.unanswered().len() < self.most => self.say(),
                         None => {}
                         Some(_) if self.client.unanswered().len() == 0 => return self,
                         Some(end) => assert!(Instant::now() < end, "not all was answered: {:?}", self.book),

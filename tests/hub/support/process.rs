@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use wardroom::config::{Config, DatabaseSettings};
 
+use super::ports;
+
 /// How long a hub may take until it serves; a machine that compiles at the same time is slow.
 const START: Duration = Duration::from_secs(30);
 
@@ -80,7 +82,7 @@ impl Process {
     /// Starts the hub and waits until it serves: on a free port, and from then on always on that one.
     pub fn start(&mut self) -> SocketAddr {
         assert!(self.child.is_none(), "it runs already");
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listen = self.address.map_or_else(|| format!("127.0.0.1:{}", ports::free()), |address| address.to_string());
         let mut command = self.command();
         command.env("WARDROOM_LISTEN", listen).arg(self.mode).stdout(Stdio::piped());
         if let Some(file) = &self.log {

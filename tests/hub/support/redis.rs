@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use wardroom::config::RedisSettings;
 
+use super::ports;
+
 /// How long it may take to answer; a machine that compiles at the same time is slow.
 const START: Duration = Duration::from_secs(30);
 
@@ -120,10 +122,7 @@ impl RedisCluster {
 
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Held until all are known, so that none is given twice.
-        let free: Vec<_> = (0..6).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = free.iter().map(|it| it.local_addr().unwrap().port()).collect();
-        drop(free);
+        let ports: Vec<u16> = (0..6).map(|_| ports::free()).collect();
         let mut servers = Vec::new();
         for of in ports.chunks(2) {
             let (port, bus) = (of[0].to_string(), of[1].to_string());

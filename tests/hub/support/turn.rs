@@ -15,6 +15,8 @@ use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
 use webrtc_util::{Conn, Error};
 
+use super::ports;
+
 /// Soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(5);
 
@@ -38,7 +40,8 @@ pub async fn client(server: SocketAddr, by: By, username: &str, password: &str) 
         password: password.to_owned(),
         realm: wardroom::turn::REALM.to_owned(),
         software: String::new(),
-        rto_in_ms: 0,
+        // Whoever asks again because an answer was slow would be counted twice.
+        rto_in_ms: 5_000,
         conn,
         vnet: None,
     };
@@ -87,7 +90,7 @@ impl Coturn {
 
     async fn try_start(secret: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free();
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/coturn.conf")).unwrap();
         // The peers of this test are on loopback, and the file's secret is nobody's.
         let text = text.replace("CHANGE-ME", secret).replace("denied-peer-ip=127.0.0.0-127.255.255.255\n", "");

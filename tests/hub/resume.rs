@@ -39,7 +39,7 @@ use crate::support::process::Process;
 /// Breaks of one member's connection, over all members; more on a machine so slow that there are too few commands yet.
 const CYCLES: usize = 1_000;
 /// Commands that are given meanwhile, over all members; more on a quick machine.
-const COMMANDS: usize = CYCLES / 2;
+const COMMANDS: usize = CYCLES / 2 + 1;
 /// Of these, so many are the hub's own end, which breaks everybody's.
 const KILLS: usize = 15;
 const ROOMS: usize = 6;

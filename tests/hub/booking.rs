@@ -14,6 +14,8 @@ use wardroom::store::slots::PublishedSlot;
 use crate::support::both;
 use crate::support::clinic::Clinic;
 
+/// How often somebody asks who gets no answer, or one that says to ask again.
+const AGAIN: usize = 60;
 const SLOTS: usize = 50;
 const PATIENTS: usize = 10;
 const QUARTER: Duration = Duration::from_secs(900);
@@ -45,17 +47,19 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
             let call = call.json(&json!({"slot": slot.id}));
             let slot = slot.id;
             calls.spawn(async move {
-                loop {
+                // A slow machine may have too much to do. It is asked again with the same key, as clients do.
+                for _ in 0..AGAIN {
                     let again = call.try_clone().expect("its body is in memory");
-                    let answer = again.send().await.expect("the hub answers");
-                    let status = answer.status().as_u16();
-                    let body: Value = answer.json().await.expect("JSON");
-                    // A slow machine may have too much to do. It is asked again with the same key, as clients do.
-                    if status != 503 && body["code"] != "in_flight" {
-                        return (slot, status, body);
+                    if let Ok(answer) = again.send().await {
+                        let status = answer.status().as_u16();
+                        let body: Value = answer.json().await.expect("JSON");
+                        if status != 503 && body["code"] != "in_flight" {
+                            return (slot, status, body);
+                        }
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
+                panic!("the hub answers nothing else, or not at all");
             });
         }
     }

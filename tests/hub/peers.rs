@@ -17,7 +17,8 @@ use crate::support::clinic::{Case, Clinic};
 use crate::support::database::Database;
 use crate::support::process::Process;
 
-const SOON: Duration = Duration::from_secs(20);
+/// Longer than anything waited for here takes.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Doctor and patient of this case in a call, both connected.
 async fn connected(clinic: &Clinic, case: &Case) -> (Peer, Peer) {

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 /// How long a page may take to show what is waited for; browsers, hub and compiler share few cores.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const ARGUMENTS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",

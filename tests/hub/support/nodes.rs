@@ -17,7 +17,7 @@ use super::process::Process;
 use super::redis::Redis;
 
 /// Longer than anything waited for here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Nodes {
     clinics: Vec<Clinic>,

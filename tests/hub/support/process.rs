@@ -12,7 +12,7 @@ use wardroom::config::{Config, DatabaseSettings};
 use super::ports;
 
 /// How long a hub may take until it serves; a machine that compiles at the same time is slow.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 
 /// The hub's program with its data. Its end is the process's end, too.
 pub struct Process {

@@ -229,7 +229,7 @@ fn phase() -> Phase {
         spacing: Spacing::Uniform,
         warmup: Duration::from_millis(200),
         duration: Duration::from_millis(1000),
-        drain: Duration::from_secs(10),
+        drain: Duration::from_secs(60),
         happenings: Vec::new(),
     }
 }

@@ -124,8 +124,8 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
             nodes.redis.start_again();
             nodes.connected().await;
         }
-        let room = nodes[0].waiting(&patient, &doctor).await;
         let start = Instant::now();
+        let room = nodes[0].waiting(&patient, &doctor).await;
         let shown = |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&room.to_string());
         hears(&mut client, shown).await;
         assert!(start.elapsed() < within, "round {round}: {:?}", start.elapsed());

@@ -1,12 +1,13 @@
 //! The other nodes: what they say is passed on to the rooms, and what they may have said unheard is looked up.
 //!
 //! The bus makes things fast, the store makes them right. Each second the heads of all rooms in memory are compared with
-//! the store's, so that an event whose message was lost arrives all the same.
+//! the store's, so that an event whose message was lost arrives all the same; and five times a second while the node does
+//! not hear over the bus what it says to itself.
 
 pub(super) mod message;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::bus::{BusState, Channel, Heard, Inbox, NodeId};
 
 /// How often the heads of all rooms are compared with the store's.
 const COMPARE: Duration = Duration::from_secs(1);
+/// How often a node says something to itself over the bus, and at most compares the heads.
+const PROBE: Duration = Duration::from_millis(200);
+/// So many times as long as a comparison took, the store is left alone afterwards.
+const REST: u32 = 4;
 /// A node that says nothing for this long may be doing what nobody hears of.
 const SILENT: Duration = Duration::from_secs(3);
 /// After this it counts as ended.
@@ -37,6 +42,8 @@ pub struct Nodes {
     heard: Mutex<HashMap<NodeId, (u64, Instant)>>,
     /// Rights may have changed on another node.
     rights: Notify,
+    /// The number of what this node heard of itself last.
+    probe: AtomicU64,
 }
 
 impl Nodes {
@@ -97,17 +104,26 @@ async fn listen(hub: Weak<Inner>, mut inbox: Inbox) {
 }
 
 async fn compare(hub: Weak<Inner>) {
-    let mut ticks = interval(COMPARE);
+    let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    let (mut beat, mut rested) = (Instant::now(), Instant::now());
+    for number in 1.. {
         ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        hub.tell_all(What::Beat);
-        if hub.bus.state() == BusState::Degraded || hub.nodes.is_one_silent() {
-            // Nobody says what changed, so everything may have.
-            hub.feeds.touch_all();
+        let (begin, deaf) = (Instant::now(), hub.is_deaf(number));
+        let beats = beat <= begin;
+        if beats {
+            beat = begin + COMPARE;
+            hub.tell_all(What::Beat);
+            if hub.bus.state() == BusState::Degraded || hub.nodes.is_one_silent() {
+                // Nobody says what changed, so everything may have.
+                hub.feeds.touch_all();
+            }
         }
-        hub.catch_up(&hub.rooms_here()).await;
+        if beats || (deaf && rested <= begin) {
+            hub.catch_up(&hub.rooms_here()).await;
+            rested = Instant::now() + REST * begin.elapsed();
+        }
     }
 }
 
@@ -115,6 +131,9 @@ impl Inner {
     fn heard(self: &Arc<Self>, channel: Channel, text: String) {
         let Some((from, body)) = message::open(&text) else { return };
         if from == self.bus.node() {
+            if let (Channel::Node(_), Ok(number)) = (channel, body.parse()) {
+                self.nodes.probe.store(number, Ordering::Relaxed);
+            }
             return;
         }
         match channel {
@@ -130,6 +149,15 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Says this number to itself over the bus. The answer is whether the one before the last did not come back by now: then
+    /// what others say may not come either.
+    fn is_deaf(&self, number: u64) -> bool {
+        if let Some(text) = message::seal(self.bus.node(), &number) {
+            self.bus.publish(Channel::Node(self.bus.node()), text);
+        }
+        self.nodes.probe.load(Ordering::Relaxed) + 2 < number
     }
 
     /// After anything may have been missed.

@@ -139,7 +139,13 @@ async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_mos
     nodes.connected().await;
     sleep(2 * QUIET).await;
     let book = load.end(&nodes[0].state.store).await;
-    println!("slowest while away {:?}, then {:?}", book.slowest(away, back), book.slowest(back, Instant::now()));
+    let mostly = book.mostly(away, back);
+    println!(
+        "while away three of four within {mostly:?}, slowest {:?}; then {:?}",
+        book.slowest(away, back),
+        book.slowest(back, Instant::now())
+    );
+    assert!(mostly < Duration::from_millis(350), "by the comparison five times a second: {mostly:?}");
     assert!(book.slowest(away, Instant::now()) < HEALED, "{:?}", book.slowest(away, Instant::now()));
     assert!(book.retried.is_empty() && book.closed.is_empty(), "{:?} {:?}", book.retried, book.closed);
 }

@@ -221,11 +221,22 @@ impl Book {
     /// The longest from an acknowledgement in this span to somebody else's hearing of it. What the disk takes before is
     /// not counted.
     pub fn slowest(&self, from: Instant, to: Instant) -> Duration {
+        self.delays(from, to).into_iter().max().unwrap_or_default()
+    }
+
+    /// How long it took at most for three of four.
+    pub fn mostly(&self, from: Instant, to: Instant) -> Duration {
+        let mut delays = self.delays(from, to);
+        delays.sort_unstable();
+        delays.get(delays.len() * 3 / 4).copied().unwrap_or_default()
+    }
+
+    fn delays(&self, from: Instant, to: Instant) -> Vec<Duration> {
         let after = |(id, when): &(CommandId, Instant)| {
             let acked = self.acked[id].1;
             (acked >= from && acked < to).then(|| when.saturating_duration_since(acked))
         };
-        self.heard.iter().filter_map(after).max().unwrap_or_default()
+        self.heard.iter().filter_map(after).collect()
     }
 
     /// Below which 99 of 100 were back.

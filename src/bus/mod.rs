@@ -57,7 +57,7 @@ pub enum Heard {
     },
     /// From now on this node hears of these rooms; what was said before may have been missed.
     Joined(Vec<RoomId>),
-    /// Anything may have been missed: the bus was away, or messages came faster than they were taken.
+    /// Anything may have been missed, here or elsewhere: the bus was away, or messages came faster than they were taken.
     Gap,
 }
 

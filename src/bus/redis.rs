@@ -57,6 +57,7 @@ struct Inner {
     listens: AtomicBool,
     tells: AtomicBool,
     was: Mutex<Option<BusState>>,
+    ear: Ear,
     /// The telling connection while there is one, for what must be answered.
     commands: Mutex<Option<Link>>,
 }
@@ -84,10 +85,11 @@ impl RedisBus {
             listens: AtomicBool::new(false),
             tells: AtomicBool::new(false),
             was: Mutex::new(None),
+            ear,
             commands: Mutex::new(None),
         });
         let end = CancellationToken::new();
-        tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().listen(ear)));
+        tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().listen()));
         tokio::spawn(end.clone().run_until_cancelled_owned(inner.clone().tell(waiting)));
         Ok(Self { inner, _end: end.drop_guard() })
     }
@@ -164,7 +166,8 @@ impl Inner {
         }
     }
 
-    /// Notes how it is with one of the connections, and logs what that means for the bus if it is news.
+    /// Notes how it is with one of the connections, and says what that means for the bus if it is news: what was said while
+    /// either was away was not heard, here or elsewhere.
     fn note(&self, connection: &AtomicBool, works: bool) {
         connection.store(works, Ordering::Release);
         let is = self.state();
@@ -175,7 +178,10 @@ impl Inner {
         let was = self.was.lock().unwrap_or_else(PoisonError::into_inner).replace(is);
         match (was, is) {
             (Some(was), is) if was == is => {}
-            (_, BusState::Connected) => tracing::info!(node = %self.node, "the bus is connected"),
+            (_, BusState::Connected) => {
+                tracing::info!(node = %self.node, "the bus is connected");
+                self.ear.hear(Heard::Gap);
+            }
             (_, _) => tracing::warn!(node = %self.node, "the bus is away; events of other nodes come by the store"),
         }
     }
@@ -196,9 +202,9 @@ impl Inner {
 
     // --- listening ---
 
-    async fn listen(self: Arc<Self>, ear: Ear) {
+    async fn listen(self: Arc<Self>) {
         loop {
-            if let Err(error) = self.listen_once(&ear).await {
+            if let Err(error) = self.listen_once().await {
                 tracing::debug!(kind = ?error.kind(), "the listening connection to Redis failed");
             }
             self.note(&self.listens, false);
@@ -207,11 +213,11 @@ impl Inner {
     }
 
     /// Listens until the connection breaks.
-    async fn listen_once(self: &Arc<Self>, ear: &Ear) -> RedisResult<()> {
+    async fn listen_once(self: &Arc<Self>) -> RedisResult<()> {
         let broken = Arc::new(Notify::new());
         let on_push = {
-            let (this, ear, broken) = (self.clone(), ear.clone(), broken.clone());
-            Arc::new(move |push| this.pushed(push, &ear, &broken))
+            let (this, broken) = (self.clone(), broken.clone());
+            Arc::new(move |push| this.pushed(push, &broken))
         };
         let connection = self.servers.connect(Some(on_push)).await?;
         let rooms: Vec<RoomId> = {
@@ -223,11 +229,10 @@ impl Inner {
         subscribe(&connection, "SSUBSCRIBE", fixed.into_iter()).await?;
         subscribe(&connection, "SSUBSCRIBE", rooms.into_iter().map(|room| name(Channel::Room(room)))).await?;
         self.note(&self.listens, true);
-        ear.hear(Heard::Gap);
         let mut ping = Instant::now() + PING;
         loop {
             tokio::select! {
-                () = self.changed.notified() => self.follow_changes(&connection, ear).await?,
+                () = self.changed.notified() => self.follow_changes(&connection).await?,
                 () = broken.notified() => return Ok(()),
                 () = sleep_until(ping) => {
                     ping = Instant::now() + PING;
@@ -237,7 +242,7 @@ impl Inner {
         }
     }
 
-    async fn follow_changes(&self, connection: &Link, ear: &Ear) -> RedisResult<()> {
+    async fn follow_changes(&self, connection: &Link) -> RedisResult<()> {
         let (come, gone): (Vec<RoomId>, Vec<RoomId>) = {
             let mut rooms = self.rooms();
             let changed = std::mem::take(&mut rooms.changed);
@@ -247,18 +252,18 @@ impl Inner {
         subscribe(connection, "SUNSUBSCRIBE", names(&gone).into_iter()).await?;
         subscribe(connection, "SSUBSCRIBE", names(&come).into_iter()).await?;
         if !come.is_empty() {
-            ear.hear(Heard::Joined(come));
+            self.ear.hear(Heard::Joined(come));
         }
         Ok(())
     }
 
     /// Takes what Redis says by itself.
-    fn pushed(&self, push: PushInfo, ear: &Ear, broken: &Notify) {
+    fn pushed(&self, push: PushInfo, broken: &Notify) {
         match push.kind {
             PushKind::Disconnection => broken.notify_one(),
             PushKind::SMessage => {
                 if let Some(heard) = message(push.data) {
-                    ear.hear(heard);
+                    self.ear.hear(heard);
                 }
             }
             PushKind::SUnsubscribe => {

@@ -97,7 +97,7 @@ pub enum Request {
     Behind {
         head: u64,
     },
-    /// What other nodes said of who is there may have been missed.
+    /// What other nodes said, or what was said to them, may have been missed.
     Resync,
     /// What another node says to this one.
     Word {
@@ -261,7 +261,10 @@ impl RoomTask {
             Request::Mark { actor, from, mark } => self.mark(&actor, from, mark),
             Request::Heard(text) => self.heard(&text).await,
             Request::Behind { head } => self.look_up(head).await,
-            Request::Resync => self.ask_presence(),
+            Request::Resync => {
+                self.ask_presence();
+                self.attach_anew();
+            }
             Request::Word { from, word } => self.word_from(from, *word).await,
         }
     }

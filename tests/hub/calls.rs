@@ -52,7 +52,7 @@ impl Side {
                 }
             }
         };
-        timeout(Duration::from_secs(5), search).await.expect("it comes soon")
+        timeout(Duration::from_secs(60), search).await.expect("it comes")
     }
 
     pub async fn attach(&mut self, device: u128, held: Value) -> Value {

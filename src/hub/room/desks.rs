@@ -176,6 +176,20 @@ impl RoomTask {
         }
     }
 
+    /// What sessions of a call and its desk said to each other may be lost, where they are on different nodes: those sessions
+    /// say what they have, and get what they missed.
+    pub(super) fn attach_anew(&self) {
+        let Some(place) = &self.place else { return };
+        for guest in &place.guests {
+            self.tell_node(guest.node, guest.connection, place.call, Said::Refused(Code::Unavailable));
+        }
+        if place.node != self.hub.bus.node() {
+            for member in self.members.connections().filter(|member| place.seated.contains(&member.id)) {
+                self.complain_about_call(member, Code::Unavailable);
+            }
+        }
+    }
+
     /// Tells a session at the desk, wherever it is.
     pub(super) fn notify(&mut self, to: Uuid, call: CallId, mut notice: CallNotice) {
         let Some(connection) = self.members.connections().find(|member| member.id == to) else {

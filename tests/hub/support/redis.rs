@@ -78,6 +78,14 @@ impl Redis {
         }
     }
 
+    /// Closes connections of one type, as Redis names them: those that listen are `pubsub`, the others `normal`.
+    pub fn cut(&self, kind: &str) {
+        let cut =
+            Command::new("redis-cli").arg("-s").arg(self.socket()).args(["client", "kill", "type", kind]).output();
+        let closed = String::from_utf8(cut.expect("redis-cli comes with the server").stdout).expect("text");
+        assert!(closed.trim().parse::<u32>().is_ok_and(|closed| closed > 0), "{closed}");
+    }
+
     /// Publishes something that no node says.
     pub fn publish(&self, channel: &str, text: &str) {
         let done = Command::new("redis-cli")

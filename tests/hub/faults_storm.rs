@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::nodes::say;
 use crate::support::load::{Load, p99};
 use crate::support::nodes::Nodes;
+use crate::support::standstill::ran_since;
 
 /// Clients that are let in a second.
 const RATE: usize = 150;
@@ -101,7 +102,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         })
     });
     let back: Vec<Duration> = join_all(back).await.into_iter().map(|it| it.expect("no panic")).collect();
-    let all_back = storm.elapsed();
+    let all_back = ran_since(storm);
     let (over, acks_over) = (Instant::now(), acks(address).await);
     let (before, meanwhile) = (acks_p99(&acks_calm, &acks_storm), acks_p99(&acks_storm, &acks_over));
     let new = new.await.expect("no panic");

@@ -1,18 +1,20 @@
 //! A provider by HTTP: asked as its API says, each thing once however often it must be tried, and of no concern to a
 //! room on its bad days.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rooms::command::{Chat, Command, Reason};
 use rooms::event::Thread;
 use rooms::id::RoomId;
 use rooms::text::Prose;
 use serde_json::json;
+use tokio::time::Instant;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::dispatches::{DispatchState, Sink};
 
 use crate::support::both;
 use crate::support::provider::{Mood, Provider, SECRET};
+use crate::support::standstill::ran_since;
 use crate::support::till::{Till, eventually};
 
 async fn start(database: DatabaseSettings) -> (Till, Provider) {
@@ -83,7 +85,7 @@ async fn talk(till: &Till, room: RoomId) -> (Duration, Duration) {
         let begun = Instant::now();
         let chat = Command::Chat(Chat { text, thread: Thread::Care });
         till.clinic().submit(room, &till.patient, chat).await.unwrap();
-        times.push(begun.elapsed());
+        times.push(ran_since(begun));
     }
     times.sort();
     (times[150], times[297])
@@ -135,7 +137,7 @@ async fn a_breaker_leaves_a_partner_alone_that_is_down(database: DatabaseSetting
         till.book_slot(till.slot(Duration::from_secs(600 + 1800 * number)).await).await;
     }
     eventually("five have failed", async || (provider.calls().len() >= 5).then_some(())).await;
-    let state = || till.clinic().state.gateway.lanes().state(Sink::Payment, "http", Instant::now());
+    let state = || till.clinic().state.gateway.lanes().state(Sink::Payment, "http", Instant::now().into_std());
     eventually("it is open", async || (state() == wardroom::gateway::breaker::BreakerState::Open).then_some(())).await;
     let (before, since) = (provider.calls().len(), Instant::now());
     while since.elapsed() < Duration::from_secs(3) && state() == wardroom::gateway::breaker::BreakerState::Open {

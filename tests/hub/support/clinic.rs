@@ -21,6 +21,8 @@ use wardroom::hub::{Done, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
 use wardroom::turn::Relay;
 
+use super::standstill;
+
 /// A running hub.
 pub struct Clinic {
     pub state: AppState,
@@ -53,6 +55,7 @@ impl Clinic {
 
     /// Starts a hub with other settings than the tests' usual ones.
     pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
+        standstill::watch();
         let data = tempfile::tempdir().unwrap();
         let environment =
             [("WARDROOM_DATA_DIR", data.path().display().to_string()), ("WARDROOM_LISTEN", "127.0.0.1:0".to_owned())];

@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wardroom::store::Store;
 
 use super::clinic::{Case, Clinic};
+use super::standstill::{ran, ran_since};
 use crate::nodes::chat;
 
 /// How often each of them says something.
@@ -234,7 +235,7 @@ impl Book {
     fn delays(&self, from: Instant, to: Instant) -> Vec<Duration> {
         let after = |(id, when): &(CommandId, Instant)| {
             let acked = self.acked[id].1;
-            (acked >= from && acked < to).then(|| when.saturating_duration_since(acked))
+            (acked >= from && acked < to).then(|| ran(acked, *when))
         };
         self.heard.iter().filter_map(after).collect()
     }
@@ -324,7 +325,7 @@ impl Member {
                 }
                 self.node += 1;
                 self.come_back().await;
-                self.book.back.push(begin.elapsed());
+                self.book.back.push(ran_since(begin));
             }
             Err(error) => panic!("{error}"),
         }

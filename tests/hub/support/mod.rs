@@ -17,6 +17,7 @@ pub mod provider;
 pub mod push_service;
 pub mod redis;
 pub mod rest;
+pub mod standstill;
 pub mod till;
 pub mod turn;
 

@@ -102,7 +102,7 @@ impl Till {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), reached).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
             panic!("it stands {last:?} and should stand {wanted:?}; {:?}", self.lanes(Sink::Payment).await);
         }
     }
@@ -194,5 +194,5 @@ pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
 }

@@ -29,6 +29,8 @@ pub struct Sandbox {
 #[derive(Clone, Debug)]
 pub struct Played {
     parcel: Uuid,
+    /// A report of what was before the parcel's last step.
+    late: bool,
     pub event: Event,
 }
 
@@ -66,7 +68,12 @@ impl Sandbox {
     /// A step by a person's button; `at`: when it happened, if that is not now.
     pub async fn push(&self, id: Uuid, to: DeliveryState, at: Option<Timestamp>) -> Result<Option<Played>, StoreError> {
         let parcel = self.store.played_parcel(id).await?;
-        Ok(parcel.and_then(|parcel| self.step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))))
+        let played = |parcel: PlayedParcel| {
+            let late = at.is_some_and(|at| at < parcel.updated_at);
+            let step = self.step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))?;
+            Some(Played { late, ..step })
+        };
+        Ok(parcel.and_then(played))
     }
 
     /// What the courier would say of a step; nothing for steps that no courier makes.
@@ -87,16 +94,17 @@ impl Sandbox {
         // Told again after the hub has died, it is the same message.
         let name = format!("{} {}", to.as_str(), parcel.updated_at);
         let id = Uuid::new_v5(&parcel.id, name.as_bytes()).to_string();
-        Some(Played { parcel: parcel.id, event: Event { id, kind: MOVED.to_owned(), occurred_at: at, data: report } })
+        let event = Event { id, kind: MOVED.to_owned(), occurred_at: at, data: report };
+        Some(Played { parcel: parcel.id, late: false, event })
     }
 
     /// A step was told of: the next one follows after a while, if one does.
     pub async fn told(&self, played: &Played) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        // A late report tells of what was, and changes nothing of what is.
-        if now.since(played.event.occurred_at) > STEP {
+        // It changes nothing of what is.
+        if played.late {
             return Ok(());
         }
+        let now = self.clock.now();
         let state = played.event.data.status.as_str();
         let next_at = next(state).map(|_| now.plus(STEP));
         self.store.move_played_parcel(played.parcel, state, next_at, now).await

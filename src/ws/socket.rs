@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use rooms::wire::MAX_FRAME;
 use rooms::wire::close::Close;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -38,6 +38,8 @@ pub struct Socket {
     /// Of the first piece, what is sent already.
     begun: usize,
     waiting: usize,
+    /// The client broke the protocol: the library cannot tell where its next frame begins, and is asked no more.
+    lost_track: bool,
 }
 
 impl Socket {
@@ -55,7 +57,7 @@ impl Socket {
             Role::Server,
             Some(config),
         );
-        Self { inner, unsent: VecDeque::new(), begun: 0, waiting: 0 }
+        Self { inner, unsent: VecDeque::new(), begun: 0, waiting: 0, lost_track: false }
     }
 
     /// Writes what the kernel takes now; true when nothing is left.
@@ -127,19 +129,40 @@ impl Socket {
     }
 
     async fn receive(&mut self) -> Result<Message, Error> {
-        poll_fn(|context| {
+        let received = poll_fn(|context| {
             self.inner.get_mut().waker.clone_from(context.waker());
             match self.inner.read() {
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
                 received => Poll::Ready(received),
             }
         })
-        .await
+        .await;
+        self.lost_track = matches!(received, Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)));
+        received
     }
 
     /// Reads until the stream ends, while the library answers the handshake of closing.
     async fn read_out(&mut self) {
-        while self.receive().await.is_ok() {}
+        while !self.lost_track && self.receive().await.is_ok() {}
+        if self.lost_track {
+            self.pour_out().await;
+        }
+    }
+
+    /// Ends this side of the stream, and reads whatever comes until the client has ended its own: what is left unread when a
+    /// stream is closed resets it, and the client would not learn why it was closed.
+    async fn pour_out(&mut self) {
+        let (stream, mut scrap) = (&mut self.inner.get_mut().stream, [0; READ_BUFFER]);
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut scrap) {
+                Ok(0) => return,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
     }
 
     async fn say_goodbye(&mut self, why: Close) -> Result<(), Gone> {

@@ -21,7 +21,7 @@ use wardroom::hub::{Done, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
 use wardroom::turn::Relay;
 
-use super::standstill;
+use super::{panics, standstill};
 
 /// A running hub.
 pub struct Clinic {
@@ -35,6 +35,7 @@ pub struct Clinic {
 impl Drop for Clinic {
     fn drop(&mut self) {
         self.stop.cancel();
+        panics::none();
     }
 }
 
@@ -56,6 +57,7 @@ impl Clinic {
     /// Starts a hub with other settings than the tests' usual ones.
     pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
         standstill::watch();
+        panics::note();
         let data = tempfile::tempdir().unwrap();
         let environment =
             [("WARDROOM_DATA_DIR", data.path().display().to_string()), ("WARDROOM_LISTEN", "127.0.0.1:0".to_owned())];

@@ -11,6 +11,7 @@ pub mod liar;
 pub mod load;
 pub mod mailbox;
 pub mod nodes;
+pub mod panics;
 pub mod ports;
 pub mod process;
 pub mod provider;

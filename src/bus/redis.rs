@@ -169,20 +169,20 @@ impl Inner {
     /// Notes how it is with one of the connections, and says what that means for the bus if it is news: what was said while
     /// either was away was not heard, here or elsewhere.
     fn note(&self, connection: &AtomicBool, works: bool) {
+        // One after the other, so that no change of the two together is missed.
+        let mut was = self.was.lock().unwrap_or_else(PoisonError::into_inner);
         connection.store(works, Ordering::Release);
         let is = self.state();
-        if works && is == BusState::Degraded {
-            // The other one is on its way, or its end was logged.
+        if *was == Some(is) || (works && is == BusState::Degraded) {
+            // No news; or the other one is on its way, or its end was logged.
             return;
         }
-        let was = self.was.lock().unwrap_or_else(PoisonError::into_inner).replace(is);
-        match (was, is) {
-            (Some(was), is) if was == is => {}
-            (_, BusState::Connected) => {
-                tracing::info!(node = %self.node, "the bus is connected");
-                self.ear.hear(Heard::Gap);
-            }
-            (_, _) => tracing::warn!(node = %self.node, "the bus is away; events of other nodes come by the store"),
+        *was = Some(is);
+        if is == BusState::Connected {
+            tracing::info!(node = %self.node, "the bus is connected");
+            self.ear.hear(Heard::Gap);
+        } else {
+            tracing::warn!(node = %self.node, "the bus is away; events of other nodes come by the store");
         }
     }
 
@@ -268,13 +268,16 @@ impl Inner {
             }
             PushKind::SUnsubscribe => {
                 // In a cluster also when the channel has moved to another server.
-                let channel = push.data.into_iter().next().and_then(text).and_then(|name| channel(&name));
-                if let Some(Channel::Room(room)) = channel {
-                    let mut rooms = self.rooms();
-                    if rooms.wanted.contains_key(&room) {
-                        rooms.changed.insert(room);
-                        self.changed.notify_one();
+                match push.data.into_iter().next().and_then(text).and_then(|name| channel(&name)) {
+                    Some(Channel::Room(room)) => {
+                        let mut rooms = self.rooms();
+                        if rooms.wanted.contains_key(&room) {
+                            rooms.changed.insert(room);
+                            self.changed.notify_one();
+                        }
                     }
+                    Some(Channel::All | Channel::Node(_)) => broken.notify_one(),
+                    None => {}
                 }
             }
             _ => {}

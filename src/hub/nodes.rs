@@ -24,7 +24,7 @@ use crate::bus::{BusState, Channel, Heard, Inbox, NodeId};
 const COMPARE: Duration = Duration::from_secs(1);
 /// How often a node says something to itself over the bus, and at most compares the heads.
 const PROBE: Duration = Duration::from_millis(200);
-/// So many times as long as a comparison took, the store is left alone afterwards.
+/// So many times as long as a comparison took, the store is left alone afterwards; at most [`COMPARE`].
 const REST: u32 = 4;
 /// A node that says nothing for this long may be doing what nobody hears of.
 const SILENT: Duration = Duration::from_secs(3);
@@ -106,23 +106,24 @@ async fn listen(hub: Weak<Inner>, mut inbox: Inbox) {
 async fn compare(hub: Weak<Inner>) {
     let mut ticks = interval(PROBE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut beat, mut rested) = (Instant::now(), Instant::now());
+    let (mut beat, mut due, mut rested) = (Instant::now(), Instant::now(), Instant::now());
     for number in 1.. {
-        ticks.tick().await;
+        let now = ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        let (begin, deaf) = (Instant::now(), hub.is_deaf(number));
-        let beats = beat <= begin;
-        if beats {
-            beat = begin + COMPARE;
+        let deaf = hub.is_deaf(number);
+        if beat <= now {
+            beat = now + COMPARE;
             hub.tell_all(What::Beat);
             if hub.bus.state() == BusState::Degraded || hub.nodes.is_one_silent() {
                 // Nobody says what changed, so everything may have.
                 hub.feeds.touch_all();
             }
         }
-        if beats || (deaf && rested <= begin) {
+        if (deaf || due <= now) && rested <= now {
+            let begin = Instant::now();
             hub.catch_up(&hub.rooms_here()).await;
-            rested = Instant::now() + REST * begin.elapsed();
+            due = now + COMPARE;
+            rested = Instant::now() + (REST * begin.elapsed()).min(COMPARE);
         }
     }
 }
@@ -157,7 +158,7 @@ impl Inner {
         if let Some(text) = message::seal(self.bus.node(), &number) {
             self.bus.publish(Channel::Node(self.bus.node()), text);
         }
-        self.nodes.probe.load(Ordering::Relaxed) + 2 < number
+        self.nodes.probe.load(Ordering::Relaxed) < number.saturating_sub(2)
     }
 
     /// After anything may have been missed.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use rooms::wire::MAX_FRAME;
 use rooms::wire::close::Close;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -38,7 +38,7 @@ pub struct Socket {
     /// Of the first piece, what is sent already.
     begun: usize,
     waiting: usize,
-    /// The client broke the protocol: the library cannot tell where its next frame begins, and is asked no more.
+    /// The client broke the protocol. The library may have lost its place in the stream, and is asked no more.
     lost_track: bool,
 }
 
@@ -137,7 +137,7 @@ impl Socket {
             }
         })
         .await;
-        self.lost_track = matches!(received, Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)));
+        self.lost_track |= matches!(received, Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)));
         received
     }
 
@@ -153,15 +153,8 @@ impl Socket {
     /// stream is closed resets it, and the client would not learn why it was closed.
     async fn pour_out(&mut self) {
         let (stream, mut scrap) = (&mut self.inner.get_mut().stream, [0; READ_BUFFER]);
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        while stream.readable().await.is_ok() {
-            match stream.try_read(&mut scrap) {
-                Ok(0) => return,
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
-                _ => {}
-            }
+        if stream.shutdown().await.is_ok() {
+            while matches!(stream.read(&mut scrap).await, Ok(1..)) {}
         }
     }
 

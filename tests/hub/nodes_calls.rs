@@ -154,6 +154,27 @@ async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_hear_that_it_is_attached_attaches_again() {
+    let nodes = Nodes::start(2).await;
+    let case = nodes[0].case().await;
+    let (doctor, patient) =
+        (nodes[0].joined(&case.doctor, case.room).await, nodes[1].joined(&case.patient, case.room).await);
+    let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
+    doctor.attach(1, json!([])).await;
+    // Its node is heard, and hears nothing until it has connected again.
+    nodes.redis.cut_newest("pubsub");
+    let attach = json!({"device": uuid::Uuid::from_u128(2), "held": []});
+    patient.signal("attach", attach.clone());
+    loop {
+        match patient.hear().await.0.as_str() {
+            "peer" => break,
+            "unavailable" => patient.signal("attach", attach.clone()),
+            kind => assert_eq!(kind, "attached"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
     let mut nodes = Nodes::start(2).await;
     let case = nodes[0].case().await;

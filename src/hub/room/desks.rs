@@ -102,7 +102,10 @@ impl RoomTask {
     ) -> Result<(), Code> {
         let ask = Said::Ask { user: connection.user, signal: Box::new(signal.clone()) };
         match self.say_to(node, connection.id, call, ask).await {
-            Ok(true) => return Ok(()),
+            Ok(true) => {
+                self.handed_on(connection.id, &signal);
+                return Ok(());
+            }
             Ok(false) => {}
             Err(Away) => return Err(Code::Unavailable),
         }
@@ -115,10 +118,23 @@ impl RoomTask {
             let asker = Asker { connection: connection.id, user: connection.user, node: None };
             return self.at_desk(asker, call, signal).await;
         }
-        let ask = Said::Ask { user: connection.user, signal: Box::new(signal) };
+        let ask = Said::Ask { user: connection.user, signal: Box::new(signal.clone()) };
         match self.say_to(node, connection.id, call, ask).await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.handed_on(connection.id, &signal);
+                Ok(())
+            }
             Ok(false) | Err(Away) => Err(Code::Unavailable),
+        }
+    }
+
+    /// Who attaches counts as seated before the answer is here: should it be lost, the session attaches again.
+    fn handed_on(&mut self, connection: Uuid, signal: &CallSignal) {
+        let Some(place) = &mut self.place else { return };
+        match signal {
+            CallSignal::Attach(_) if !place.seated.contains(&connection) => place.seated.push(connection),
+            CallSignal::Detach(_) => place.seated.retain(|seated| *seated != connection),
+            _ => {}
         }
     }
 
@@ -169,6 +185,9 @@ impl RoomTask {
                 }
             }
             Said::Refused(code) => {
+                if let (Code::NotInCall | Code::MediaTaken, Some(place)) = (code, &mut self.place) {
+                    place.seated.retain(|seated| *seated != connection);
+                }
                 if let Some(member) = self.members.connections().find(|member| member.id == connection) {
                     self.complain_about_call(member, code);
                 }
@@ -177,10 +196,11 @@ impl RoomTask {
     }
 
     /// What sessions of a call and its desk said to each other may be lost, where they are on different nodes: those sessions
-    /// say what they have, and get what they missed.
+    /// attach again with what they have, and get what they missed.
     pub(super) fn attach_anew(&self) {
         let Some(place) = &self.place else { return };
-        for guest in &place.guests {
+        let sits = |guest: &&Guest| self.desk.as_ref().is_some_and(|desk| desk.has(guest.connection));
+        for guest in place.guests.iter().filter(sits) {
             self.tell_node(guest.node, guest.connection, place.call, Said::Refused(Code::Unavailable));
         }
         if place.node != self.hub.bus.node() {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wardroom::store::Store;
 
 use super::clinic::{Case, Clinic};
-use super::standstill::{ran, ran_since};
+use super::standstill::ran;
 use crate::nodes::chat;
 
 /// How often each of them says something.
@@ -84,7 +84,7 @@ pub struct Book {
     /// Each command's event, and when the sender learned of it.
     pub acked: BTreeMap<CommandId, (u64, Instant)>,
     /// From a broken connection to having everything up to the head on the next one.
-    pub back: Vec<Duration>,
+    pub back: Vec<(Instant, Instant)>,
     /// When each was sent, and how long it took until the answer.
     pub took: Vec<(Instant, Duration)>,
     /// When somebody heard what somebody else had said.
@@ -242,7 +242,7 @@ impl Book {
 
     /// Below which 99 of 100 were back.
     pub fn back_p99(&self) -> Duration {
-        p99(self.back.iter().copied())
+        p99(self.back.iter().map(|(cut, live)| ran(*cut, *live)))
     }
 
     /// Below which 99 of 100 answers came to what was sent in this span.
@@ -325,7 +325,7 @@ impl Member {
                 }
                 self.node += 1;
                 self.come_back().await;
-                self.book.back.push(ran_since(begin));
+                self.book.back.push((begin, Instant::now()));
             }
             Err(error) => panic!("{error}"),
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, Once, PoisonError};
 /// Where something other than a test panicked.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Begins to note them.
+/// Begins to note them, or fails for what came behind the last [`none`].
 pub fn note() {
     static NOTED: Once = Once::new();
     NOTED.call_once(|| {
@@ -20,6 +20,7 @@ pub fn note() {
             before(info);
         }));
     });
+    none();
 }
 
 /// Fails if there was one since the last time.
@@ -27,6 +28,6 @@ pub fn none() {
     let seen = std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(
         seen.is_empty() || std::thread::panicking(),
-        "there was a panic in {seen:?}, in this test or one beside it"
+        "there was a panic in {seen:?}, in this test, or one beside or before it"
     );
 }

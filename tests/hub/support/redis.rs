@@ -80,10 +80,20 @@ impl Redis {
 
     /// Closes connections of one type, as Redis names them: those that listen are `pubsub`, the others `normal`.
     pub fn cut(&self, kind: &str) {
-        let cut =
-            Command::new("redis-cli").arg("-s").arg(self.socket()).args(["client", "kill", "type", kind]).output();
-        let closed = String::from_utf8(cut.expect("redis-cli comes with the server").stdout).expect("text");
-        assert!(closed.trim().parse::<u32>().is_ok_and(|closed| closed > 0), "{closed}");
+        assert_ne!(self.ask(&["client", "kill", "type", kind]).trim(), "0");
+    }
+
+    /// Closes the youngest of them only.
+    pub fn cut_newest(&self, kind: &str) {
+        let list = self.ask(&["client", "list", "type", kind]);
+        let ids = list.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()?.parse::<u64>().ok());
+        let newest = ids.max().expect("there is one").to_string();
+        assert_eq!(self.ask(&["client", "kill", "id", &newest]).trim(), "1");
+    }
+
+    fn ask(&self, command: &[&str]) -> String {
+        let asked = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output();
+        String::from_utf8(asked.expect("redis-cli comes with the server").stdout).expect("text")
     }
 
     /// Publishes something that no node says.

@@ -72,7 +72,8 @@ pub fn watch() {
         keep_asking(&SEEN[0], TICK, || {});
         let mut file = tempfile::tempfile().expect("a temporary file");
         keep_asking(&SEEN[1], FLUSH, move || {
-            file.write_all(b"x").and_then(|()| file.sync_data()).expect("the disk takes a byte");
+            // A full disk does not stand still.
+            let _ = file.write_all(b"x").and_then(|()| file.sync_data());
         });
     });
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use wardroom::bus::BusState;
 
 use crate::calls::{HOST, Side, answered_by, sdp};
-use crate::support::clinic::Case;
+use crate::support::clinic::{Case, Clinic};
 use crate::support::nodes::{Nodes, until};
 use crate::support::process::Process;
 
@@ -155,10 +155,17 @@ async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_hear_that_it_is_attached_attaches_again() {
-    let nodes = Nodes::start(2).await;
+    // One after the other, so that the connections of the second are the newest.
+    let nodes = Nodes::start(1).await;
+    let other = Clinic::start_with(nodes.database().settings(), |config| {
+        config.redis = Some(nodes.redis.settings());
+        config.data_dir = nodes[0].state.config.data_dir.clone();
+    })
+    .await;
+    until("it is connected", async || other.state.hub.bus().state() == BusState::Connected).await;
     let case = nodes[0].case().await;
     let (doctor, patient) =
-        (nodes[0].joined(&case.doctor, case.room).await, nodes[1].joined(&case.patient, case.room).await);
+        (nodes[0].joined(&case.doctor, case.room).await, other.joined(&case.patient, case.room).await);
     let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
     doctor.attach(1, json!([])).await;
     // Its node is heard, and hears nothing until it has connected again.

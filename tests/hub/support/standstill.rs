@@ -1,8 +1,7 @@
-//! When the machine stood still: a virtual one at times gets no processor, or its disk takes nothing, for seconds. What is
-//! promised within a time is promised of a machine that runs, so that time does not count.
+//! When the machine stood still: a virtual one at times gets no processor for seconds. What is promised within a time is
+//! promised of a machine that runs, so that time does not count.
 
-use std::io::Write;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,26 +9,17 @@ use tokio::time::Instant;
 
 /// How often the processor is asked for.
 const TICK: Duration = Duration::from_millis(10);
-/// How often the disk is.
-const FLUSH: Duration = Duration::from_millis(100);
-/// Who waits longer than this for either stands still; less is how a busy machine is.
+/// Who waits longer than this for it stands still; less is how a busy machine is.
 const STILL: Duration = Duration::from_millis(250);
 
-/// What one of the watchers saw.
+/// What the watcher saw.
 struct Seen {
     stops: Vec<(Instant, Instant)>,
     /// Up to when it has looked.
     until: Option<Instant>,
 }
 
-impl Seen {
-    const fn nothing() -> Mutex<Self> {
-        Mutex::new(Self { stops: Vec::new(), until: None })
-    }
-}
-
-/// Of the processor, and of the disk.
-static SEEN: [Mutex<Seen>; 2] = [Seen::nothing(), Seen::nothing()];
+static SEEN: Mutex<Seen> = Mutex::new(Seen { stops: Vec::new(), until: None });
 
 /// How much of the time from `from` to `to` the machine ran. Watched from the first call of [`watch`] on.
 pub fn ran(from: Instant, to: Instant) -> Duration {
@@ -38,26 +28,16 @@ pub fn ran(from: Instant, to: Instant) -> Duration {
         return time;
     }
     watch();
-    let mut stops: Vec<(Instant, Instant)> = SEEN
-        .iter()
-        .flat_map(|seen| {
-            loop {
-                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if seen.until.is_some_and(|until| until >= to) {
-                    break seen.stops.clone();
-                }
-                drop(seen);
-                thread::sleep(TICK);
-            }
-        })
-        .collect();
-    stops.sort_unstable();
-    let (mut ran, mut at) = (Duration::ZERO, from);
-    for (begin, end) in stops {
-        ran += begin.min(to).saturating_duration_since(at);
-        at = at.max(end.min(to));
+    loop {
+        let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.until.is_some_and(|until| until >= to) {
+            let within =
+                |(begin, end): &(Instant, Instant)| (*end).min(to).saturating_duration_since((*begin).max(from));
+            return time - seen.stops.iter().map(within).sum::<Duration>();
+        }
+        drop(seen);
+        thread::sleep(TICK);
     }
-    ran + to.saturating_duration_since(at)
 }
 
 /// How much of the time since then the machine ran.
@@ -67,30 +47,20 @@ pub fn ran_since(from: Instant) -> Duration {
 
 /// Begins to watch.
 pub fn watch() {
-    static WATCHED: OnceLock<()> = OnceLock::new();
-    WATCHED.get_or_init(|| {
-        keep_asking(&SEEN[0], TICK, || {});
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        keep_asking(&SEEN[1], FLUSH, move || {
-            // A full disk does not stand still.
-            let _ = file.write_all(b"x").and_then(|()| file.sync_data());
-        });
-    });
-}
-
-fn keep_asking(seen: &'static Mutex<Seen>, every: Duration, mut ask: impl FnMut() + Send + 'static) {
-    thread::spawn(move || {
-        loop {
-            let due = Instant::now() + every;
-            thread::sleep(every);
-            ask();
-            let now = Instant::now();
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if now.saturating_duration_since(due) > STILL {
-                println!("the machine stood still for {:?}", now - due);
-                seen.stops.push((due, now));
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        thread::spawn(|| {
+            loop {
+                let due = Instant::now() + TICK;
+                thread::sleep(TICK);
+                let now = Instant::now();
+                let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+                if now.saturating_duration_since(due) > STILL {
+                    println!("the machine stood still for {:?}", now - due);
+                    seen.stops.push((due, now));
+                }
+                seen.until = Some(now);
             }
-            seen.until = Some(now);
-        }
+        });
     });
 }

@@ -22,7 +22,7 @@ use wardroom::store::Store;
 
 use super::clinic::{Case, Clinic};
 use super::standstill::ran;
-use crate::nodes::chat;
+use crate::cluster::replication::chat;
 
 /// How often each of them says something.
 const PACE: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use loadtest::target::Target;
 use rooms::role::Role;
 use tokio::time::{Instant, sleep};
 
-use crate::nodes::say;
+use crate::cluster::replication::say;
 use crate::support::load::{Load, p99};
 use crate::support::nodes::Nodes;
 use crate::support::standstill::ran_since;

@@ -6,7 +6,7 @@ use rooms::role::Role;
 use serde_json::{Value, json};
 use wardroom::echo::MAX_ECHOES;
 
-use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::Driver;
 use crate::support::database::Database;
 use crate::support::process::Process;

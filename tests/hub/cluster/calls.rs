@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use wardroom::bus::BusState;
 
-use crate::calls::{HOST, Side, answered_by, sdp};
+use crate::calls::signaling::{HOST, Side, answered_by, sdp};
 use crate::support::clinic::{Case, Clinic};
 use crate::support::nodes::{Nodes, until};
 use crate::support::process::Process;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
 
-use crate::nodes::{chat, say};
+use crate::cluster::replication::{chat, say};
 use crate::support::both;
 use crate::support::clinic::Clinic;
 use crate::support::standstill::ran_since;

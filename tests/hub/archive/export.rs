@@ -16,7 +16,7 @@ use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
 use wardroom::store::history::History;
 
-use crate::store::{Log, ids};
+use crate::store::append::{Log, ids};
 use crate::support::both;
 
 const EVENTS: usize = 6;

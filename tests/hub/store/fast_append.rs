@@ -7,8 +7,8 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::events::{Append, Appended};
 use wardroom::store::outgoing::{Note, Span};
 
-use crate::store::{Log, ids, open, overtaken_by};
-use crate::store_slots::{doctor_with_slots, request};
+use crate::store::append::{Log, ids, open, overtaken_by};
+use crate::store::slots::{doctor_with_slots, request};
 use crate::support::both;
 use crate::support::database::Database;
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
 
-use crate::nodes::{all_have, chat, nothing_is_wrong, say};
+use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
 use crate::support::clinic::Clinic;
 use crate::support::cluster::Cluster;
 use crate::support::disk::Disk;

@@ -117,7 +117,7 @@ async fn one_bad_append_harms_no_other(settings: DatabaseSettings) {
     let then = now.after(&second);
     let other = Log::new();
     // Parts of a case without the case: a mistake that no hub makes, and that the tables refuse.
-    let impossible = crate::store_slots::headless();
+    let impossible = crate::store::slots::headless();
     let batch = [
         second.clone(),
         // Its place is taken.

@@ -13,7 +13,7 @@ use wardroom::store::events::Appended;
 use wardroom::store::outgoing::{Note, Span};
 use wardroom::store::page::PageRequest;
 
-use crate::store::{Log, ids, open};
+use crate::store::append::{Log, ids, open};
 use crate::support::both;
 
 const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
@@ -46,8 +46,8 @@ fn report(dispatch: &Dispatch, state: DispatchState, due_at: Option<Timestamp>) 
 
 async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: DatabaseSettings) {
     let store = open(&settings).await;
-    let (doctor, slots) = crate::store_slots::doctor_with_slots(&store, 1).await;
-    let (log, asked) = crate::store_slots::request(&slots[0], &doctor);
+    let (doctor, slots) = crate::store::slots::doctor_with_slots(&store, 1).await;
+    let (log, asked) = crate::store::slots::request(&slots[0], &doctor);
     let note = || Note { id: Uuid::now_v7(), taken_until: now() };
     let opening = note();
     assert_eq!(store.append_noting(std::slice::from_ref(&asked), Some(opening)).await.unwrap(), [Appended::Committed]);
@@ -60,7 +60,7 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
         batch.push(chat);
     }
     // A place that is taken: the batch goes in one by one, and this one does not.
-    let late = crate::store_slots::request(&slots[0], &doctor).1;
+    let late = crate::store::slots::request(&slots[0], &doctor).1;
     batch.push(late);
     let talk = note();
     let answers = store.append_noting(&batch, Some(talk)).await.unwrap();
@@ -84,10 +84,10 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
 
 async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: DatabaseSettings) {
     let store = open(&settings).await;
-    let (doctor, slots) = crate::store_slots::doctor_with_slots(&store, 20).await;
+    let (doctor, slots) = crate::store::slots::doctor_with_slots(&store, 20).await;
     let begin = now();
     for slot in &slots {
-        let (_, asked) = crate::store_slots::request(slot, &doctor);
+        let (_, asked) = crate::store::slots::request(slot, &doctor);
         let note = Note { id: Uuid::now_v7(), taken_until: begin.plus(seconds(30)) };
         store.append_noting(&[asked], Some(note)).await.unwrap();
     }

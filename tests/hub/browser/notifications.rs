@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::devtools::DevTools;

@@ -11,7 +11,7 @@ use rooms::wire::code::Code;
 use tokio::time::{Instant, sleep, timeout};
 use wardroom::store::Store;
 
-use crate::nodes::{all_have, chat, nothing_is_wrong, say};
+use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
 use crate::support::clinic::Clinic;
 use crate::support::database::Database;
 use crate::support::nodes::Nodes;

@@ -6,7 +6,7 @@ use rooms::case::call::{EndReason, Path};
 use rooms::event::Event;
 use serde_json::Value;
 
-use crate::browser_case::{DESK, PHONE, log_of, room_of, signed_in, walks_in};
+use crate::browser::case::{DESK, PHONE, log_of, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::process::Process;

@@ -2,7 +2,7 @@
 
 use wardroom::config::DatabaseSettings;
 
-use crate::browser_case::{DESK, PHONE, signed_in};
+use crate::browser::case::{DESK, PHONE, signed_in};
 use crate::support::both;
 use crate::support::browser::Driver;
 use crate::support::process::Process;

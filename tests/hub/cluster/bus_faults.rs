@@ -11,8 +11,8 @@ use rooms::role::Role;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::nodes::{all_have, chat, nothing_is_wrong, say};
-use crate::nodes_people::hears;
+use crate::cluster::presence::hears;
+use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
 use crate::support::liar::Liar;
 use crate::support::nodes::Nodes;
 use crate::support::redis::Redis;

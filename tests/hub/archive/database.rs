@@ -11,7 +11,7 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::Appended;
 
-use crate::store_slots::{doctor_with_slots, request};
+use crate::store::slots::{doctor_with_slots, request};
 use crate::support::both;
 use crate::support::clinic::Clinic;
 

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use wardroom::config::DatabaseSettings;
 
-use crate::nodes::say;
+use crate::cluster::replication::say;
 use crate::support::clinic::{Case, Clinic};
 use crate::support::cluster::Cluster;
 use crate::support::database::Database;

@@ -21,7 +21,7 @@ use wardroom::store::events::{Append, Appended};
 use wardroom::store::people::{Status, User};
 use wardroom::store::slots::{Published, PublishedSlot};
 
-use crate::store::{Log, open};
+use crate::store::append::{Log, open};
 use crate::support::both;
 
 fn now() -> Timestamp {

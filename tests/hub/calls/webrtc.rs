@@ -10,7 +10,7 @@ use rooms::wire::client::Token;
 use serde_json::{Value, json};
 use wardroom::config::DatabaseSettings;
 
-use crate::browser_case::{DESK, room_of, signed_in, walks_in};
+use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::both;
 use crate::support::browser::Driver;
 use crate::support::clinic::{Case, Clinic};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::browser_case::{DESK, PHONE, signed_in, walks_in};
+use crate::browser::case::{DESK, PHONE, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::process::Process;

@@ -19,8 +19,8 @@ use wardroom::store::idempotency::Begin;
 use wardroom::store::people::User;
 use wardroom::store::sessions::Session;
 
-use crate::store::open;
-use crate::store_slots::{account, doctor_with_slots, request};
+use crate::store::append::open;
+use crate::store::slots::{account, doctor_with_slots, request};
 use crate::support::both;
 
 /// More rooms than a feed shows of what is closed.

@@ -4,7 +4,7 @@ use loadtest::client::{Answer, Client};
 use loadtest::target::Target;
 use rooms::role::Actor;
 
-use crate::nodes::chat;
+use crate::cluster::replication::chat;
 use crate::support::nodes::{Nodes, until};
 use crate::support::process::Process;
 

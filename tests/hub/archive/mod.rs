@@ -1,0 +1,4 @@
+//! Exports and databases whose integrity can be verified.
+
+mod database;
+mod export;

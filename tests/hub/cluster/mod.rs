@@ -1,0 +1,8 @@
+//! Several nodes on one PostgreSQL and one Redis.
+
+mod bus_faults;
+mod calls;
+mod command_trace;
+mod database;
+pub mod presence;
+pub mod replication;

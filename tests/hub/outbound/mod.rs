@@ -1,0 +1,12 @@
+//! Everything that leaves the hub: the outbox, notifications, mail, webhooks, and partners.
+
+mod courier;
+mod mail;
+mod outbox;
+mod partner_outages;
+mod payment;
+mod payment_provider;
+mod payment_webhooks;
+mod push;
+mod push_edge_cases;
+mod webhooks;

@@ -13,7 +13,7 @@ use wardroom::store::events::Appended;
 
 use crate::store::slots::{doctor_with_slots, request};
 use crate::support::both;
-use crate::support::clinic::Clinic;
+use crate::support::test_server::TestServer;
 
 /// What somebody with access to the database does to one room.
 async fn tamper(store: &Store, sql: &str, room: RoomId) {
@@ -44,10 +44,10 @@ async fn faults(store: &Store) -> (u64, BTreeMap<RoomId, Why>) {
 }
 
 async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let store = &clinic.state.store;
-    let case = clinic.case().await;
-    let last = clinic.state.hub.look(case.room, &case.doctor).await.unwrap().head;
+    let server = TestServer::start(database).await;
+    let store = &server.state.store;
+    let case = server.case().await;
+    let last = server.state.hub.look(case.room, &case.doctor).await.unwrap().head;
     let tampers = [
         ("update events set body = replace(body, 'Pat', 'Tap') where room = ROOM and seq = 1", Why::Hash),
         ("delete from events where room = ROOM and seq = 3", Why::Place { found: 4 }),
@@ -69,9 +69,9 @@ async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: Datab
     ];
     let mut expected = BTreeMap::new();
     for (sql, why) in tampers {
-        let case = clinic.case().await;
+        let case = server.case().await;
         let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Default::default() };
-        let said = clinic.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
+        let said = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
         let mark = Mark { delivered: said.last, seen: said.last };
         store.save_marks(&[(case.room, case.doctor.user().unwrap(), mark)]).await.unwrap();
         // The prescription was sent last, in two events.

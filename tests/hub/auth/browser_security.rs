@@ -4,7 +4,7 @@ use serde_json::json;
 use wardroom::config::{BaseUrl, Config, Origin};
 
 use crate::support::database::Database;
-use crate::support::rest::{Answer, PASSWORD, Rest, document};
+use crate::support::rest::{PASSWORD, RestClient, RestResponse, document};
 
 const HOME: &str = "https://hub.example.org";
 const SIBLING: &str = "https://portal.example.org";
@@ -18,14 +18,14 @@ fn public(config: &mut Config) {
 }
 
 /// `name=value` and the rest of a cookie that was set.
-fn cookie(answer: &Answer, name: &str) -> (String, String) {
+fn cookie(answer: &RestResponse, name: &str) -> (String, String) {
     let all = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
     let one = all.into_iter().find(|text| text.starts_with(&format!("{name}="))).expect("the cookie is set");
     let (pair, rest) = one.split_once(';').unwrap();
     (pair.to_owned(), rest.to_owned())
 }
 
-async fn signed_in(rest: &Rest) -> Answer {
+async fn signed_in(rest: &RestClient) -> RestResponse {
     rest.register("pat@example.org", "patient").await;
     let body = json!({"email": "pat@example.org", "password": PASSWORD, "transport": "cookie"});
     let answer = rest.call("post", "/v1/auth/sign-in").header("origin", HOME).json(body).send().await;
@@ -36,7 +36,7 @@ async fn signed_in(rest: &Rest) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
     let database = Database::sqlite();
-    let rest = Rest::start_with(database.settings(), public).await;
+    let rest = RestClient::start_with(database.settings(), public).await;
     let answer = signed_in(&rest).await;
     assert!(answer.json["refresh_token"].is_null(), "what is in the cookie is not in the body");
     let (_, refresh) = cookie(&answer, "wardroom_refresh");
@@ -50,7 +50,7 @@ async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
     assert!(access.contains("Domain=example.org"), "{access}");
 
     let database = Database::sqlite();
-    let local = Rest::start(database.settings()).await;
+    let local = RestClient::start(database.settings()).await;
     local.register("pat@example.org", "patient").await;
     let body = json!({"email": "pat@example.org", "password": PASSWORD, "transport": "cookie"});
     let answer = local.call("post", "/v1/auth/sign-in").json(body).send().await;
@@ -62,7 +62,7 @@ async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_somebody_elses_can_use_no_cookie() {
     let database = Database::sqlite();
-    let rest = Rest::start_with(database.settings(), public).await;
+    let rest = RestClient::start_with(database.settings(), public).await;
     let answer = signed_in(&rest).await;
     let (refresh, _) = cookie(&answer, "wardroom_refresh");
     let (access, _) = cookie(&answer, "wardroom_access");
@@ -76,21 +76,21 @@ async fn a_page_of_somebody_elses_can_use_no_cookie() {
     ];
     for origin in hostile {
         let call = rest.call("post", "/v1/auth/refresh").header("cookie", &refresh).header("origin", origin);
-        call.send().await.refused(403, "forbidden");
+        call.send().await.assert_problem(403, "forbidden");
         let call = rest.post("/v1/bookings").header("cookie", &access).header("origin", origin).json(json!({}));
-        call.send().await.refused(403, "forbidden");
+        call.send().await.assert_problem(403, "forbidden");
         let body = json!({"email": "pat@example.org", "password": PASSWORD});
         let call = rest.call("post", "/v1/auth/sign-in").header("origin", origin).json(body);
-        call.send().await.refused(403, "forbidden");
+        call.send().await.assert_problem(403, "forbidden");
         let preflight = rest.call("options", "/v1/bookings").header("origin", origin);
-        let preflight = preflight.header("access-control-request-method", "POST").send_to_anything().await;
-        preflight.refused(403, "forbidden");
+        let preflight = preflight.header("access-control-request-method", "POST").send_unchecked().await;
+        preflight.assert_problem(403, "forbidden");
         assert_eq!(preflight.header("access-control-allow-origin"), "");
     }
     let call = rest.call("post", "/v1/auth/refresh").header("cookie", &refresh);
-    call.send().await.refused(403, "forbidden");
+    call.send().await.assert_problem(403, "forbidden");
     let call = rest.post("/v1/bookings").header("cookie", &access).json(json!({}));
-    call.send().await.refused(403, "forbidden");
+    call.send().await.assert_problem(403, "forbidden");
 
     // The hub's own page, and the sibling's.
     for origin in [HOME, SIBLING] {
@@ -103,7 +103,7 @@ async fn a_page_of_somebody_elses_can_use_no_cookie() {
     assert_eq!(fresh.status, 200, "{}", fresh.text);
     assert_ne!(cookie(&fresh, "wardroom_refresh").0, refresh);
     let preflight = rest.call("options", "/v1/bookings").header("origin", SIBLING);
-    let preflight = preflight.header("access-control-request-method", "POST").send_to_anything().await;
+    let preflight = preflight.header("access-control-request-method", "POST").send_unchecked().await;
     assert_eq!(preflight.status, 204);
     assert_eq!(preflight.header("access-control-allow-origin"), SIBLING);
 }
@@ -111,13 +111,13 @@ async fn a_page_of_somebody_elses_can_use_no_cookie() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_carries_the_headers_that_protect_browsers() {
     let database = Database::sqlite();
-    let rest = Rest::start_with(database.settings(), public).await;
+    let rest = RestClient::start_with(database.settings(), public).await;
     let paths = document()["paths"].as_object().unwrap().keys().map(String::as_str);
     for path in paths.chain(["/", "/docs.js", "/nothing"]) {
         if path == "/v1/ws" {
             continue;
         }
-        let answer = rest.get(path).send_to_anything().await;
+        let answer = rest.get(path).send_unchecked().await;
         let policy = answer.header("content-security-policy");
         for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "wss://hub.example.org"] {
             assert!(policy.contains(part), "{path}: {policy}");
@@ -136,11 +136,11 @@ async fn every_answer_carries_the_headers_that_protect_browsers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_come_with_their_type_and_are_not_sent_twice() {
     let database = Database::sqlite();
-    let rest = Rest::start(database.settings()).await;
+    let rest = RestClient::start(database.settings()).await;
     for (path, kind) in [("/docs", "text/html; charset=utf-8"), ("/docs.js", "text/javascript; charset=utf-8")] {
-        let first = rest.get(path).send_to_anything().await;
+        let first = rest.get(path).send_unchecked().await;
         assert_eq!((first.status.as_u16(), first.header("content-type")), (200, kind), "{path}");
-        let again = rest.get(path).header("if-none-match", first.header("etag")).send_to_anything().await;
+        let again = rest.get(path).header("if-none-match", first.header("etag")).send_unchecked().await;
         assert_eq!((again.status.as_u16(), again.text.len()), (304, 0), "{path}");
     }
 }
@@ -148,10 +148,10 @@ async fn pages_come_with_their_type_and_are_not_sent_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_demo_link_works_in_demo_mode_only() {
     let database = Database::sqlite();
-    let rest = Rest::start_with(database.settings(), |config| config.demo = true).await;
-    wardroom::demo::prepare(&rest.clinic.state).await.unwrap();
-    wardroom::demo::prepare(&rest.clinic.state).await.expect("a second start finds what the first one made");
-    let text = wardroom::demo::welcome(&rest.clinic.state, rest.clinic.address);
+    let rest = RestClient::start_with(database.settings(), |config| config.demo = true).await;
+    wardroom::demo::prepare(&rest.server.state).await.unwrap();
+    wardroom::demo::prepare(&rest.server.state).await.expect("a second start finds what the first one made");
+    let text = wardroom::demo::welcome(&rest.server.state, rest.server.address);
     let tokens: Vec<&str> = text.lines().filter_map(|line| line.split_once("#demo=").map(|(_, token)| token)).collect();
     assert_eq!(tokens.len(), 8, "{text}");
     let mut roles = Vec::new();
@@ -161,16 +161,20 @@ async fn a_demo_link_works_in_demo_mode_only() {
         assert!(answer["refresh_token"].is_string());
     }
     assert_eq!(roles, ["admin", "doctor", "doctor", "pharmacist", "pharmacist", "patient", "patient", "courier"]);
-    rest.call("post", "/v1/auth/demo").json(json!({"token": "guess"})).send().await.refused(401, "bad_credentials");
-    let (_, patient) = rest.someone(rooms::role::Role::Patient, None).await;
-    let doctors = rest.get("/v1/doctors").by(&patient).send().await.ok();
+    rest.call("post", "/v1/auth/demo")
+        .json(json!({"token": "guess"}))
+        .send()
+        .await
+        .assert_problem(401, "bad_credentials");
+    let (_, patient) = rest.person_with_token(rooms::role::Role::Patient, None).await;
+    let doctors = rest.get("/v1/doctors").bearer(&patient).send().await.ok();
     for doctor in doctors["items"].as_array().unwrap() {
         assert!(doctor["next_free"].is_string(), "{doctor}");
     }
 
     let database = Database::sqlite();
-    let serve = Rest::start(database.settings()).await;
-    assert!(!wardroom::demo::welcome(&serve.clinic.state, serve.clinic.address).contains("#demo="));
+    let serve = RestClient::start(database.settings()).await;
+    assert!(!wardroom::demo::welcome(&serve.server.state, serve.server.address).contains("#demo="));
     let answer = serve.call("post", "/v1/auth/demo").json(json!({"token": tokens[0]})).send().await;
-    answer.refused(401, "bad_credentials");
+    answer.assert_problem(401, "bad_credentials");
 }

@@ -13,18 +13,18 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::rest::Rest;
-use crate::support::standstill::ran_since;
+use crate::support::rest::RestClient;
+use crate::support::stall_detector::running_time_since;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A patient who signed in twice: the tokens, and an open socket of the first sign-in.
-async fn signed_in(rest: &Rest, email: &str) -> (Value, Value, Client) {
+async fn signed_in(rest: &RestClient, email: &str) -> (Value, Value, Client) {
     rest.register(email, "patient").await;
     let (one, other) = (rest.sign_in(email).await.ok(), rest.sign_in(email).await.ok());
     let token = Token(one["access_token"].as_str().unwrap().to_owned());
-    let mut client = Client::new(Target::new(rest.clinic.address).expect("loopback"), token);
+    let mut client = Client::new(Target::new(rest.server.address).expect("loopback"), token);
     client.connect().await.expect("the hub welcomes");
     (one, other, client)
 }
@@ -39,12 +39,12 @@ async fn close_of(client: &mut Client) -> Option<Close> {
     };
     let begin = Instant::now();
     let close = timeout(PATIENCE, end).await.expect("the socket ends");
-    assert!(ran_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(running_time_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
     close
 }
 
 async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for way in ["sign-out", "everywhere", "from another device", "copied token", "changed", "disabled"] {
         let (one, other, mut client) = signed_in(&rest, &format!("{}@example.org", way.replace(' ', "-"))).await;
@@ -52,28 +52,28 @@ async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
         let (token, device) = (text(&one, "access_token"), text(&other, "access_token"));
         let change = |body: Value| {
             let path = format!("/v1/users/{}", one["user"]["id"].as_str().unwrap());
-            rest.call("patch", &path).by(&admin).key(&Uuid::now_v7().to_string()).json(body).send()
+            rest.call("patch", &path).bearer(&admin).key(&Uuid::now_v7().to_string()).json(body).send()
         };
         let expected = match way {
             "sign-out" => {
-                rest.call("post", "/v1/auth/sign-out").by(&token).send().await;
+                rest.call("post", "/v1/auth/sign-out").bearer(&token).send().await;
                 Close::Revoked
             }
             "everywhere" => {
-                rest.call("post", "/v1/auth/sign-out-everywhere").by(&device).send().await;
+                rest.call("post", "/v1/auth/sign-out-everywhere").bearer(&device).send().await;
                 Close::Revoked
             }
             "from another device" => {
-                let sessions = rest.get("/v1/auth/sessions").by(&device).send().await.ok();
+                let sessions = rest.get("/v1/auth/sessions").bearer(&device).send().await.ok();
                 let id = sessions["items"][1]["id"].as_str().unwrap();
-                rest.call("delete", &format!("/v1/auth/sessions/{id}")).by(&device).send().await;
+                rest.call("delete", &format!("/v1/auth/sessions/{id}")).bearer(&device).send().await;
                 Close::Revoked
             }
             "copied token" => {
                 let first = text(&one, "refresh_token");
                 let second = text(&rest.refresh(&first).await.ok(), "refresh_token");
                 rest.refresh(&second).await.ok();
-                rest.refresh(&first).await.refused(401, "unauthenticated");
+                rest.refresh(&first).await.assert_problem(401, "unauthenticated");
                 Close::Revoked
             }
             "changed" => {
@@ -92,11 +92,11 @@ async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
 }
 
 async fn another_persons_end_is_nobody_elses(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let (_, _, mut client) = signed_in(&rest, "stays@example.org").await;
     let (_, other, mut ended) = signed_in(&rest, "goes@example.org").await;
     let token = other["access_token"].as_str().unwrap();
-    rest.call("post", "/v1/auth/sign-out-everywhere").by(token).send().await;
+    rest.call("post", "/v1/auth/sign-out-everywhere").bearer(token).send().await;
     close_of(&mut ended).await;
     assert!(client.is_connected());
     let absent = rooms::id::RoomId(Uuid::now_v7());

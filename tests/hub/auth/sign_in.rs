@@ -12,24 +12,24 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::rest::{Answer, PASSWORD, Rest};
+use crate::support::rest::{PASSWORD, RestClient, RestResponse};
 
-fn access(answer: &Answer) -> String {
+fn access(answer: &RestResponse) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json["access_token"].as_str().unwrap().to_owned()
 }
 
-fn refresh_token(answer: &Answer) -> String {
+fn refresh_token(answer: &RestResponse) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json["refresh_token"].as_str().unwrap().to_owned()
 }
 
-async fn me(rest: &Rest, token: &str) -> Answer {
-    rest.get("/v1/me").by(token).send().await
+async fn me(rest: &RestClient, token: &str) -> RestResponse {
+    rest.get("/v1/me").bearer(token).send().await
 }
 
 async fn a_patient_registers_signs_in_and_is_known(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let user = rest.register("Pat@Example.org", "patient").await;
     assert_eq!((&user["status"], &user["email"]), (&json!("active"), &json!("pat@example.org")));
     let signed_in = rest.sign_in(" PAT@example.ORG ").await;
@@ -37,31 +37,31 @@ async fn a_patient_registers_signs_in_and_is_known(database: DatabaseSettings) {
     assert_eq!(known["id"], user["id"]);
     assert_eq!(signed_in.json["user"], known);
     let again = json!({"email": "pat@EXAMPLE.org", "password": PASSWORD, "name": "Other"});
-    rest.call("post", "/v1/auth/register").json(again).send().await.refused(409, "email_taken");
+    rest.call("post", "/v1/auth/register").json(again).send().await.assert_problem(409, "email_taken");
     for (body, field) in [
         (json!({"email": "nonsense", "password": PASSWORD, "name": "A"}), "email"),
         (json!({"email": "a@example.org", "password": "short", "name": "A"}), "password"),
         (json!({"email": "a@example.org", "password": "password123", "name": "A"}), "password"),
     ] {
         let answer = rest.call("post", "/v1/auth/register").json(body).send().await;
-        answer.refused(422, "invalid");
+        answer.assert_problem(422, "invalid");
         assert_eq!(answer.json["field"], field);
     }
     for role in ["admin", "courier", "system", "support"] {
         let body = json!({"email": "b@example.org", "password": PASSWORD, "name": "A", "role": role});
-        rest.call("post", "/v1/auth/register").json(body).send().await.refused(400, "malformed");
+        rest.call("post", "/v1/auth/register").json(body).send().await.assert_problem(400, "malformed");
     }
 }
 
 async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSettings) {
-    let rest = Rest::start_with(database, |config| config.limits.sign_ins_per_minute = 1000).await;
+    let rest = RestClient::start_with(database, |config| config.limits.sign_ins_per_minute = 1000).await;
     rest.register("known@example.org", "patient").await;
     let attempt = |email: &'static str| {
         let body = json!({"email": email, "password": "not the password"});
         rest.call("post", "/v1/auth/sign-in").json(body).send()
     };
     let (known, unknown) = (attempt("known@example.org").await, attempt("unknown@example.org").await);
-    known.refused(401, "bad_credentials");
+    known.assert_problem(401, "bad_credentials");
     assert_eq!(known.text, unknown.text);
     // The fastest of each: what else the machine does only ever makes one slower, so the two come together as more are
     // tried. Without the same work for an unknown address they would stay more than tenfold apart.
@@ -81,30 +81,30 @@ async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSetti
 }
 
 async fn guessing_is_slowed_down(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("target@example.org", "patient").await;
     let attempt = || {
         let body = json!({"email": "target@example.org", "password": "a wrong guess"});
         rest.call("post", "/v1/auth/sign-in").json(body).send()
     };
     for _ in 0..10 {
-        attempt().await.refused(401, "bad_credentials");
+        attempt().await.assert_problem(401, "bad_credentials");
     }
     let limited = attempt().await;
-    limited.refused(429, "rate_limited");
+    limited.assert_problem(429, "rate_limited");
     assert!(limited.json["retry_after_ms"].as_u64().unwrap() > 0);
     assert!(limited.header("retry-after").parse::<u64>().unwrap() > 0);
 }
 
 async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     let user = rest.register("doc@example.org", "doctor").await;
     assert_eq!(user["status"], "pending");
-    rest.sign_in("doc@example.org").await.refused(403, "account_inactive");
+    rest.sign_in("doc@example.org").await.assert_problem(403, "account_inactive");
     let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
     let change = |body: Value, version: Option<&str>| {
-        let call = rest.call("patch", &path).by(&admin).key(&Uuid::now_v7().to_string()).json(body);
+        let call = rest.call("patch", &path).bearer(&admin).key(&Uuid::now_v7().to_string()).json(body);
         match version {
             Some(version) => call.header("if-match", version).send(),
             None => call.send(),
@@ -120,75 +120,75 @@ async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings)
     // A changed role: the token of before is refused, its refresh gives one of the new role.
     let moved = change(json!({"role": "support"}), Some(&old)).await;
     assert_eq!(moved.json["role"], "support", "{}", moved.text);
-    me(&rest, &token).await.refused(401, "unauthenticated");
-    change(json!({"role": "doctor"}), Some(&old)).await.refused(412, "precondition_failed");
+    me(&rest, &token).await.assert_problem(401, "unauthenticated");
+    change(json!({"role": "doctor"}), Some(&old)).await.assert_problem(412, "precondition_failed");
     let refreshed = rest.refresh(&refresh).await;
     let (token, refresh) = (access(&refreshed), refresh_token(&refreshed));
     assert_eq!(me(&rest, &token).await.ok()["role"], "support");
 
     // A disabled account: nothing works any more.
     change(json!({"status": "disabled"}), None).await.ok();
-    me(&rest, &token).await.refused(401, "unauthenticated");
-    rest.refresh(&refresh).await.refused(401, "unauthenticated");
-    rest.sign_in("doc@example.org").await.refused(403, "account_inactive");
+    me(&rest, &token).await.assert_problem(401, "unauthenticated");
+    rest.refresh(&refresh).await.assert_problem(401, "unauthenticated");
+    rest.sign_in("doc@example.org").await.assert_problem(403, "account_inactive");
     let wrong = json!({"email": "doc@example.org", "password": "not the password"});
-    rest.call("post", "/v1/auth/sign-in").json(wrong).send().await.refused(401, "bad_credentials");
+    rest.call("post", "/v1/auth/sign-in").json(wrong).send().await.assert_problem(401, "bad_credentials");
 }
 
 async fn an_active_pharmacist_has_a_pharmacy_and_an_admin_keeps_the_own_rights(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
-    let (admin, token) = rest.someone(Role::Admin, None).await;
+    let rest = RestClient::start(database).await;
+    let (admin, token) = rest.person_with_token(Role::Admin, None).await;
     let user = rest.register("phil@example.org", "pharmacist").await;
     let pharmacy = PharmacyId(Uuid::now_v7());
     let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
-    rest.clinic.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
+    rest.server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
     let change = |id: String, body: Value| {
         let path = format!("/v1/users/{id}");
-        rest.call("patch", &path).by(&token).key(&Uuid::now_v7().to_string()).json(body).send()
+        rest.call("patch", &path).bearer(&token).key(&Uuid::now_v7().to_string()).json(body).send()
     };
     let id = user["id"].as_str().unwrap().to_owned();
-    change(id.clone(), json!({"status": "active"})).await.refused(422, "invalid");
-    change(id.clone(), json!({"status": "active", "pharmacy": Uuid::now_v7()})).await.refused(422, "invalid");
+    change(id.clone(), json!({"status": "active"})).await.assert_problem(422, "invalid");
+    change(id.clone(), json!({"status": "active", "pharmacy": Uuid::now_v7()})).await.assert_problem(422, "invalid");
     let good = change(id, json!({"status": "active", "pharmacy": pharmacy})).await.ok();
     assert_eq!(good["pharmacy"], json!(pharmacy));
     let own = admin.user().unwrap().to_string();
-    change(own.clone(), json!({"role": "patient"})).await.refused(403, "forbidden");
-    change(own, json!({"status": "disabled"})).await.refused(403, "forbidden");
-    change(Uuid::now_v7().to_string(), json!({"status": "active"})).await.refused(404, "not_found");
+    change(own.clone(), json!({"role": "patient"})).await.assert_problem(403, "forbidden");
+    change(own, json!({"status": "disabled"})).await.assert_problem(403, "forbidden");
+    change(Uuid::now_v7().to_string(), json!({"status": "active"})).await.assert_problem(404, "not_found");
 }
 
 async fn a_refresh_token_is_good_once_and_its_copy_ends_the_sign_in(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let first = refresh_token(&rest.sign_in("pat@example.org").await);
     let answer = rest.refresh(&first).await;
     let (second, token) = (refresh_token(&answer), access(&answer));
     // The answer was lost, the client asks again: the same successor, for a while.
     assert_eq!(refresh_token(&rest.refresh(&first).await), second);
-    rest.clinic.state.clock.advance(Duration::from_secs(9));
+    rest.server.state.clock.advance(Duration::from_secs(9));
     assert_eq!(refresh_token(&rest.refresh(&first).await), second);
     let third = refresh_token(&rest.refresh(&second).await);
     assert_ne!(third, second);
     me(&rest, &token).await.ok();
     // Older than the immediate predecessor: a copy. Whoever has the newest is signed out too.
-    rest.refresh(&first).await.refused(401, "unauthenticated");
-    rest.refresh(&third).await.refused(401, "unauthenticated");
-    me(&rest, &token).await.refused(401, "unauthenticated");
+    rest.refresh(&first).await.assert_problem(401, "unauthenticated");
+    rest.refresh(&third).await.assert_problem(401, "unauthenticated");
+    me(&rest, &token).await.assert_problem(401, "unauthenticated");
 
     let first = refresh_token(&rest.sign_in("pat@example.org").await);
     let second = refresh_token(&rest.refresh(&first).await);
-    rest.clinic.state.clock.advance(Duration::from_secs(11));
-    rest.refresh(&first).await.refused(401, "unauthenticated");
-    rest.refresh(&second).await.refused(401, "unauthenticated");
+    rest.server.state.clock.advance(Duration::from_secs(11));
+    rest.refresh(&first).await.assert_problem(401, "unauthenticated");
+    rest.refresh(&second).await.assert_problem(401, "unauthenticated");
     let access_token = access(&rest.sign_in("pat@example.org").await);
     for forged in ["", "nonsense", &first.replace('.', ".0"), &access_token] {
-        rest.refresh(forged).await.refused(401, "unauthenticated");
+        rest.refresh(forged).await.assert_problem(401, "unauthenticated");
     }
-    me(&rest, &first).await.refused(401, "unauthenticated");
+    me(&rest, &first).await.assert_problem(401, "unauthenticated");
 }
 
 async fn many_refreshes_at_once_get_one_successor(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let mut token = refresh_token(&rest.sign_in("pat@example.org").await);
     for _ in 0..5 {
@@ -201,57 +201,57 @@ async fn many_refreshes_at_once_get_one_successor(database: DatabaseSettings) {
 }
 
 async fn a_sign_in_ends_at_its_time_however_often_it_is_refreshed(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let signed_in = rest.sign_in("pat@example.org").await;
     let (token, mut refresh) = (access(&signed_in), refresh_token(&signed_in));
-    rest.clinic.state.clock.advance(Duration::from_secs(901));
-    me(&rest, &token).await.refused(401, "unauthenticated");
+    rest.server.state.clock.advance(Duration::from_secs(901));
+    me(&rest, &token).await.assert_problem(401, "unauthenticated");
     for _ in 0..30 {
-        rest.clinic.state.clock.advance(Duration::from_secs(86_400 - 60));
+        rest.server.state.clock.advance(Duration::from_secs(86_400 - 60));
         refresh = refresh_token(&rest.refresh(&refresh).await);
     }
-    rest.clinic.state.clock.advance(Duration::from_secs(3600));
-    rest.refresh(&refresh).await.refused(401, "unauthenticated");
+    rest.server.state.clock.advance(Duration::from_secs(3600));
+    rest.refresh(&refresh).await.assert_problem(401, "unauthenticated");
 }
 
 async fn signing_out_ends_one_sign_in_or_all(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let mut tokens = Vec::new();
     for _ in 0..4 {
         let answer = rest.sign_in("pat@example.org").await;
         tokens.push((access(&answer), refresh_token(&answer)));
     }
-    let list = || async { rest.get("/v1/auth/sessions").by(&tokens[3].0).send().await.ok()["items"].clone() };
+    let list = || async { rest.get("/v1/auth/sessions").bearer(&tokens[3].0).send().await.ok()["items"].clone() };
     let sessions = list().await;
     assert_eq!(sessions.as_array().unwrap().len(), 4);
     let current: Vec<bool> = sessions.as_array().unwrap().iter().map(|it| it["current"].as_bool().unwrap()).collect();
     assert_eq!(current, [true, false, false, false]);
 
     let other = sessions[1]["id"].as_str().unwrap();
-    let end = rest.call("delete", &format!("/v1/auth/sessions/{other}")).by(&tokens[3].0).send().await;
+    let end = rest.call("delete", &format!("/v1/auth/sessions/{other}")).bearer(&tokens[3].0).send().await;
     assert_eq!(end.status, 204);
-    me(&rest, &tokens[2].0).await.refused(401, "unauthenticated");
-    rest.refresh(&tokens[2].1).await.refused(401, "unauthenticated");
+    me(&rest, &tokens[2].0).await.assert_problem(401, "unauthenticated");
+    rest.refresh(&tokens[2].1).await.assert_problem(401, "unauthenticated");
     let stranger = rest.token(Role::Patient).await;
     let foreign = format!("/v1/auth/sessions/{}", sessions[0]["id"].as_str().unwrap());
-    rest.call("delete", &foreign).by(&stranger).send().await.refused(404, "not_found");
+    rest.call("delete", &foreign).bearer(&stranger).send().await.assert_problem(404, "not_found");
 
     let out = rest.call("post", "/v1/auth/sign-out").json(json!({"refresh_token": tokens[1].1})).send().await;
     assert_eq!(out.status, 204);
-    me(&rest, &tokens[1].0).await.refused(401, "unauthenticated");
-    assert_eq!(rest.call("post", "/v1/auth/sign-out").by(&tokens[0].0).send().await.status, 204);
-    me(&rest, &tokens[0].0).await.refused(401, "unauthenticated");
+    me(&rest, &tokens[1].0).await.assert_problem(401, "unauthenticated");
+    assert_eq!(rest.call("post", "/v1/auth/sign-out").bearer(&tokens[0].0).send().await.status, 204);
+    me(&rest, &tokens[0].0).await.assert_problem(401, "unauthenticated");
     assert_eq!(list().await.as_array().unwrap().len(), 1);
 
     let more = rest.sign_in("pat@example.org").await;
-    let out = rest.call("post", "/v1/auth/sign-out-everywhere").by(&tokens[3].0).send().await;
+    let out = rest.call("post", "/v1/auth/sign-out-everywhere").bearer(&tokens[3].0).send().await;
     assert_eq!(out.status, 204);
     for token in [&tokens[3].0, &access(&more)] {
-        me(&rest, token).await.refused(401, "unauthenticated");
+        me(&rest, token).await.assert_problem(401, "unauthenticated");
     }
-    rest.refresh(&refresh_token(&more)).await.refused(401, "unauthenticated");
+    rest.refresh(&refresh_token(&more)).await.assert_problem(401, "unauthenticated");
 }
 
 async fn what_was_ended_stays_ended_after_a_restart(database: DatabaseSettings) {
@@ -259,21 +259,21 @@ async fn what_was_ended_stays_ended_after_a_restart(database: DatabaseSettings) 
     let (mut ended, mut stands) = (String::new(), String::new());
     for restart in [false, true] {
         let folder = data.path().to_owned();
-        let rest = Rest::start_with(database.clone(), |config| config.data_dir = folder).await;
+        let rest = RestClient::start_with(database.clone(), |config| config.data_dir = folder).await;
         if restart {
-            me(&rest, &ended).await.refused(401, "unauthenticated");
+            me(&rest, &ended).await.assert_problem(401, "unauthenticated");
             me(&rest, &stands).await.ok();
         } else {
             rest.register("pat@example.org", "patient").await;
             ended = access(&rest.sign_in("pat@example.org").await);
             stands = access(&rest.sign_in("pat@example.org").await);
-            rest.call("post", "/v1/auth/sign-out").by(&ended).send().await;
+            rest.call("post", "/v1/auth/sign-out").bearer(&ended).send().await;
         }
     }
 }
 
 async fn forged_tokens_let_nobody_in(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let good = access(&rest.sign_in("pat@example.org").await);
     me(&rest, &good).await.ok();
@@ -299,16 +299,16 @@ async fn forged_tokens_let_nobody_in(database: DatabaseSettings) {
         format!("{good}x"),
         "a".repeat(10_000),
     ] {
-        me(&rest, &forged).await.refused(401, "unauthenticated");
+        me(&rest, &forged).await.assert_problem(401, "unauthenticated");
     }
     for header in ["Basic dXNlcjpwYXNz", "Bearer", "bearer", "Token x"] {
-        rest.get("/v1/me").header("authorization", header).send().await.refused(401, "unauthenticated");
+        rest.get("/v1/me").header("authorization", header).send().await.assert_problem(401, "unauthenticated");
     }
-    rest.get(&format!("/v1/me?access_token={good}")).send().await.refused(401, "unauthenticated");
+    rest.get(&format!("/v1/me?access_token={good}")).send().await.assert_problem(401, "unauthenticated");
 }
 
 async fn others_verify_tokens_by_the_published_keys(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let token = access(&rest.sign_in("pat@example.org").await);
     let keys = rest.get("/.well-known/jwks.json").send().await.ok();

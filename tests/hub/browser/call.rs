@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::browser::case::{DESK, PHONE, log_of, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 use crate::support::turn::Coturn;
 
 const SECRET: &str = "a secret of the tests";
@@ -18,7 +18,7 @@ const PC: &str = "const { app } = await import('/app.js'); const [peer] = app.ca
 
 /// A hub, and a patient and a doctor who talk.
 struct Talk {
-    hub: Process,
+    hub: HubProcess,
     database: Database,
     driver: Driver,
     patient: Browser,
@@ -28,7 +28,7 @@ struct Talk {
 impl Talk {
     async fn start(settings: &[(&str, String)]) -> Self {
         let database = Database::sqlite();
-        let mut hub = Process::new("demo", &database.settings());
+        let mut hub = HubProcess::new("demo", &database.settings());
         for (name, value) in settings {
             hub.set(name, value);
         }
@@ -55,14 +55,14 @@ impl Talk {
             let before = frames(browser).await;
             while frames(browser).await < before + 5 {
                 let body = format!("return {} >= {}", FRAMES, before + 5);
-                browser.until("a picture that moves", &body).await;
+                browser.wait_until("a picture that moves", &body).await;
             }
         }
     }
 
     async fn both_clean(&self) {
-        self.patient.is_clean().await;
-        self.doctor.is_clean().await;
+        self.patient.assert_no_errors().await;
+        self.doctor.assert_no_errors().await;
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     let room = room_of(&talk.patient).await;
     // The check before the call, and what it found is in the log.
     talk.patient.click("check-open").await;
-    talk.patient.until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    talk.patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
     talk.patient.click("check-save").await;
     talk.doctor.css("[data-testid=timeline-item][data-kind='call.checked']").await;
     talk.call().await;
@@ -113,14 +113,14 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
         "{PC} return pc.connectionState === 'connected' && !pc.localDescription.sdp.includes('ice-ufrag:{}')",
         before.as_str().unwrap()
     );
-    talk.doctor.until("another way after the restart of the hub", &changed).await;
+    talk.doctor.wait_until("another way after the restart of the hub", &changed).await;
     talk.moves().await;
 
     // A second device of the patient takes over: the first one says so and sends nothing more.
     let tablet = signed_in(&talk.driver, &talk.hub, "Pia Lindqvist", DESK).await;
     tablet.click("consultation-row").await;
     tablet.click("call-take").await;
-    talk.patient.sees("call-elsewhere").await;
+    talk.patient.wait_for("call-elsewhere").await;
     let stopped =
         "const { app } = await import('/app.js'); return !app.calls.stream && app.calls.session.peers.size === 0";
     assert_eq!(talk.patient.run(stopped).await, true, "camera and microphone are free again");
@@ -128,7 +128,7 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     talk.moves().await;
 
     talk.patient.click("call-hangup").await;
-    talk.doctor.gone("[data-testid=call-stage]").await;
+    talk.doctor.wait_until_gone("[data-testid=call-stage]").await;
     talk.doctor.css("[data-testid=timeline-item][data-kind='call.reported']").await;
     talk.both_clean().await;
     let log = log_of(&talk.database.settings(), &room).await;
@@ -218,8 +218,8 @@ async fn both_sides_renegotiate_at_once_200_times_and_the_call_goes_on() {
     for _ in 0..200 {
         tokio::join!(talk.patient.run(&glare), talk.doctor.run(&glare));
         tokio::join!(
-            talk.patient.until("the patient's side is settled", &settle),
-            talk.doctor.until("the doctor's side is settled", &settle)
+            talk.patient.wait_until("the patient's side is settled", &settle),
+            talk.doctor.wait_until("the doctor's side is settled", &settle)
         );
     }
     // The ladder may have paused the pictures meanwhile; what arrives tells.
@@ -228,8 +228,8 @@ async fn both_sides_renegotiate_at_once_200_times_and_the_call_goes_on() {
         const now = [...(await pc.getStats()).values()].find(it => it.type === 'transport').packetsReceived;
         const grows = now > (window.arrived ?? now); window.arrived = now; return grows;"
     );
-    talk.patient.until("something from the doctor", &arrives).await;
-    talk.doctor.until("something from the patient", &arrives).await;
+    talk.patient.wait_until("something from the doctor", &arrives).await;
+    talk.doctor.wait_until("something from the patient", &arrives).await;
     talk.both_clean().await;
     let toasts = talk.doctor.run("return document.querySelectorAll('.toast.bad').length").await;
     assert_eq!(toasts, 0, "nobody is shown an error");

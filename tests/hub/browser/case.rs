@@ -8,15 +8,15 @@ use wardroom::store::Store;
 
 use crate::support::both;
 use crate::support::browser::{Browser, Driver};
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 pub const DESK: (u32, u32) = (1280, 900);
 pub const PHONE: (u32, u32) = (390, 844);
 
 /// Signs somebody of the demo clinic in.
-pub async fn signed_in(driver: &Driver, hub: &Process, name: &str, size: (u32, u32)) -> Browser {
+pub async fn signed_in(driver: &Driver, hub: &HubProcess, name: &str, size: (u32, u32)) -> Browser {
     let browser = driver.browser(size).await;
-    browser.go(&hub.link(name)).await;
+    browser.go(&hub.demo_link(name)).await;
     browser.css("[data-testid=connection-state][data-state=live]").await;
     browser
 }
@@ -28,11 +28,11 @@ pub async fn walks_in(patient: &Browser) {
     patient.click("walk-in").await;
     patient.click("consent").await;
     patient.click("check-in").await;
-    patient.sees("lobby-place").await;
+    patient.wait_for("lobby-place").await;
 }
 
 pub async fn room_of(patient: &Browser) -> String {
-    let room = patient.until("a room", "return location.hash.split('/')[2]").await;
+    let room = patient.wait_until("a room", "return location.hash.split('/')[2]").await;
     room.as_str().expect("an id").to_owned()
 }
 
@@ -65,7 +65,7 @@ fn messages(log: &[Record]) -> Vec<String> {
 }
 
 async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database: DatabaseSettings) {
-    let mut hub = Process::new("demo", &database);
+    let mut hub = HubProcess::new("demo", &database);
     hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
@@ -77,11 +77,11 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     let room = room_of(&patient).await;
     doctor.click("lobby-admit").await;
     patient.click("enter-call").await;
-    doctor.status("consultation", "in_progress").await;
+    doctor.wait_for_state("consultation", "in_progress").await;
     says(&doctor, "Good morning, what brings you here?").await;
-    patient.reads("Good morning, what brings you here?").await;
+    patient.wait_for_text("Good morning, what brings you here?").await;
     says(&patient, "My throat hurts.").await;
-    doctor.reads("My throat hurts.").await;
+    doctor.wait_for_text("My throat hurts.").await;
 
     doctor.write("rx-medicine", "Amoxicillin 500 mg").await;
     doctor.write("rx-dosage", "one three times a day").await;
@@ -102,36 +102,36 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     patient.click("handover-delivery").await;
     patient.write("delivery-address", "5 Garden Lane").await;
     patient.click("rx-send").await;
-    doctor.reads("Are you still there?").await;
-    doctor.status("dispensing", "received").await;
+    doctor.wait_for_text("Are you still there?").await;
+    doctor.wait_for_state("dispensing", "received").await;
     pharmacist.click("queue-claim").await;
-    doctor.status("prescription", "with_pharmacy").await;
+    doctor.wait_for_state("prescription", "with_pharmacy").await;
     for to in ["preparing", "checked", "ready"] {
         pharmacist.click(&format!("dispense-move-{to}")).await;
-        patient.status("dispensing", to).await;
+        patient.wait_for_state("dispensing", to).await;
     }
     pharmacist.click("courier-assign").await;
     courier.click("delivery-row").await;
     for to in ["picked_up", "in_transit", "out_for_delivery"] {
         courier.click(&format!("delivery-move-{to}")).await;
-        patient.status("delivery", to).await;
+        patient.wait_for_state("delivery", to).await;
     }
     courier.write("proof-reference", "4711").await;
     courier.click("delivery-move-delivered").await;
     for screen in [&patient, &doctor, &pharmacist] {
-        screen.status("delivery", "delivered").await;
+        screen.wait_for_state("delivery", "delivered").await;
     }
     doctor.click("end-consultation").await;
     doctor.write("note-input", "Tonsillitis; antibiotics for a week.").await;
     doctor.click("complete").await;
-    patient.status("consultation", "completed").await;
-    patient.reads("Tonsillitis; antibiotics for a week.").await;
+    patient.wait_for_state("consultation", "completed").await;
+    patient.wait_for_text("Tonsillitis; antibiotics for a week.").await;
 
     for text in ["Good morning, what brings you here?", "My throat hurts.", "Are you still there?"] {
         assert_eq!((count(&patient, text).await, count(&doctor, text).await), (1, 1), "{text}");
     }
     for screen in [&patient, &doctor, &pharmacist, &courier] {
-        screen.is_clean().await;
+        screen.assert_no_errors().await;
     }
     let log = log_of(&database, &room).await;
     assert_eq!(messages(&log), ["Good morning, what brings you here?", "My throat hurts.", "Are you still there?"]);
@@ -145,7 +145,7 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     let database = crate::support::database::Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Tom Abara", PHONE).await;
@@ -160,7 +160,7 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
         says(&patient, text).await;
     }
     patient
-        .until(
+        .wait_until(
             "all wait",
             "return document.querySelectorAll('[data-testid=chat-message][data-state=waiting]').length === 3",
         )
@@ -170,7 +170,7 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     patient.client.refresh().await.unwrap();
     patient.css("[data-testid=connection-state][data-state=live]").await;
     patient
-        .until(
+        .wait_until(
             "all are sent",
             "return document.querySelectorAll('[data-testid=chat-message][data-state=sent]').length === 4",
         )
@@ -179,7 +179,7 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
         assert_eq!(count(&patient, text).await, 1, "{text}");
     }
     assert_eq!(messages(&log_of(&database.settings(), &room).await), ["before", written[0], written[1], written[2]]);
-    patient.is_clean().await;
+    patient.assert_no_errors().await;
 }
 
 /// What has the focus: its test id, or its text; and whether it shows that it has it.
@@ -192,7 +192,7 @@ async fn focus(browser: &Browser) -> (String, bool) {
 
 /// Goes on by the tabulator key until this has the focus.
 async fn tab_to(browser: &Browser, testid: &str) {
-    browser.sees(testid).await;
+    browser.wait_for(testid).await;
     for _ in 0..80 {
         browser.press("\u{e004}").await;
         let (now, visible) = focus(browser).await;
@@ -208,7 +208,7 @@ async fn tab_to(browser: &Browser, testid: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_from_registration_to_a_message_works_by_keyboard() {
     let database = crate::support::database::Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
     let person = driver.browser(DESK).await;
@@ -233,18 +233,18 @@ async fn everything_from_registration_to_a_message_works_by_keyboard() {
     person.press(" ").await;
     tab_to(&person, "check-in").await;
     person.press("\u{e007}").await;
-    person.sees("lobby-place").await;
+    person.wait_for("lobby-place").await;
     tab_to(&person, "chat-input").await;
     person.press("By keyboard alone\u{e007}").await;
     person.css("[data-testid=chat-message][data-state=sent]").await;
     assert_eq!(focus(&person).await.0, "chat-input", "one goes on writing");
-    person.is_clean().await;
+    person.assert_no_errors().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_home_fits_a_phone() {
     let database = crate::support::database::Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
     let phone = driver.browser(PHONE).await;
@@ -258,19 +258,19 @@ async fn every_home_fits_a_phone() {
         assert_eq!(small, json!([]), "{what} has targets too small for a thumb");
     };
     phone.go(&format!("http://{address}/")).await;
-    phone.sees("signin-email").await;
+    phone.wait_for("signin-email").await;
     fits("sign-in").await;
     for name in ["Pia Lindqvist", "Dana Okafor", "Farid Haddad", "Casey Rivera", "Alex Admin"] {
         phone.run("sessionStorage.clear(); localStorage.clear()").await;
         phone.go("about:blank").await;
-        phone.go(&hub.link(name)).await;
+        phone.go(&hub.demo_link(name)).await;
         phone.css("[data-testid=connection-state][data-state=live]").await;
-        phone.gone("main .loading").await;
+        phone.wait_until_gone("main .loading").await;
         fits(name).await;
-        phone.is_clean().await;
+        phone.assert_no_errors().await;
     }
     phone.go("about:blank").await;
-    phone.go(&hub.link("Tom Abara")).await;
+    phone.go(&hub.demo_link("Tom Abara")).await;
     walks_in(&phone).await;
     fits("the room").await;
 }

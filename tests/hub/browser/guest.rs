@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::browser::case::{DESK, PHONE, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 /// Whether as many pictures of others as this move.
 async fn sees_moving(browser: &Browser, others: usize) {
@@ -13,13 +13,13 @@ async fn sees_moving(browser: &Browser, others: usize) {
         "const all = [...document.querySelectorAll('[data-testid=call-remote]')];
         return all.length === {others} && all.every(it => it.getVideoPlaybackQuality().totalVideoFrames > 10)"
     );
-    browser.until("the others' pictures move", &body).await;
+    browser.wait_until("the others' pictures move", &body).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
@@ -34,7 +34,7 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     doctor.write("guest-name", "Ines Terpreter").await;
     doctor.click("guest-make").await;
     doctor.click("guest-link").await;
-    let url = doctor.until("the link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
+    let url = doctor.wait_until("the link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
     let guest = driver.browser(DESK).await;
     guest.go(url.as_str().expect("a link")).await;
     guest.css("[data-testid=connection-state][data-state=live]").await;
@@ -51,7 +51,7 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     }
     guest.write("chat-input", "bonjour").await;
     guest.click("chat-send").await;
-    patient.until("the guest's words", "return [...document.querySelectorAll('[data-testid=chat-message] p')].some(it => it.textContent === 'bonjour')").await;
+    patient.wait_until("the guest's words", "return [...document.querySelectorAll('[data-testid=chat-message] p')].some(it => it.textContent === 'bonjour')").await;
     let page = guest.run("return document.body.innerText").await;
     let page = page.as_str().unwrap();
     assert!(!page.contains("between the two of us") && !page.contains("sore throat"), "{page}");
@@ -65,14 +65,16 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     }
 
     patient.click("guest-dismiss").await;
-    guest.until("the room is closed to the guest", "return document.body.innerText.includes('not open to you')").await;
+    guest
+        .wait_until("the room is closed to the guest", "return document.body.innerText.includes('not open to you')")
+        .await;
     for browser in [&patient, &doctor] {
         sees_moving(browser, 1).await;
     }
     guest.go(url.as_str().unwrap()).await;
     guest.run("location.reload()").await;
-    let told = guest.until("why", "return document.body.innerText.includes('This link does not open')").await;
+    let told = guest.wait_until("why", "return document.body.innerText.includes('This link does not open')").await;
     assert_eq!(told, Value::Bool(true));
-    patient.is_clean().await;
-    doctor.is_clean().await;
+    patient.assert_no_errors().await;
+    doctor.assert_no_errors().await;
 }

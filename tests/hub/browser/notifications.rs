@@ -9,7 +9,7 @@ use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::devtools::DevTools;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 /// What the browser shows at the moment: language, title and text of each notification.
 async fn shown(browser: &Browser) -> Vec<(String, String, String)> {
@@ -33,7 +33,7 @@ struct Pushing {
 
 impl Pushing {
     async fn start(driver: &Driver, browser: &Browser, origin: &str) -> Self {
-        browser.until("a service worker", "return navigator.serviceWorker.ready.then((it) => !!it.active)").await;
+        browser.wait_until("a service worker", "return navigator.serviceWorker.ready.then((it) => !!it.active)").await;
         let mut tools = DevTools::connect(&driver.debugger(browser).await).await;
         let grant = json!({"origin": origin, "permissions": ["notifications"]});
         tools.call(None, "Browser.grantPermissions", grant).await;
@@ -83,7 +83,7 @@ impl Pushing {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
@@ -92,7 +92,7 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
     let mut pushing = Pushing::start(&driver, &patient, &format!("http://{address}")).await;
 
     patient.run("location.hash = '#/account'").await;
-    patient.sees("notify-language").await;
+    patient.wait_for("notify-language").await;
     let choose = |language: &str| {
         format!(
             "const it = document.querySelector('[data-testid=notify-language]'); it.value = '{language}'; \
@@ -102,7 +102,7 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
     for (language, title) in [("en", "New message"), ("ko", "새 메시지")] {
         patient.run(&choose(language)).await;
         let noted = "return caches.open('wardroom-notify').then((it) => it.match('/language')).then((it) => it.text())";
-        patient.until(language, &format!("{noted}.then((it) => it === '{language}')")).await;
+        patient.wait_until(language, &format!("{noted}.then((it) => it === '{language}')")).await;
         pushing.push(&json!({"kind": "message", "room": room, "id": room})).await;
         is_shown(&patient, language, title).await;
         assert_eq!(shown(&patient).await.len(), 1, "the last of a kind stands for all");
@@ -119,7 +119,7 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
     assert!(!all.iter().any(|it| it.1 == "전화가 왔습니다"), "a missed call takes the place of the ring: {all:?}");
 
     pushing.click("부재중 전화").await;
-    patient.until("the room", &format!("return location.hash === '#/room/{room}'")).await;
-    patient.sees("consultation-panel").await;
-    patient.is_clean().await;
+    patient.wait_until("the room", &format!("return location.hash === '#/room/{room}'")).await;
+    patient.wait_for("consultation-panel").await;
+    patient.assert_no_errors().await;
 }

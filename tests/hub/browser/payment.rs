@@ -5,31 +5,31 @@ use wardroom::config::DatabaseSettings;
 use crate::browser::case::{DESK, PHONE, signed_in};
 use crate::support::both;
 use crate::support::browser::Driver;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: DatabaseSettings) {
-    let mut hub = Process::new("demo", &database);
+    let mut hub = HubProcess::new("demo", &database);
     hub.set("WARDROOM_POLICY_PRICE", 2500);
     hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
     patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
     patient.click_css("[data-testid=slot]").await;
-    patient.reads("To confirm the booking, pay €25.00.").await;
+    patient.wait_for_text("To confirm the booking, pay €25.00.").await;
     patient.click("pay-link").await;
-    patient.reads("This is a sandbox: no money moves").await;
+    patient.wait_for_text("This is a sandbox: no money moves").await;
     // A declining card first: the slot is given back, and the page says so.
     patient.click("decline").await;
     patient.css("[data-testid=checkout][data-state=released]").await;
     patient.click("back").await;
     patient.css("[data-testid=consultation-state][data-state=expired]").await;
-    patient.reads("Nothing was paid. Book again if you still want to come.").await;
+    patient.wait_for_text("Nothing was paid. Book again if you still want to come.").await;
 
     // Again, and this time the other window follows by itself.
-    patient.go(&hub.link("Pia Lindqvist")).await;
+    patient.go(&hub.demo_link("Pia Lindqvist")).await;
     patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
     patient.click_css("[data-testid=slot]").await;
-    patient.sees("pay-link").await;
+    patient.wait_for("pay-link").await;
     let page = patient.run("return document.querySelector('[data-testid=pay-link]').href").await;
     let cashier = driver.browser(DESK).await;
     cashier.go(page.as_str().expect("an address")).await;
@@ -39,13 +39,13 @@ async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: Databas
     cashier.css("[data-testid=checkout][data-state=authorized]").await;
     patient.css("[data-testid=consultation-state][data-state=booked]").await;
     patient.css("[data-testid=payment][data-state=authorized]").await;
-    patient.sees("check-in").await;
+    patient.wait_for("check-in").await;
 
     let admin = signed_in(&driver, &hub, "Alex Admin", DESK).await;
     admin.css("[data-testid=sandbox-mail-row]").await;
-    admin.reads("Your appointment is booked").await;
+    admin.wait_for_text("Your appointment is booked").await;
     for browser in [&patient, &cashier, &admin] {
-        browser.is_clean().await;
+        browser.assert_no_errors().await;
     }
 }
 

@@ -9,8 +9,8 @@ use wardroom::echo::MAX_ECHOES;
 use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::Driver;
 use crate::support::database::Database;
-use crate::support::process::Process;
-use crate::support::rest::{Answer, Rest};
+use crate::support::hub_process::HubProcess;
+use crate::support::rest::{RestClient, RestResponse};
 
 /// An offer of sound from a browser whose network is gone: it is answered, and then nobody comes.
 fn offer(codec: &str) -> String {
@@ -23,18 +23,18 @@ fn offer(codec: &str) -> String {
     )
 }
 
-async fn echo(rest: &Rest, token: &str, sdp: &str) -> Answer {
-    rest.call("post", "/v1/echo").by(token).json(json!({"sdp": sdp})).send().await
+async fn echo(rest: &RestClient, token: &str, sdp: &str) -> RestResponse {
+    rest.call("post", "/v1/echo").bearer(token).json(json!({"sdp": sdp})).send().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn echoes_are_for_those_signed_in_and_bounded_in_number() {
-    let rest = Rest::start(Database::sqlite().settings()).await;
+    let rest = RestClient::start(Database::sqlite().settings()).await;
     rest.call("post", "/v1/echo")
         .json(json!({"sdp": offer("opus/48000/2")}))
         .send()
         .await
-        .refused(401, "unauthenticated");
+        .assert_problem(401, "unauthenticated");
     let mut tokens = Vec::new();
     for _ in 0..=MAX_ECHOES {
         tokens.push(rest.token(Role::Patient).await);
@@ -45,16 +45,16 @@ async fn echoes_are_for_those_signed_in_and_bounded_in_number() {
         assert!(sdp.contains("a=candidate:") && sdp.contains("opus/48000/2"), "{sdp}");
     }
     let refused = echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await;
-    refused.refused(429, "rate_limited");
+    refused.assert_problem(429, "rate_limited");
     assert!(refused.json["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{}", refused.text);
     // Whoever has one may begin anew: the former one ends.
     echo(&rest, &tokens[0], &offer("opus/48000/2")).await.ok();
-    echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.refused(429, "rate_limited");
+    echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.assert_problem(429, "rate_limited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echo_nobody_comes_to_gives_its_place_back() {
-    let rest = Rest::start(Database::sqlite().settings()).await;
+    let rest = RestClient::start(Database::sqlite().settings()).await;
     let mut tokens = Vec::new();
     for _ in 0..=MAX_ECHOES {
         tokens.push(rest.token(Role::Doctor).await);
@@ -72,7 +72,7 @@ async fn an_echo_nobody_comes_to_gives_its_place_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offers_that_cannot_be_answered_are_refused_and_cost_no_place() {
-    let rest = Rest::start(Database::sqlite().settings()).await;
+    let rest = RestClient::start(Database::sqlite().settings()).await;
     let token = rest.token(Role::Patient).await;
     for _ in 0..=MAX_ECHOES {
         for sdp in
@@ -81,7 +81,7 @@ async fn offers_that_cannot_be_answered_are_refused_and_cost_no_place() {
             let refused = echo(&rest, &token, sdp).await;
             assert!((400..500).contains(&refused.status.as_u16()), "{}", refused.text);
         }
-        echo(&rest, &token, &offer("G729/8000")).await.refused(422, "invalid");
+        echo(&rest, &token, &offer("G729/8000")).await.assert_problem(422, "invalid");
     }
     echo(&rest, &token, &offer("opus/48000/2")).await.ok();
 }
@@ -103,23 +103,24 @@ const BACK: &str = "const picture = document.querySelector('[data-testid=echo-pi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_alone_hears_and_sees_themselves() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
     walks_in(&patient).await;
     let room = room_of(&patient).await;
     patient.run(&format!("location.hash = '#/check/{room}'")).await;
-    patient.until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
     for _ in 0..2 {
         patient.run("window.loudest = 0; window.ear = null").await;
         patient.click("echo-call").await;
-        patient.until("own picture and sound", BACK).await;
-        let said =
-            patient.until("a word on it", "return document.querySelector('[data-testid=echo-state]').innerText").await;
+        patient.wait_until("own picture and sound", BACK).await;
+        let said = patient
+            .wait_until("a word on it", "return document.querySelector('[data-testid=echo-state]').innerText")
+            .await;
         assert_ne!(said, Value::Null);
     }
     patient.click("echo-stop").await;
-    patient.until("it is over", "return !document.querySelector('[data-testid=echo-picture]')").await;
-    patient.is_clean().await;
+    patient.wait_until("it is over", "return !document.querySelector('[data-testid=echo-picture]')").await;
+    patient.assert_no_errors().await;
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::clinic::{Case, Clinic};
+use crate::support::test_server::{Case, TestServer};
 
 pub const HOST: &str = "candidate:1 1 udp 2122260223 192.0.2.7 54400 typ host";
 
@@ -75,24 +75,24 @@ async fn done(client: &mut Client, room: RoomId, command: Command) {
 }
 
 /// A call that the patient has answered: the doctor's and the patient's session, not attached yet.
-async fn answered(clinic: &Clinic, case: &Case) -> (Side, Side) {
-    let doctor = clinic.joined(&case.doctor, case.room).await;
-    let patient = clinic.joined(&case.patient, case.room).await;
-    answered_by(clinic, case, doctor, patient).await
+async fn answered(server: &TestServer, case: &Case) -> (Side, Side) {
+    let doctor = server.joined(&case.doctor, case.room).await;
+    let patient = server.joined(&case.patient, case.room).await;
+    answered_by(server, case, doctor, patient).await
 }
 
 /// The same of two who have joined the room, wherever.
-pub async fn answered_by(clinic: &Clinic, case: &Case, mut doctor: Client, mut patient: Client) -> (Side, Side) {
+pub async fn answered_by(server: &TestServer, case: &Case, mut doctor: Client, mut patient: Client) -> (Side, Side) {
     let room = case.room;
     done(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
-    let call = clinic.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("it rings").id;
+    let call = server.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("it rings").id;
     done(&mut patient, room, Command::JoinCall(OfCall { call })).await;
     (Side { client: doctor, room, call }, Side { client: patient, room, call })
 }
 
 /// The same, attached; and their epoch.
-async fn attached(clinic: &Clinic, case: &Case) -> (Side, Side, u64) {
-    let (mut doctor, mut patient) = answered(clinic, case).await;
+async fn attached(server: &TestServer, case: &Case) -> (Side, Side, u64) {
+    let (mut doctor, mut patient) = answered(server, case).await;
     doctor.attach(1, json!([])).await;
     patient.attach(2, json!([])).await;
     let (_, peer) = patient.hear().await;
@@ -103,9 +103,9 @@ async fn attached(clinic: &Clinic, case: &Case) -> (Side, Side, u64) {
 }
 
 async fn offers_answers_and_candidates_reach_the_other_session_in_order(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient, epoch) = attached(&clinic, &case).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
     let (to_doctor, to_patient) = (case.doctor.user(), case.patient.user());
     let offer = json!({"type": "offer", "sdp": sdp()});
     doctor.signal("description", json!({"to": to_patient, "epoch": epoch, "description": offer}));
@@ -130,9 +130,9 @@ async fn offers_answers_and_candidates_reach_the_other_session_in_order(database
 }
 
 async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient, epoch) = attached(&clinic, &case).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
     patient.client.cut();
     assert_eq!(doctor.hear().await.0, "away");
     let offer = json!({"to": case.patient.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp()}});
@@ -149,10 +149,10 @@ async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSet
 }
 
 async fn one_session_of_a_person_has_the_media_and_another_can_take_it(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut first, epoch) = attached(&clinic, &case).await;
-    let client = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut first, epoch) = attached(&server, &case).await;
+    let client = server.joined(&case.patient, case.room).await;
     let mut second = Side { client, room: case.room, call: first.call };
     second.signal("attach", json!({"device": Uuid::from_u128(3)}));
     assert_eq!(second.hear().await.0, "media_taken");
@@ -167,10 +167,10 @@ async fn one_session_of_a_person_has_the_media_and_another_can_take_it(database:
 }
 
 async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient, epoch) = attached(&clinic, &case).await;
-    let client = clinic.joined(&case.pharmacist, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
+    let client = server.joined(&case.pharmacist, case.room).await;
     let mut pharmacist = Side { client, room: case.room, call: doctor.call };
     let offer =
         |sdp: &str| json!({"to": case.patient.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp}});
@@ -214,9 +214,9 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
 }
 
 async fn in_a_relayed_call_no_address_passes_the_hub(database: DatabaseSettings) {
-    let clinic = Clinic::start_with(database, |config| config.policy.relay_only = true).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient) = answered(&clinic, &case).await;
+    let server = TestServer::start_with(database, |config| config.policy.relay_only = true).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient) = answered(&server, &case).await;
     assert_eq!(doctor.attach(1, json!([])).await["relay_only"], true);
     patient.attach(2, json!([])).await;
     let (_, peer) = patient.hear().await;
@@ -232,9 +232,9 @@ async fn in_a_relayed_call_no_address_passes_the_hub(database: DatabaseSettings)
 }
 
 async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient, _) = attached(&clinic, &case).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient, _) = attached(&server, &case).await;
     let (room, call) = (doctor.room, doctor.call);
     let leave = Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup });
     done(&mut patient.client, room, leave).await;
@@ -242,7 +242,7 @@ async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
     assert_eq!(doctor.hear().await.0, "not_in_call");
     done(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
     done(&mut doctor.client, room, Command::End(Nothing {})).await;
-    let look = clinic.state.hub.look(room, &case.doctor).await.unwrap();
+    let look = server.state.hub.look(room, &case.doctor).await.unwrap();
     assert_eq!(look.snapshot.call.expect("the latest").state.as_str(), "ended");
     doctor.client.queue(&ClientFrame::Leave { room });
     doctor.signal("detach", json!({}));

@@ -19,7 +19,7 @@ use wardroom::turn::Relay;
 use wardroom::turn::credentials::{LIFETIME, Secret};
 use webrtc_util::Conn;
 
-use crate::support::turn::{By, Coturn, SOON, client, credentials, echoes};
+use crate::support::turn::{Coturn, TURN_TIMEOUT, Transport, client, credentials, echoes};
 
 /// On a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ async fn relay(change: impl FnOnce(&mut EmbeddedTurn)) -> (Relay, SocketAddr) {
 }
 
 /// A client with credentials of a fresh session.
-async fn guest(relay: &Relay, by: By) -> Client {
+async fn guest(relay: &Relay, by: Transport) -> Client {
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
     client(relay.address().unwrap(), by, &username, &password).await
 }
@@ -61,7 +61,7 @@ async fn peer() -> UdpSocket {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_reaches_its_peer_by_udp_and_by_tcp() {
     let (relay, address) = relay(|_| {}).await;
-    for by in [By::Udp, By::Tcp] {
+    for by in [Transport::Udp, Transport::Tcp] {
         let guest = guest(&relay, by).await;
         assert!(guest.send_binding_request().await.is_ok(), "{by:?}: STUN answers");
         let allocation = guest.allocate().await.expect("an address");
@@ -93,7 +93,7 @@ async fn credentials_that_ended_or_that_the_hub_never_gave_are_refused_and_count
         ("ended", ended.clone(), own.password(&ended)),
     ];
     for (what, username, password) in cases {
-        for by in [By::Udp, By::Tcp] {
+        for by in [Transport::Udp, Transport::Tcp] {
             let guest = client(address, by, &username, &password).await;
             assert!(guest.allocate().await.is_err(), "{what}, {by:?}");
         }
@@ -101,7 +101,10 @@ async fn credentials_that_ended_or_that_the_hub_never_gave_are_refused_and_count
     let figures = relay.figures();
     assert_eq!((figures.forged.load(Relaxed), figures.expired.load(Relaxed)), (8, 2));
     assert_eq!(figures.allocations.load(Relaxed), 0);
-    assert!(client(address, By::Udp, &username, &password).await.allocate().await.is_ok(), "the right ones are good");
+    assert!(
+        client(address, Transport::Udp, &username, &password).await.allocate().await.is_ok(),
+        "the right ones are good"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,10 +117,10 @@ async fn credentials_last_five_minutes_and_an_allocation_made_with_them_longer()
     assert_eq!(servers.expires_at.unwrap().since(clock.now()).as_secs(), LIFETIME.as_secs() - 1);
     clock.advance(LIFETIME - Duration::from_secs(5));
     let address = relay.address().unwrap();
-    let early = client(address, By::Udp, &username, &password).await;
+    let early = client(address, Transport::Udp, &username, &password).await;
     let allocation = early.allocate().await.expect("they are good");
     clock.advance(Duration::from_secs(5));
-    assert!(client(address, By::Udp, &username, &password).await.allocate().await.is_err(), "they have ended");
+    assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err(), "they have ended");
     // A browser keeps an allocation by the credentials it was made with, and asks for new peers by them.
     assert!(echoes(&allocation, &peer().await).await, "the call goes on");
     assert!(echoes(&allocation, &peer().await).await, "also to a peer that is new");
@@ -134,18 +137,19 @@ async fn one_session_has_twelve_allocations_and_others_are_not_touched() {
         // Fresh credentials are no fresh share.
         clock.advance(Duration::from_secs(2));
         let (username, password) = credentials(&relay.servers(session).ice_servers);
-        let guest = client(address, if at % 2 == 0 { By::Udp } else { By::Tcp }, &username, &password).await;
+        let guest =
+            client(address, if at % 2 == 0 { Transport::Udp } else { Transport::Tcp }, &username, &password).await;
         let allocation = guest.allocate().await.expect("one of twelve");
         kept.push((guest, allocation));
     }
     let (username, password) = credentials(&relay.servers(session).ice_servers);
-    assert!(client(address, By::Udp, &username, &password).await.allocate().await.is_err());
+    assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err());
     assert_eq!(relay.figures().over_quota.load(Relaxed), 1);
-    assert!(guest(&relay, By::Tcp).await.allocate().await.is_ok(), "another session's are its own");
+    assert!(guest(&relay, Transport::Tcp).await.allocate().await.is_ok(), "another session's are its own");
     let (_guest, allocation) = kept.pop().unwrap();
     allocation.close().await.unwrap();
-    let again = Instant::now() + SOON;
-    while client(address, By::Udp, &username, &password).await.allocate().await.is_err() {
+    let again = Instant::now() + TURN_TIMEOUT;
+    while client(address, Transport::Udp, &username, &password).await.allocate().await.is_err() {
         assert!(Instant::now() < again, "what was given back can be had again");
     }
 }
@@ -153,7 +157,7 @@ async fn one_session_has_twelve_allocations_and_others_are_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_on_the_relays_own_machine_is_reached_through_it() {
     let (relay, _) = relay(|embedded| embedded.private_peers = false).await;
-    let guest = guest(&relay, By::Udp).await;
+    let guest = guest(&relay, Transport::Udp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
     assert!(!echoes(&allocation, &peer).await, "it must not arrive");
@@ -161,13 +165,13 @@ async fn nothing_on_the_relays_own_machine_is_reached_through_it() {
     // And what knocks from there is not let through to the client.
     let mut buf = [0; 100];
     peer.send_to(b"knock", allocation.local_addr().unwrap()).await.unwrap();
-    assert!(tokio::time::timeout(SOON / 3, allocation.recv_from(&mut buf)).await.is_err());
+    assert!(tokio::time::timeout(TURN_TIMEOUT / 3, allocation.recv_from(&mut buf)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allocation_relays_no_more_than_its_share() {
     let (relay, _) = relay(|embedded| embedded.bytes_per_second = NonZeroU32::new(8_000).unwrap()).await;
-    let guest = guest(&relay, By::Udp).await;
+    let guest = guest(&relay, Transport::Udp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
     let (started, mut sent, mut arrived) = (Instant::now(), 0, 0);
@@ -180,7 +184,7 @@ async fn an_allocation_relays_no_more_than_its_share() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    while tokio::time::timeout(SOON / 3, peer.recv_from(&mut buf)).await.is_ok() {
+    while tokio::time::timeout(TURN_TIMEOUT / 3, peer.recv_from(&mut buf)).await.is_ok() {
         arrived += 1;
     }
     let most = 8 + 8 * (started.elapsed().as_secs() + 1);
@@ -190,7 +194,7 @@ async fn an_allocation_relays_no_more_than_its_share() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_by_udp_and_tcp_harms_nobody() {
     let (relay, address) = relay(|_| {}).await;
-    let guest = guest(&relay, By::Tcp).await;
+    let guest = guest(&relay, Transport::Tcp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
     let mut random = StdRng::seed_from_u64(1);
@@ -222,7 +226,7 @@ async fn garbage_by_udp_and_tcp_harms_nobody() {
 async fn guest_when_there_is_room(relay: &Relay) -> (Client, impl Conn) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        let guest = guest(relay, By::Udp).await;
+        let guest = guest(relay, Transport::Udp).await;
         match guest.allocate().await {
             Ok(allocation) => return (guest, allocation),
             Err(error) => assert!(Instant::now() < end, "{error}"),
@@ -272,11 +276,11 @@ async fn coturn_takes_the_same_credentials_by_the_configuration_in_deploy() {
     let settings = TurnSettings { embedded: None, urls, secret: given(SECRET) };
     let relay = Relay::start(&settings, Clock::system()).await.unwrap();
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
-    for by in [By::Udp, By::Tcp] {
+    for by in [Transport::Udp, Transport::Tcp] {
         let guest = client(coturn.address, by, &username, &password).await;
         let allocation = guest.allocate().await.expect("coturn takes them");
         assert!(echoes(&allocation, &peer().await).await, "{by:?}");
     }
-    let forged = client(coturn.address, By::Udp, &username, "bm90IHRoaXMgb25l").await;
+    let forged = client(coturn.address, Transport::Udp, &username, "bm90IHRoaXMgb25l").await;
     assert!(forged.allocate().await.is_err());
 }

@@ -13,17 +13,17 @@ use wardroom::config::DatabaseSettings;
 use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::both;
 use crate::support::browser::Driver;
-use crate::support::clinic::{Case, Clinic};
 use crate::support::database::Database;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
+use crate::support::test_server::{Case, TestServer};
 
 /// Longer than anything waited for here takes.
 const SOON: Duration = Duration::from_secs(60);
 
 /// Doctor and patient of this case in a call, both connected.
-async fn connected(clinic: &Clinic, case: &Case) -> (Peer, Peer) {
-    let doctor = clinic.joined(&case.doctor, case.room).await;
-    let patient = clinic.joined(&case.patient, case.room).await;
+async fn connected(server: &TestServer, case: &Case) -> (Peer, Peer) {
+    let doctor = server.joined(&case.doctor, case.room).await;
+    let patient = server.joined(&case.patient, case.room).await;
     let (doctor, patient) = tokio::join!(Peer::ring(doctor, case.room, Media::Audio), Peer::answer(patient, case.room));
     let (mut doctor, mut patient) = (doctor.expect("it rings"), patient.expect("it is answered"));
     flows(&mut doctor, &mut patient).await;
@@ -43,9 +43,9 @@ async fn flows(doctor: &mut Peer, patient: &mut Peer) {
 }
 
 async fn two_peers_hear_each_other_and_exchange_data(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient) = connected(&clinic, &case).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient) = connected(&server, &case).await;
     doctor.say("good morning").await.unwrap();
     patient.say("good morning to you").await.unwrap();
     let (one, other) = tokio::join!(
@@ -57,9 +57,9 @@ async fn two_peers_hear_each_other_and_exchange_data(database: DatabaseSettings)
 }
 
 async fn a_call_goes_on_when_the_sockets_to_the_hub_break(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let (mut doctor, mut patient) = connected(&clinic, &case).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let (mut doctor, mut patient) = connected(&server, &case).await;
     for _ in 0..3 {
         let (one, other) = tokio::join!(doctor.reconnect(), patient.reconnect());
         assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
@@ -69,14 +69,14 @@ async fn a_call_goes_on_when_the_sockets_to_the_hub_break(database: DatabaseSett
 }
 
 async fn peers_that_may_not_know_each_other_meet_at_the_relay(database: DatabaseSettings) {
-    let clinic = Clinic::start_with(database, |config| {
+    let server = TestServer::start_with(database, |config| {
         config.policy.relay_only = true;
         config.turn.embedded.as_mut().expect("it is on beside a hub on loopback").private_peers = true;
     })
     .await;
-    let case = clinic.case().await;
-    let (doctor, _patient) = connected(&clinic, &case).await;
-    let relayed = clinic.relay.figures().bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let case = server.case().await;
+    let (doctor, _patient) = connected(&server, &case).await;
+    let relayed = server.relay.figures().bytes.load(std::sync::atomic::Ordering::Relaxed);
     assert!(relayed > 1_000, "{relayed} bytes went over the relay");
     doctor.leave().await.unwrap();
 }
@@ -84,14 +84,14 @@ async fn peers_that_may_not_know_each_other_meet_at_the_relay(database: Database
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
     let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
     walks_in(&patient).await;
     let room = room_of(&patient).await.parse().unwrap();
     // The doctor has no browser.
-    let link = hub.link("Dana Okafor");
+    let link = hub.demo_link("Dana Okafor");
     let token = link.split("#demo=").nth(1).unwrap();
     let sign_in = crate::support::http().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
     let answer: Value = sign_in.send().await.unwrap().json().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     doctor.join(room).await.unwrap();
     doctor.command(room, rooms::command::Command::Admit(rooms::command::Nothing {})).await.unwrap();
     patient.click("enter-call").await;
-    patient.status("consultation", "in_progress").await;
+    patient.wait_for_state("consultation", "in_progress").await;
     let mut doctor = Peer::ring(doctor, room, Media::Audio).await.expect("it rings");
     patient.click("call-accept-audio").await;
     let heard = doctor.until(SOON, |now| now.connected.is_some() && now.packets > 50).await;
@@ -110,16 +110,16 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
         const all = [...(await peer.negotiator.pc.getStats()).values()];
         return all.some(it => it.type === 'inbound-rtp' && it.packetsReceived > 50)";
     let (_, _) =
-        tokio::join!(patient.until("sound from the peer", arrives), doctor.until(SOON, |now| now.packets > 400));
+        tokio::join!(patient.wait_until("sound from the peer", arrives), doctor.until(SOON, |now| now.packets > 400));
     // What the page says of its microphone comes over the channel that both agreed on beforehand.
     let told = doctor.until(SOON, |now| now.state.is_some()).await.expect("the page says so when the channel opens");
     assert_eq!(told.state, Some(State { microphone: true, camera: false }));
     let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
         return peer.told.microphone === true && peer.told.camera === false";
-    patient.until("the word of the peer", heard).await;
+    patient.wait_until("the word of the peer", heard).await;
     doctor.leave().await.unwrap();
-    patient.gone("[data-testid=call-stage]").await;
-    patient.is_clean().await;
+    patient.wait_until_gone("[data-testid=call-stage]").await;
+    patient.assert_no_errors().await;
 }
 
 both! {

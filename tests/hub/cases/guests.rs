@@ -16,12 +16,12 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::clinic::Case;
-use crate::support::rest::{Answer, Rest};
+use crate::support::rest::{RestClient, RestResponse};
+use crate::support::test_server::Case;
 
 /// A talk, somebody who was invited to it, and the link.
 struct Invitation {
-    rest: Rest,
+    rest: RestClient,
     case: Case,
     guest: Uuid,
     link: String,
@@ -29,19 +29,19 @@ struct Invitation {
 
 impl Invitation {
     async fn start(database: DatabaseSettings) -> Self {
-        let rest = Rest::start(database).await;
-        let case = rest.clinic.case().await;
+        let rest = RestClient::start(database).await;
+        let case = rest.server.case().await;
         says(&rest, case.room, &case.patient, "from before").await;
         let invite = InviteGuest { name: Line::parse("Inter Preter").unwrap(), kind: GuestKind::Interpreter };
-        rest.clinic.submit(case.room, &case.doctor, Command::InviteGuest(invite)).await.unwrap();
-        let doctor = rest.clinic.token(&case.doctor).0;
-        let seen = rest.get(&format!("/v1/consultations/{}", case.room)).by(&doctor).send().await.ok();
+        rest.server.submit(case.room, &case.doctor, Command::InviteGuest(invite)).await.unwrap();
+        let doctor = rest.server.token(&case.doctor).0;
+        let seen = rest.get(&format!("/v1/consultations/{}", case.room)).bearer(&doctor).send().await.ok();
         let guest = seen["snapshot"]["guests"][0]["id"].as_str().unwrap().parse().unwrap();
-        let link = rest.get(&path(case.room, guest)).by(&doctor).send().await.ok();
+        let link = rest.get(&path(case.room, guest)).bearer(&doctor).send().await.ok();
         Self { rest, guest, link: link["token"].as_str().unwrap().to_owned(), case }
     }
 
-    async fn enter(&self) -> Answer {
+    async fn enter(&self) -> RestResponse {
         let body = json!({"token": self.link, "device": Uuid::from_u128(7)});
         self.rest.call("post", "/v1/guests/enter").json(body).send().await
     }
@@ -53,7 +53,7 @@ impl Invitation {
 
     async fn dismiss(&self) {
         let dismiss = Command::DismissGuest(OfGuest { guest: self.guest.into() });
-        self.rest.clinic.submit(self.case.room, &self.case.patient, dismiss).await.unwrap();
+        self.rest.server.submit(self.case.room, &self.case.patient, dismiss).await.unwrap();
     }
 }
 
@@ -61,16 +61,16 @@ fn path(room: RoomId, guest: Uuid) -> String {
     format!("/v1/consultations/{room}/guests/{guest}/link")
 }
 
-async fn says(rest: &Rest, room: RoomId, who: &Actor, text: &str) {
+async fn says(rest: &RestClient, room: RoomId, who: &Actor, text: &str) {
     let chat = Chat { text: Prose::parse(text).unwrap(), thread: Thread::Care };
-    rest.clinic.submit(room, who, Command::Chat(chat)).await.unwrap();
+    rest.server.submit(room, who, Command::Chat(chat)).await.unwrap();
 }
 
 async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
     let token = at.entered().await;
     let room = at.case.room;
-    let mut client = Client::new(Target::new(at.rest.clinic.address).unwrap(), Token(token.clone()));
+    let mut client = Client::new(Target::new(at.rest.server.address).unwrap(), Token(token.clone()));
     client.connect().await.unwrap();
     client.join(room).await.unwrap();
     says(&at.rest, room, &at.case.doctor, "to the guest").await;
@@ -79,19 +79,19 @@ async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: 
         let heard = tokio::time::timeout(Duration::from_secs(5), client.next()).await.expect("it comes").unwrap();
         texts.push_str(&heard.text);
     }
-    let read = at.rest.get(&format!("/v1/rooms/{room}/events?after=0")).by(&token).send().await.ok();
+    let read = at.rest.get(&format!("/v1/rooms/{room}/events?after=0")).bearer(&token).send().await.ok();
     let kinds: Vec<&str> = read["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["guest.entered", "chat.sent"]);
-    let seen = at.rest.get(&format!("/v1/consultations/{room}")).by(&token).send().await.ok();
+    let seen = at.rest.get(&format!("/v1/consultations/{room}")).bearer(&token).send().await.ok();
     assert_eq!((&seen["view"], &seen["snapshot"]["consultation"]), (&json!("guest"), &Value::Null));
     for text in [texts, read.to_string(), seen.to_string()] {
         assert!(!text.contains("from before") && !text.contains("Testamol"), "{text}");
     }
     // What the guest writes, the others get.
     let chat = json!({"command": {"kind": "chat.send", "data": {"text": "bonjour"}}});
-    at.rest.post(&format!("/v1/consultations/{room}/commands")).by(&token).json(chat).send().await.ok();
-    let doctor = at.rest.clinic.token(&at.case.doctor).0;
-    let log = at.rest.get(&format!("/v1/rooms/{room}/events?after=0&limit=200")).by(&doctor).send().await.ok();
+    at.rest.post(&format!("/v1/consultations/{room}/commands")).bearer(&token).json(chat).send().await.ok();
+    let doctor = at.rest.server.token(&at.case.doctor).0;
+    let log = at.rest.get(&format!("/v1/rooms/{room}/events?after=0&limit=200")).bearer(&doctor).send().await.ok();
     let last = log["items"].as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["data"]["text"], &last["actor"]["role"], &last["actor"]["name"]),
@@ -102,7 +102,7 @@ async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: 
 async fn a_guest_who_is_dismissed_is_out_at_once_and_stays_out(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
     let token = at.entered().await;
-    let mut client = Client::new(Target::new(at.rest.clinic.address).unwrap(), Token(token.clone()));
+    let mut client = Client::new(Target::new(at.rest.server.address).unwrap(), Token(token.clone()));
     client.connect().await.unwrap();
     client.join(at.case.room).await.unwrap();
     at.dismiss().await;
@@ -117,44 +117,54 @@ async fn a_guest_who_is_dismissed_is_out_at_once_and_stays_out(database: Databas
         }
     };
     tokio::time::timeout(Duration::from_secs(5), left).await.expect("the guest is told");
-    at.rest.get(&format!("/v1/consultations/{}", at.case.room)).by(&token).send().await.refused(404, "not_found");
-    at.enter().await.refused(404, "not_found");
-    let doctor = at.rest.clinic.token(&at.case.doctor).0;
-    at.rest.get(&path(at.case.room, at.guest)).by(&doctor).send().await.refused(404, "not_found");
+    at.rest
+        .get(&format!("/v1/consultations/{}", at.case.room))
+        .bearer(&token)
+        .send()
+        .await
+        .assert_problem(404, "not_found");
+    at.enter().await.assert_problem(404, "not_found");
+    let doctor = at.rest.server.token(&at.case.doctor).0;
+    at.rest.get(&path(at.case.room, at.guest)).bearer(&doctor).send().await.assert_problem(404, "not_found");
 }
 
 async fn a_link_is_for_its_room_and_time_and_nobody_makes_one(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
-    let other = at.rest.clinic.case().await;
+    let other = at.rest.server.case().await;
     let access = at.entered().await;
     // Nothing of the hub but this room.
-    at.rest.get(&format!("/v1/consultations/{}", other.room)).by(&access).send().await.refused(404, "not_found");
+    at.rest
+        .get(&format!("/v1/consultations/{}", other.room))
+        .bearer(&access)
+        .send()
+        .await
+        .assert_problem(404, "not_found");
     for path in ["/v1/doctors", "/v1/me", "/v1/auth/sessions", "/v1/prescriptions", "/v1/consultations"] {
-        at.rest.get(path).by(&access).send().await.refused(403, "forbidden");
+        at.rest.get(path).bearer(&access).send().await.assert_problem(403, "forbidden");
     }
     // Only those who talk get links, and only for guests of theirs.
     for who in [&other.doctor, &other.patient, &at.case.pharmacist] {
-        let token = at.rest.clinic.token(who).0;
-        let refused = at.rest.get(&path(at.case.room, at.guest)).by(&token).send().await;
+        let token = at.rest.server.token(who).0;
+        let refused = at.rest.get(&path(at.case.room, at.guest)).bearer(&token).send().await;
         assert!([403, 404].contains(&refused.status.as_u16()), "{}", refused.text);
     }
     // A link is no access token, an access token no link, and a changed one neither.
     at.rest
         .get(&format!("/v1/consultations/{}", at.case.room))
-        .by(&at.link)
+        .bearer(&at.link)
         .send()
         .await
-        .refused(401, "unauthenticated");
+        .assert_problem(401, "unauthenticated");
     let (head, signature) = at.link.rsplit_once('.').unwrap();
     let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
     for token in [access.as_str(), &forged, "", "a.b.c", &"a".repeat(10_000)] {
         let body = json!({"token": token, "device": Uuid::nil()});
         let refused = at.rest.call("post", "/v1/guests/enter").json(body).send().await;
-        refused.refused(401, "unauthenticated");
+        refused.assert_problem(401, "unauthenticated");
     }
     // The talk ends, and with it the link.
-    at.rest.clinic.submit(at.case.room, &at.case.doctor, Command::End(Nothing {})).await.unwrap();
-    at.enter().await.refused(404, "not_found");
+    at.rest.server.submit(at.case.room, &at.case.doctor, Command::End(Nothing {})).await.unwrap();
+    at.enter().await.assert_problem(404, "not_found");
 }
 
 both! {

@@ -11,12 +11,12 @@ use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 both!(every_case_of_a_day_comes_to_its_end);
 
 async fn every_case_of_a_day_comes_to_its_end(database: DatabaseSettings) {
-    let mut hub = Process::new("serve", &database);
+    let mut hub = HubProcess::new("serve", &database);
     let file = hub.data().join("fixture.json");
     let (seeded, said) = hub.run(&["seed", "--rooms", "4", "--out", file.to_str().unwrap()]);
     assert!(seeded, "{said}");

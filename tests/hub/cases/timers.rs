@@ -14,46 +14,46 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::slots::{Published, PublishedSlot};
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
+use crate::support::test_server::TestServer;
 
 async fn a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted(database: DatabaseSettings) {
-    let clinic = Clinic::start(database.clone()).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
-    let later = |seconds| clinic.state.clock.now().plus(Duration::from_secs(seconds));
+    let server = TestServer::start(database.clone()).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    let later = |seconds| server.state.clock.now().plus(Duration::from_secs(seconds));
     let id = SlotId(Uuid::now_v7());
     let slot = PublishedSlot { id, starts_at: later(86_400), ends_at: later(87_000), room: None };
     let doctor = doctor.user().unwrap();
-    assert_eq!(clinic.state.store.publish_slots(doctor, &[slot]).await.unwrap(), Published::All);
+    assert_eq!(server.state.store.publish_slots(doctor, &[slot]).await.unwrap(), Published::All);
     let room = RoomId(Uuid::now_v7());
     let request = Command::Request(Request { slot: Some(id), doctor: None, reason: None });
-    clinic.submit(room, &patient, request).await.unwrap();
-    assert_eq!(clinic.state.store.next_free(doctor, clinic.state.clock.now()).await.unwrap(), None);
-    let hold = clinic.state.config.policy.hold_s;
-    drop(clinic);
+    server.submit(room, &patient, request).await.unwrap();
+    assert_eq!(server.state.store.next_free(doctor, server.state.clock.now()).await.unwrap(), None);
+    let hold = server.state.config.policy.hold_s;
+    drop(server);
 
-    let clinic = Clinic::start(database).await;
-    clinic.state.clock.advance(Duration::from_secs(u64::from(hold) + 1));
+    let server = TestServer::start(database).await;
+    server.state.clock.advance(Duration::from_secs(u64::from(hold) + 1));
     let freed = async {
-        while clinic.state.store.next_free(doctor, clinic.state.clock.now()).await.unwrap().is_none() {
+        while server.state.store.next_free(doctor, server.state.clock.now()).await.unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(Duration::from_secs(5), freed).await.expect("the slot is free again");
-    let look = clinic.state.hub.look(room, &patient).await.unwrap();
+    let look = server.state.hub.look(room, &patient).await.unwrap();
     assert_eq!(look.snapshot.consultation.unwrap().state.as_str(), "expired");
 }
 
 async fn two_hubs_that_append_to_one_room_leave_one_log(database: DatabaseSettings) {
-    let here = Clinic::start(database.clone()).await;
-    let there = Clinic::start(database).await;
+    let here = TestServer::start(database.clone()).await;
+    let there = TestServer::start(database).await;
     let case = here.case().await;
     let mut reader = here.joined(&case.patient, case.room).await;
     let writers =
-        [(&here, &case.doctor, "here"), (&there, &case.patient, "there")].map(|(clinic, actor, name)| async move {
+        [(&here, &case.doctor, "here"), (&there, &case.patient, "there")].map(|(server, actor, name)| async move {
             for number in 0..30 {
                 let text = Prose::parse(&format!("{name} {number}")).unwrap();
-                clinic.submit(case.room, actor, Command::Chat(Chat { text, thread: Thread::Care })).await.unwrap();
+                server.submit(case.room, actor, Command::Chat(Chat { text, thread: Thread::Care })).await.unwrap();
             }
         });
     let [first, second] = writers;

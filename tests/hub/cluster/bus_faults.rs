@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::presence::hears;
 use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
-use crate::support::liar::Liar;
-use crate::support::nodes::Nodes;
+use crate::support::faulty_redis::FaultyRedis;
 use crate::support::redis::Redis;
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::TestCluster;
 
 /// How soon what was lost is made up for.
 const HEALED: Duration = Duration::from_secs(2);
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
     let redis = Redis::start();
-    let liar = Liar::start(redis.socket());
-    let nodes = Nodes::over(redis, 3, |_, config| config.redis = Some(liar.settings())).await;
+    let redis_proxy = FaultyRedis::start(redis.socket());
+    let nodes = TestCluster::start_with(redis, 3, |_, config| config.redis = Some(redis_proxy.settings())).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut clients = [
@@ -37,7 +37,7 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
         nodes[1].joined(&case.doctor, room).await,
         nodes[2].joined(&case.patient, room).await,
     ];
-    nodes.all_hear(room).await;
+    nodes.wait_until_subscribed(room).await;
     let mut random = StdRng::seed_from_u64(1);
     let mut slowest = Duration::ZERO;
     for round in 0..30 {
@@ -60,21 +60,22 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
     hears(&mut client, |frame| frame["type"] == "feed").await;
     for _ in 0..15 {
         let patient = nodes[0].person(Role::Patient, "Pat", None).await;
-        let waiting = nodes[0].waiting(&patient, &doctor).await.to_string();
+        let waiting = nodes[0].waiting_room(&patient, &doctor).await.to_string();
         let start = Instant::now();
         hears(&mut client, |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&waiting))
             .await;
-        assert!(ran_since(start) < HEALED + Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(running_time_since(start) < HEALED + Duration::from_secs(1), "{:?}", start.elapsed());
     }
-    let lies = &liar.lies;
-    for (what, count) in [("lost", &lies.lost), ("doubled", &lies.doubled), ("swapped", &lies.swapped)] {
-        assert!(count.load(Ordering::Relaxed) >= 10, "the proxy did not lie enough: {what} {lies:?}");
+    let faults = &redis_proxy.faults;
+    let counts = [("dropped", &faults.dropped), ("duplicated", &faults.duplicated), ("reordered", &faults.reordered)];
+    for (kind, count) in counts {
+        assert!(count.load(Ordering::Relaxed) >= 10, "the proxy injected too few {kind} messages: {faults:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut process = nodes.process();
@@ -97,7 +98,7 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
         nodes.move_to(&mut there, round % 2);
         there.connect().await.unwrap();
         there.until_live().await.unwrap();
-        assert!(ran_since(start) < BACK, "{:?}", start.elapsed());
+        assert!(running_time_since(start) < BACK, "{:?}", start.elapsed());
         let answered = async {
             while there.unanswered().len() > 0 {
                 if let loadtest::frame::Brief::Ack { last: at, .. } = there.next().await.unwrap().brief {
@@ -119,11 +120,11 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_over_the_bus_is_not_believed() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut clients = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
-    nodes.all_hear(room).await;
+    nodes.wait_until_subscribed(room).await;
     let head = say(&mut clients[0], room, "true").await;
     all_have(&mut clients, room, head).await;
     let stranger = uuid::Uuid::now_v7().simple().to_string();

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use wardroom::bus::BusState;
 
 use crate::calls::signaling::{HOST, Side, answered_by, sdp};
-use crate::support::clinic::{Case, Clinic};
-use crate::support::nodes::{Nodes, until};
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
+use crate::support::test_cluster::{TestCluster, wait_until};
+use crate::support::test_server::{Case, TestServer};
 
 /// How soon a session learns that the node with the desk is gone.
 const NOTICED: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ async fn attach(doctor: &mut Side, patient: &mut Side) -> u64 {
 }
 
 /// A call between two nodes, attached: the doctor on the first, the patient on the second.
-async fn attached(nodes: &Nodes, case: &Case) -> (Side, Side, u64) {
+async fn attached(nodes: &TestCluster, case: &Case) -> (Side, Side, u64) {
     let doctor = nodes[0].joined(&case.doctor, case.room).await;
     let patient = nodes[1].joined(&case.patient, case.room).await;
     let (mut doctor, mut patient) = answered_by(&nodes[0], case, doctor, patient).await;
@@ -62,7 +62,7 @@ fn offer(to: &rooms::role::Actor, epoch: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_sides_say_goes_from_node_to_node_in_order() {
-    let nodes = Nodes::start(3).await;
+    let nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
     doctor.signal("description", offer(&case.patient, epoch));
@@ -108,9 +108,9 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
-    let mut process = Process::new("serve", &nodes.database().settings());
+    let mut process = HubProcess::new("serve", &nodes.database().settings());
     process.set("WARDROOM_DATA_DIR", nodes[0].state.config.data_dir.display());
     process.set("WARDROOM_REDIS_URL", nodes.redis.settings().url());
     let address = process.start();
@@ -140,14 +140,14 @@ async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     for kind in ["pubsub", "normal"] {
         let case = nodes[0].case().await;
         let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
-        nodes.redis.cut(kind);
+        nodes.redis.kill_connections(kind);
         // Without a word of its own: it does not know what it missed.
         assert_eq!(patient.hear().await.0, "unavailable", "{kind}");
-        nodes.all_hear(case.room).await;
+        nodes.wait_until_subscribed(case.room).await;
         meets_again(&mut patient, 2, &case.doctor, epoch).await;
         assert_eq!(doctor.hear().await.1["resumed"], true);
     }
@@ -156,20 +156,20 @@ async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_hear_that_it_is_attached_attaches_again() {
     // One after the other, so that the connections of the second are the newest.
-    let nodes = Nodes::start(1).await;
-    let other = Clinic::start_with(nodes.database().settings(), |config| {
+    let nodes = TestCluster::start(1).await;
+    let other = TestServer::start_with(nodes.database().settings(), |config| {
         config.redis = Some(nodes.redis.settings());
         config.data_dir = nodes[0].state.config.data_dir.clone();
     })
     .await;
-    until("it is connected", async || other.state.hub.bus().state() == BusState::Connected).await;
+    wait_until("it is connected", async || other.state.hub.bus().state() == BusState::Connected).await;
     let case = nodes[0].case().await;
     let (doctor, patient) =
         (nodes[0].joined(&case.doctor, case.room).await, other.joined(&case.patient, case.room).await);
     let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
     doctor.attach(1, json!([])).await;
     // Its node is heard, and hears nothing until it has connected again.
-    nodes.redis.cut_newest("pubsub");
+    nodes.redis.kill_newest_connection("pubsub");
     let attach = json!({"device": uuid::Uuid::from_u128(2), "held": []});
     patient.signal("attach", attach.clone());
     loop {
@@ -183,15 +183,16 @@ async fn who_does_not_hear_that_it_is_attached_attaches_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
-    let mut nodes = Nodes::start(2).await;
+    let mut nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
     nodes.redis.kill();
-    until("it is noticed", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)).await;
+    wait_until("it is noticed", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded))
+        .await;
     patient.signal("description", offer(&case.doctor, epoch));
     assert_eq!(patient.hear().await.0, "unavailable");
-    nodes.redis.start_again();
-    nodes.all_hear(case.room).await;
+    nodes.redis.restart();
+    nodes.wait_until_subscribed(case.room).await;
     // The desk is where it was, or the session is sent back to attach anew.
     meets_again(&mut patient, 2, &case.doctor, epoch).await;
     patient.signal("description", offer(&case.doctor, epoch));

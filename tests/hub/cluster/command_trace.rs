@@ -5,15 +5,15 @@ use loadtest::target::Target;
 use rooms::role::Actor;
 
 use crate::cluster::replication::chat;
-use crate::support::nodes::{Nodes, until};
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
+use crate::support::test_cluster::{TestCluster, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_node() {
-    let nodes = Nodes::start(1).await;
+    let nodes = TestCluster::start(1).await;
     let folder = tempfile::tempdir().unwrap();
     let case = nodes[0].case().await;
-    let start = |name: &str| -> (Process, std::path::PathBuf, std::net::SocketAddr) {
+    let start = |name: &str| -> (HubProcess, std::path::PathBuf, std::net::SocketAddr) {
         let (mut process, file) = (nodes.process(), folder.path().join(name));
         process.set("WARDROOM_LOG_FILTER", "info,wardroom::trail=debug");
         process.set("WARDROOM_LOG_FORMAT", "json");
@@ -40,6 +40,6 @@ async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_nod
         let steps = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
         steps.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
-    until("here", async || trail(&here.1) == ["came", "committed", "told on this node"]).await;
-    until("there", async || trail(&there.1) == ["told on this node"]).await;
+    wait_until("here", async || trail(&here.1) == ["came", "committed", "told on this node"]).await;
+    wait_until("there", async || trail(&there.1) == ["told on this node"]).await;
 }

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, timeout};
 use wardroom::store::Store;
 
 use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
-use crate::support::clinic::Clinic;
 use crate::support::database::Database;
-use crate::support::nodes::Nodes;
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::TestCluster;
+use crate::support::test_server::TestServer;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,8 +47,8 @@ fn chats(stored: &[wardroom::store::events::Stored]) -> usize {
     stored.iter().filter(|it| it.canonical.contains("chat.sent")).count()
 }
 
-async fn stored(clinic: &Clinic, room: RoomId) -> Vec<wardroom::store::events::Stored> {
-    clinic.state.store.events_after(room, 0, 1_000).await.unwrap()
+async fn stored(server: &TestServer, room: RoomId) -> Vec<wardroom::store::events::Stored> {
+    server.state.store.events_after(room, 0, 1_000).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,31 +65,31 @@ async fn nodes_that_start_together_make_the_tables_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_taken_back_is_done_again() {
     let database = Database::postgres();
-    let clinic = Clinic::start(database.settings()).await;
-    let case = clinic.case().await;
-    let mut patient = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database.settings()).await;
+    let case = server.case().await;
+    let mut patient = server.joined(&case.patient, case.room).await;
     let fails = "raise exception using errcode = '40001', message = 'not in this order'";
     once(&database, "trigger once before insert on events for each statement", fails);
     say(&mut patient, case.room, "at once").await;
     assert!(database.sql("select last_value from once").parse::<u32>().unwrap() >= 2, "it has failed first");
-    assert_eq!(chats(&stored(&clinic, case.room).await), 1);
+    assert_eq!(chats(&stored(&server, case.room).await), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
     let database = Database::postgres();
-    let clinic = Clinic::start(database.settings()).await;
-    let case = clinic.case().await;
+    let server = TestServer::start(database.settings()).await;
+    let case = server.case().await;
     let room = case.room;
-    let mut patient = clinic.joined(&case.patient, room).await;
-    let mut readers = [clinic.joined(&case.doctor, room).await];
+    let mut patient = server.joined(&case.patient, room).await;
+    let mut readers = [server.joined(&case.doctor, room).await];
     // The commit takes longer than anybody waits for it, and then it stands.
     let late = "constraint trigger once after insert on events deferrable initially deferred for each row";
     once(&database, late, "perform pg_sleep(7)");
     let id = patient.send(room, chat("is it there?"));
     assert!(matches!(patient.answer(id).await.unwrap(), Answer::Refused(error) if error.code == Code::Unavailable));
     let stands = async {
-        while chats(&stored(&clinic, room).await) == 0 {
+        while chats(&stored(&server, room).await) == 0 {
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -102,12 +102,12 @@ async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
     patient.until_seq(room, last).await.unwrap();
     nothing_is_wrong(&readers, room);
     nothing_is_wrong(&[patient], room);
-    assert_eq!(chats(&stored(&clinic, room).await), 2);
+    assert_eq!(chats(&stored(&server, room).await), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others_for_long() {
-    let nodes = Nodes::start(1).await;
+    let nodes = TestCluster::start(1).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut process = nodes.process();
@@ -131,7 +131,7 @@ async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others
     let start = Instant::now();
     let id = here[0].send(room, chat("not stuck"));
     let last = insist(&mut here[0], id).await;
-    assert!(ran_since(start) < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(running_time_since(start) < Duration::from_secs(20), "{:?}", start.elapsed());
     process.signal("CONT");
     let last = insist(&mut there, stuck).await.max(last);
     there.until_seq(room, last).await.unwrap();

@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wardroom::bus::BusState;
 
-use crate::support::clinic::Clinic;
 use crate::support::database::Database;
-use crate::support::nodes::{Nodes, until};
 use crate::support::redis::Redis;
-use crate::support::rest::Rest;
-use crate::support::standstill::ran_since;
+use crate::support::rest::RestClient;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::{TestCluster, wait_until};
+use crate::support::test_server::TestServer;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,17 +45,17 @@ fn presence(user: &Actor, here: bool) -> impl Fn(&Value) -> bool {
     move |frame| frame["type"] == "presence" && frame["presence"]["user"] == user && frame["presence"]["here"] == here
 }
 
-async fn state(node: &Clinic, room: RoomId, actor: &Actor) -> ConsultationState {
+async fn state(node: &TestServer, room: RoomId, actor: &Actor) -> ConsultationState {
     node.state.hub.look(room, actor).await.unwrap().snapshot.consultation.unwrap().state
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
-    let nodes = Nodes::start(3).await;
+    let nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut doctor = nodes[1].joined(&case.doctor, room).await;
-    nodes.all_hear_but(room, 1).await;
+    nodes.wait_until_subscribed_except(room, 1).await;
     let mut patient = nodes[0].joined(&case.patient, room).await;
     let there = nodes[1].state.hub.look(room, &case.doctor).await.unwrap().snapshot.presence;
     assert_eq!(there.len(), 2, "{there:?}");
@@ -82,33 +82,35 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
 
     patient.close().await;
     hears(&mut doctor, presence(&case.patient, false)).await;
-    until("the talk is interrupted", async || {
+    wait_until("the talk is interrupted", async || {
         state(&nodes[1], room, &case.doctor).await == ConsultationState::Interrupted
     })
     .await;
     nodes.move_to(&mut patient, 0);
     patient.connect().await.unwrap();
     hears(&mut doctor, presence(&case.patient, true)).await;
-    until("the talk goes on", async || state(&nodes[1], room, &case.doctor).await == ConsultationState::InProgress)
-        .await;
+    wait_until("the talk goes on", async || {
+        state(&nodes[1], room, &case.doctor).await == ConsultationState::InProgress
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_comes_back_elsewhere_ends_its_dead_connection() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     let patient = nodes[0].person(Role::Patient, "Pat", None).await;
     let mut client = nodes[0].client(&patient);
     client.connect().await.unwrap();
     let _stalled = client.half_open();
     nodes.move_to(&mut client, 1);
     client.connect().await.unwrap();
-    until("the dead one is gone", async || nodes[0].state.hub.connections().is_empty()).await;
+    wait_until("the dead one is gone", async || nodes[0].state.hub.connections().is_empty()).await;
     assert_eq!(nodes[1].state.hub.connections().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_changes_live_whichever_node_made_the_change() {
-    let mut nodes = Nodes::start(2).await;
+    let mut nodes = TestCluster::start(2).await;
     let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
     let patient = nodes[0].person(Role::Patient, "Pat", None).await;
     let mut client = nodes[1].client(&doctor);
@@ -122,14 +124,14 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
         if round == 1 {
             nodes.redis.kill();
         } else if round == 2 {
-            nodes.redis.start_again();
-            nodes.connected().await;
+            nodes.redis.restart();
+            nodes.wait_until_connected().await;
         }
         let start = Instant::now();
-        let room = nodes[0].waiting(&patient, &doctor).await;
+        let room = nodes[0].waiting_room(&patient, &doctor).await;
         let shown = |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&room.to_string());
         hears(&mut client, shown).await;
-        assert!(ran_since(start) < within, "round {round}: {:?}", start.elapsed());
+        assert!(running_time_since(start) < within, "round {round}: {:?}", start.elapsed());
     }
 }
 
@@ -137,16 +139,16 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
 async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
     let (mut redis, database) = (Redis::start(), Database::postgres());
     let settings = redis.settings();
-    let rest = Rest::start_with(database.settings(), |config| config.redis = Some(settings.clone())).await;
-    let folder = rest.clinic.state.config.data_dir.clone();
-    let other = Clinic::start_with(database.settings(), |config| {
+    let rest = RestClient::start_with(database.settings(), |config| config.redis = Some(settings.clone())).await;
+    let folder = rest.server.state.config.data_dir.clone();
+    let other = TestServer::start_with(database.settings(), |config| {
         config.redis = Some(settings.clone());
         config.data_dir = folder;
     })
     .await;
     let admin = rest.token(Role::Admin).await;
     let connected = async || other.state.hub.bus().state() == BusState::Connected;
-    until("connected", connected).await;
+    wait_until("connected", connected).await;
     for (way, within) in [
         ("sign-out", Duration::from_secs(2)),
         ("changed", Duration::from_secs(2)),
@@ -163,12 +165,12 @@ async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
         let mut client = Client::new(Target::new(other.address).expect("loopback"), Token(token.clone()));
         client.connect().await.expect("the keys are shared");
         let expected = if way.starts_with("sign-out") {
-            rest.call("post", "/v1/auth/sign-out").by(&token).send().await;
+            rest.call("post", "/v1/auth/sign-out").bearer(&token).send().await;
             Close::Revoked
         } else {
             let path = format!("/v1/users/{}", signed_in["user"]["id"].as_str().unwrap());
             let key = Uuid::now_v7().to_string();
-            rest.call("patch", &path).by(&admin).key(&key).json(json!({"role": "courier"})).send().await.ok();
+            rest.call("patch", &path).bearer(&admin).key(&key).json(json!({"role": "courier"})).send().await.ok();
             Close::TokenExpired
         };
         let end = async {
@@ -188,7 +190,7 @@ async fn guessing_at_an_account_by_all_nodes_in_turn_is_no_faster() {
     let (redis, database) = (Redis::start(), Database::postgres());
     let settings = redis.settings();
     let start = async |folder: Option<std::path::PathBuf>| {
-        Rest::start_with(database.settings(), |config| {
+        RestClient::start_with(database.settings(), |config| {
             config.redis = Some(settings.clone());
             config.limits.sign_ins_per_minute = 4;
             config.data_dir = folder.unwrap_or_else(|| config.data_dir.clone());
@@ -196,11 +198,11 @@ async fn guessing_at_an_account_by_all_nodes_in_turn_is_no_faster() {
         .await
     };
     let one = start(None).await;
-    let other = start(Some(one.clinic.state.config.data_dir.clone())).await;
+    let other = start(Some(one.server.state.config.data_dir.clone())).await;
     for rest in [&one, &other] {
-        until("connected", async || rest.clinic.state.hub.bus().state() == BusState::Connected).await;
+        wait_until("connected", async || rest.server.state.hub.bus().state() == BusState::Connected).await;
     }
-    let guess = async |rest: &Rest| {
+    let guess = async |rest: &RestClient| {
         let body = json!({"email": "a@example.org", "password": "a wrong sentence", "transport": "bearer"});
         rest.call("post", "/v1/auth/sign-in").json(body).send().await.status.as_u16()
     };

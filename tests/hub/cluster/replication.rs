@@ -12,11 +12,11 @@ use uuid::Uuid;
 use wardroom::bus::BusState;
 
 use crate::support::database::Database;
-use crate::support::nodes::{Nodes, until};
+use crate::support::hub_process::HubProcess;
 use crate::support::ports;
-use crate::support::process::Process;
 use crate::support::redis::{Redis, RedisCluster};
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::{TestCluster, wait_until};
 
 /// How soon an event arrives whose message was lost.
 const HEALED: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ pub async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duratio
     for client in clients.iter_mut() {
         timeout(PATIENCE, client.until_seq(room, seq)).await.expect("it comes").expect("the connection stays open");
     }
-    ran_since(start)
+    running_time_since(start)
 }
 
 pub fn nothing_is_wrong(clients: &[Client], room: RoomId) {
@@ -53,7 +53,7 @@ pub fn nothing_is_wrong(clients: &[Client], room: RoomId) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_on_different_nodes_see_one_log_live() {
-    let nodes = Nodes::start(3).await;
+    let nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut clients = [
@@ -61,7 +61,7 @@ async fn members_on_different_nodes_see_one_log_live() {
         nodes[1].joined(&case.doctor, room).await,
         nodes[2].joined(&case.patient, room).await,
     ];
-    nodes.all_hear(room).await;
+    nodes.wait_until_subscribed(room).await;
     let mut last = 0;
     let mut slowest = Duration::ZERO;
     for round in 0..60 {
@@ -94,7 +94,7 @@ async fn members_on_different_nodes_see_one_log_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
-    let nodes = Nodes::start(2).await;
+    let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut here = nodes[0].joined(&case.patient, room).await;
@@ -121,7 +121,7 @@ async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
-    let mut nodes = Nodes::start(2).await;
+    let mut nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
     // Node 1 has the room in memory, and hears no more.
@@ -145,7 +145,7 @@ async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
-    let mut nodes = Nodes::start(3).await;
+    let mut nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut clients = [
@@ -153,20 +153,22 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         nodes[1].joined(&case.doctor, room).await,
         nodes[2].joined(&case.patient, room).await,
     ];
-    nodes.all_hear(room).await;
+    nodes.wait_until_subscribed(room).await;
     for round in 0..3 {
         nodes.redis.kill();
         for at in 0..4 {
             let start = Instant::now();
             let last = say(&mut clients[at % 3], room, format!("{round} {at}")).await;
-            assert!(ran_since(start) < Duration::from_millis(700), "an ack does not wait for the bus");
+            assert!(running_time_since(start) < Duration::from_millis(700), "an ack does not wait for the bus");
             let took = all_have(&mut clients, room, last).await;
             assert!(took < HEALED, "{took:?}");
         }
-        until("the nodes say so", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded))
-            .await;
-        nodes.redis.start_again();
-        nodes.all_hear(room).await;
+        wait_until("the nodes say so", async || {
+            nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)
+        })
+        .await;
+        nodes.redis.restart();
+        nodes.wait_until_subscribed(room).await;
         let last = say(&mut clients[round % 3], room, "back").await;
         let took = all_have(&mut clients, room, last).await;
         assert!(took < Duration::from_millis(700), "live again: {took:?}");
@@ -177,8 +179,8 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
     let cluster = RedisCluster::start();
-    let nodes = Nodes::over(Redis::start(), 2, |_, config| config.redis = Some(cluster.settings())).await;
-    nodes.connected().await;
+    let nodes = TestCluster::start_with(Redis::start(), 2, |_, config| config.redis = Some(cluster.settings())).await;
+    nodes.wait_until_connected().await;
     let mut slowest = Duration::ZERO;
     for round in 0..12 {
         let case = nodes[round % 2].case().await;
@@ -208,13 +210,13 @@ async fn redis_over_tls_is_used_if_its_certificate_is_trusted() {
     let (_redis, certificate) = Redis::start_tls(port);
     let database = Database::postgres();
     let bus = async |trusted: bool, wanted: &str| {
-        let mut process = Process::new("serve", &database.settings());
+        let mut process = HubProcess::new("serve", &database.settings());
         process.set("WARDROOM_REDIS_URL", format!("rediss://127.0.0.1:{port}"));
         if trusted {
             process.set("SSL_CERT_FILE", certificate.display());
         }
         let ready = format!("http://{}/readyz", process.start());
-        until(wanted, async || says(&ready).await.contains(wanted)).await;
+        wait_until(wanted, async || says(&ready).await.contains(wanted)).await;
         (process, ready)
     };
     let (untrusting, ready) = bus(false, "degraded").await;

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use wardroom::store::slots::{Published, PublishedSlot};
 
+use crate::support::chat_load::ChatLoad;
 use crate::support::http;
-use crate::support::load::Load;
-use crate::support::nodes::{Nodes, until};
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 use crate::support::redis::Redis;
 use crate::support::rest::PASSWORD;
+use crate::support::test_cluster::{TestCluster, wait_until};
 
 /// How far off a node's time may be, in microseconds.
 const CLOSE: i64 = 2_000_000;
@@ -28,7 +28,7 @@ const CLOSE: i64 = 2_000_000;
 const HOLD: u32 = 6;
 
 /// A process whose clock is wrong by as many seconds as its file says.
-fn wrong(nodes: &Nodes, library: &Path, seconds: i64) -> Process {
+fn wrong(nodes: &TestCluster, library: &Path, seconds: i64) -> HubProcess {
     let mut process = nodes.process();
     let file = process.data().join("skew");
     process.set("LD_PRELOAD", library.display());
@@ -38,7 +38,7 @@ fn wrong(nodes: &Nodes, library: &Path, seconds: i64) -> Process {
     process
 }
 
-fn put(process: &Process, seconds: i64) {
+fn put(process: &HubProcess, seconds: i64) {
     std::fs::write(process.data().join("skew"), seconds.to_string()).unwrap();
 }
 
@@ -68,16 +68,16 @@ async fn sign_in(at: SocketAddr) -> (String, Value) {
 async fn a_node_whose_clock_is_ten_minutes_off_goes_by_the_time_of_all() {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("skew.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/support/skew.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hub/support/clock_shim.c");
     let built = Program::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
     assert!(built.expect("a C compiler is installed (tests/run does that)").success());
 
-    let nodes = Nodes::over(Redis::start(), 1, |_, config| config.policy.hold_s = HOLD).await;
+    let nodes = TestCluster::start_with(Redis::start(), 1, |_, config| config.policy.hold_s = HOLD).await;
     let right = &nodes[0];
     let now = || right.state.clock.now().micros();
     let mut others = [wrong(&nodes, &library, 600), wrong(&nodes, &library, -600)];
     let addresses = [right.address, others[0].start(), others[1].start()];
-    let load = Load::start(right, &addresses, 2).await;
+    let load = ChatLoad::start(right, &addresses, 2).await;
     let somebody = right.person(Role::Patient, "Pat", None).await;
     for jump in [false, true] {
         if jump {
@@ -86,7 +86,7 @@ async fn a_node_whose_clock_is_ten_minutes_off_goes_by_the_time_of_all() {
             put(&others[1], 600);
         }
         for address in &addresses {
-            until("it goes by the time of all", async || {
+            wait_until("it goes by the time of all", async || {
                 let mut client = Client::new(Target::new(*address).expect("loopback"), right.token(&somebody));
                 client.connect().await.is_ok_and(|welcome| (welcome.now.micros() - now()).abs() < CLOSE)
             })
@@ -113,7 +113,7 @@ async fn a_node_whose_clock_is_ten_minutes_off_goes_by_the_time_of_all() {
         // A hold ends when the policy says, whichever node made it and whichever ends it.
         for (room, made) in held {
             let events = async || right.state.store.events_after(room, 0, 10).await.unwrap();
-            until("the hold is over", async || events().await.len() > 1).await;
+            wait_until("the hold is over", async || events().await.len() > 1).await;
             let lasted = (now() - made) / 1_000;
             let all = events().await;
             let at = |seq: usize| serde_json::from_str::<rooms::record::Record>(&all[seq].canonical).unwrap().at;

@@ -1,6 +1,6 @@
 //! Three nodes, people who talk in rooms that are spread over them, and something that fails meanwhile. Whatever it is,
 //! nothing is lost, repeated or out of order, nothing acknowledged is missing, and all readers end with the same log:
-//! [`Load::end`] compares. Each story says what else holds.
+//! [`ChatLoad::end`] compares. Each story says what else holds.
 //!
 //! The stories are short, to be run always. Longer:
 //!
@@ -15,11 +15,11 @@ use rooms::wire::code::Code;
 use tokio::time::{Instant, sleep};
 use wardroom::bus::BusState;
 
-use crate::support::cluster::Cluster;
-use crate::support::load::{Book, Load};
-use crate::support::nodes::{Nodes, until};
+use crate::support::chat_load::{ChatLoad, LoadReport};
+use crate::support::postgres::PostgresServer;
 use crate::support::redis::Redis;
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::{TestCluster, wait_until};
 
 /// Rooms that are talked in, by three people each.
 const ROOMS: usize = 4;
@@ -40,16 +40,16 @@ fn deaths() -> usize {
 }
 
 /// Nothing but codes that say to send it again.
-fn only_unavailable(book: &Book) {
+fn only_unavailable(book: &LoadReport) {
     assert!(book.retried.keys().all(|code| *code == Code::Unavailable), "{:?}", book.retried);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_of_a_killed_node_are_back_elsewhere_within_three_seconds() {
-    let nodes = Nodes::start(1).await;
+    let nodes = TestCluster::start(1).await;
     let mut others = [nodes.process(), nodes.process()];
     let addresses = [nodes[0].address, others[0].start(), others[1].start()];
-    let load = Load::start(&nodes[0], &addresses, ROOMS).await;
+    let load = ChatLoad::start(&nodes[0], &addresses, ROOMS).await;
     let deaths = deaths();
     for death in 0..deaths {
         sleep(QUIET).await;
@@ -75,17 +75,17 @@ async fn people_of_a_killed_node_are_back_elsewhere_within_three_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
-    let nodes = Nodes::start(1).await;
+    let nodes = TestCluster::start(1).await;
     let mut others = [nodes.process(), nodes.process()];
     let addresses = [nodes[0].address, others[0].start(), others[1].start()];
-    let load = Load::start_calm(&nodes[0], &addresses, 3 * ROOMS).await;
+    let load = ChatLoad::start_calm(&nodes[0], &addresses, 3 * ROOMS).await;
     for (at, other) in others.iter_mut().enumerate() {
         sleep(QUIET).await;
         load.set_node(at + 1, None);
         other.signal("TERM");
         let begin = Instant::now();
         assert!(tokio::task::block_in_place(|| other.wait()), "it ends well");
-        assert!(ran_since(begin) < Duration::from_secs(25), "{:?}", begin.elapsed());
+        assert!(running_time_since(begin) < Duration::from_secs(25), "{:?}", begin.elapsed());
         // Those who were told to come back late are not on the next node before they are.
         sleep(Duration::from_secs(6)).await;
         load.set_node(at + 1, Some(other.start()));
@@ -108,15 +108,15 @@ async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() {
-    let mut nodes = Nodes::start(3).await;
-    let load = Load::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let mut nodes = TestCluster::start(3).await;
+    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
     let begin = Instant::now();
     for _ in 0..setting("WARDROOM_TEST_DEATHS", 3).min(20) {
         sleep(QUIET).await;
         nodes.redis.kill();
         sleep(QUIET).await;
-        nodes.redis.start_again();
-        nodes.connected().await;
+        nodes.redis.restart();
+        nodes.wait_until_connected().await;
     }
     sleep(QUIET).await;
     let (end, store) = (Instant::now(), nodes[0].state.store.clone());
@@ -128,8 +128,8 @@ async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_most() {
-    let nodes = Nodes::start(3).await;
-    let load = Load::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let nodes = TestCluster::start(3).await;
+    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
     sleep(QUIET).await;
     nodes.redis.signal("STOP");
     let away = Instant::now();
@@ -137,7 +137,7 @@ async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_mos
     assert!(nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded), "the nodes say so");
     let back = Instant::now();
     nodes.redis.signal("CONT");
-    nodes.connected().await;
+    nodes.wait_until_connected().await;
     sleep(2 * QUIET).await;
     let book = load.end(&nodes[0].state.store).await;
     let mostly = book.mostly(away, back);
@@ -153,23 +153,23 @@ async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_mos
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_crashes_or_stands_still_makes_answers_late_or_retryable_and_never_wrong() {
-    let mut cluster = Cluster::start(100);
-    let nodes = Nodes::on(cluster.database(), Redis::start(), 3, |_, _| {}).await;
-    nodes.connected().await;
-    let load = Load::start(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let mut cluster = PostgresServer::start(100);
+    let nodes = TestCluster::start_on(cluster.database(), Redis::start(), 3, |_, _| {}).await;
+    nodes.wait_until_connected().await;
+    let load = ChatLoad::start(&nodes[0], &nodes.addresses(), ROOMS).await;
     for _ in 0..deaths().min(20) {
         sleep(QUIET).await;
         cluster.crash();
         sleep(QUIET).await;
-        cluster.start_again();
+        cluster.restart();
     }
     sleep(QUIET).await;
     cluster.pause();
     sleep(Duration::from_secs(10)).await;
     let on = Instant::now();
-    cluster.go_on();
+    cluster.resume();
     for node in nodes.iter() {
-        until("the store answers", async || node.state.store.ping().await.is_ok()).await;
+        wait_until("the store answers", async || node.state.store.ping().await.is_ok()).await;
     }
     sleep(2 * QUIET).await;
     let book = load.end(&nodes[0].state.store).await;

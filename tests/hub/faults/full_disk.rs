@@ -12,33 +12,33 @@ use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
 
 use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
-use crate::support::clinic::Clinic;
-use crate::support::cluster::Cluster;
-use crate::support::disk::Disk;
 use crate::support::http;
+use crate::support::postgres::PostgresServer;
+use crate::support::small_disk::SmallDisk;
+use crate::support::test_server::TestServer;
 
 /// How soon the hub goes on when there is room.
 const AGAIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_sqlite_refuses_is_read_and_goes_on_when_there_is_room() {
-    let Some(disk) = Disk::small(8) else { return };
+    let Some(disk) = SmallDisk::mount(8) else { return };
     story(DatabaseSettings::new(format!("sqlite:{}/hub.db", disk.path().display())), &disk).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_postgresql_refuses_is_read_and_goes_on_when_there_is_room() {
-    let Some(disk) = Disk::small(40) else { return };
-    let cluster = Cluster::start(20);
+    let Some(disk) = SmallDisk::mount(40) else { return };
+    let cluster = PostgresServer::start(20);
     story(cluster.database_at(disk.path()).settings(), &disk).await;
 }
 
-async fn story(database: DatabaseSettings, disk: &Disk) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
+async fn story(database: DatabaseSettings, disk: &SmallDisk) {
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
     let room = case.room;
-    let mut patient = clinic.joined(&case.patient, room).await;
-    let mut readers = [clinic.joined(&case.doctor, room).await];
+    let mut patient = server.joined(&case.patient, room).await;
+    let mut readers = [server.joined(&case.doctor, room).await];
     let mut last = say(&mut patient, room, "before").await;
     let mut done = 1;
     disk.fill();
@@ -62,18 +62,18 @@ async fn story(database: DatabaseSettings, disk: &Disk) {
 
     // All that is there can be read, by who is there and by who comes now.
     all_have(&mut readers, room, last).await;
-    let mut late = clinic.joined(&case.doctor, room).await;
+    let mut late = server.joined(&case.doctor, room).await;
     late.until_seq(room, last).await.unwrap();
-    let (url, token) = (format!("http://{}/v1/rooms/{room}", clinic.address), clinic.token(&case.doctor).0);
+    let (url, token) = (format!("http://{}/v1/rooms/{room}", server.address), server.token(&case.doctor).0);
     let page = http().get(format!("{url}/events?after=0")).bearer_auth(&token).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let page: Value = page.json().await.unwrap();
     assert_eq!((&page["head"], page["items"].as_array().unwrap().len() as u64), (&json!(last), last.min(100)));
-    let ready = http().get(format!("http://{}/readyz", clinic.address)).send().await.unwrap();
+    let ready = http().get(format!("http://{}/readyz", server.address)).send().await.unwrap();
     assert_eq!(ready.status(), 200, "it serves readers");
     // REST says the same.
     let booking =
-        http().post(format!("http://{}/v1/bookings", clinic.address)).bearer_auth(&clinic.token(&case.patient).0);
+        http().post(format!("http://{}/v1/bookings", server.address)).bearer_auth(&server.token(&case.patient).0);
     let body = json!({"doctor": case.doctor.user()});
     let answer = booking.header("Idempotency-Key", Uuid::now_v7().to_string()).json(&body).send().await.unwrap();
     assert_eq!(answer.status(), 507);
@@ -95,7 +95,7 @@ async fn story(database: DatabaseSettings, disk: &Disk) {
     all_have(&mut readers, room, last).await;
     nothing_is_wrong(&readers, room);
     nothing_is_wrong(&[patient, late], room);
-    let store = &clinic.state.store;
+    let store = &server.state.store;
     let stored = store.events_after(room, 0, 5_000).await.unwrap();
     assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), done + 1, "each once");
     verify_room(store, room).await.unwrap().expect("the record is whole");

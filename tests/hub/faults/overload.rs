@@ -14,8 +14,8 @@ use wardroom::config::DatabaseSettings;
 
 use crate::cluster::replication::{chat, say};
 use crate::support::both;
-use crate::support::clinic::Clinic;
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_server::TestServer;
 
 /// Longer than a command may wait in its room's inbox (3 s), shorter than the store is waited for (5 s).
 const STANDSTILL: Duration = Duration::from_secs(4);
@@ -43,10 +43,10 @@ async fn stand_still(database: &DatabaseSettings, time: Duration, begun: oneshot
 }
 
 async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: DatabaseSettings) {
-    let clinic = Clinic::start(database.clone()).await;
-    let case = clinic.case().await;
+    let server = TestServer::start(database.clone()).await;
+    let case = server.case().await;
     let room = case.room;
-    let mut patient = clinic.joined(&case.patient, room).await;
+    let mut patient = server.joined(&case.patient, room).await;
     say(&mut patient, room, "before").await;
 
     let (begun, begins) = oneshot::channel();
@@ -69,7 +69,7 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
         }
     }
     println!("{} of {} refused, {:?} after the standstill", refused.len(), ids.len(), begin.elapsed());
-    assert!(ran_since(begin) < SOON, "{:?}", begin.elapsed());
+    assert!(running_time_since(begin) < SOON, "{:?}", begin.elapsed());
     assert!(refused.len() >= ids.len() - 2, "only what was at the store goes on: {}", refused.len());
     assert!(moments.len() > refused.len() / 2, "not all at once again: {moments:?}");
     say(&mut patient, room, "now").await;
@@ -79,12 +79,12 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
         patient.send_as(id, room, None, chat("again and again"));
         assert!(matches!(patient.answer(id).await.unwrap(), Answer::Done { .. }));
     }
-    let log = clinic.state.store.events_after(room, 0, 1_000).await.unwrap();
+    let log = server.state.store.events_after(room, 0, 1_000).await.unwrap();
     for id in ids {
         let found = log.iter().filter(|event| event.canonical.contains(&id.0.to_string())).count();
         assert_eq!(found, 1, "once in the log");
     }
-    verify_room(&clinic.state.store, room).await.unwrap().expect("the record is whole");
+    verify_room(&server.state.store, room).await.unwrap().expect("the record is whole");
 }
 
 both!(what_waited_too_long_is_refused_and_what_comes_now_is_done);

@@ -13,9 +13,9 @@ use rooms::role::Role;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::replication::say;
-use crate::support::load::{Load, p99};
-use crate::support::nodes::Nodes;
-use crate::support::standstill::ran_since;
+use crate::support::chat_load::{ChatLoad, p99};
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_cluster::TestCluster;
 
 /// Clients that are let in a second.
 const RATE: usize = 150;
@@ -42,11 +42,11 @@ fn acks_p99(before: &[(f64, u64)], after: &[(f64, u64)]) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
     let count: usize = std::env::var("WARDROOM_TEST_STORM").map_or(2_000, |text| text.parse().expect("a number"));
-    let nodes = Nodes::start(1).await;
+    let nodes = TestCluster::start(1).await;
     let mut process = nodes.process();
     process.set("WARDROOM_LIMITS_ARRIVALS_PER_SECOND", RATE);
     let address = process.start();
-    let load = Load::start_calm(&nodes[0], &[address], 2).await;
+    let load = ChatLoad::start_calm(&nodes[0], &[address], 2).await;
 
     // Fifty rooms; the people of each have many devices.
     let mut clients = Vec::with_capacity(count);
@@ -102,7 +102,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         })
     });
     let back: Vec<Duration> = join_all(back).await.into_iter().map(|it| it.expect("no panic")).collect();
-    let all_back = ran_since(storm);
+    let all_back = running_time_since(storm);
     let (over, acks_over) = (Instant::now(), acks(address).await);
     let (before, meanwhile) = (acks_p99(&acks_calm, &acks_storm), acks_p99(&acks_storm, &acks_over));
     let new = new.await.expect("no panic");

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use crate::support::database::Database;
+use crate::support::hub_process::HubProcess;
 use crate::support::ports;
-use crate::support::process::Process;
 
 /// The line about this.
 fn line<'a>(said: &'a str, about: &str) -> &'a str {
@@ -13,8 +13,8 @@ fn line<'a>(said: &'a str, about: &str) -> &'a str {
 }
 
 /// A hub that would call nobody outside this machine.
-fn hub(database: &Database) -> Process {
-    let mut hub = Process::new("serve", &database.settings());
+fn hub(database: &Database) -> HubProcess {
+    let mut hub = HubProcess::new("serve", &database.settings());
     hub.set("WARDROOM_PUSH_SERVICES", format!("http://127.0.0.1:{}", ports::free()));
     hub
 }

@@ -14,23 +14,23 @@ use wardroom::hub::Hub;
 use wardroom::lifecycle::{Server, listen};
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
 use crate::support::database::Database;
+use crate::support::test_server::TestServer;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn a_socket_keeps_its_place_as_long_as_it_is_open(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
+    let server = TestServer::start(database).await;
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let state = clinic.state.clone();
+    let state = server.state.clone();
     let hub = state.hub.clone();
     tokio::spawn(Server::new(http::router(state), hub, 2, stop.clone()).run(listener));
 
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
-    let mut sockets = [clinic.client(&patient), clinic.client(&patient)];
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    let mut sockets = [server.client(&patient), server.client(&patient)];
     for socket in &mut sockets {
         socket.retarget(loadtest::target::Target::new(address).unwrap());
         socket.connect().await.unwrap();
@@ -47,17 +47,17 @@ async fn a_socket_keeps_its_place_as_long_as_it_is_open(database: DatabaseSettin
 }
 
 async fn a_hub_that_stops_says_so_until_its_last_socket_is_closed(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
-    let (mut gone, mut there) = (clinic.client(&patient), clinic.client(&patient));
+    let server = TestServer::start(database).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    let (mut gone, mut there) = (server.client(&patient), server.client(&patient));
     gone.connect().await.unwrap();
     there.connect().await.unwrap();
     // It will not answer the hub's goodbye, so that the hub waits for it for a while.
     let _stalled = gone.half_open();
-    let ready = format!("http://{}/readyz", clinic.address);
+    let ready = format!("http://{}/readyz", server.address);
     assert_eq!(reqwest::get(&ready).await.unwrap().status(), 200);
 
-    clinic.stop_token().cancel();
+    server.stop_token().cancel();
     let told = async {
         loop {
             match there.next().await {
@@ -101,8 +101,8 @@ fn a_runtime_that_ends_is_not_kept_by_somebody_who_asks_for_a_room() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::sqlite();
-            let clinic = Clinic::start(database.settings()).await;
-            let word = LastWord(clinic.state.hub.clone(), RoomId(Uuid::now_v7()));
+            let server = TestServer::start(database.settings()).await;
+            let word = LastWord(server.state.hub.clone(), RoomId(Uuid::now_v7()));
             tokio::spawn(async move {
                 let _word = word;
                 std::future::pending::<()>().await;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::database::Database;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 async fn figures(address: SocketAddr) -> String {
     reqwest::get(format!("http://{address}/metrics")).await.unwrap().error_for_status().unwrap().text().await.unwrap()
@@ -27,8 +27,8 @@ fn value(text: &str, name: &str) -> f64 {
 }
 
 /// A patient of the demo clinic.
-async fn signed_in(hub: &Process, address: SocketAddr) -> (Client, String) {
-    let link = hub.link("Pia Lindqvist");
+async fn signed_in(hub: &HubProcess, address: SocketAddr) -> (Client, String) {
+    let link = hub.demo_link("Pia Lindqvist");
     let token = link.split("#demo=").nth(1).unwrap();
     let call = reqwest::Client::new().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
     let answer: Value = call.send().await.unwrap().json().await.unwrap();
@@ -53,7 +53,7 @@ async fn walk_in(address: SocketAddr, token: &str) -> RoomId {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_promise_with_a_time_has_a_histogram_and_the_relay_its_counters() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let (mut client, token) = signed_in(&hub, address).await;
     let room = walk_in(address, &token).await;
@@ -79,7 +79,7 @@ async fn every_promise_with_a_time_has_a_histogram_and_the_relay_its_counters() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_the_hub_has_figures_for_each_kind_of_receiver() {
     let database = Database::sqlite();
-    let mut hub = Process::new("demo", &database.settings());
+    let mut hub = HubProcess::new("demo", &database.settings());
     hub.set("WARDROOM_POLICY_PRICE", 2500);
     let address = hub.start();
     let (_client, token) = signed_in(&hub, address).await;
@@ -109,7 +109,7 @@ async fn what_leaves_the_hub_has_figures_for_each_kind_of_receiver() {
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_are_for_those_who_have_the_token() {
     let database = Database::sqlite();
-    let mut hub = Process::new("serve", &database.settings());
+    let mut hub = HubProcess::new("serve", &database.settings());
     hub.set("WARDROOM_METRICS_TOKEN", "a token for the tests");
     let address = hub.start();
     let http = reqwest::Client::new();

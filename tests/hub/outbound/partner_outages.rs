@@ -12,20 +12,20 @@ use rooms::text::Prose;
 use wardroom::store::dispatches::{DispatchState, Sink};
 
 use crate::support::database::Database;
-use crate::support::provider::{Mood, Provider};
-use crate::support::till::Till;
+use crate::support::paid_clinic::PaidClinic;
+use crate::support::payment_stub::{Behaviour, PaymentStub};
 
 /// Rooms in which somebody writes all the time.
 const ROOMS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Writes in a room until `end`, and says how long each message took.
-async fn write(till: &Till, room: RoomId, end: Instant) -> Vec<Duration> {
+async fn write(clinic: &PaidClinic, room: RoomId, end: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while Instant::now() < end {
         let (text, begun) = (Prose::parse("a word").unwrap(), Instant::now());
         let chat = Command::Chat(Chat { text, thread: Thread::Care });
-        till.clinic().submit(room, &till.patient, chat).await.unwrap();
+        clinic.server().submit(room, &clinic.patient, chat).await.unwrap();
         times.push(begun.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
@@ -33,9 +33,9 @@ async fn write(till: &Till, room: RoomId, end: Instant) -> Vec<Duration> {
 }
 
 /// Books until `end`: each booking asks the partner for something.
-async fn book(till: &Till, end: Instant, booked: &mut Vec<RoomId>) {
+async fn book(clinic: &PaidClinic, end: Instant, booked: &mut Vec<RoomId>) {
     while Instant::now() < end {
-        booked.push(till.book_slot(till.slot(Duration::from_secs(86_400)).await).await);
+        booked.push(clinic.book_slot(clinic.slot(Duration::from_secs(86_400)).await).await);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
@@ -56,9 +56,9 @@ fn moments() -> (Duration, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partners_bad_minutes_cost_no_room_anything_and_lose_nothing() {
     let (moment, pairs) = moments();
-    let (database, provider) = (Database::sqlite(), Provider::start().await);
+    let (database, provider) = (Database::sqlite(), PaymentStub::start().await);
     let settings = provider.settings();
-    let till = Till::start(database.settings(), |config| {
+    let clinic = PaidClinic::start(database.settings(), |config| {
         config.payment = settings;
         // Nothing ends by the clock while this runs.
         config.policy.hold_s = 86_400;
@@ -68,28 +68,31 @@ async fn a_partners_bad_minutes_cost_no_room_anything_and_lose_nothing() {
     let mut booked = Vec::new();
     let mut rooms = Vec::new();
     for _ in 0..ROOMS {
-        rooms.push(till.book_slot(till.slot(Duration::from_secs(86_400)).await).await);
+        rooms.push(clinic.book_slot(clinic.slot(Duration::from_secs(86_400)).await).await);
     }
-    for mood in [Mood::Down, Mood::Slow, Mood::Flapping, Mood::Garbage, Mood::Forgetful] {
+    for mood in [Behaviour::Down, Behaviour::Slow, Behaviour::Flapping, Behaviour::Garbage, Behaviour::DropsResponses] {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for at in 0..pairs * 2 {
             let times = if at % 2 == 0 { &mut good } else { &mut bad };
-            provider.mood(if at % 2 == 0 { Mood::Good } else { mood });
+            provider.behave(if at % 2 == 0 { Behaviour::Normal } else { mood });
             let end = Instant::now() + moment;
-            let writing = futures_util::future::join_all(rooms.iter().map(|room| write(&till, *room, end)));
-            let (written, ()) = tokio::join!(writing, book(&till, end, &mut booked));
+            let writing = futures_util::future::join_all(rooms.iter().map(|room| write(&clinic, *room, end)));
+            let (written, ()) = tokio::join!(writing, book(&clinic, end, &mut booked));
             times.extend(written.into_iter().flatten());
         }
         let (count, good, bad) = (good.len() + bad.len(), p99(&mut good), p99(&mut bad));
         let ratio = bad.as_secs_f64() / good.as_secs_f64();
         println!("{mood:?}: {count} messages, p99 {good:?} and {bad:?}, ratio {ratio:.2}");
     }
-    provider.mood(Mood::Good);
-    till.settled(Sink::Payment).await;
+    provider.behave(Behaviour::Normal);
+    clinic.wait_until_settled(Sink::Payment).await;
     for room in rooms.iter().chain(&booked) {
         assert_eq!(provider.intents(&room.to_string()).len(), 1, "asked for once");
     }
     println!("{} bookings, {} calls of the provider", rooms.len() + booked.len(), provider.calls().len());
-    assert_eq!(till.lanes(Sink::Payment).await, [(DispatchState::Done, (rooms.len() + booked.len()) as u64)]);
-    assert_eq!(provider.faults(), Vec::<String>::new());
+    assert_eq!(
+        clinic.delivery_counts(Sink::Payment).await,
+        [(DispatchState::Done, (rooms.len() + booked.len()) as u64)]
+    );
+    assert_eq!(provider.violations(), Vec::<String>::new());
 }

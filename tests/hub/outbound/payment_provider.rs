@@ -13,18 +13,18 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::dispatches::{DispatchState, Sink};
 
 use crate::support::both;
-use crate::support::provider::{Mood, Provider, SECRET};
-use crate::support::standstill::ran_since;
-use crate::support::till::{Till, eventually};
+use crate::support::paid_clinic::{PaidClinic, eventually};
+use crate::support::payment_stub::{Behaviour, PaymentStub, SECRET};
+use crate::support::stall_detector::running_time_since;
 
-async fn start(database: DatabaseSettings) -> (Till, Provider) {
-    let provider = Provider::start().await;
+async fn start(database: DatabaseSettings) -> (PaidClinic, PaymentStub) {
+    let provider = PaymentStub::start().await;
     let settings = provider.settings();
-    (Till::start(database, |config| config.payment = settings).await, provider)
+    (PaidClinic::start(database, |config| config.payment = settings).await, provider)
 }
 
 /// The one intent of a room.
-fn intent(provider: &Provider, room: RoomId) -> (String, &'static str, bool) {
+fn intent(provider: &PaymentStub, room: RoomId) -> (String, &'static str, bool) {
     let intents = provider.intents(&room.to_string());
     assert_eq!(intents.len(), 1, "{intents:?}");
     let (id, intent) = intents.into_iter().next().unwrap();
@@ -33,115 +33,117 @@ fn intent(provider: &Provider, room: RoomId) -> (String, &'static str, bool) {
 }
 
 /// The patient pays on the provider's page, and the provider says so.
-async fn pay(till: &Till, provider: &Provider, room: RoomId) -> String {
-    till.checkout(room).await;
+async fn pay(clinic: &PaidClinic, provider: &PaymentStub, room: RoomId) -> String {
+    clinic.checkout_url(room).await;
     let (id, _, _) = intent(provider, room);
     provider.pay(&id);
     let event = provider.event(&format!("evt_paid_{id}"), "payment_intent.amount_capturable_updated", &id);
-    assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
+    assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
     id
 }
 
 async fn a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation(database: DatabaseSettings) {
-    let (till, provider) = start(database).await;
-    let completed = till.book().await;
-    let page = till.checkout(completed).await;
-    let id = pay(&till, &provider, completed).await;
+    let (clinic, provider) = start(database).await;
+    let completed = clinic.book().await;
+    let page = clinic.checkout_url(completed).await;
+    let id = pay(&clinic, &provider, completed).await;
     assert_eq!(page, format!("https://pay.example.org/{id}"));
-    assert_eq!(till.stands(completed).await, ("booked", "authorized"));
-    till.complete(completed).await;
-    till.until(completed, "completed", "captured").await;
+    assert_eq!(clinic.states(completed).await, ("booked", "authorized"));
+    clinic.complete(completed).await;
+    clinic.wait_until(completed, "completed", "captured").await;
     assert_eq!(intent(&provider, completed).1, "succeeded");
 
-    let cancelled = till.book_slot(till.slot(Duration::from_secs(7200)).await).await;
-    pay(&till, &provider, cancelled).await;
+    let cancelled = clinic.book_slot(clinic.slot(Duration::from_secs(7200)).await).await;
+    pay(&clinic, &provider, cancelled).await;
     let reason = Prose::parse("no").unwrap();
-    till.clinic().submit(cancelled, &till.doctor, Command::Cancel(Reason { reason })).await.unwrap();
-    till.until(cancelled, "cancelled", "refunded").await;
+    clinic.server().submit(cancelled, &clinic.doctor, Command::Cancel(Reason { reason })).await.unwrap();
+    clinic.wait_until(cancelled, "cancelled", "refunded").await;
     assert_eq!(intent(&provider, cancelled).1, "canceled");
 
     // Taken already, and then entered in error: paid back.
     let reason = || Command::MarkError(Reason { reason: Prose::parse("the wrong patient").unwrap() });
     for name in ["First", "Second"] {
-        let admin = till.clinic().person(rooms::role::Role::Admin, name, None).await;
-        till.clinic().submit(completed, &admin, reason()).await.unwrap();
+        let admin = clinic.server().person(rooms::role::Role::Admin, name, None).await;
+        clinic.server().submit(completed, &admin, reason()).await.unwrap();
     }
-    till.until(completed, "entered_in_error", "refunded").await;
+    clinic.wait_until(completed, "entered_in_error", "refunded").await;
     assert!(intent(&provider, completed).2);
 
-    let never = till.book_slot(till.slot(Duration::from_secs(7200 + 1800)).await).await;
-    till.checkout(never).await;
-    till.skip(Duration::from_secs(301));
-    till.until(never, "expired", "failed").await;
+    let never = clinic.book_slot(clinic.slot(Duration::from_secs(7200 + 1800)).await).await;
+    clinic.checkout_url(never).await;
+    clinic.advance_clock(Duration::from_secs(301));
+    clinic.wait_until(never, "expired", "failed").await;
     assert_eq!(intent(&provider, never).1, "canceled");
-    assert_eq!(provider.faults(), Vec::<String>::new());
+    assert_eq!(provider.violations(), Vec::<String>::new());
 }
 
 /// The time that a room takes for a message, in the middle and for the slowest of a hundred.
-async fn talk(till: &Till, room: RoomId) -> (Duration, Duration) {
+async fn talk(clinic: &PaidClinic, room: RoomId) -> (Duration, Duration) {
     let mut times = Vec::new();
     for number in 0..300 {
         let text = Prose::parse(&format!("message {number}")).unwrap();
         let begun = Instant::now();
         let chat = Command::Chat(Chat { text, thread: Thread::Care });
-        till.clinic().submit(room, &till.patient, chat).await.unwrap();
-        times.push(ran_since(begun));
+        clinic.server().submit(room, &clinic.patient, chat).await.unwrap();
+        times.push(running_time_since(begun));
     }
     times.sort();
     (times[150], times[297])
 }
 
 async fn a_partners_bad_day_concerns_no_room_and_loses_nothing(database: DatabaseSettings) {
-    let (till, provider) = start(database).await;
-    let mut room = till.book().await;
-    pay(&till, &provider, room).await;
-    let (good, good_slowest) = talk(&till, room).await;
+    let (clinic, provider) = start(database).await;
+    let mut room = clinic.book().await;
+    pay(&clinic, &provider, room).await;
+    let (good, good_slowest) = talk(&clinic, room).await;
     for (number, mood) in
-        [Mood::Down, Mood::Slow, Mood::Garbage, Mood::Flapping, Mood::Forgetful].into_iter().enumerate()
+        [Behaviour::Down, Behaviour::Slow, Behaviour::Garbage, Behaviour::Flapping, Behaviour::DropsResponses]
+            .into_iter()
+            .enumerate()
     {
-        till.complete(room).await;
-        till.until(room, "completed", "captured").await;
-        provider.mood(mood);
-        room = till.book_slot(till.slot(Duration::from_secs(600 + 1800 * number as u64)).await).await;
-        let (bad, bad_slowest) = talk(&till, room).await;
+        clinic.complete(room).await;
+        clinic.wait_until(room, "completed", "captured").await;
+        provider.behave(mood);
+        room = clinic.book_slot(clinic.slot(Duration::from_secs(600 + 1800 * number as u64)).await).await;
+        let (bad, bad_slowest) = talk(&clinic, room).await;
         // Far above any noise, and far below what waiting for the partner would cost.
         let bound = |good: Duration| good * 5 + Duration::from_millis(100);
         assert!(bad < bound(good), "{mood:?}: {bad:?}, without a partner {good:?}");
         assert!(bad_slowest < bound(good_slowest), "{mood:?}: {bad_slowest:?}, without a partner {good_slowest:?}");
-        if mood != Mood::Flapping {
+        if mood != Behaviour::Flapping {
             let failing = async || {
-                let lanes = till.clinic().state.store.lanes().await.unwrap();
+                let lanes = clinic.server().state.store.lanes().await.unwrap();
                 let waits = lanes.iter().find(|it| it.sink == Sink::Payment && it.state == DispatchState::Waiting);
                 waits.map(drop)
             };
             eventually("an attempt has failed", failing).await;
         }
-        provider.mood(Mood::Good);
-        till.settled(Sink::Payment).await;
+        provider.behave(Behaviour::Normal);
+        clinic.wait_until_settled(Sink::Payment).await;
         // Asked however often, it has made one intent, and goes on as if nothing had been.
         let (id, _, _) = intent(&provider, room);
         provider.pay(&id);
         let event = provider.event(&format!("evt_{id}"), "payment_intent.amount_capturable_updated", &id);
-        till.tell_now("payment", SECRET, &event).await.ok();
-        till.until(room, "booked", "authorized").await;
+        clinic.send_webhook_now("payment", SECRET, &event).await.ok();
+        clinic.wait_until(room, "booked", "authorized").await;
     }
-    assert_eq!(provider.faults(), Vec::<String>::new());
-    let lanes = till.lanes(Sink::Payment).await;
+    assert_eq!(provider.violations(), Vec::<String>::new());
+    let lanes = clinic.delivery_counts(Sink::Payment).await;
     assert!(lanes.iter().all(|(state, _)| matches!(state, DispatchState::Done | DispatchState::Dropped)), "{lanes:?}");
 }
 
 async fn a_breaker_leaves_a_partner_alone_that_is_down(database: DatabaseSettings) {
-    let (till, provider) = start(database).await;
-    provider.mood(Mood::Down);
+    let (clinic, provider) = start(database).await;
+    provider.behave(Behaviour::Down);
     for number in 0..12 {
-        till.book_slot(till.slot(Duration::from_secs(600 + 1800 * number)).await).await;
+        clinic.book_slot(clinic.slot(Duration::from_secs(600 + 1800 * number)).await).await;
     }
     eventually("five have failed", async || (provider.calls().len() >= 5).then_some(())).await;
-    let state = || till.clinic().state.gateway.lanes().state(Sink::Payment, "http", Instant::now().into_std());
+    let state = || clinic.server().state.gateway.lanes().state(Sink::Payment, "http", Instant::now().into_std());
     eventually("it is open", async || (state() == wardroom::gateway::breaker::BreakerState::Open).then_some(())).await;
     let (before, since) = (provider.calls().len(), Instant::now());
     while since.elapsed() < Duration::from_secs(3) && state() == wardroom::gateway::breaker::BreakerState::Open {
-        till.skip(Duration::from_secs(20));
+        clinic.advance_clock(Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let asked = provider.calls().len() - before;
@@ -149,39 +151,39 @@ async fn a_breaker_leaves_a_partner_alone_that_is_down(database: DatabaseSetting
 }
 
 async fn what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for(database: DatabaseSettings) {
-    let (till, provider) = start(database).await;
-    provider.mood(Mood::Down);
-    let room = till.book().await;
+    let (clinic, provider) = start(database).await;
+    provider.behave(Behaviour::Down);
+    let room = clinic.book().await;
     eventually("it was asked", async || (!provider.calls().is_empty()).then_some(())).await;
-    till.skip(Duration::from_secs(301));
-    till.until(room, "expired", "failed").await;
-    provider.mood(Mood::Good);
-    till.settled(Sink::Payment).await;
+    clinic.advance_clock(Duration::from_secs(301));
+    clinic.wait_until(room, "expired", "failed").await;
+    provider.behave(Behaviour::Normal);
+    clinic.wait_until_settled(Sink::Payment).await;
     assert!(provider.intents(&room.to_string()).is_empty(), "{:?}", provider.calls());
-    assert_eq!(till.lanes(Sink::Payment).await, [(DispatchState::Done, 1), (DispatchState::Dropped, 1)]);
+    assert_eq!(clinic.delivery_counts(Sink::Payment).await, [(DispatchState::Done, 1), (DispatchState::Dropped, 1)]);
 }
 
 async fn a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_webhook(database: DatabaseSettings) {
-    let (till, provider) = start(database).await;
-    let room = till.book().await;
-    let id = pay(&till, &provider, room).await;
-    till.complete(room).await;
-    till.until(room, "completed", "captured").await;
+    let (clinic, provider) = start(database).await;
+    let room = clinic.book().await;
+    let id = pay(&clinic, &provider, room).await;
+    clinic.complete(room).await;
+    clinic.wait_until(room, "completed", "captured").await;
     // Somebody gave it back with the provider's own tools; the hub hears of it and does nothing more.
     let refunded = provider.event("evt_refund", "charge.refunded", &id);
-    assert_eq!(till.tell_now("payment", SECRET, &refunded).await.ok(), json!({"taken": true}));
-    assert_eq!(till.stands(room).await, ("completed", "refunded"));
+    assert_eq!(clinic.send_webhook_now("payment", SECRET, &refunded).await.ok(), json!({"taken": true}));
+    assert_eq!(clinic.states(room).await, ("completed", "refunded"));
     let calls = provider.calls();
     assert!(!calls.iter().any(|call| call.what.contains("refunds")), "{calls:?}");
 
     // Captured by other hands before the hub could: asked, refused, looked at, known.
-    let other = till.book_slot(till.slot(Duration::from_secs(7200)).await).await;
-    let id = pay(&till, &provider, other).await;
+    let other = clinic.book_slot(clinic.slot(Duration::from_secs(7200)).await).await;
+    let id = pay(&clinic, &provider, other).await;
     provider.capture(&id);
-    till.complete(other).await;
-    till.until(other, "completed", "captured").await;
+    clinic.complete(other).await;
+    clinic.wait_until(other, "completed", "captured").await;
     assert!(provider.calls().iter().any(|call| call.what == format!("GET /v1/payment_intents/{id}")));
-    assert_eq!(provider.faults(), Vec::<String>::new());
+    assert_eq!(provider.violations(), Vec::<String>::new());
 }
 
 both! {

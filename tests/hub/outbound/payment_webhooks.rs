@@ -10,8 +10,8 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::dispatches::Sink;
 
 use crate::support::both;
-use crate::support::provider::{Provider, SECRET};
-use crate::support::till::{Till, signature};
+use crate::support::paid_clinic::{PaidClinic, signature};
+use crate::support::payment_stub::{Behaviour, PaymentStub, SECRET};
 
 const AUTHORIZED: &str = "payment_intent.amount_capturable_updated";
 const CAPTURED: &str = "payment_intent.succeeded";
@@ -19,27 +19,27 @@ const RELEASED: &str = "payment_intent.canceled";
 const REFUNDED: &str = "charge.refunded";
 
 /// A booking that waits for its payment.
-async fn start(database: DatabaseSettings) -> (Till, Provider, RoomId, String) {
-    let provider = Provider::start().await;
+async fn start(database: DatabaseSettings) -> (PaidClinic, PaymentStub, RoomId, String) {
+    let provider = PaymentStub::start().await;
     let settings = provider.settings();
-    let till = Till::start(database, |config| config.payment = settings).await;
-    let room = till.book().await;
-    till.checkout(room).await;
+    let clinic = PaidClinic::start(database, |config| config.payment = settings).await;
+    let room = clinic.book().await;
+    clinic.checkout_url(room).await;
     let id = provider.intents(&room.to_string())[0].0.clone();
     provider.pay(&id);
-    (till, provider, room, id)
+    (clinic, provider, room, id)
 }
 
-async fn head(till: &Till, room: RoomId) -> u64 {
-    till.clinic().state.store.events_after(room, 0, 1000).await.unwrap().last().unwrap().seq
+async fn head(clinic: &PaidClinic, room: RoomId) -> u64 {
+    clinic.server().state.store.events_after(room, 0, 1000).await.unwrap().last().unwrap().seq
 }
 
 async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: DatabaseSettings) {
-    let (till, provider, room, id) = start(database).await;
-    let (event, now) = (provider.event("evt_1", AUTHORIZED, &id), till.clinic().state.clock.now());
-    let before = head(&till, room).await;
+    let (clinic, provider, room, id) = start(database).await;
+    let (event, now) = (provider.event("evt_1", AUTHORIZED, &id), clinic.server().state.clock.now());
+    let before = head(&clinic, room).await;
     let send = async |header: Option<String>, body: &str| {
-        let call = till.rest.call("post", "/v1/partners/payment").header("content-type", "application/json");
+        let call = clinic.rest.call("post", "/v1/partners/payment").header("content-type", "application/json");
         let call = if let Some(header) = header { call.header("partner-signature", &header) } else { call };
         call.raw(body).send().await
     };
@@ -59,34 +59,34 @@ async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: Da
     for (header, body) in forgeries {
         let what = format!("{header:?}");
         let answer = send(header, body).await;
-        answer.refused(401, "unauthenticated");
+        answer.assert_problem(401, "unauthenticated");
         assert!(!answer.text.contains("2500"), "{what}: repeats what was sent");
     }
-    assert_eq!((head(&till, room).await, till.stands(room).await), (before, ("requested", "pending")));
+    assert_eq!((head(&clinic, room).await, clinic.states(room).await), (before, ("requested", "pending")));
     // The partner's own name for the header does as well, and two signatures while a secret changes.
     let rotating =
         format!("{},v1={}", signature("the secret of tomorrow", now, &event), good.split("v1=").nth(1).unwrap());
-    let call = till.rest.call("post", "/v1/partners/payment").header("stripe-signature", &rotating);
+    let call = clinic.rest.call("post", "/v1/partners/payment").header("stripe-signature", &rotating);
     assert_eq!(call.header("content-type", "application/json").raw(event).send().await.ok(), json!({"taken": true}));
-    assert_eq!(till.stands(room).await, ("booked", "authorized"));
+    assert_eq!(clinic.states(room).await, ("booked", "authorized"));
 }
 
 async fn a_webhook_that_comes_again_changes_nothing(database: DatabaseSettings) {
-    let (till, provider, room, id) = start(database).await;
+    let (clinic, provider, room, id) = start(database).await;
     let event = provider.event("evt_1", AUTHORIZED, &id);
-    assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
-    let after = head(&till, room).await;
+    assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
+    let after = head(&clinic, room).await;
     for _ in 0..3 {
-        assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": false}));
+        assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": false}));
     }
     // Under another id too: what it says is so.
     let again = provider.event("evt_2", AUTHORIZED, &id);
-    assert_eq!(till.tell_now("payment", SECRET, &again).await.ok(), json!({"taken": false}));
-    assert_eq!(head(&till, room).await, after);
+    assert_eq!(clinic.send_webhook_now("payment", SECRET, &again).await.ok(), json!({"taken": false}));
+    assert_eq!(head(&clinic, room).await, after);
 }
 
 async fn webhooks_out_of_order_never_move_a_payment_backwards(database: DatabaseSettings) {
-    let (till, provider, room, id) = start(database).await;
+    let (clinic, provider, room, id) = start(database).await;
     let orders: [(&[&str], &str); 4] = [
         (&[CAPTURED, AUTHORIZED], "captured"),
         (&[REFUNDED, CAPTURED, AUTHORIZED], "refunded"),
@@ -97,25 +97,25 @@ async fn webhooks_out_of_order_never_move_a_payment_backwards(database: Database
     for (number, (order, end)) in orders.into_iter().enumerate() {
         for kind in order {
             let event = provider.event(&format!("evt_{number}_{kind}"), kind, &case.1);
-            assert!(till.tell_now("payment", SECRET, &event).await.status.is_success());
+            assert!(clinic.send_webhook_now("payment", SECRET, &event).await.status.is_success());
         }
-        assert_eq!(till.stands(case.0).await.1, end, "{order:?}");
-        let slot = till.slot(Duration::from_secs(3600 * (number as u64 + 2))).await;
-        let room = till.book_slot(slot).await;
-        till.checkout(room).await;
+        assert_eq!(clinic.states(case.0).await.1, end, "{order:?}");
+        let slot = clinic.slot(Duration::from_secs(3600 * (number as u64 + 2))).await;
+        let room = clinic.book_slot(slot).await;
+        clinic.checkout_url(room).await;
         case = (room, provider.intents(&room.to_string())[0].0.clone());
         provider.pay(&case.1);
     }
     // Money that was reserved for a payment that had failed is not kept.
-    till.settled(Sink::Payment).await;
+    clinic.wait_until_settled(Sink::Payment).await;
     let kept = provider.calls().iter().filter(|call| call.what.contains("/cancel")).count();
     assert!(kept >= 1, "{:?}", provider.calls());
 }
 
 async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: DatabaseSettings) {
-    let (till, provider, room, id) = start(database).await;
-    let before = head(&till, room).await;
-    let tell = async |body: &str| till.tell_now("payment", SECRET, body).await;
+    let (clinic, provider, room, id) = start(database).await;
+    let before = head(&clinic, room).await;
+    let tell = async |body: &str| clinic.send_webhook_now("payment", SECRET, body).await;
     let event: Value = serde_json::from_str(&provider.event("evt_1", AUTHORIZED, &id)).unwrap();
     let with = |pointer: &str, value: Value| {
         let mut event = event.clone();
@@ -129,9 +129,9 @@ async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: 
         "/data/object",
         json!({"id": "pi_99", "amount": 2500, "currency": "eur", "status": "requires_capture", "metadata": {"room": stranger}}),
     );
-    tell(&elsewhere).await.refused(404, "not_found");
+    tell(&elsewhere).await.assert_problem(404, "not_found");
     let nameless = with("/data/object/id", json!("pi_98"));
-    tell(&nameless).await.refused(400, "malformed");
+    tell(&nameless).await.assert_problem(400, "malformed");
     for broken in [
         "".to_owned(),
         "null".to_owned(),
@@ -144,31 +144,32 @@ async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: 
         with("/data/object/currency", json!("usd")).replacen("evt_1", "evt_b3", 1),
         "{\"id\":\"evt_b4\",\"type\":\"payment_intent.succeeded\"}".to_owned(),
     ] {
-        tell(&broken).await.refused(400, "malformed");
+        tell(&broken).await.assert_problem(400, "malformed");
     }
     let huge = format!("{{\"id\":\"evt_h\",\"pad\":\"{}\"}}", "x".repeat(70_000));
-    tell(&huge).await.refused(413, "too_large");
-    assert_eq!(head(&till, room).await, before);
+    tell(&huge).await.assert_problem(413, "too_large");
+    assert_eq!(head(&clinic, room).await, before);
     // None of it was noted: the true one is taken.
     assert_eq!(tell(&event.to_string()).await.ok(), json!({"taken": true}));
 }
 
 async fn a_webhook_that_overtakes_the_providers_own_answer_is_taken(database: DatabaseSettings) {
-    let provider = Provider::start().await;
+    let provider = PaymentStub::start().await;
     let settings = provider.settings();
-    let till = Till::start(database, |config| config.payment = settings).await;
-    provider.mood(crate::support::provider::Mood::Forgetful);
-    let room = till.book().await;
-    crate::support::till::eventually("the intent is made", async || provider.intents(&room.to_string()).pop()).await;
+    let clinic = PaidClinic::start(database, |config| config.payment = settings).await;
+    provider.behave(Behaviour::DropsResponses);
+    let room = clinic.book().await;
+    crate::support::paid_clinic::eventually("the intent is made", async || provider.intents(&room.to_string()).pop())
+        .await;
     let id = provider.intents(&room.to_string())[0].0.clone();
     provider.pay(&id);
     let event = provider.event("evt_1", AUTHORIZED, &id);
-    assert_eq!(till.tell_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
-    assert_eq!(till.stands(room).await, ("booked", "authorized"));
-    provider.mood(crate::support::provider::Mood::Good);
-    till.settled(Sink::Payment).await;
-    till.complete(room).await;
-    till.until(room, "completed", "captured").await;
+    assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
+    assert_eq!(clinic.states(room).await, ("booked", "authorized"));
+    provider.behave(Behaviour::Normal);
+    clinic.wait_until_settled(Sink::Payment).await;
+    clinic.complete(room).await;
+    clinic.wait_until(room, "completed", "captured").await;
     assert_eq!(provider.intents(&room.to_string()).len(), 1);
 }
 

@@ -22,37 +22,38 @@ use wardroom::store::dispatches::{Dispatch, DispatchState, Sink};
 use wardroom::store::page::PageRequest;
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
 use crate::support::push_service::{Fault, PushService};
+use crate::support::test_server::TestServer;
 
 const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
 
-async fn clinic(database: DatabaseSettings, service: &PushService) -> Clinic {
-    Clinic::start_with(database, |config| config.push.services = vec![Allowed::Origin(service.origin.clone())]).await
+async fn server(database: DatabaseSettings, service: &PushService) -> TestServer {
+    TestServer::start_with(database, |config| config.push.services = vec![Allowed::Origin(service.origin.clone())])
+        .await
 }
 
-async fn subscribe(clinic: &Clinic, service: &PushService, who: &Actor, name: &str) -> Subscription {
+async fn subscribe(server: &TestServer, service: &PushService, who: &Actor, name: &str) -> Subscription {
     let device = service.device(who.user().unwrap(), name);
-    let id = clinic.state.gateway.push().subscribe(&device).await.unwrap();
+    let id = server.state.gateway.push().subscribe(&device).await.unwrap();
     Subscription { id, ..device }
 }
 
-async fn say(clinic: &Clinic, room: RoomId, who: &Actor, text: &str) -> u64 {
+async fn say(server: &TestServer, room: RoomId, who: &Actor, text: &str) -> u64 {
     let chat = Chat { text: Prose::parse(text).unwrap(), thread: Thread::Care };
-    clinic.submit(room, who, Command::Chat(chat)).await.unwrap().last
+    server.submit(room, who, Command::Chat(chat)).await.unwrap().last
 }
 
 /// The pushes of this hub in the order in which they were written down.
-async fn pushes(clinic: &Clinic) -> Vec<Dispatch> {
-    let mut all = clinic.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
+async fn pushes(server: &TestServer) -> Vec<Dispatch> {
+    let mut all = server.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
     all.reverse();
     all
 }
 
-async fn until_state(clinic: &Clinic, kind: NoticeKind, state: DispatchState) -> Dispatch {
+async fn until_state(server: &TestServer, kind: NoticeKind, state: DispatchState) -> Dispatch {
     let end = Instant::now() + Duration::from_secs(40);
     loop {
-        let all = pushes(clinic).await;
+        let all = pushes(server).await;
         if let Some(found) = all.iter().find(|it| it.kind == kind.as_str() && it.state == state) {
             return found.clone();
         }
@@ -62,19 +63,19 @@ async fn until_state(clinic: &Clinic, kind: NoticeKind, state: DispatchState) ->
 }
 
 /// Waits until nothing that was written down is still to be sent.
-async fn until_all_are_over(clinic: &Clinic) {
+async fn until_all_are_over(server: &TestServer) {
     let over = |it: &Dispatch| !matches!(it.state, DispatchState::Waiting | DispatchState::Sending);
     let end = Instant::now() + Duration::from_secs(20);
-    while !pushes(clinic).await.iter().all(over) {
-        assert!(Instant::now() < end, "{:#?}", pushes(clinic).await);
+    while !pushes(server).await.iter().all(over) {
+        assert!(Instant::now() < end, "{:#?}", pushes(server).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Lets time pass until nothing is held back any more.
-async fn until_all_is_looked_at(clinic: &Clinic) {
+async fn until_all_is_looked_at(server: &TestServer) {
     let end = Instant::now() + Duration::from_secs(40);
-    while clinic.state.store.notes().await.unwrap() > 0 {
+    while server.state.store.notes().await.unwrap() > 0 {
         assert!(Instant::now() < end, "notes stay");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -82,30 +83,30 @@ async fn until_all_is_looked_at(clinic: &Clinic) {
 
 async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let clinic = clinic(database, &service).await;
+    let server = server(database, &service).await;
     let pharmacy = PharmacyId(Uuid::now_v7());
     let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
-    clinic.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
+    server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
     let people = [
-        (clinic.person(Role::Patient, "Pat", None).await, "phone"),
-        (clinic.person(Role::Doctor, "Doc", None).await, "desk"),
-        (clinic.person(Role::Pharmacist, "Phil", Some(pharmacy)).await, "counter"),
-        (clinic.person(Role::Courier, "Cora", None).await, "van"),
+        (server.person(Role::Patient, "Pat", None).await, "phone"),
+        (server.person(Role::Doctor, "Doc", None).await, "desk"),
+        (server.person(Role::Pharmacist, "Phil", Some(pharmacy)).await, "counter"),
+        (server.person(Role::Courier, "Cora", None).await, "van"),
     ];
     for (person, device) in &people {
-        subscribe(&clinic, &service, person, device).await;
+        subscribe(&server, &service, person, device).await;
     }
     let [patient, doctor, pharmacist, courier] = people.map(|(person, _)| person);
-    subscribe(&clinic, &service, &patient, "tablet").await;
+    subscribe(&server, &service, &patient, "tablet").await;
 
     // Nobody has a page open.
     let room = RoomId(Uuid::now_v7());
     let submit = |who: &Actor, command| {
-        let (clinic, who) = (&clinic, who.clone());
-        async move { clinic.submit(room, &who, command).await.unwrap().last }
+        let (server, who) = (&server, who.clone());
+        async move { server.submit(room, &who, command).await.unwrap().last }
     };
     submit(&patient, Command::Request(Request { slot: None, doctor: doctor.user(), reason: None })).await;
-    let consent = clinic.state.config.policy.consent.clone();
+    let consent = server.state.config.policy.consent.clone();
     submit(&patient, Command::CheckIn(CheckIn { consent, identity: Line::parse("account").unwrap() })).await;
     submit(&doctor, Command::Admit(Nothing {})).await;
     submit(&patient, Command::Enter(Nothing {})).await;
@@ -115,32 +116,32 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
     let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
     submit(&doctor, Command::Draft(Draft { items })).await;
-    let look = clinic.state.hub.look(room, &doctor).await.unwrap().snapshot;
+    let look = server.state.hub.look(room, &doctor).await.unwrap().snapshot;
     let prescription = look.prescriptions[0].id;
     submit(&doctor, Command::Sign(OfPrescription { prescription })).await;
     let hand_over = HandOver::Delivery(Text::parse("2 Lane").unwrap());
     submit(&patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
-    let dispensing = clinic.state.hub.look(room, &patient).await.unwrap().snapshot.dispensings[0].id;
+    let dispensing = server.state.hub.look(room, &patient).await.unwrap().snapshot.dispensings[0].id;
     use DispensingState::*;
     for to in [Accepted, Preparing, Checked, Ready] {
         let step = MoveDispensing { dispensing, to, hold: None, reason: None, proof: None };
         submit(&pharmacist, Command::MoveDispensing(step)).await;
     }
-    let parcel = clinic.state.hub.look(room, &patient).await.unwrap().snapshot.deliveries[0].id;
+    let parcel = server.state.hub.look(room, &patient).await.unwrap().snapshot.deliveries[0].id;
     let assign = AssignDelivery { delivery: parcel, courier: courier.user().unwrap() };
     submit(&pharmacist, Command::AssignDelivery(assign)).await;
     let to = DeliveryState::PickedUp;
     let step = MoveDelivery { delivery: parcel, to, reason: None, proof: None, window: None, occurred_at: None };
     submit(&courier, Command::MoveDelivery(step)).await;
     service
-        .until("the ring", |it| {
+        .wait_until("the ring", |it| {
             ["phone", "tablet"].iter().all(|device| it.iter().any(|it| it.device == *device && it.kind == "call"))
         })
         .await;
     // What a jump of the clock would take for a sender that died must have been written down before.
-    until_all_are_over(&clinic).await;
+    until_all_are_over(&server).await;
     // It rings until nobody answers.
-    clinic.state.clock.advance(Duration::from_secs(u64::from(clinic.state.config.policy.ring_s)));
+    server.state.clock.advance(Duration::from_secs(u64::from(server.state.config.policy.ring_s)));
 
     let expected: [(&str, &[&str]); 5] = [
         ("phone", &["call", "message", "missed_call", "prescription", "delivery"]),
@@ -151,12 +152,12 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     ];
     for (device, kinds) in expected {
         let has = |it: &[_], kind: &str| {
-            it.iter().any(|it: &crate::support::push_service::Taken| it.device == device && it.kind == kind)
+            it.iter().any(|it: &crate::support::push_service::ReceivedPush| it.device == device && it.kind == kind)
         };
-        service.until(&format!("{kinds:?} on {device}"), |it| kinds.iter().all(|kind| has(it, kind))).await;
+        service.wait_until(&format!("{kinds:?} on {device}"), |it| kinds.iter().all(|kind| has(it, kind))).await;
     }
-    until_all_is_looked_at(&clinic).await;
-    let taken = service.taken();
+    until_all_is_looked_at(&server).await;
+    let taken = service.received();
     for one in &taken {
         assert_eq!(one.room, room.to_string());
         let (_, kinds) = expected.iter().find(|(device, _)| *device == one.device).unwrap();
@@ -175,7 +176,7 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     }
     let ids: BTreeSet<&String> = taken.iter().map(|it| &it.id).collect();
     assert_eq!(ids.len(), taken.len(), "each delivery once");
-    let all = pushes(&clinic).await;
+    let all = pushes(&server).await;
     assert!(all.iter().all(|it| it.state == DispatchState::Done && it.attempts == 1), "{all:#?}");
     assert_eq!(all.len(), taken.len());
     // What replaces what: the missed call the ring; nothing of another room, person or kind.
@@ -189,8 +190,8 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
 
 async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let clinic = clinic(database, &service).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
+    let server = server(database, &service).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
     let mut cases = Vec::new();
     for (name, faults) in [
         ("gone", vec![Fault::status(410)]),
@@ -202,19 +203,19 @@ async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSet
         ("ill", vec![Fault::status(500), Fault::status(503)]),
         ("fine", vec![]),
     ] {
-        let patient = clinic.person(Role::Patient, "Pat", None).await;
-        let device = subscribe(&clinic, &service, &patient, name).await;
+        let patient = server.person(Role::Patient, "Pat", None).await;
+        let device = subscribe(&server, &service, &patient, name).await;
         service.fail(name, faults);
-        let room = clinic.waiting(&patient, &doctor).await;
-        say(&clinic, room, &doctor, "hello").await;
+        let room = server.waiting_room(&patient, &doctor).await;
+        say(&server, room, &doctor, "hello").await;
         cases.push((name, device.id, room));
     }
     for name in ["busy", "ill", "fine"] {
-        service.until(name, |it| it.iter().any(|it| it.device == name)).await;
+        service.wait_until(name, |it| it.iter().any(|it| it.device == name)).await;
     }
-    until_all_is_looked_at(&clinic).await;
-    until_all_are_over(&clinic).await;
-    let all = pushes(&clinic).await;
+    until_all_is_looked_at(&server).await;
+    until_all_are_over(&server).await;
+    let all = pushes(&server).await;
     for (name, device, room) in cases {
         let found = all.iter().find(|it| it.room == room).unwrap();
         let (state, attempts, stays) = match name {
@@ -225,32 +226,32 @@ async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSet
             _ => (DispatchState::Done, 1, true),
         };
         assert_eq!((found.state, found.attempts), (state, attempts), "{name}: {found:?}");
-        assert_eq!(clinic.state.store.subscription(device).await.unwrap().is_some(), stays, "{name}");
+        assert_eq!(server.state.store.subscription(device).await.unwrap().is_some(), stays, "{name}");
         assert_eq!(service.kinds(name).len(), usize::from(state == DispatchState::Done), "{name}");
     }
-    let asked = service.asked("busy");
+    let asked = service.attempts("busy");
     assert!(asked[1] - asked[0] >= Duration::from_secs(4), "not before it said");
 }
 
 async fn who_has_seen_it_gets_none_on_whichever_hub_they_are(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let here = clinic(database.clone(), &service).await;
-    let there = clinic(database, &service).await;
+    let here = server(database.clone(), &service).await;
+    let there = server(database, &service).await;
     let doctor = here.person(Role::Doctor, "Doc", None).await;
     let mut rooms = Vec::new();
     for name in ["here", "there", "away", "late"] {
         let patient = here.person(Role::Patient, name, None).await;
         subscribe(&here, &service, &patient, name).await;
-        let room = here.waiting(&patient, &doctor).await;
+        let room = here.waiting_room(&patient, &doctor).await;
         rooms.push((name, room, patient));
     }
-    let mark = |clinic: &Clinic, room, who: &Actor, seq| {
-        clinic.state.hub.mark(room, who, None, Mark { delivered: seq, seen: 0 });
+    let mark = |server: &TestServer, room, who: &Actor, seq| {
+        server.state.hub.mark(room, who, None, Mark { delivered: seq, seen: 0 });
     };
     for (name, room, patient) in &rooms {
         // Somebody looks at the room, so that a mark finds it.
-        for clinic in [&here, &there] {
-            clinic.state.hub.look(*room, patient).await.unwrap();
+        for server in [&here, &there] {
+            server.state.hub.look(*room, patient).await.unwrap();
         }
         let seq = say(&here, *room, &doctor, "hello").await;
         match *name {
@@ -265,30 +266,30 @@ async fn who_has_seen_it_gets_none_on_whichever_hub_they_are(database: DatabaseS
             _ => {}
         }
     }
-    service.until("those who are away", |it| it.len() >= 2).await;
+    service.wait_until("those who are away", |it| it.len() >= 2).await;
     until_all_is_looked_at(&here).await;
-    let told: BTreeSet<String> = service.taken().into_iter().map(|it| it.device).collect();
+    let told: BTreeSet<String> = service.received().into_iter().map(|it| it.device).collect();
     assert_eq!(told, ["away", "late"].map(str::to_owned).into());
 }
 
 async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let clinic = clinic(database, &service).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
-    let sleeper = clinic.person(Role::Patient, "Sleepy", None).await;
-    let gone = clinic.person(Role::Patient, "Gone", None).await;
+    let server = server(database, &service).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    let sleeper = server.person(Role::Patient, "Sleepy", None).await;
+    let gone = server.person(Role::Patient, "Gone", None).await;
     for (who, name) in [(&patient, "phone"), (&sleeper, "bed")] {
-        subscribe(&clinic, &service, who, name).await;
+        subscribe(&server, &service, who, name).await;
     }
     // Somebody whose account was closed.
-    subscribe(&clinic, &service, &gone, "lost").await;
+    subscribe(&server, &service, &gone, "lost").await;
     let closed = wardroom::store::people::Status::Disabled;
-    let admin = clinic.person(Role::Admin, "Ada", None).await;
+    let admin = server.person(Role::Admin, "Ada", None).await;
     let change = wardroom::auth::Change { role: None, status: Some(closed), pharmacy: None };
-    clinic.state.auth.change_account(admin.user().unwrap(), gone.user().unwrap(), change, None).await.unwrap();
+    server.state.auth.change_account(admin.user().unwrap(), gone.user().unwrap(), change, None).await.unwrap();
 
-    let store = &clinic.state.store;
+    let store = &server.state.store;
     let muted = Preferences { muted: vec![NoticeKind::Message], quiet: None };
     store.save_preferences(patient.user().unwrap(), &muted).await.unwrap();
     assert_eq!(store.preferences(patient.user().unwrap()).await.unwrap(), muted);
@@ -296,12 +297,12 @@ async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSe
     let night = Preferences { muted: vec![], quiet: all_day };
     store.save_preferences(sleeper.user().unwrap(), &night).await.unwrap();
     for who in [&patient, &sleeper, &gone] {
-        let room = clinic.waiting(who, &doctor).await;
-        say(&clinic, room, &doctor, "hello").await;
-        clinic.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
+        let room = server.waiting_room(who, &doctor).await;
+        say(&server, room, &doctor, "hello").await;
+        server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
     }
-    service.until("rings", |it| it.len() >= 2).await;
-    until_all_is_looked_at(&clinic).await;
+    service.wait_until("rings", |it| it.len() >= 2).await;
+    until_all_is_looked_at(&server).await;
     assert_eq!(service.kinds("phone"), ["call"]);
     assert_eq!(service.kinds("bed"), ["call"], "a call that rings comes through");
     assert!(service.kinds("lost").is_empty());
@@ -309,18 +310,18 @@ async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSe
 
 async fn a_push_that_is_too_late_is_not_sent(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let clinic = clinic(database, &service).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
-    subscribe(&clinic, &service, &patient, "phone").await;
+    let server = server(database, &service).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    subscribe(&server, &service, &patient, "phone").await;
     service.fail("phone", [Fault::status(503)]);
-    let room = clinic.waiting(&patient, &doctor).await;
-    clinic.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
-    until_state(&clinic, NoticeKind::Call, DispatchState::Waiting).await;
-    clinic.state.clock.advance(Duration::from_secs(u64::from(clinic.state.config.policy.ring_s)));
-    let late = until_state(&clinic, NoticeKind::Call, DispatchState::Dropped).await;
+    let room = server.waiting_room(&patient, &doctor).await;
+    server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
+    until_state(&server, NoticeKind::Call, DispatchState::Waiting).await;
+    server.state.clock.advance(Duration::from_secs(u64::from(server.state.config.policy.ring_s)));
+    let late = until_state(&server, NoticeKind::Call, DispatchState::Dropped).await;
     assert_eq!(late.last_error.as_deref(), Some("its time is over"));
-    service.until("the missed call", |it| it.iter().any(|it| it.kind == "missed_call")).await;
+    service.wait_until("the missed call", |it| it.iter().any(|it| it.kind == "missed_call")).await;
     assert_eq!(service.kinds("phone"), ["missed_call"], "and the ring, which is over, does not come after it");
 }
 

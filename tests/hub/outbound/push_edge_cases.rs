@@ -20,11 +20,11 @@ use wardroom::store::dispatches::{DispatchState, Sink, Wish};
 use wardroom::store::page::PageRequest;
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
 use crate::support::database::Database;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 use crate::support::push_service::{Fault, PushService};
-use crate::support::rest::Rest;
+use crate::support::rest::RestClient;
+use crate::support::test_server::TestServer;
 
 const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
 
@@ -46,15 +46,15 @@ async fn trap() -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-async fn say(clinic: &Clinic, room: RoomId, who: &Actor) {
+async fn say(server: &TestServer, room: RoomId, who: &Actor) {
     let chat = Chat { text: Prose::parse("hello").unwrap(), thread: Thread::Care };
-    clinic.submit(room, who, Command::Chat(chat)).await.unwrap();
+    server.submit(room, who, Command::Chat(chat)).await.unwrap();
 }
 
 async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
     let service = PushService::start().await;
     let (port, contacted) = trap().await;
-    let rest = Rest::start_with(database, |config| {
+    let rest = RestClient::start_with(database, |config| {
         config.push.services = vec![
             Allowed::Origin(service.origin.clone()),
             Allowed::Host("fcm.googleapis.com".to_owned()),
@@ -68,8 +68,8 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         ];
     })
     .await;
-    let clinic = &rest.clinic;
-    let (patient, token) = rest.someone(Role::Patient, None).await;
+    let server = &rest.server;
+    let (patient, token) = rest.person_with_token(Role::Patient, None).await;
     let user = patient.user().unwrap();
     let hostile = [
         format!("https://localhost:{port}/x"),
@@ -95,13 +95,13 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
     for endpoint in &hostile {
         let device = service.device(user, "unused");
         let body = json!({"endpoint": endpoint, "keys": {"p256dh": device.p256dh, "auth": device.auth}});
-        let answer = rest.post("/v1/push/subscriptions").by(&token).json(body).send().await;
-        answer.refused(422, "invalid");
+        let answer = rest.post("/v1/push/subscriptions").bearer(&token).json(body).send().await;
+        answer.assert_problem(422, "invalid");
     }
     // The check at sending stands alone, too: these came into the table by some other way.
     for (at, endpoint) in hostile.iter().enumerate() {
         let device = Subscription { endpoint: endpoint.clone(), ..service.device(user, &format!("hostile {at}")) };
-        let id = clinic.state.store.save_subscription(&device, clinic.state.clock.now()).await.unwrap();
+        let id = server.state.store.save_subscription(&device, server.state.clock.now()).await.unwrap();
         let wish = Wish {
             sink: Sink::Push,
             lane: format!("hostile {at}"),
@@ -109,14 +109,14 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
             room: RoomId(Uuid::now_v7()),
             seq: 1,
             kind: "message".to_owned(),
-            body: json!({"expires_at": clinic.state.clock.now().plus(Duration::from_secs(600))}).to_string(),
-            due_at: clinic.state.clock.now(),
+            body: json!({"expires_at": server.state.clock.now().plus(Duration::from_secs(600))}).to_string(),
+            due_at: server.state.clock.now(),
         };
-        clinic.state.store.enqueue(&[wish], clinic.state.clock.now(), Uuid::now_v7).await.unwrap();
+        server.state.store.enqueue(&[wish], server.state.clock.now(), Uuid::now_v7).await.unwrap();
     }
     let end = Instant::now() + Duration::from_secs(30);
     loop {
-        let all = clinic.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
+        let all = server.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
         let over = |state| matches!(state, DispatchState::Dropped | DispatchState::Dead);
         if all.len() == hostile.len() && all.iter().all(|it| over(it.state)) {
             break;
@@ -125,70 +125,70 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // A service that is allowed sends the hub elsewhere.
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
     let device = service.device(user, "redirected");
-    clinic.state.gateway.push().subscribe(&device).await.unwrap();
+    server.state.gateway.push().subscribe(&device).await.unwrap();
     let location = ("location", format!("http://127.0.0.1:{port}/x"));
     service
         .fail("redirected", [301, 302, 303, 307, 308].map(|status| Fault { status, header: Some(location.clone()) }));
-    let room = clinic.waiting(&patient, &doctor).await;
+    let room = server.waiting_room(&patient, &doctor).await;
     for asked in 1..=5 {
-        say(clinic, room, &doctor).await;
-        while service.asked("redirected").len() < asked {
+        say(server, room, &doctor).await;
+        while service.attempts("redirected").len() < asked {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     assert_eq!(contacted.load(Ordering::SeqCst), 0, "somebody inside was called");
-    assert!(service.taken().is_empty());
+    assert!(service.received().is_empty());
 }
 
 async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
-    let rest = Rest::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
-    let (patient, token) = rest.someone(Role::Patient, None).await;
-    let (_, other) = rest.someone(Role::Patient, None).await;
-    let key = rest.get("/v1/push/key").by(&token).send().await.ok();
+    let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
+    let (patient, token) = rest.person_with_token(Role::Patient, None).await;
+    let (_, other) = rest.person_with_token(Role::Patient, None).await;
+    let key = rest.get("/v1/push/key").bearer(&token).send().await.ok();
     assert_eq!(key["key"].as_str().unwrap().len(), 87, "65 bytes in base64url");
     let device = service.device(patient.user().unwrap(), "phone");
     let body = |p256dh: &str, auth: &str| json!({"endpoint": device.endpoint, "expirationTime": null, "keys": {"p256dh": p256dh, "auth": auth}});
     let subscribe = |by: &str, body: Value| {
-        let call = rest.post("/v1/push/subscriptions").by(by).json(body);
+        let call = rest.post("/v1/push/subscriptions").bearer(by).json(body);
         async move { call.send().await }
     };
     let not_a_point = device.p256dh.replace(&device.p256dh[20..24], "AAAA");
     for (p256dh, auth) in [("", ""), (&not_a_point, &device.auth), (&device.p256dh, "AAAA"), ("%%", &device.auth)] {
-        subscribe(&token, body(p256dh, auth)).await.refused(422, "invalid");
+        subscribe(&token, body(p256dh, auth)).await.assert_problem(422, "invalid");
     }
     let good = || body(&device.p256dh, &device.auth);
     let id = subscribe(&token, good()).await.ok()["id"].clone();
     assert_eq!(subscribe(&token, good()).await.ok()["id"], id, "the same device again is the same device");
     let path = format!("/v1/push/subscriptions/{}", id.as_str().unwrap());
-    rest.call("delete", &path).key(&fresh()).by(&other).send().await.refused(404, "not_found");
-    assert_eq!(rest.call("delete", &path).key(&fresh()).by(&token).send().await.status, 204);
-    rest.call("delete", &path).key(&fresh()).by(&token).send().await.refused(404, "not_found");
+    rest.call("delete", &path).key(&fresh()).bearer(&other).send().await.assert_problem(404, "not_found");
+    assert_eq!(rest.call("delete", &path).key(&fresh()).bearer(&token).send().await.status, 204);
+    rest.call("delete", &path).key(&fresh()).bearer(&token).send().await.assert_problem(404, "not_found");
 
-    let preferences = || rest.get("/v1/push/preferences").by(&token).send();
+    let preferences = || rest.get("/v1/push/preferences").bearer(&token).send();
     assert_eq!(preferences().await.ok(), json!({"muted": []}));
     let wish = json!({"muted": ["message", "payment"], "quiet": {"from": 1320, "until": 420, "offset": 540}});
-    let set = |wish: Value| rest.call("put", "/v1/push/preferences").key(&fresh()).by(&token).json(wish).send();
+    let set = |wish: Value| rest.call("put", "/v1/push/preferences").key(&fresh()).bearer(&token).json(wish).send();
     assert_eq!(set(wish.clone()).await.ok(), wish);
     assert_eq!(preferences().await.ok(), wish);
-    assert_eq!(rest.get("/v1/push/preferences").by(&other).send().await.ok(), json!({"muted": []}));
-    set(json!({"muted": [], "quiet": {"from": 1440, "until": 0, "offset": 0}})).await.refused(422, "invalid");
-    set(json!({"muted": ["everything"]})).await.refused(400, "malformed");
+    assert_eq!(rest.get("/v1/push/preferences").bearer(&other).send().await.ok(), json!({"muted": []}));
+    set(json!({"muted": [], "quiet": {"from": 1440, "until": 0, "offset": 0}})).await.assert_problem(422, "invalid");
+    set(json!({"muted": ["everything"]})).await.assert_problem(400, "malformed");
     for index in 0..25 {
         let device = service.device(patient.user().unwrap(), &format!("device {index}"));
-        rest.clinic.state.gateway.push().subscribe(&device).await.unwrap();
+        rest.server.state.gateway.push().subscribe(&device).await.unwrap();
     }
-    let devices = rest.clinic.state.store.devices_of_people(&[patient.user().unwrap()]).await.unwrap();
+    let devices = rest.server.state.store.devices_of_people(&[patient.user().unwrap()]).await.unwrap();
     assert_eq!(devices.len(), 20, "the oldest give way");
 }
 
 async fn who_signs_out_gets_nothing_on_that_device_any_more(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
-    let rest = Rest::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
+    let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
     let user = rest.register("pat@example.org", "patient").await;
     let signed_in = rest.sign_in("pat@example.org").await.ok();
     let (phone, lost) = (signed_in["access_token"].as_str().unwrap(), rest.sign_in("pat@example.org").await.ok());
@@ -196,39 +196,39 @@ async fn who_signs_out_gets_nothing_on_that_device_any_more(database: DatabaseSe
     for (token, name) in [(phone, "phone"), (lost["access_token"].as_str().unwrap(), "lost")] {
         let device = service.device(id.into(), name);
         let body = json!({"endpoint": device.endpoint, "keys": {"p256dh": device.p256dh, "auth": device.auth}});
-        rest.post("/v1/push/subscriptions").by(token).json(body).send().await.ok();
+        rest.post("/v1/push/subscriptions").bearer(token).json(body).send().await.ok();
     }
-    let sessions = rest.get("/v1/auth/sessions").by(phone).send().await.ok();
+    let sessions = rest.get("/v1/auth/sessions").bearer(phone).send().await.ok();
     let other = sessions["items"].as_array().unwrap().iter().find(|it| it["current"] == false).unwrap()["id"].clone();
-    rest.call("delete", &format!("/v1/auth/sessions/{}", other.as_str().unwrap())).by(phone).send().await.ok();
-    let clinic = &rest.clinic;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
-    let patient = clinic.state.store.user(id.into()).await.unwrap().unwrap();
+    rest.call("delete", &format!("/v1/auth/sessions/{}", other.as_str().unwrap())).bearer(phone).send().await.ok();
+    let server = &rest.server;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let patient = server.state.store.user(id.into()).await.unwrap().unwrap();
     let patient = Actor::Person { id: patient.id, role: patient.role, name: patient.name, pharmacy: None };
-    let room = clinic.waiting(&patient, &doctor).await;
-    say(clinic, room, &doctor).await;
-    service.until("the phone", |it| !it.is_empty()).await;
-    assert_eq!(service.taken().iter().map(|it| it.device.as_str()).collect::<BTreeSet<_>>(), ["phone"].into());
-    clinic.state.store.sweep_subscriptions().await.unwrap();
-    assert_eq!(clinic.state.store.devices_of_people(&[id.into()]).await.unwrap().len(), 1);
+    let room = server.waiting_room(&patient, &doctor).await;
+    say(server, room, &doctor).await;
+    service.wait_until("the phone", |it| !it.is_empty()).await;
+    assert_eq!(service.received().iter().map(|it| it.device.as_str()).collect::<BTreeSet<_>>(), ["phone"].into());
+    server.state.store.sweep_subscriptions().await.unwrap();
+    assert_eq!(server.state.store.devices_of_people(&[id.into()]).await.unwrap().len(), 1);
 }
 
 async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
-    let rest = Rest::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
-    let clinic = &rest.clinic;
+    let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
+    let server = &rest.server;
     let (admin, support) = (rest.token(Role::Admin).await, rest.token(Role::Support).await);
-    let (doctor, nosy) = rest.someone(Role::Doctor, None).await;
-    let patient = clinic.person(Role::Patient, "Pat", None).await;
+    let (doctor, nosy) = rest.person_with_token(Role::Doctor, None).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
     let device = service.device(patient.user().unwrap(), "phone");
-    clinic.state.gateway.push().subscribe(&device).await.unwrap();
+    server.state.gateway.push().subscribe(&device).await.unwrap();
     service.fail("phone", [Fault::status(400)]);
-    let room = clinic.waiting(&patient, &doctor).await;
-    say(clinic, room, &doctor).await;
+    let room = server.waiting_room(&patient, &doctor).await;
+    say(server, room, &doctor).await;
     let end = Instant::now() + Duration::from_secs(30);
     let dead = loop {
-        let list = rest.get("/v1/dispatches?sink=push&state=dead").by(&support).send().await.ok();
+        let list = rest.get("/v1/dispatches?sink=push&state=dead").bearer(&support).send().await.ok();
         if let Some(dead) = list["items"].as_array().unwrap().first() {
             break dead.clone();
         }
@@ -239,19 +239,19 @@ async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(data
     assert!(dead["last_error"].as_str().unwrap().contains("400"));
     let text = dead.to_string();
     assert!(!text.contains("/push/"), "an endpoint is a secret: {text}");
-    let sinks = rest.get("/v1/sinks").by(&support).send().await.ok();
+    let sinks = rest.get("/v1/sinks").bearer(&support).send().await.ok();
     let lane = &sinks["sinks"][0];
     assert_eq!((&lane["sink"], &lane["breaker"], &lane["dead"]), (&json!("push"), &json!("closed"), &json!(1)));
     assert_eq!(lane["lane"], json!(service.origin));
     for path in ["/v1/sinks", "/v1/dispatches"] {
-        rest.get(path).by(&nosy).send().await.refused(403, "forbidden");
+        rest.get(path).bearer(&nosy).send().await.assert_problem(403, "forbidden");
     }
     let again = format!("/v1/dispatches/{}/retry", dead["id"].as_str().unwrap());
-    rest.post(&again).by(&support).send().await.refused(403, "forbidden");
-    assert_eq!(rest.post(&again).by(&admin).send().await.status, 204);
-    let taken = service.until("it after all", |it| !it.is_empty()).await;
+    rest.post(&again).bearer(&support).send().await.assert_problem(403, "forbidden");
+    assert_eq!(rest.post(&again).bearer(&admin).send().await.status, 204);
+    let taken = service.wait_until("it after all", |it| !it.is_empty()).await;
     assert_eq!(json!(taken[0].id), dead["id"], "under the same key");
-    rest.post(&again).by(&admin).send().await.refused(404, "not_found");
+    rest.post(&again).bearer(&admin).send().await.assert_problem(404, "not_found");
 }
 
 both! {
@@ -275,7 +275,7 @@ async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
         many.map_or((DEATHS, MESSAGES, SPACING), |deaths| (deaths, 3, Duration::from_millis(60)));
     let database = Database::sqlite();
     let service = PushService::start().await;
-    let mut hub = Process::new("serve", &database.settings());
+    let mut hub = HubProcess::new("serve", &database.settings());
     hub.set("WARDROOM_PUSH_SERVICES", &service.origin);
     let (doctor, rooms) = prepare(&hub, &service).await;
     let http = reqwest::Client::new();
@@ -298,7 +298,7 @@ async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
     let store = Store::connect(&database.settings()).await.unwrap();
     let end = Instant::now() + Duration::from_secs(90);
     loop {
-        let arrived: BTreeSet<String> = service.taken().into_iter().map(|it| it.id).collect();
+        let arrived: BTreeSet<String> = service.received().into_iter().map(|it| it.id).collect();
         let mut left = sent.clone();
         for id in &arrived {
             let dispatch = store.dispatch(id.parse().unwrap()).await.unwrap().expect("what was sent was written down");
@@ -319,20 +319,20 @@ async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
 }
 
 /// A doctor's token, and rooms in which a patient with a device waits; made by a hub in this process that then ends.
-async fn prepare(hub: &Process, service: &PushService) -> (String, Vec<RoomId>) {
-    let clinic = Clinic::start_with(hub.config().database, |config| {
+async fn prepare(hub: &HubProcess, service: &PushService) -> (String, Vec<RoomId>) {
+    let server = TestServer::start_with(hub.config().database, |config| {
         let listen = config.listen;
         *config = hub.config();
         config.listen = listen;
     })
     .await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
     let mut rooms = Vec::new();
     for number in 0..MESSAGES {
-        let patient = clinic.person(Role::Patient, "Pat", None).await;
+        let patient = server.person(Role::Patient, "Pat", None).await;
         let device = service.device(patient.user().unwrap(), &format!("phone {number}"));
-        clinic.state.gateway.push().subscribe(&device).await.unwrap();
-        rooms.push(clinic.waiting(&patient, &doctor).await);
+        server.state.gateway.push().subscribe(&device).await.unwrap();
+        rooms.push(server.waiting_room(&patient, &doctor).await);
     }
-    (clinic.state.auth.token_for_test(&doctor, Duration::from_secs(3600)), rooms)
+    (server.state.auth.token_for_test(&doctor, Duration::from_secs(3600)), rooms)
 }

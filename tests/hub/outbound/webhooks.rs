@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::rest::Rest;
+use crate::support::rest::RestClient;
 
 #[derive(Clone, Debug)]
 struct Heard {
@@ -53,7 +53,7 @@ impl Integrator {
         self.heard.lock().unwrap().clone()
     }
 
-    async fn until(&self, what: &str, wish: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
+    async fn wait_until(&self, what: &str, wish: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
         let end = Instant::now() + Duration::from_secs(40);
         loop {
             let heard = self.heard();
@@ -92,15 +92,15 @@ fn fits(secret: &str, heard: &Heard) -> bool {
     })
 }
 
-async fn hub(database: DatabaseSettings) -> (Rest, String) {
-    let rest = Rest::start_with(database, |config| config.private_webhooks = true).await;
+async fn hub(database: DatabaseSettings) -> (RestClient, String) {
+    let rest = RestClient::start_with(database, |config| config.private_webhooks = true).await;
     let admin = rest.token(Role::Admin).await;
     (rest, admin)
 }
 
-async fn add(rest: &Rest, admin: &str, integrator: &Integrator, kinds: Value) -> (String, String) {
+async fn add(rest: &RestClient, admin: &str, integrator: &Integrator, kinds: Value) -> (String, String) {
     let body = json!({"url": integrator.url, "kinds": kinds});
-    let added = rest.post("/v1/webhooks").by(admin).json(body).send().await.ok();
+    let added = rest.post("/v1/webhooks").bearer(admin).json(body).send().await.ok();
     (added["id"].as_str().unwrap().to_owned(), added["secret"].as_str().unwrap().to_owned())
 }
 
@@ -109,12 +109,12 @@ async fn an_integrator_hears_what_it_asked_for_signed_and_without_names(database
     let (all, some) = (Integrator::start().await, Integrator::start().await);
     let (_, secret) = add(&rest, &admin, &all, json!([])).await;
     add(&rest, &admin, &some, json!(["prescription.sent", "consultation.requested"])).await;
-    let case = rest.clinic.case().await;
+    let case = rest.server.case().await;
     let chat = Chat { text: Prose::parse("it itches").unwrap(), thread: Thread::Care };
-    rest.clinic.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
-    let heard = all.until("the message", |it| it.iter().any(|it| it.event["type"] == "chat.sent")).await;
+    rest.server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
+    let heard = all.wait_until("the message", |it| it.iter().any(|it| it.event["type"] == "chat.sent")).await;
     let wanted: BTreeSet<String> = ["prescription.sent", "consultation.requested"].map(str::to_owned).into();
-    some.until("both", |it| it.len() >= 2).await;
+    some.wait_until("both", |it| it.len() >= 2).await;
     let kinds = some.heard().into_iter().map(|it| it.event["type"].as_str().unwrap().to_owned());
     assert_eq!(kinds.collect::<BTreeSet<_>>(), wanted);
     for one in &heard {
@@ -130,7 +130,7 @@ async fn an_integrator_hears_what_it_asked_for_signed_and_without_names(database
     }
     let ids: BTreeSet<&String> = heard.iter().map(|it| &it.id).collect();
     assert_eq!(ids.len(), heard.len(), "each once");
-    let listed = rest.get("/v1/webhooks").by(&admin).send().await;
+    let listed = rest.get("/v1/webhooks").bearer(&admin).send().await;
     assert!(!listed.text.contains("whsec_"), "a secret is shown once");
 }
 
@@ -138,17 +138,17 @@ async fn a_new_secret_and_the_former_one_both_sign_for_a_day(database: DatabaseS
     let (rest, admin) = hub(database).await;
     let integrator = Integrator::start().await;
     let (id, former) = add(&rest, &admin, &integrator, json!([])).await;
-    let rotated = rest.post(&format!("/v1/webhooks/{id}/secret")).by(&admin).send().await.ok();
+    let rotated = rest.post(&format!("/v1/webhooks/{id}/secret")).bearer(&admin).send().await.ok();
     let present = rotated["secret"].as_str().unwrap();
-    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send();
+    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send();
     let sent = test().await.ok();
-    let heard = integrator.until("a test", |it| it.len() == 1).await.remove(0);
+    let heard = integrator.wait_until("a test", |it| it.len() == 1).await.remove(0);
     assert_eq!((json!(heard.id), &heard.event["type"]), (sent["dispatch"].clone(), &json!("webhook.test")));
     assert!(fits(present, &heard) && fits(&former, &heard));
-    rest.clinic.state.clock.advance(Duration::from_secs(86_401));
+    rest.server.state.clock.advance(Duration::from_secs(86_401));
     let admin = rest.token(Role::Admin).await;
-    rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send().await.ok();
-    let heard = integrator.until("another", |it| it.len() == 2).await.remove(1);
+    rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send().await.ok();
+    let heard = integrator.wait_until("another", |it| it.len() == 2).await.remove(1);
     assert!(fits(present, &heard) && !fits(&former, &heard), "{heard:?}");
 }
 
@@ -157,23 +157,23 @@ async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: Da
     let integrator = Integrator::start().await;
     let (id, _) = add(&rest, &admin, &integrator, json!([])).await;
     *integrator.answers.lock().unwrap() = vec![500, 302, 204, 410];
-    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send();
+    let test = || rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send();
     test().await.ok();
-    integrator.until("the first", |it| it.len() == 1).await;
-    let heard = integrator.until("the second", |it| it.len() == 2).await;
+    integrator.wait_until("the first", |it| it.len() == 1).await;
+    let heard = integrator.wait_until("the second", |it| it.len() == 2).await;
     assert!(heard.iter().all(|it| it.id == heard[0].id));
     // The next pause is five minutes; a person need not wait for it.
-    let dispatch = || rest.get("/v1/dispatches?sink=webhook").by(&admin).send();
+    let dispatch = || rest.get("/v1/dispatches?sink=webhook").bearer(&admin).send();
     let end = Instant::now() + Duration::from_secs(20);
     while dispatch().await.ok()["items"][0]["state"] != "waiting" {
         assert!(Instant::now() < end);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    rest.clinic.state.clock.advance(Duration::from_secs(400));
-    integrator.until("the third", |it| it.len() == 3).await;
+    rest.server.state.clock.advance(Duration::from_secs(400));
+    integrator.wait_until("the third", |it| it.len() == 3).await;
     test().await.ok();
-    integrator.until("the last", |it| it.len() == 4).await;
-    let endpoint = || async { rest.get("/v1/webhooks").by(&admin).send().await.ok()["items"][0].clone() };
+    integrator.wait_until("the last", |it| it.len() == 4).await;
+    let endpoint = || async { rest.get("/v1/webhooks").bearer(&admin).send().await.ok()["items"][0].clone() };
     while endpoint().await["disabled"].is_null() {
         assert!(Instant::now() < end, "410 disables");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -183,22 +183,25 @@ async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: Da
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(integrator.heard().len(), 4);
-    rest.post(&format!("/v1/webhooks/{id}/enable")).by(&admin).send().await.ok();
+    rest.post(&format!("/v1/webhooks/{id}/enable")).bearer(&admin).send().await.ok();
     test().await.ok();
-    integrator.until("it again", |it| it.len() == 5).await;
-    assert_eq!(rest.call("delete", &format!("/v1/webhooks/{id}")).by(&admin).key("12345678").send().await.status, 204);
-    rest.post(&format!("/v1/webhooks/{id}/test")).by(&admin).send().await.refused(404, "not_found");
+    integrator.wait_until("it again", |it| it.len() == 5).await;
+    assert_eq!(
+        rest.call("delete", &format!("/v1/webhooks/{id}")).bearer(&admin).key("12345678").send().await.status,
+        204
+    );
+    rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send().await.assert_problem(404, "not_found");
 }
 
 async fn an_endpoint_is_outside_unless_the_operator_says_otherwise(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for url in ["http://example.org/x", "https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x", "x", ""] {
         let body = json!({"url": url, "kinds": []});
-        rest.post("/v1/webhooks").by(&admin).json(body).send().await.refused(422, "invalid");
+        rest.post("/v1/webhooks").bearer(&admin).json(body).send().await.assert_problem(422, "invalid");
     }
     let body = json!({"url": "https://8.8.8.8/x", "kinds": ["everything"]});
-    rest.post("/v1/webhooks").by(&admin).json(body).send().await.refused(422, "invalid");
+    rest.post("/v1/webhooks").bearer(&admin).json(body).send().await.assert_problem(422, "invalid");
 }
 
 both! {

@@ -34,7 +34,7 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 
 use crate::support::both;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
 
 /// Breaks of one member's connection, over all members; more on a machine so slow that there are too few commands yet.
 const CYCLES: usize = 1_000;
@@ -242,7 +242,7 @@ async fn every_event_comes_once_and_in_order_whatever_breaks(database: DatabaseS
     eprintln!("WARDROOM_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
 
-    let mut hub = Process::new("serve", &database);
+    let mut hub = HubProcess::new("serve", &database);
     let file = hub.data().join("fixture.json");
     let (seeded, said) = hub.run(&["seed", "--rooms", &ROOMS.to_string(), "--out", file.to_str().unwrap()]);
     assert!(seeded, "{said}");

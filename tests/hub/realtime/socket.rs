@@ -18,8 +18,8 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
-use crate::support::standstill::ran_since;
+use crate::support::stall_detector::running_time_since;
+use crate::support::test_server::TestServer;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -32,7 +32,7 @@ fn say(text: &str) -> Command {
 }
 
 /// Reads frames until one is what is looked for.
-async fn until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Option<T>) -> T {
+async fn wait_until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Option<T>) -> T {
     let search = async {
         loop {
             let heard = client.next().await.expect("the connection stays open");
@@ -46,7 +46,7 @@ async fn until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Option<T>
 }
 
 async fn error_of(client: &mut Client) -> Code {
-    until(client, |frame| {
+    wait_until(client, |frame| {
         (frame["type"] == "error").then(|| serde_json::from_value(frame["code"].clone()).expect("a known code"))
     })
     .await
@@ -70,15 +70,15 @@ async fn refused(client: &mut Client, room: RoomId, command: Command) -> Code {
     }
 }
 
-async fn head(clinic: &Clinic, room: RoomId) -> u64 {
-    clinic.state.store.events_before(room, u64::MAX, 1).await.unwrap().last().map_or(0, |stored| stored.seq)
+async fn head(server: &TestServer, room: RoomId) -> u64 {
+    server.state.store.events_before(room, u64::MAX, 1).await.unwrap().last().map_or(0, |stored| stored.seq)
 }
 
 async fn hostile_frames_get_a_code_and_change_nothing(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let before = head(&clinic, case.room).await;
-    let mut client = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let before = head(&server, case.room).await;
+    let mut client = server.joined(&case.patient, case.room).await;
     let room = case.room;
     let id = Uuid::now_v7();
     let command = |command: Value| json!({"type": "command", "id": id, "room": room, "command": command}).to_string();
@@ -108,7 +108,7 @@ async fn hostile_frames_get_a_code_and_change_nothing(database: DatabaseSettings
         client.queue_text(text.clone());
         assert_eq!(error_of(&mut client).await, code, "{:.80}", text);
     }
-    assert_eq!(head(&clinic, room).await, before);
+    assert_eq!(head(&server, room).await, before);
     // However much too long: the reason comes through, though the rest of the frame is still on its way.
     for bytes in [rooms::wire::MAX_FRAME + 1, 4 << 20] {
         client.queue_text("x".repeat(bytes));
@@ -118,11 +118,11 @@ async fn hostile_frames_get_a_code_and_change_nothing(database: DatabaseSettings
 }
 
 async fn strangers_learn_nothing_about_a_room(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
     let nowhere = RoomId(Uuid::now_v7());
     for role in [Role::Patient, Role::Doctor, Role::Courier, Role::Admin, Role::Support] {
-        let mut client = clinic.client(&clinic.person(role, "Stranger", None).await);
+        let mut client = server.client(&server.person(role, "Stranger", None).await);
         client.connect().await.unwrap();
         for room in [case.room, nowhere] {
             let error = client.join(room).await.expect_err("a stranger does not join");
@@ -134,9 +134,9 @@ async fn strangers_learn_nothing_about_a_room(database: DatabaseSettings) {
 }
 
 async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut client = clinic.joined(&case.doctor, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut client = server.joined(&case.doctor, case.room).await;
     let id = CommandId(Uuid::now_v7());
     client.send_as(id, case.room, None, Command::End(Nothing {}));
     let first = client.answer(id).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database:
     client.send_as(id, case.room, None, say("another"));
     let answer = client.answer(id).await.unwrap();
     assert!(matches!(answer, Answer::Refused(error) if error.code == Code::IdConflict));
-    let version = clinic.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().version;
+    let version = server.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().version;
     let stale = CommandId(Uuid::now_v7());
     client.send_as(
         stale,
@@ -164,10 +164,10 @@ async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database:
 }
 
 async fn a_client_that_comes_back_gets_what_it_missed_once(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut patient = clinic.joined(&case.patient, case.room).await;
-    let mut doctor = clinic.joined(&case.doctor, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut patient = server.joined(&case.patient, case.room).await;
+    let mut doctor = server.joined(&case.doctor, case.room).await;
     for round in 0..10 {
         patient.cut();
         let mut last = 0;
@@ -192,10 +192,10 @@ async fn a_client_that_comes_back_gets_what_it_missed_once(database: DatabaseSet
 }
 
 async fn a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut doctor = clinic.joined(&case.doctor, case.room).await;
-    let mut pharmacist = clinic.joined(&case.pharmacist, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut doctor = server.joined(&case.doctor, case.room).await;
+    let mut pharmacist = server.joined(&case.pharmacist, case.room).await;
     doctor.command(case.room, say("between us")).await.unwrap();
     doctor.command(case.room, chat("a question", Thread::Pharmacy(case.pharmacy))).await.unwrap();
     doctor.command(case.room, say("between us again")).await.unwrap();
@@ -222,26 +222,26 @@ async fn a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all(database
 }
 
 async fn a_reader_that_does_not_read_is_cut_and_harms_nobody(database: DatabaseSettings) {
-    let clinic = Clinic::start_with(database, |config| config.limits.outbox_bytes = 64 * 1024).await;
-    let case = clinic.case().await;
-    let mut slow = clinic.client(&case.patient);
+    let server = TestServer::start_with(database, |config| config.limits.outbox_bytes = 64 * 1024).await;
+    let case = server.case().await;
+    let mut slow = server.client(&case.patient);
     slow.narrow();
     slow.connect().await.unwrap();
     slow.join(case.room).await.unwrap();
-    let mut doctor = clinic.joined(&case.doctor, case.room).await;
+    let mut doctor = server.joined(&case.doctor, case.room).await;
     let text = "x".repeat(4000);
     let stalled = slow.half_open();
     let flood = async {
         for _ in 0..5000 {
-            clinic.submit(case.room, &case.doctor, say(&text)).await.unwrap();
-            if clinic.state.hub.connections().len() == 1 {
+            server.submit(case.room, &case.doctor, say(&text)).await.unwrap();
+            if server.state.hub.connections().len() == 1 {
                 return;
             }
         }
         panic!("the slow reader was never cut");
     };
     tokio::join!(flood, async {
-        while clinic.state.hub.connections().len() > 1 {
+        while server.state.hub.connections().len() > 1 {
             let next = timeout(Duration::from_millis(50), doctor.next()).await;
             assert!(!matches!(next, Ok(Err(_))), "the other member stays connected");
         }
@@ -249,66 +249,67 @@ async fn a_reader_that_does_not_read_is_cut_and_harms_nobody(database: DatabaseS
     drop(stalled);
     slow.connect().await.unwrap();
     slow.until_live().await.unwrap();
-    slow.until_seq(case.room, head(&clinic, case.room).await).await.unwrap();
+    slow.until_seq(case.room, head(&server, case.room).await).await.unwrap();
     assert_eq!(slow.tally(case.room).unwrap().repeated(), 0);
 }
 
 async fn what_is_taken_from_a_person_ends_their_sockets_within_a_second(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut client = clinic.client(&case.patient);
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut client = server.client(&case.patient);
     let welcome = client.connect().await.unwrap();
-    clinic.state.hub.connections().close(Close::Revoked, |connection| connection.session == welcome.session);
+    server.state.hub.connections().close(Close::Revoked, |connection| connection.session == welcome.session);
     let begin = Instant::now();
     assert_eq!(closed(&mut client).await, Some(Close::Revoked));
-    assert!(ran_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(running_time_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
 async fn a_token_that_ends_closes_the_socket_and_a_fresh_one_keeps_it_open(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let short = || Token(clinic.state.auth.token_for_test(&case.patient, Duration::from_secs(2)));
-    let mut client = clinic.client(&case.patient);
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let short = || Token(server.state.auth.token_for_test(&case.patient, Duration::from_secs(2)));
+    let mut client = server.client(&case.patient);
     client.set_token(short());
     client.connect().await.unwrap();
-    until(&mut client, |frame| (frame["type"] == "expiring").then_some(())).await;
+    wait_until(&mut client, |frame| (frame["type"] == "expiring").then_some(())).await;
     assert_eq!(closed(&mut client).await, Some(Close::TokenExpired));
     for (token, why) in [("", Close::Unauthenticated), ("a.b.c", Close::Unauthenticated)] {
         client.set_token(Token(token.to_owned()));
         let error = client.connect().await.expect_err("a forged token is refused");
         assert_eq!(error.close(), Some(why), "{error}");
     }
-    let mut silent = clinic.client(&case.patient);
-    silent.set_token(clinic.token(&case.doctor));
+    let mut silent = server.client(&case.patient);
+    silent.set_token(server.token(&case.doctor));
     silent.connect().await.unwrap();
     // Somebody else's token on an open socket.
-    silent.set_token(clinic.token(&case.patient));
+    silent.set_token(server.token(&case.patient));
     silent.flush().await.unwrap();
     assert_eq!(closed(&mut silent).await, Some(Close::Unauthenticated));
 }
 
 async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut doctor = clinic.joined(&case.doctor, case.room).await;
-    let mut pharmacist = clinic.joined(&case.pharmacist, case.room).await;
-    let mut patient = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut doctor = server.joined(&case.doctor, case.room).await;
+    let mut pharmacist = server.joined(&case.pharmacist, case.room).await;
+    let mut patient = server.joined(&case.patient, case.room).await;
     let user = json!(case.patient.user());
-    until(&mut doctor, |frame| {
+    wait_until(&mut doctor, |frame| {
         (frame["type"] == "presence" && frame["presence"] == json!({"user": user, "here": true})).then_some(())
     })
     .await;
     let typing = |thread| ClientFrame::Signal { room: case.room, signal: Signal::Typing(Typing { thread }) };
     patient.queue(&typing(Thread::Care));
     patient.queue(&typing(Thread::Pharmacy(case.pharmacy)));
-    let last = head(&clinic, case.room).await;
+    let last = head(&server, case.room).await;
     patient.queue(&ClientFrame::Mark { room: case.room, delivered: last + 100, seen: 2 });
     patient.flush().await.unwrap();
-    until(&mut doctor, |frame| (frame["type"] == "signal" && frame["from"] == user).then_some(())).await;
-    let mark = until(&mut doctor, |frame| (frame["type"] == "mark").then(|| frame["mark"].clone())).await;
+    wait_until(&mut doctor, |frame| (frame["type"] == "signal" && frame["from"] == user).then_some(())).await;
+    let mark = wait_until(&mut doctor, |frame| (frame["type"] == "mark").then(|| frame["mark"].clone())).await;
     assert_eq!(mark, json!({"delivered": last, "seen": 2}), "nobody has read what is not there");
     // The pharmacist hears of the own thread alone.
-    let signal = until(&mut pharmacist, |frame| (frame["type"] == "signal").then(|| frame["signal"].clone())).await;
+    let signal =
+        wait_until(&mut pharmacist, |frame| (frame["type"] == "signal").then(|| frame["signal"].clone())).await;
     assert_eq!(signal["data"]["thread"], json!({"pharmacy": case.pharmacy}));
     patient.close().await;
     let gone = async {
@@ -320,26 +321,26 @@ async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSetti
         }
     };
     timeout(Duration::from_secs(15), gone).await.expect("after the grace time");
-    let state = clinic.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
+    let state = server.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
     assert_eq!(state.as_str(), "interrupted", "the talk broke off");
 }
 
 async fn the_waiting_room_moves_on_every_screen(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
-    let first = clinic.person(Role::Patient, "First", None).await;
-    let second = clinic.person(Role::Patient, "Second", None).await;
+    let server = TestServer::start(database).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let first = server.person(Role::Patient, "First", None).await;
+    let second = server.person(Role::Patient, "Second", None).await;
     let of = FeedName::Lobby { doctor: doctor.user().unwrap() };
-    let mut screen = clinic.client(&doctor);
+    let mut screen = server.client(&doctor);
     screen.connect().await.unwrap();
     screen.queue(&ClientFrame::Subscribe { feed: of });
-    until(&mut screen, |frame| (frame["type"] == "feed" && frame["items"] == json!([])).then_some(())).await;
-    let ahead = clinic.waiting(&first, &doctor).await;
-    let behind = clinic.waiting(&second, &doctor).await;
+    wait_until(&mut screen, |frame| (frame["type"] == "feed" && frame["items"] == json!([])).then_some(())).await;
+    let ahead = server.waiting_room(&first, &doctor).await;
+    let behind = server.waiting_room(&second, &doctor).await;
     let mut version = 1;
     let mut seen = Vec::new();
     while !seen.contains(&json!(behind)) {
-        let set = until(&mut screen, |frame| {
+        let set = wait_until(&mut screen, |frame| {
             (frame["type"] == "feed_change").then(|| {
                 assert_eq!(frame["version"], version + 1, "no version is left out");
                 frame["set"].as_array().unwrap().clone()
@@ -349,25 +350,25 @@ async fn the_waiting_room_moves_on_every_screen(database: DatabaseSettings) {
         version += 1;
         seen.extend(set.iter().map(|row| row["room"].clone()));
     }
-    let mut phone = clinic.client(&second);
+    let mut phone = server.client(&second);
     phone.connect().await.unwrap();
     phone.queue(&ClientFrame::Subscribe { feed: of });
-    let items = until(&mut phone, |frame| (frame["type"] == "feed").then(|| frame["items"].clone())).await;
+    let items = wait_until(&mut phone, |frame| (frame["type"] == "feed").then(|| frame["items"].clone())).await;
     assert_eq!(items.as_array().unwrap().len(), 1, "a patient sees the own place alone");
     assert_eq!(items[0]["position"], 2);
-    clinic.submit(ahead, &doctor, Command::Admit(Nothing {})).await.unwrap();
-    let row = until(&mut phone, |frame| (frame["type"] == "feed_change").then(|| frame["set"][0].clone())).await;
+    server.submit(ahead, &doctor, Command::Admit(Nothing {})).await.unwrap();
+    let row = wait_until(&mut phone, |frame| (frame["type"] == "feed_change").then(|| frame["set"][0].clone())).await;
     assert_eq!((&row["position"], &row["room"]), (&json!(1), &json!(behind)));
 }
 
 async fn a_new_connection_fences_the_one_it_replaces(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut client = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut client = server.joined(&case.patient, case.room).await;
     let stalled = client.half_open();
     client.connect().await.unwrap();
     let only_one = async {
-        while clinic.state.hub.connections().len() != 1 {
+        while server.state.hub.connections().len() != 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -378,13 +379,13 @@ async fn a_new_connection_fences_the_one_it_replaces(database: DatabaseSettings)
 
 async fn networks_that_break_sockets_have_another_way(database: DatabaseSettings) {
     use futures_util::StreamExt;
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let base = format!("http://{}", clinic.address);
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let base = format!("http://{}", server.address);
     let http = reqwest::Client::new();
     let asked = json!({"rooms": [{"room": case.room, "after": 0}], "feeds": [{"name": "me"}]});
     let post = |path: &str, body: &Value| {
-        http.post(format!("{base}{path}")).bearer_auth(&clinic.token(&case.patient).0).json(body).send()
+        http.post(format!("{base}{path}")).bearer_auth(&server.token(&case.patient).0).json(body).send()
     };
     let stream = post("/v1/stream", &asked).await.unwrap();
     assert_eq!(stream.status(), 200);
@@ -419,9 +420,9 @@ async fn networks_that_break_sockets_have_another_way(database: DatabaseSettings
 }
 
 async fn too_many_frames_are_told_to_slow_down(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let case = clinic.case().await;
-    let mut client = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(database).await;
+    let case = server.case().await;
+    let mut client = server.joined(&case.patient, case.room).await;
     for _ in 0..260 {
         client.queue(&ClientFrame::Beat {});
     }

@@ -12,7 +12,7 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::slots::PublishedSlot;
 
 use crate::support::both;
-use crate::support::clinic::Clinic;
+use crate::support::test_server::TestServer;
 
 /// How often somebody asks who gets no answer, or one that says to ask again.
 const AGAIN: usize = 60;
@@ -21,24 +21,24 @@ const PATIENTS: usize = 10;
 const QUARTER: Duration = Duration::from_secs(900);
 
 async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseSettings) {
-    let clinic = Clinic::start(database).await;
-    let doctor = clinic.person(Role::Doctor, "Doc", None).await;
+    let server = TestServer::start(database).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
     let doctor_id = doctor.user().unwrap();
-    let tomorrow = clinic.state.clock.now().plus(Duration::from_secs(86_400));
+    let tomorrow = server.state.clock.now().plus(Duration::from_secs(86_400));
     let slot = |at: usize| {
         let starts_at = tomorrow.plus(QUARTER * u32::try_from(at).unwrap());
         PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at, ends_at: starts_at.plus(QUARTER), room: None }
     };
     let slots: Vec<PublishedSlot> = (0..SLOTS).map(slot).collect();
-    clinic.state.store.publish_slots(doctor_id, &slots).await.unwrap();
+    server.state.store.publish_slots(doctor_id, &slots).await.unwrap();
     let mut tokens = Vec::new();
     for number in 0..PATIENTS {
-        let patient = clinic.person(Role::Patient, &format!("Pat {number}"), None).await;
-        tokens.push(clinic.token(&patient).0);
+        let patient = server.person(Role::Patient, &format!("Pat {number}"), None).await;
+        tokens.push(server.token(&patient).0);
     }
 
     let http = reqwest::Client::new();
-    let url = format!("http://{}/v1/bookings", clinic.address);
+    let url = format!("http://{}/v1/bookings", server.address);
     let mut calls = JoinSet::new();
     for slot in &slots {
         for token in &tokens {
@@ -75,9 +75,9 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
     assert_eq!(rooms.len(), SLOTS, "every slot was given to somebody");
 
     // What the doctor sees agrees with what the patients were told.
-    let own = format!("http://{}/v1/slots", clinic.address);
+    let own = format!("http://{}/v1/slots", server.address);
     let list: Value =
-        http.get(own).bearer_auth(clinic.token(&doctor).0).send().await.unwrap().json().await.expect("JSON");
+        http.get(own).bearer_auth(server.token(&doctor).0).send().await.unwrap().json().await.expect("JSON");
     let listed = list["items"].as_array().expect("items").iter();
     let listed: BTreeMap<SlotId, String> = listed
         .map(|it| (serde_json::from_value(it["id"].clone()).unwrap(), it["room"].as_str().unwrap_or("-").to_owned()))

@@ -11,7 +11,7 @@ use wardroom::archive;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::rest::Rest;
+use crate::support::rest::RestClient;
 
 fn items(quantity: u32) -> Value {
     json!({"items": [{"medicine": "Testamol 500 mg", "dosage": "one a day", "quantity": quantity, "days": 10}]})
@@ -19,7 +19,7 @@ fn items(quantity: u32) -> Value {
 
 /// Who takes part: tokens by role, and the ids that a case needs.
 struct Cast {
-    rest: Rest,
+    rest: RestClient,
     patient: String,
     doctor: String,
     pharmacist: String,
@@ -32,16 +32,16 @@ struct Cast {
 
 impl Cast {
     async fn start(database: DatabaseSettings) -> Self {
-        let rest = Rest::start(database).await;
+        let rest = RestClient::start(database).await;
         let pharmacy = PharmacyId(Uuid::now_v7());
         let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
-        rest.clinic.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
-        let (courier, courier_token) = rest.someone(Role::Courier, None).await;
-        let (doctor, doctor_token) = rest.someone(Role::Doctor, None).await;
+        rest.server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
+        let (courier, courier_token) = rest.person_with_token(Role::Courier, None).await;
+        let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;
         Self {
             patient: rest.token(Role::Patient).await,
             doctor: doctor_token,
-            pharmacist: rest.someone(Role::Pharmacist, Some(pharmacy)).await.1,
+            pharmacist: rest.person_with_token(Role::Pharmacist, Some(pharmacy)).await.1,
             courier: courier_token,
             admin: rest.token(Role::Admin).await,
             pharmacy,
@@ -52,11 +52,11 @@ impl Cast {
     }
 
     async fn get(&self, token: &str, path: &str) -> Value {
-        self.rest.get(path).by(token).send().await.ok()
+        self.rest.get(path).bearer(token).send().await.ok()
     }
 
     async fn post(&self, token: &str, path: &str, body: Value) -> Value {
-        self.rest.post(path).by(token).json(body).send().await.ok()
+        self.rest.post(path).bearer(token).json(body).send().await.ok()
     }
 
     async fn command(&self, token: &str, room: &str, kind: &str, data: Value) -> Value {
@@ -66,18 +66,18 @@ impl Cast {
 
     /// A booked, admitted and answered consultation.
     async fn in_progress(&self) -> String {
-        let starts_at = self.rest.clinic.state.clock.now().plus(Duration::from_secs(300));
+        let starts_at = self.rest.server.state.clock.now().plus(Duration::from_secs(300));
         let slot = json!({"slots": [{"starts_at": starts_at, "ends_at": starts_at.plus(Duration::from_secs(900))}]});
         let slots = self.post(&self.doctor, "/v1/slots", slot).await;
         let open = self.get(&self.patient, &format!("/v1/doctors/{}/slots", self.doctor_id)).await;
         assert_eq!((&open["items"][0]["id"], &open["items"][0]["free"]), (&slots["items"][0]["id"], &json!(true)));
         let booking = json!({"slot": slots["items"][0]["id"], "reason": "a cough"});
-        let booked = self.rest.post("/v1/bookings").by(&self.patient).json(booking).send().await;
+        let booked = self.rest.post("/v1/bookings").bearer(&self.patient).json(booking).send().await;
         let room = booked.json["room"].as_str().unwrap().to_owned();
         assert_eq!(booked.header("location"), format!("/v1/consultations/{room}"));
         let withdrawn = format!("/v1/slots/{}", slots["items"][0]["id"].as_str().unwrap());
-        let withdrawn = self.rest.call("delete", &withdrawn).key(&Uuid::now_v7().to_string()).by(&self.doctor);
-        withdrawn.send().await.refused(409, "slot_taken");
+        let withdrawn = self.rest.call("delete", &withdrawn).key(&Uuid::now_v7().to_string()).bearer(&self.doctor);
+        withdrawn.send().await.assert_problem(409, "slot_taken");
         self.post(&self.patient, &format!("/v1/bookings/{room}/confirm"), json!({})).await;
         let own = self.get(&self.doctor, "/v1/slots").await;
         assert_eq!(own["items"][0]["room"], room.as_str());
@@ -111,11 +111,13 @@ async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseS
     let dispensing = queue["items"][0]["dispensing"].as_str().unwrap().to_owned();
     assert_eq!(queue["items"][0]["prescription"], prescription.as_str());
     let path = format!("/v1/dispensings/{dispensing}");
-    let seen = cast.rest.get(&path).by(&cast.pharmacist).send().await;
-    let claim = cast.rest.post(&format!("{path}/claim")).by(&cast.pharmacist).header("if-match", seen.header("etag"));
+    let seen = cast.rest.get(&path).bearer(&cast.pharmacist).send().await;
+    let claim =
+        cast.rest.post(&format!("{path}/claim")).bearer(&cast.pharmacist).header("if-match", seen.header("etag"));
     assert_eq!(claim.json(json!({})).send().await.status, 200);
-    let again = cast.rest.post(&format!("{path}/claim")).by(&cast.pharmacist).header("if-match", seen.header("etag"));
-    again.json(json!({})).send().await.refused(412, "precondition_failed");
+    let again =
+        cast.rest.post(&format!("{path}/claim")).bearer(&cast.pharmacist).header("if-match", seen.header("etag"));
+    again.json(json!({})).send().await.assert_problem(412, "precondition_failed");
     for to in ["preparing", "checked", "ready"] {
         cast.post(&cast.pharmacist, &format!("{path}/moves"), json!({"to": to})).await;
     }
@@ -127,8 +129,8 @@ async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseS
     for to in ["picked_up", "in_transit", "out_for_delivery"] {
         cast.post(&cast.courier, &format!("{path}/moves"), json!({"to": to})).await;
     }
-    let unproven = cast.rest.post(&format!("{path}/moves")).by(&cast.courier).json(json!({"to": "delivered"}));
-    unproven.send().await.refused(422, "invalid");
+    let unproven = cast.rest.post(&format!("{path}/moves")).bearer(&cast.courier).json(json!({"to": "delivered"}));
+    unproven.send().await.assert_problem(422, "invalid");
     let proof = json!({"to": "delivered", "proof": {"kind": "code", "reference": "1234"}});
     cast.post(&cast.courier, &format!("{path}/moves"), proof).await;
     assert_eq!(cast.get(&cast.patient, &path).await["state"], "delivered");
@@ -142,7 +144,7 @@ async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseS
     assert_eq!(cast.get(&cast.patient, "/v1/bookings").await["items"], json!([]));
 
     let fault = |fault: archive::Fault| panic!("the tables say what the record says, but: {}", fault.mismatch);
-    let tally = archive::verify_database(&cast.rest.clinic.state.store, fault, |_| {}).await.unwrap();
+    let tally = archive::verify_database(&cast.rest.server.state.store, fault, |_| {}).await.unwrap();
     assert_eq!(tally.rooms, 1);
 }
 
@@ -151,29 +153,30 @@ async fn a_prescription_is_amended_at_the_version_that_was_seen_only(database: D
     let room = cast.in_progress().await;
     let drafted = cast.post(&cast.doctor, &format!("/v1/consultations/{room}/prescriptions"), items(10)).await;
     let path = format!("/v1/prescriptions/{}", drafted["prescription"].as_str().unwrap());
-    let etag = cast.rest.get(&path).by(&cast.doctor).send().await.header("etag").to_owned();
+    let etag = cast.rest.get(&path).bearer(&cast.doctor).send().await.header("etag").to_owned();
     let amend = |version: Option<&str>, body: Value| {
-        let call = cast.rest.call("put", &path).by(&cast.doctor).key(&Uuid::now_v7().to_string()).json(body);
+        let call = cast.rest.call("put", &path).bearer(&cast.doctor).key(&Uuid::now_v7().to_string()).json(body);
         match version {
             Some(version) => call.header("if-match", version).send(),
             None => call.send(),
         }
     };
-    amend(None, items(20)).await.refused(428, "precondition_required");
-    amend(Some("7"), items(20)).await.refused(412, "precondition_failed");
+    amend(None, items(20)).await.assert_problem(428, "precondition_required");
+    amend(Some("7"), items(20)).await.assert_problem(412, "precondition_failed");
     let amended = amend(Some(&etag), items(20)).await.ok();
     assert_eq!(amended["prescription"], drafted["prescription"], "a draft changes in place");
     let stale = amend(Some(&etag), items(30)).await;
-    stale.refused(412, "precondition_failed");
+    stale.assert_problem(412, "precondition_failed");
     assert_eq!(stale.json["version"], amended["last"]);
     let etag_now = format!("\"{}\"", amended["last"]);
-    amend(Some(&etag_now), json!({"items": []})).await.refused(422, "invalid");
+    amend(Some(&etag_now), json!({"items": []})).await.assert_problem(422, "invalid");
     let now = cast.get(&cast.doctor, &path).await;
     assert_eq!(now["items"][0]["quantity"], 20);
     let listed = cast.get(&cast.patient, "/v1/prescriptions").await;
     assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["state"]), (&now["id"], &json!("draft")));
     let stranger = cast.rest.token(Role::Doctor).await;
-    let call = cast.rest.call("put", &path).by(&stranger).key(&Uuid::now_v7().to_string()).header("if-match", &etag);
+    let call =
+        cast.rest.call("put", &path).bearer(&stranger).key(&Uuid::now_v7().to_string()).header("if-match", &etag);
     let foreign = call.json(items(99)).send().await;
     assert!([403, 404].contains(&foreign.status.as_u16()), "{}", foreign.text);
 }
@@ -222,8 +225,8 @@ async fn the_log_is_read_in_both_directions_as_far_as_one_may_see(database: Data
     let seen = cast.get(&cast.pharmacist, &format!("{path}?after=0&limit=500")).await.to_string();
     assert!(!seen.contains("line 1") && !seen.contains("a cough"), "the pharmacy sees no clinical talk: {seen}");
     assert!(seen.contains("Testamol"));
-    let both_ways = cast.rest.get(&format!("{path}?after=1&before=2")).by(&cast.patient);
-    both_ways.send().await.refused(422, "invalid");
+    let both_ways = cast.rest.get(&format!("{path}?after=1&before=2")).bearer(&cast.patient);
+    both_ways.send().await.assert_problem(422, "invalid");
     let case = cast.get(&cast.pharmacist, &format!("/v1/consultations/{room}")).await;
     assert_eq!(case["view"], "pharmacy");
     assert!(case["snapshot"]["consultation"].is_null());
@@ -233,7 +236,7 @@ async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSe
     let cast = Cast::start(database).await;
     let room = cast.in_progress().await;
     let export = format!("/v1/rooms/{room}/export");
-    let answer = cast.rest.post(&export).by(&cast.patient).json(json!({})).send().await;
+    let answer = cast.rest.post(&export).bearer(&cast.patient).json(json!({})).send().await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/jsonl"), "{}", answer.text);
     assert!(answer.header("content-disposition").starts_with("attachment"));
     archive::verify(answer.text.as_bytes()).expect("the record is whole");
@@ -242,14 +245,14 @@ async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSe
     assert!(archive::verify(altered.as_bytes()).is_err());
     let key = Uuid::now_v7().to_string();
     for _ in 0..2 {
-        let call = cast.rest.call("post", &export).key(&key).by(&cast.doctor);
+        let call = cast.rest.call("post", &export).key(&key).bearer(&cast.doctor);
         assert_eq!(call.json(json!({"purpose": "a second opinion"})).send().await.status, 200);
     }
-    let call = cast.rest.call("post", &export).key(&key).by(&cast.doctor).json(json!({"purpose": "another"}));
-    call.send().await.refused(422, "id_conflict");
+    let call = cast.rest.call("post", &export).key(&key).bearer(&cast.doctor).json(json!({"purpose": "another"}));
+    call.send().await.assert_problem(422, "id_conflict");
     let log = cast.get(&cast.patient, &format!("/v1/rooms/{room}/events?after=0&limit=500")).await.to_string();
     assert_eq!(log.matches("record.exported").count(), 2, "one for each of the two who took a copy");
-    cast.rest.post(&export).by(&cast.pharmacist).json(json!({})).send().await.refused(403, "forbidden");
+    cast.rest.post(&export).bearer(&cast.pharmacist).json(json!({})).send().await.assert_problem(403, "forbidden");
 
     let noted = cast.get(&cast.admin, &format!("/v1/audit?room={room}&limit=200")).await;
     let actions: Vec<&str> =
@@ -261,15 +264,15 @@ async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSe
 }
 
 async fn lists_are_paged_without_gap_or_repeat(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for _ in 0..12 {
-        rest.someone(Role::Doctor, None).await;
+        rest.person_with_token(Role::Doctor, None).await;
     }
     let mut seen = Vec::new();
     let mut path = "/v1/doctors?limit=5".to_owned();
     loop {
-        let page = rest.get(&path).by(&admin).send().await.ok();
+        let page = rest.get(&path).bearer(&admin).send().await.ok();
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 5);
         seen.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
@@ -282,11 +285,11 @@ async fn lists_are_paged_without_gap_or_repeat(database: DatabaseSettings) {
     distinct.sort();
     distinct.dedup();
     assert_eq!((seen.len(), distinct.len()), (12, 12));
-    let found = rest.get("/v1/doctors?q=A%20DOC&specialty=surgery").by(&admin).send().await.ok();
+    let found = rest.get("/v1/doctors?q=A%20DOC&specialty=surgery").bearer(&admin).send().await.ok();
     assert_eq!(found["items"], json!([]));
     let pharmacy = json!({"name": "New Pharmacy", "address": "2 Street"});
-    let added = rest.post("/v1/pharmacies").by(&admin).json(pharmacy).send().await.ok();
-    let found = rest.get("/v1/pharmacies?q=new").by(&admin).send().await.ok();
+    let added = rest.post("/v1/pharmacies").bearer(&admin).json(pharmacy).send().await.ok();
+    let found = rest.get("/v1/pharmacies?q=new").bearer(&admin).send().await.ok();
     assert_eq!(found["items"], json!([added]));
 }
 

@@ -7,22 +7,22 @@ use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
 use crate::support::database::Database;
-use crate::support::rest::Rest;
+use crate::support::rest::RestClient;
 
 /// A room with a walk-in patient in the waiting room, and the tokens of both sides.
-async fn waiting(rest: &Rest) -> (String, String, String) {
-    let (patient, patient_token) = rest.someone(Role::Patient, None).await;
-    let (doctor, doctor_token) = rest.someone(Role::Doctor, None).await;
-    let room = rest.clinic.waiting(&patient, &doctor).await;
+async fn waiting(rest: &RestClient) -> (String, String, String) {
+    let (patient, patient_token) = rest.person_with_token(Role::Patient, None).await;
+    let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;
+    let room = rest.server.waiting_room(&patient, &doctor).await;
     (room.to_string(), patient_token, doctor_token)
 }
 
-async fn head(rest: &Rest, room: &str, token: &str) -> u64 {
-    rest.get(&format!("/v1/consultations/{room}")).by(token).send().await.ok()["head"].as_u64().unwrap()
+async fn head(rest: &RestClient, room: &str, token: &str) -> u64 {
+    rest.get(&format!("/v1/consultations/{room}")).bearer(token).send().await.ok()["head"].as_u64().unwrap()
 }
 
 async fn what_is_not_understood_is_refused_and_changes_nothing(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let (room, patient, _) = waiting(&rest).await;
     let before = head(&rest, &room, &patient).await;
     let path = format!("/v1/consultations/{room}/commands");
@@ -57,32 +57,32 @@ async fn what_is_not_understood_is_refused_and_changes_nothing(database: Databas
         ),
     ];
     for (what, body, status, code) in cases {
-        let call = rest.post(&path).by(&patient).header("content-type", "application/json").raw(body);
+        let call = rest.post(&path).bearer(&patient).header("content-type", "application/json").raw(body);
         let answer = call.send().await;
         println!("{what}: {}", answer.text);
-        answer.refused(status, code);
+        answer.assert_problem(status, code);
         assert!(!answer.text.contains("SECRET"), "{what} is repeated: {}", answer.text);
     }
     let large = json!({"email": "a@example.org", "password": "x".repeat(300_000)});
-    rest.call("post", "/v1/auth/sign-in").json(large).send().await.refused(413, "too_large");
-    let form = rest.post(&path).by(&patient).header("content-type", "text/plain").raw(chat("hi").to_string());
-    form.send().await.refused(400, "malformed");
+    rest.call("post", "/v1/auth/sign-in").json(large).send().await.assert_problem(413, "too_large");
+    let form = rest.post(&path).bearer(&patient).header("content-type", "text/plain").raw(chat("hi").to_string());
+    form.send().await.assert_problem(400, "malformed");
     assert_eq!(head(&rest, &room, &patient).await, before);
 }
 
 async fn a_foreign_room_is_as_one_that_does_not_exist(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let (room, _, _) = waiting(&rest).await;
     let absent = Uuid::now_v7().to_string();
     for role in [Role::Patient, Role::Doctor, Role::Pharmacist, Role::Courier, Role::Support, Role::Admin] {
         let stranger = rest.token(role).await;
         let mut answers = Vec::new();
         for room in [&room, &absent] {
-            let shown = rest.get(&format!("/v1/consultations/{room}")).by(&stranger).send().await;
-            let events = rest.get(&format!("/v1/rooms/{room}/events")).by(&stranger).send().await;
+            let shown = rest.get(&format!("/v1/consultations/{room}")).bearer(&stranger).send().await;
+            let events = rest.get(&format!("/v1/rooms/{room}/events")).bearer(&stranger).send().await;
             let command = json!({"command": {"kind": "chat.send", "data": {"text": "hi"}}});
             let sent =
-                rest.post(&format!("/v1/consultations/{room}/commands")).by(&stranger).json(command).send().await;
+                rest.post(&format!("/v1/consultations/{room}/commands")).bearer(&stranger).json(command).send().await;
             assert_eq!(shown.status, 404, "{role:?} {}", shown.text);
             assert_eq!(events.status, 404, "{role:?} {}", events.text);
             assert!([403, 404].contains(&sent.status.as_u16()), "{role:?} {}", sent.text);
@@ -93,59 +93,65 @@ async fn a_foreign_room_is_as_one_that_does_not_exist(database: DatabaseSettings
         assert!(may_know || answers[0] == answers[1], "{role:?} can tell that the room exists: {answers:?}");
     }
     let patient = rest.token(Role::Patient).await;
-    rest.get("/v1/consultations/not-an-id").by(&patient).send().await.refused(404, "not_found");
+    rest.get("/v1/consultations/not-an-id").bearer(&patient).send().await.assert_problem(404, "not_found");
 }
 
 async fn a_stale_version_and_an_illegal_move_say_what_is_true_now(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let (room, patient, doctor) = waiting(&rest).await;
     let path = format!("/v1/consultations/{room}/commands");
     let version = |case: &Value| case["snapshot"]["consultation"]["version"].as_u64().unwrap();
-    let case = rest.get(&format!("/v1/consultations/{room}")).by(&doctor).send().await.ok();
+    let case = rest.get(&format!("/v1/consultations/{room}")).bearer(&doctor).send().await.ok();
     let stale = version(&case) - 1;
     let admit = json!({"command": {"kind": "consultation.admit", "data": {}}, "expect": stale});
-    let answer = rest.post(&path).by(&doctor).json(admit).send().await;
-    answer.refused(409, "stale_version");
+    let answer = rest.post(&path).bearer(&doctor).json(admit).send().await;
+    answer.assert_problem(409, "stale_version");
     assert_eq!(answer.json["version"], version(&case));
     assert_eq!(answer.json["state"], "waiting");
 
     let end = json!({"command": {"kind": "consultation.end", "data": {}}});
-    let answer = rest.post(&path).by(&doctor).json(end).send().await;
-    answer.refused(409, "illegal_transition");
+    let answer = rest.post(&path).bearer(&doctor).json(end).send().await;
+    answer.assert_problem(409, "illegal_transition");
     assert_eq!(answer.json["state"], "waiting");
     assert!(answer.json["allowed"].as_array().unwrap().contains(&json!("consultation.admit")), "{}", answer.text);
 
     let note = json!({"reason": "too late"});
     let cancel = format!("/v1/bookings/{room}/cancel");
     rest.post(&cancel)
-        .by(&patient)
+        .bearer(&patient)
         .header("if-match", "\"1\"")
         .json(note.clone())
         .send()
         .await
-        .refused(412, "precondition_failed");
-    rest.post(&cancel).by(&patient).header("if-match", "*").json(note).send().await.refused(412, "precondition_failed");
-    let after = rest.get(&format!("/v1/consultations/{room}")).by(&doctor).send().await.ok();
+        .assert_problem(412, "precondition_failed");
+    rest.post(&cancel)
+        .bearer(&patient)
+        .header("if-match", "*")
+        .json(note)
+        .send()
+        .await
+        .assert_problem(412, "precondition_failed");
+    let after = rest.get(&format!("/v1/consultations/{room}")).bearer(&doctor).send().await.ok();
     assert_eq!(after["head"], case["head"], "nothing happened");
 }
 
 async fn addresses_and_methods_that_do_not_exist_are_problems_too(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
-    rest.get("/v1/nothing").send_to_anything().await.refused(404, "not_found");
-    rest.get("/nothing.html").send_to_anything().await.refused(404, "not_found");
-    rest.get("/../Cargo.toml").send_to_anything().await.refused(404, "not_found");
-    rest.get("/%2e%2e/Cargo.toml").send_to_anything().await.refused(404, "not_found");
-    let answer = rest.call("delete", "/v1/me").send_to_anything().await;
-    answer.refused(405, "method_not_allowed");
+    let rest = RestClient::start(database).await;
+    rest.get("/v1/nothing").send_unchecked().await.assert_problem(404, "not_found");
+    rest.get("/nothing.html").send_unchecked().await.assert_problem(404, "not_found");
+    rest.get("/../Cargo.toml").send_unchecked().await.assert_problem(404, "not_found");
+    rest.get("/%2e%2e/Cargo.toml").send_unchecked().await.assert_problem(404, "not_found");
+    let answer = rest.call("delete", "/v1/me").send_unchecked().await;
+    answer.assert_problem(405, "method_not_allowed");
     assert!(answer.header("allow").contains("GET"));
-    rest.call("post", "/docs.html").send_to_anything().await.refused(405, "method_not_allowed");
+    rest.call("post", "/docs.html").send_unchecked().await.assert_problem(405, "method_not_allowed");
     let patient = rest.token(Role::Patient).await;
     for query in ["?limit=0", "?limit=201"] {
-        rest.get(&format!("/v1/doctors{query}")).by(&patient).send().await.refused(422, "invalid");
+        rest.get(&format!("/v1/doctors{query}")).bearer(&patient).send().await.assert_problem(422, "invalid");
     }
     for query in ["?limit=x", "?SECRET=1", "?cursor=nonsense"] {
-        let answer = rest.get(&format!("/v1/doctors{query}")).by(&patient).send().await;
-        answer.refused(400, "malformed");
+        let answer = rest.get(&format!("/v1/doctors{query}")).bearer(&patient).send().await;
+        answer.assert_problem(400, "malformed");
         assert!(!answer.text.contains("SECRET"));
     }
 }
@@ -154,8 +160,8 @@ async fn addresses_and_methods_that_do_not_exist_are_problems_too(database: Data
 async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let database = Database::sqlite();
-    let rest = Rest::start(database.settings()).await;
-    let mut socket = tokio::net::TcpStream::connect(rest.clinic.address).await.unwrap();
+    let rest = RestClient::start(database.settings()).await;
+    let mut socket = tokio::net::TcpStream::connect(rest.server.address).await.unwrap();
     let head =
         "POST /v1/auth/sign-in HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     socket.write_all(head.as_bytes()).await.unwrap();

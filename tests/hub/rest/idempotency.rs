@@ -11,10 +11,10 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::idempotency::Begin;
 
 use crate::support::both;
-use crate::support::rest::{Answer, Rest};
+use crate::support::rest::{RestClient, RestResponse};
 
-fn slots(rest: &Rest, from_minute: u64, count: u64) -> Value {
-    let base = rest.clinic.state.clock.now();
+fn slots(rest: &RestClient, from_minute: u64, count: u64) -> Value {
+    let base = rest.server.state.clock.now();
     let at = |minute: u64| base.plus(Duration::from_secs(3600 + 60 * minute));
     let slots: Vec<Value> = (0..count)
         .map(|n| json!({"starts_at": at(from_minute + 10 * n), "ends_at": at(from_minute + 10 * n + 10)}))
@@ -22,7 +22,7 @@ fn slots(rest: &Rest, from_minute: u64, count: u64) -> Value {
     json!({"slots": slots})
 }
 
-fn same(one: &Answer, other: &Answer) {
+fn same(one: &RestResponse, other: &RestResponse) {
     assert_eq!((one.status, &one.text), (other.status, &other.text));
     for name in ["content-type", "etag", "location"] {
         assert_eq!(one.header(name), other.header(name), "{name}");
@@ -30,13 +30,13 @@ fn same(one: &Answer, other: &Answer) {
 }
 
 async fn fifty_duplicates_at_once_take_effect_once(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
-    let (doctor, doctor_token) = rest.someone(Role::Doctor, None).await;
-    let slot = rest.post("/v1/slots").by(&doctor_token).json(slots(&rest, 0, 1)).send().await.ok();
+    let rest = RestClient::start(database).await;
+    let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;
+    let slot = rest.post("/v1/slots").bearer(&doctor_token).json(slots(&rest, 0, 1)).send().await.ok();
     let patient = rest.token(Role::Patient).await;
     let key = Uuid::now_v7().to_string();
     let body = json!({"slot": slot["items"][0]["id"]});
-    let calls = (0..50).map(|_| rest.call("post", "/v1/bookings").by(&patient).key(&key).json(body.clone()).send());
+    let calls = (0..50).map(|_| rest.call("post", "/v1/bookings").bearer(&patient).key(&key).json(body.clone()).send());
     let answers = futures_util::future::join_all(calls).await;
     let mut rooms = BTreeSet::new();
     for answer in &answers {
@@ -44,51 +44,51 @@ async fn fifty_duplicates_at_once_take_effect_once(database: DatabaseSettings) {
             201 => {
                 rooms.insert(answer.json["room"].as_str().unwrap().to_owned());
             }
-            _ => answer.refused(409, "in_flight"),
+            _ => answer.assert_problem(409, "in_flight"),
         }
     }
     assert_eq!(rooms.len(), 1, "one booking for one key");
-    let again = rest.call("post", "/v1/bookings").by(&patient).key(&key).json(body).send().await;
+    let again = rest.call("post", "/v1/bookings").bearer(&patient).key(&key).json(body).send().await;
     same(answers.iter().find(|answer| answer.status == 201).unwrap(), &again);
-    let listed = rest.get("/v1/bookings").by(&patient).send().await.ok();
+    let listed = rest.get("/v1/bookings").bearer(&patient).send().await.ok();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
-    let open = rest.get(&format!("/v1/doctors/{}/slots", doctor.user().unwrap())).by(&patient).send().await.ok();
+    let open = rest.get(&format!("/v1/doctors/{}/slots", doctor.user().unwrap())).bearer(&patient).send().await.ok();
     assert_eq!(open["items"][0]["free"], false);
 }
 
 async fn a_key_belongs_to_one_content_of_one_person_and_operation(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let (one, other) = (rest.token(Role::Doctor).await, rest.token(Role::Doctor).await);
     let key = "a key that is no UUID".replace(' ', "-");
-    let publish = |token: &str, body: Value| rest.call("post", "/v1/slots").by(token).key(&key).json(body);
+    let publish = |token: &str, body: Value| rest.call("post", "/v1/slots").bearer(token).key(&key).json(body);
     let first = publish(&one, slots(&rest, 0, 2)).send().await;
     assert_eq!(first.status, 201, "{}", first.text);
-    publish(&one, slots(&rest, 500, 2)).send().await.refused(422, "id_conflict");
+    publish(&one, slots(&rest, 500, 2)).send().await.assert_problem(422, "id_conflict");
     assert_eq!(publish(&other, slots(&rest, 0, 1)).send().await.status, 201, "another person's key is another key");
     let id = first.json["items"][0]["id"].as_str().unwrap();
-    let withdraw = || rest.call("delete", &format!("/v1/slots/{id}")).by(&one).key(&key).send();
+    let withdraw = || rest.call("delete", &format!("/v1/slots/{id}")).bearer(&one).key(&key).send();
     assert_eq!(withdraw().await.status, 204, "another operation's key is another key");
     assert_eq!(withdraw().await.status, 204, "and its answer is kept, though the slot is gone");
-    let quoted = rest.call("delete", &format!("/v1/slots/{id}")).by(&one).key(&format!("\"{key}\"")).send().await;
+    let quoted = rest.call("delete", &format!("/v1/slots/{id}")).bearer(&one).key(&format!("\"{key}\"")).send().await;
     assert_eq!(quoted.status, 204, "quoted as the draft has it, it is the same key");
 }
 
 async fn a_refusal_is_an_answer_too_and_is_repeated(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let doctor = rest.token(Role::Doctor).await;
     let taken = slots(&rest, 0, 1);
-    rest.post("/v1/slots").by(&doctor).json(taken.clone()).send().await.ok();
+    rest.post("/v1/slots").bearer(&doctor).json(taken.clone()).send().await.ok();
     let key = Uuid::now_v7().to_string();
-    let publish = || rest.call("post", "/v1/slots").by(&doctor).key(&key).json(taken.clone()).send();
+    let publish = || rest.call("post", "/v1/slots").bearer(&doctor).key(&key).json(taken.clone()).send();
     let refused = publish().await;
-    refused.refused(409, "slot_overlap");
+    refused.assert_problem(409, "slot_overlap");
     same(&refused, &publish().await);
 }
 
 async fn a_call_whose_hub_died_is_taken_over_and_makes_the_same_thing(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
-    let (doctor, token) = rest.someone(Role::Doctor, None).await;
-    let (state, key) = (&rest.clinic.state, Uuid::now_v7().to_string());
+    let rest = RestClient::start(database).await;
+    let (doctor, token) = rest.person_with_token(Role::Doctor, None).await;
+    let (state, key) = (&rest.server.state, Uuid::now_v7().to_string());
     let body = slots(&rest, 0, 2);
     // What a hub leaves behind that died after the slots were published and before it answered.
     let mut hasher = Sha256::new();
@@ -100,8 +100,8 @@ async fn a_call_whose_hub_died_is_taken_over_and_makes_the_same_thing(database: 
     let user = doctor.user().unwrap();
     let begun = state.store.begin_request(user, "publishSlots", &key, &hash, fresh, now, now).await.unwrap();
     assert_eq!(begun, Begin::Fresh(fresh));
-    let publish = || rest.call("post", "/v1/slots").by(&token).key(&key).json(body.clone()).send();
-    publish().await.refused(409, "in_flight");
+    let publish = || rest.call("post", "/v1/slots").bearer(&token).key(&key).json(body.clone()).send();
+    publish().await.assert_problem(409, "in_flight");
     let slots = body["slots"].as_array().unwrap().iter().enumerate().map(|(at, slot)| {
         let instant = |name: &str| serde_json::from_value(slot[name].clone()).unwrap();
         let id = rooms::id::SlotId(Uuid::new_v5(&fresh, &at.to_be_bytes()));

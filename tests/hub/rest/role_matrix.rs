@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::rest::{Rest, document};
+use crate::support::rest::{RestClient, document};
 
 struct Operation {
     method: String,
@@ -41,16 +41,16 @@ fn operations() -> Vec<Operation> {
 }
 
 async fn no_operation_but_the_public_ones_answers_without_a_token(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let mut closed = 0;
     for operation in operations().iter().filter(|operation| !operation.public) {
         for token in [None, Some("nonsense"), Some("")] {
             let mut call =
                 rest.call(&operation.method, &operation.path).key(&Uuid::now_v7().to_string()).json(json!({}));
             if let Some(token) = token {
-                call = call.by(token);
+                call = call.bearer(token);
             }
-            call.send().await.refused(401, "unauthenticated");
+            call.send().await.assert_problem(401, "unauthenticated");
             closed += 1;
         }
     }
@@ -58,7 +58,7 @@ async fn no_operation_but_the_public_ones_answers_without_a_token(database: Data
 }
 
 async fn a_role_without_the_right_is_refused_before_anything_else(database: DatabaseSettings) {
-    let rest = Rest::start_with(database, |config| config.limits.requests_per_second = 10_000).await;
+    let rest = RestClient::start_with(database, |config| config.limits.requests_per_second = 10_000).await;
     let mut cells = 0;
     for role in Role::PEOPLE.into_iter().chain([Role::Guest]) {
         let token = rest.token(role).await;
@@ -66,7 +66,7 @@ async fn a_role_without_the_right_is_refused_before_anything_else(database: Data
             if operation.path == "/v1/auth/sign-out-everywhere" || operation.path == "/v1/stream" {
                 continue;
             }
-            let call = rest.call(&operation.method, &operation.path).by(&token).key(&Uuid::now_v7().to_string());
+            let call = rest.call(&operation.method, &operation.path).bearer(&token).key(&Uuid::now_v7().to_string());
             // Even with content that nobody understands: the role comes first.
             let answer = call.json(json!({"nonsense": Value::Null})).send().await;
             let may = operation.roles.as_ref().is_none_or(|roles| roles.iter().any(|it| it == role.as_str()));
@@ -85,14 +85,14 @@ async fn a_role_without_the_right_is_refused_before_anything_else(database: Data
 }
 
 async fn every_keyed_operation_demands_its_key(database: DatabaseSettings) {
-    let rest = Rest::start(database).await;
+    let rest = RestClient::start(database).await;
     let mut keyed = 0;
     for operation in operations().iter().filter(|operation| operation.keyed) {
         let role = operation.roles.as_ref().map_or("patient", |roles| roles[0].as_str());
         let role = Role::PEOPLE.into_iter().find(|it| it.as_str() == role).unwrap();
         let token = rest.token(role).await;
-        let call = rest.call(&operation.method, &operation.path).by(&token).json(json!({}));
-        call.send().await.refused(400, "key_required");
+        let call = rest.call(&operation.method, &operation.path).bearer(&token).json(json!({}));
+        call.send().await.assert_problem(400, "key_required");
         keyed += 1;
     }
     assert!(keyed >= 19, "{keyed}");

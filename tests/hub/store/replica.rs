@@ -5,23 +5,23 @@ use serde_json::Value;
 use wardroom::config::DatabaseSettings;
 
 use crate::cluster::replication::say;
-use crate::support::clinic::{Case, Clinic};
-use crate::support::cluster::Cluster;
 use crate::support::database::Database;
 use crate::support::http;
-use crate::support::nodes::until;
-use crate::support::process::Process;
+use crate::support::hub_process::HubProcess;
+use crate::support::postgres::PostgresServer;
+use crate::support::test_cluster::wait_until;
+use crate::support::test_server::{Case, TestServer};
 
 /// What the replica was asked for: answered, behind, away.
-fn reads(clinic: &Clinic) -> [u64; 3] {
-    clinic.state.history.reads().expect("there is a replica").map(|(_, count)| count)
+fn reads(server: &TestServer) -> [u64; 3] {
+    server.state.history.reads().expect("there is a replica").map(|(_, count)| count)
 }
 
 /// The last page of the room, and the first, must show everything up to `head`.
-async fn shows(clinic: &Clinic, case: &Case, head: u64) {
+async fn shows(server: &TestServer, case: &Case, head: u64) {
     for query in ["limit=500", "limit=500&after=0"] {
-        let url = format!("http://{}/v1/rooms/{}/events?{query}", clinic.address, case.room);
-        let answer = http().get(url).bearer_auth(clinic.token(&case.doctor).0).send().await.unwrap();
+        let url = format!("http://{}/v1/rooms/{}/events?{query}", server.address, case.room);
+        let answer = http().get(url).bearer_auth(server.token(&case.doctor).0).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         let page: Value = answer.json().await.unwrap();
         assert_eq!(page["head"], head, "{query}");
@@ -30,11 +30,11 @@ async fn shows(clinic: &Clinic, case: &Case, head: u64) {
     }
 }
 
-async fn export(clinic: &Clinic, case: &Case) -> usize {
-    let url = format!("http://{}/v1/rooms/{}/export", clinic.address, case.room);
+async fn export(server: &TestServer, case: &Case) -> usize {
+    let url = format!("http://{}/v1/rooms/{}/export", server.address, case.room);
     let call = http()
         .post(url)
-        .bearer_auth(clinic.token(&case.doctor).0)
+        .bearer_auth(server.token(&case.doctor).0)
         .header("Idempotency-Key", uuid::Uuid::now_v7().to_string());
     let answer = call.json(&serde_json::json!({"purpose": "a second opinion"})).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -45,60 +45,61 @@ async fn export(clinic: &Clinic, case: &Case) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing() {
-    let primary = Cluster::start(50);
+    let primary = PostgresServer::start(50);
     let database: Database = primary.database();
     let mut replica = primary.replica();
     let settings = DatabaseSettings {
         read_url: Some(SecretString::from(database.at(replica.socket()).settings().url().to_owned())),
         ..database.settings()
     };
-    let clinic = Clinic::start(settings.clone()).await;
-    let case = clinic.case().await;
-    let mut patient = clinic.joined(&case.patient, case.room).await;
+    let server = TestServer::start(settings.clone()).await;
+    let case = server.case().await;
+    let mut patient = server.joined(&case.patient, case.room).await;
     let mut head = 0;
     for at in 0..40 {
         head = say(&mut patient, case.room, format!("{at}")).await;
     }
     let reached = format!("select coalesce(max(seq), 0) from events where room = '{}'", case.room);
-    let caught_up = async |replica: &Cluster, head: u64| {
-        until("the replica has it", async || replica.sql(&database, &reached) == head.to_string()).await;
+    let caught_up = async |replica: &PostgresServer, head: u64| {
+        wait_until("the replica has it", async || replica.sql(&database, &reached) == head.to_string()).await;
     };
     caught_up(&replica, head).await;
-    shows(&clinic, &case, head).await;
-    assert_eq!(reads(&clinic), [2, 0, 0], "the replica is read");
+    shows(&server, &case, head).await;
+    assert_eq!(reads(&server), [2, 0, 0], "the replica is read");
 
     // It stands still. What was acknowledged meanwhile is shown all the same.
     replica.sql(&database, "select pg_wal_replay_pause()");
-    until("it stands", async || replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused").await;
+    wait_until("it stands", async || replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused")
+        .await;
     for at in 0..5 {
         head = say(&mut patient, case.room, format!("later {at}")).await;
-        shows(&clinic, &case, head).await;
+        shows(&server, &case, head).await;
     }
-    assert_eq!(reads(&clinic)[1..], [10, 0], "each time it was found behind");
-    head = export(&clinic, &case).await as u64;
-    shows(&clinic, &case, head).await;
+    assert_eq!(reads(&server)[1..], [10, 0], "each time it was found behind");
+    head = export(&server, &case).await as u64;
+    shows(&server, &case, head).await;
     replica.sql(&database, "select pg_wal_replay_resume()");
     caught_up(&replica, head).await;
-    let before = reads(&clinic);
-    shows(&clinic, &case, head).await;
-    assert_eq!(reads(&clinic), [before[0] + 2, before[1], 0]);
+    let before = reads(&server);
+    shows(&server, &case, head).await;
+    assert_eq!(reads(&server), [before[0] + 2, before[1], 0]);
 
     // It is away, and comes back.
     replica.crash();
     for _ in 0..3 {
-        shows(&clinic, &case, head).await;
+        shows(&server, &case, head).await;
     }
-    assert_eq!(reads(&clinic)[2], 1, "it is not asked each time");
-    replica.start_again();
-    let before = reads(&clinic)[0];
-    until("it is read again", async || {
-        shows(&clinic, &case, head).await;
-        reads(&clinic)[0] > before
+    assert_eq!(reads(&server)[2], 1, "it is not asked each time");
+    replica.restart();
+    let before = reads(&server)[0];
+    wait_until("it is read again", async || {
+        shows(&server, &case, head).await;
+        reads(&server)[0] > before
     })
     .await;
 
     // Verification reads the replica as well, or the database if it is away.
-    let mut process = Process::new("serve", &settings);
+    let mut process = HubProcess::new("serve", &settings);
     process.set("WARDROOM_DATABASE_READ_URL", settings.read_url().unwrap());
     let (whole, said) = process.run(&["verify", "--database"]);
     assert!(whole && said.contains("1 rooms") && !said.contains("the database itself"), "{said}");

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 /// How long a page may take to show what is waited for; browsers, hub and compiler share few cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BROWSER_TIMEOUT: Duration = Duration::from_secs(60);
 const ARGUMENTS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
@@ -31,7 +31,8 @@ const ARGUMENTS: [&str; 12] = [
 ];
 
 /// What a browser says when the hub is down, which a test that kills it expects.
-const DOWN: [&str; 3] = ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection to"];
+const EXPECTED_WHILE_HUB_IS_DOWN: [&str; 3] =
+    ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection to"];
 
 /// A chromedriver and the browsers it started; all end with it.
 pub struct Driver {
@@ -52,7 +53,7 @@ impl Driver {
             }
         });
         let port = loop {
-            let line = lines.recv_timeout(PATIENCE).expect("chromedriver says its port");
+            let line = lines.recv_timeout(BROWSER_TIMEOUT).expect("chromedriver says its port");
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 break port.trim_end_matches('.').to_owned();
             }
@@ -125,8 +126,8 @@ impl Browser {
     }
 
     /// Waits until the page's script gives something other than null, false or nothing, and returns it.
-    pub async fn until(&self, what: &str, body: &str) -> Value {
-        let end = Instant::now() + PATIENCE;
+    pub async fn wait_until(&self, what: &str, body: &str) -> Value {
+        let end = Instant::now() + BROWSER_TIMEOUT;
         loop {
             let value = self.client.execute(body, vec![]).await.unwrap_or(Value::Null);
             if !matches!(value, Value::Null | Value::Bool(false)) {
@@ -136,34 +137,34 @@ impl Browser {
                 let text = self.run("return document.body.innerText").await;
                 let fields = self.run("return [...document.querySelectorAll('main input, main textarea')].map(it => [it.dataset.testid, it.type, it.checked, it.value])").await;
                 let text = text.as_str().unwrap_or_default();
-                panic!("not seen: {what}\n{text}\n{fields}\n{:?}", self.said().await);
+                panic!("not seen: {what}\n{text}\n{fields}\n{:?}", self.console_log().await);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Waits until something with this test id is there.
-    pub async fn sees(&self, testid: &str) {
+    pub async fn wait_for(&self, testid: &str) {
         self.css(&id(testid)).await;
     }
 
     pub async fn css(&self, css: &str) {
-        self.until(css, &format!("return !!document.querySelector({})", json!(css))).await;
+        self.wait_until(css, &format!("return !!document.querySelector({})", json!(css))).await;
     }
 
     /// Waits until nothing like that is there any more.
-    pub async fn gone(&self, css: &str) {
-        self.until(&format!("no {css}"), &format!("return !document.querySelector({})", json!(css))).await;
+    pub async fn wait_until_gone(&self, css: &str) {
+        self.wait_until(&format!("no {css}"), &format!("return !document.querySelector({})", json!(css))).await;
     }
 
     /// Waits until this part of the case shows this state.
-    pub async fn status(&self, part: &str, state: &str) {
+    pub async fn wait_for_state(&self, part: &str, state: &str) {
         self.css(&format!("[data-testid=status-{part}][data-state={state}]")).await;
     }
 
     /// Waits until the page shows this text somewhere.
-    pub async fn reads(&self, text: &str) {
-        self.until(text, &format!("return document.body.innerText.includes({})", json!(text))).await;
+    pub async fn wait_for_text(&self, text: &str) {
+        self.wait_until(text, &format!("return document.body.innerText.includes({})", json!(text))).await;
     }
 
     /// Clicks as soon as it can be clicked.
@@ -184,7 +185,7 @@ impl Browser {
         css: &str,
         what: impl AsyncFn(fantoccini::elements::Element) -> Result<(), fantoccini::error::CmdError>,
     ) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + BROWSER_TIMEOUT;
         loop {
             self.css(css).await;
             // Between looking and acting the page may draw anew, or something may lie over it.
@@ -212,7 +213,7 @@ impl Browser {
     }
 
     /// What the browser complained about since the last call.
-    pub async fn said(&self) -> Vec<String> {
+    pub async fn console_log(&self) -> Vec<String> {
         let answer = crate::support::http().post(&self.log).json(&json!({"type": "browser"})).send().await;
         let Ok(answer) = answer else { return vec!["the log cannot be read".to_owned()] };
         let value: Value = answer.json().await.unwrap_or_default();
@@ -221,9 +222,10 @@ impl Browser {
     }
 
     /// No error and no violation of the page's policy, apart from a hub that was down.
-    pub async fn is_clean(&self) {
-        let said = self.said().await;
-        let bad: Vec<_> = said.iter().filter(|line| !DOWN.iter().any(|down| line.contains(down))).collect();
+    pub async fn assert_no_errors(&self) {
+        let said = self.console_log().await;
+        let bad: Vec<_> =
+            said.iter().filter(|line| !EXPECTED_WHILE_HUB_IS_DOWN.iter().any(|down| line.contains(down))).collect();
         assert!(bad.is_empty(), "the browser complains: {bad:#?}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
-use super::cluster::Cluster;
+use super::postgres::PostgresServer;
 
 /// A database that goes when this goes, or with its server.
 pub struct Database {
@@ -67,9 +67,9 @@ impl Database {
 /// The socket's folder of the server that `tests/run` has started, or of one of our own that ends with this process.
 fn server() -> &'static Path {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
-    static OWN: OnceLock<Cluster> = OnceLock::new();
+    static OWN: OnceLock<PostgresServer> = OnceLock::new();
     SERVER.get_or_init(|| match std::env::var_os("WARDROOM_TEST_PG") {
         Some(socket) => socket.into(),
-        None => OWN.get_or_init(|| Cluster::start(300)).socket().to_owned(),
+        None => OWN.get_or_init(|| PostgresServer::start(300)).socket().to_owned(),
     })
 }

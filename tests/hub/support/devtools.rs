@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long the browser may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BROWSER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to a browser's own debugging port.
 pub struct DevTools {
@@ -29,9 +29,9 @@ impl DevTools {
         Self { socket, next: 0, events: Vec::new() }
     }
 
-    async fn hear(&mut self) -> Value {
+    async fn receive(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the browser answers");
+            let message = tokio::time::timeout(BROWSER_TIMEOUT, self.socket.next()).await.expect("the browser answers");
             if let Message::Text(text) = message.expect("it is open").unwrap() {
                 return serde_json::from_str(&text).unwrap();
             }
@@ -47,35 +47,35 @@ impl DevTools {
         }
         self.socket.send(Message::text(call.to_string())).await.unwrap();
         loop {
-            let heard = self.hear().await;
-            if heard["id"] == self.next {
-                assert!(heard["error"].is_null(), "{method}: {}", heard["error"]);
-                return heard["result"].clone();
+            let message = self.receive().await;
+            if message["id"] == self.next {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
             }
-            self.events.push(heard);
+            self.events.push(message);
         }
     }
 
     /// Waits for an event of this name in which `find` finds something; it is not found a second time.
     pub async fn event<T>(&mut self, name: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let known = |event: &Value| if event["method"] == name { find(&event["params"]) } else { None };
-        let heard = self.events.iter().enumerate().find_map(|(at, event)| Some((at, known(event)?)));
-        if let Some((at, found)) = heard {
+        let message = self.events.iter().enumerate().find_map(|(at, event)| Some((at, known(event)?)));
+        if let Some((at, found)) = message {
             self.events.remove(at);
             return found;
         }
         loop {
-            let heard = self.hear().await;
-            if let Some(found) = known(&heard) {
+            let message = self.receive().await;
+            if let Some(found) = known(&message) {
                 return found;
             }
-            self.events.push(heard);
+            self.events.push(message);
         }
     }
 
     /// Attaches to the first target of this type, e.g. `page` or `service_worker`; returns the session.
     pub async fn attach(&mut self, kind: &str) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + BROWSER_TIMEOUT;
         loop {
             let targets = self.call(None, "Target.getTargets", json!({})).await;
             let targets = targets["targetInfos"].as_array().unwrap().clone();

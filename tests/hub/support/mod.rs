@@ -1,25 +1,25 @@
 //! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
 
 pub mod browser;
-pub mod carrier;
-pub mod clinic;
-pub mod cluster;
+pub mod chat_load;
+pub mod courier_stub;
 pub mod database;
 pub mod devtools;
-pub mod disk;
-pub mod liar;
-pub mod load;
-pub mod mailbox;
-pub mod nodes;
+pub mod faulty_redis;
+pub mod hub_process;
+pub mod mail_stub;
+pub mod paid_clinic;
 pub mod panics;
+pub mod payment_stub;
 pub mod ports;
-pub mod process;
-pub mod provider;
+pub mod postgres;
 pub mod push_service;
 pub mod redis;
 pub mod rest;
-pub mod standstill;
-pub mod till;
+pub mod small_disk;
+pub mod stall_detector;
+pub mod test_cluster;
+pub mod test_server;
 pub mod turn;
 
 /// An HTTP client, also where no hub in this process has chosen who does the cryptography.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Begins to note them, or fails for what came behind the last [`none`].
-pub fn note() {
+pub fn record() {
     static NOTED: Once = Once::new();
     NOTED.call_once(|| {
         let before = panic::take_hook();
@@ -20,11 +20,11 @@ pub fn note() {
             before(info);
         }));
     });
-    none();
+    assert_none();
 }
 
 /// Fails if there was one since the last time.
-pub fn none() {
+pub fn assert_none() {
     let seen = std::mem::take(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner));
     assert!(
         seen.is_empty() || std::thread::panicking(),

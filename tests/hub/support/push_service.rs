@@ -27,11 +27,11 @@ use uuid::Uuid;
 use wardroom::store::devices::Subscription;
 
 /// How long a notification may take; several waits of the hub are in it.
-const PATIENCE: Duration = Duration::from_secs(40);
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// One message that was taken.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct ReceivedPush {
     pub device: String,
     pub kind: String,
     pub room: String,
@@ -61,15 +61,15 @@ struct Device {
     secret: SecretKey,
     auth: [u8; 16],
     faults: VecDeque<Fault>,
-    asked: Vec<Instant>,
+    attempts: Vec<Instant>,
 }
 
 #[derive(Default)]
 struct Inner {
     devices: HashMap<String, Device>,
-    taken: Vec<Taken>,
+    received: Vec<ReceivedPush>,
     /// What no push service would have let pass.
-    wrong: Vec<String>,
+    violations: Vec<String>,
 }
 
 /// A running push service.
@@ -101,7 +101,7 @@ impl PushService {
         let mut auth = [0; 16];
         SystemRandom::new().fill(&mut auth).unwrap();
         let p256dh = URL_SAFE_NO_PAD.encode(secret.public_key().to_encoded_point(false).as_bytes());
-        let device = Device { secret, auth, faults: VecDeque::new(), asked: Vec::new() };
+        let device = Device { secret, auth, faults: VecDeque::new(), attempts: Vec::new() };
         self.inner.lock().unwrap().devices.insert(name.to_owned(), device);
         Subscription {
             id: Uuid::now_v7(),
@@ -119,31 +119,31 @@ impl PushService {
     }
 
     /// Everything that was taken so far. Fails if anything came that should not have.
-    pub fn taken(&self) -> Vec<Taken> {
+    pub fn received(&self) -> Vec<ReceivedPush> {
         let inner = self.inner.lock().unwrap();
-        assert!(inner.wrong.is_empty(), "{:?}", inner.wrong);
-        inner.taken.clone()
+        assert!(inner.violations.is_empty(), "{:?}", inner.violations);
+        inner.received.clone()
     }
 
     /// When the device was asked to take something.
-    pub fn asked(&self, name: &str) -> Vec<Instant> {
-        self.inner.lock().unwrap().devices[name].asked.clone()
+    pub fn attempts(&self, name: &str) -> Vec<Instant> {
+        self.inner.lock().unwrap().devices[name].attempts.clone()
     }
 
     /// The kinds that a device has taken, in order.
     pub fn kinds(&self, name: &str) -> Vec<String> {
-        self.taken().into_iter().filter(|it| it.device == name).map(|it| it.kind).collect()
+        self.received().into_iter().filter(|it| it.device == name).map(|it| it.kind).collect()
     }
 
     /// Waits until what was taken is as wished.
-    pub async fn until(&self, what: &str, wish: impl Fn(&[Taken]) -> bool) -> Vec<Taken> {
-        let end = Instant::now() + PATIENCE;
+    pub async fn wait_until(&self, what: &str, wish: impl Fn(&[ReceivedPush]) -> bool) -> Vec<ReceivedPush> {
+        let end = Instant::now() + NOTIFICATION_TIMEOUT;
         loop {
-            let taken = self.taken();
-            if wish(&taken) {
-                return taken;
+            let received = self.received();
+            if wish(&received) {
+                return received;
             }
-            assert!(Instant::now() < end, "not seen: {what}; {taken:#?}");
+            assert!(Instant::now() < end, "not seen: {what}; {received:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -157,7 +157,7 @@ async fn push(
 ) -> Response {
     let mut inner = service.inner.lock().unwrap();
     let Some(device) = inner.devices.get_mut(&name) else { return StatusCode::NOT_FOUND.into_response() };
-    device.asked.push(Instant::now());
+    device.attempts.push(Instant::now());
     if let Some(fault) = device.faults.pop_front() {
         let mut response = StatusCode::from_u16(fault.status).unwrap().into_response();
         if let Some((name, value)) = fault.header {
@@ -166,18 +166,18 @@ async fn push(
         return response;
     }
     match read(&service.origin, &name, device, &headers, &body) {
-        Ok(taken) => {
-            inner.taken.push(taken);
+        Ok(received) => {
+            inner.received.push(received);
             StatusCode::CREATED.into_response()
         }
-        Err(wrong) => {
-            inner.wrong.push(wrong);
+        Err(violations) => {
+            inner.violations.push(violations);
             StatusCode::BAD_REQUEST.into_response()
         }
     }
 }
 
-fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[u8]) -> Result<Taken, String> {
+fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[u8]) -> Result<ReceivedPush, String> {
     let header =
         |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned).ok_or(format!("no {name}"));
     check_token(origin, &header("authorization")?)?;
@@ -195,7 +195,7 @@ fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[
         return Err(format!("more than a kind and references: {fields:?}"));
     }
     let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
-    Ok(Taken {
+    Ok(ReceivedPush {
         device: name.to_owned(),
         kind: field("kind"),
         room: field("room"),

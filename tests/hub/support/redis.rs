@@ -9,7 +9,7 @@ use wardroom::config::RedisSettings;
 use super::ports;
 
 /// How long it may take to answer; a machine that compiles at the same time is slow.
-const START: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that ends with this. It listens on a socket in its own folder only, and keeps nothing.
 pub struct Redis {
@@ -20,7 +20,7 @@ pub struct Redis {
 impl Redis {
     pub fn start() -> Self {
         let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None };
-        redis.start_again();
+        redis.restart();
         redis
     }
 
@@ -61,7 +61,7 @@ impl Redis {
         RedisSettings::new(format!("unix://{}", self.socket().display()))
     }
 
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let socket = self.socket().display().to_string();
         let child = Command::new("redis-server")
@@ -71,7 +71,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(child.expect("a Redis server is installed (tests/run does that)"));
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
             assert!(Instant::now() < deadline, "Redis did not start");
             std::thread::sleep(Duration::from_millis(10));
@@ -79,12 +79,12 @@ impl Redis {
     }
 
     /// Closes connections of one type, as Redis names them: those that listen are `pubsub`, the others `normal`.
-    pub fn cut(&self, kind: &str) {
+    pub fn kill_connections(&self, kind: &str) {
         assert_ne!(self.ask(&["client", "kill", "type", kind]).trim(), "0");
     }
 
     /// Closes the youngest of them only.
-    pub fn cut_newest(&self, kind: &str) {
+    pub fn kill_newest_connection(&self, kind: &str) {
         let list = self.ask(&["client", "list", "type", kind]);
         let ids = list.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()?.parse::<u64>().ok());
         let newest = ids.max().expect("there is one").to_string();
@@ -155,21 +155,21 @@ impl RedisCluster {
         }
         let cluster = Self { servers, _folder: folder };
         for (at, slots) in Self::SLOTS.iter().enumerate() {
-            cluster.until(at, "ping", "PONG");
-            cluster.until(at, &format!("cluster addslotsrange {slots}"), "OK");
+            cluster.wait_until(at, "ping", "PONG");
+            cluster.wait_until(at, &format!("cluster addslotsrange {slots}"), "OK");
             if at > 0 {
-                cluster.until(0, &format!("cluster meet 127.0.0.1 {} {}", ports[2 * at], ports[2 * at + 1]), "OK");
+                cluster.wait_until(0, &format!("cluster meet 127.0.0.1 {} {}", ports[2 * at], ports[2 * at + 1]), "OK");
             }
         }
         for at in 0..3 {
-            cluster.until(at, "cluster info", "cluster_state:ok");
+            cluster.wait_until(at, "cluster info", "cluster_state:ok");
         }
         cluster
     }
 
     /// Repeats a command until its answer contains this.
-    fn until(&self, server: usize, command: &str, wanted: &str) {
-        let deadline = Instant::now() + START;
+    fn wait_until(&self, server: usize, command: &str, wanted: &str) {
+        let deadline = Instant::now() + START_TIMEOUT;
         let port = self.servers[server].0.to_string();
         loop {
             let asked = Command::new("redis-cli").args(["-p", &port]).args(command.split(' ')).output();

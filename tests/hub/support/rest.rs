@@ -13,17 +13,17 @@ use uuid::Uuid;
 use wardroom::config::{Config, DatabaseSettings};
 use wardroom::http::openapi;
 
-use super::clinic::Clinic;
+use super::test_server::TestServer;
 
 /// A running hub and a way to call it.
-pub struct Rest {
-    pub clinic: Clinic,
+pub struct RestClient {
+    pub server: TestServer,
     client: Client,
 }
 
 /// A call in the making.
-pub struct Call<'a> {
-    rest: &'a Rest,
+pub struct RestRequest<'a> {
+    rest: &'a RestClient,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -31,7 +31,7 @@ pub struct Call<'a> {
 }
 
 /// What came back.
-pub struct Answer {
+pub struct RestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
@@ -44,43 +44,43 @@ pub fn document() -> &'static Value {
     DOCUMENT.get_or_init(|| serde_json::from_str(&openapi::document_text()).unwrap())
 }
 
-impl Rest {
+impl RestClient {
     pub async fn start(database: DatabaseSettings) -> Self {
         Self::start_with(database, |_| {}).await
     }
 
     pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
-        let clinic = Clinic::start_with(database, change).await;
-        Self { clinic, client: Client::builder().timeout(Duration::from_secs(30)).build().unwrap() }
+        let server = TestServer::start_with(database, change).await;
+        Self { server, client: Client::builder().timeout(Duration::from_secs(30)).build().unwrap() }
     }
 
-    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+    pub fn call(&self, method: &str, path: &str) -> RestRequest<'_> {
         let method = method.to_uppercase().parse().unwrap();
-        Call { rest: self, method, path: path.to_owned(), headers: HeaderMap::new(), body: None }
+        RestRequest { rest: self, method, path: path.to_owned(), headers: HeaderMap::new(), body: None }
     }
 
-    pub fn get(&self, path: &str) -> Call<'_> {
+    pub fn get(&self, path: &str) -> RestRequest<'_> {
         self.call("get", path)
     }
 
     /// With a fresh key.
-    pub fn post(&self, path: &str) -> Call<'_> {
+    pub fn post(&self, path: &str) -> RestRequest<'_> {
         self.call("post", path).key(&Uuid::now_v7().to_string())
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.clinic.address)
+        format!("http://{}{path}", self.server.address)
     }
 
     /// A token of a fresh person of this role.
     pub async fn token(&self, role: Role) -> String {
-        self.someone(role, None).await.1
+        self.person_with_token(role, None).await.1
     }
 
     /// A fresh person and a token of theirs.
-    pub async fn someone(&self, role: Role, pharmacy: Option<PharmacyId>) -> (Actor, String) {
-        let person = self.clinic.person(role, &format!("A {}", role.as_str()), pharmacy).await;
-        let token = self.clinic.token(&person).0;
+    pub async fn person_with_token(&self, role: Role, pharmacy: Option<PharmacyId>) -> (Actor, String) {
+        let person = self.server.person(role, &format!("A {}", role.as_str()), pharmacy).await;
+        let token = self.server.token(&person).0;
         (person, token)
     }
 
@@ -93,20 +93,20 @@ impl Rest {
     }
 
     /// Signs in with tokens in the answer.
-    pub async fn sign_in(&self, email: &str) -> Answer {
+    pub async fn sign_in(&self, email: &str) -> RestResponse {
         let body = json!({"email": email, "password": PASSWORD, "transport": "bearer"});
         self.call("post", "/v1/auth/sign-in").json(body).send().await
     }
 
-    pub async fn refresh(&self, token: &str) -> Answer {
+    pub async fn refresh(&self, token: &str) -> RestResponse {
         self.call("post", "/v1/auth/refresh").json(json!({"refresh_token": token})).send().await
     }
 }
 
 pub const PASSWORD: &str = "an unusual sentence";
 
-impl Call<'_> {
-    pub fn by(self, token: &str) -> Self {
+impl RestRequest<'_> {
+    pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
@@ -129,9 +129,9 @@ impl Call<'_> {
     }
 
     /// Sends it, and compares the answer with the document.
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> RestResponse {
         let (method, path) = (self.method.clone(), self.path.clone());
-        let answer = self.send_to_anything().await;
+        let answer = self.send_unchecked().await;
         let bare = path.split('?').next().unwrap();
         if let Some(operation) = find(&method, bare) {
             assert_documented(operation, &answer, &format!("{method} {bare}"));
@@ -140,7 +140,7 @@ impl Call<'_> {
     }
 
     /// Sends it to an address that need not be in the document.
-    pub async fn send_to_anything(self) -> Answer {
+    pub async fn send_unchecked(self) -> RestResponse {
         let mut request = self.rest.client.request(self.method, self.rest.url(&self.path)).headers(self.headers);
         if let Some(body) = self.body {
             request = request.body(body);
@@ -149,11 +149,11 @@ impl Call<'_> {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Answer { status, headers, text, json }
+        RestResponse { status, headers, text, json }
     }
 }
 
-impl Answer {
+impl RestResponse {
     /// The error's code; empty if it is none.
     pub fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or_default()
@@ -170,7 +170,7 @@ impl Answer {
     }
 
     /// Fails unless it is this error, as a problem should be.
-    pub fn refused(&self, status: u16, code: &str) {
+    pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");
         assert_eq!(self.json["status"], status);
@@ -194,7 +194,7 @@ fn find(method: &Method, path: &str) -> Option<&'static Value> {
     best.and_then(|(_, item)| item.get(method.as_str().to_lowercase()))
 }
 
-fn assert_documented(operation: &Value, answer: &Answer, what: &str) {
+fn assert_documented(operation: &Value, answer: &RestResponse, what: &str) {
     let status = answer.status.as_str();
     let described = &operation["responses"][status];
     assert!(!described.is_null(), "{what} answers {status}, which the document does not know: {}", answer.text);

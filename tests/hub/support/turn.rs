@@ -18,20 +18,20 @@ use webrtc_util::{Conn, Error};
 use super::ports;
 
 /// Soon, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach a relay.
 #[derive(Clone, Copy, Debug)]
-pub enum By {
+pub enum Transport {
     Udp,
     Tcp,
 }
 
 /// A TURN client of these credentials.
-pub async fn client(server: SocketAddr, by: By, username: &str, password: &str) -> Client {
-    let conn: Arc<dyn Conn + Send + Sync> = match by {
-        By::Udp => Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
-        By::Tcp => Arc::new(Stream::connect(server).await),
+pub async fn client(server: SocketAddr, transport: Transport, username: &str, password: &str) -> Client {
+    let conn: Arc<dyn Conn + Send + Sync> = match transport {
+        Transport::Udp => Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
+        Transport::Tcp => Arc::new(TurnStream::connect(server).await),
     };
     let config = ClientConfig {
         stun_serv_addr: server.to_string(),
@@ -67,7 +67,7 @@ pub async fn echoes(relay: &impl Conn, peer: &UdpSocket) -> bool {
         let (len, from) = relay.recv_from(&mut buf).await.ok()?;
         (&buf[..len] == b"are you there?" && from == to).then_some(())
     };
-    matches!(timeout(SOON, round()).await, Ok(Some(())))
+    matches!(timeout(TURN_TIMEOUT, round()).await, Ok(Some(())))
 }
 
 /// coturn with the project's own configuration, on loopback.
@@ -122,14 +122,14 @@ impl Drop for Coturn {
 }
 
 /// TURN messages in a stream, from the client's side.
-struct Stream {
+struct TurnStream {
     server: SocketAddr,
     local: SocketAddr,
     reader: Mutex<OwnedReadHalf>,
     writer: Mutex<OwnedWriteHalf>,
 }
 
-impl Stream {
+impl TurnStream {
     async fn connect(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).await.unwrap();
         let local = stream.local_addr().unwrap();
@@ -139,7 +139,7 @@ impl Stream {
 }
 
 #[async_trait]
-impl Conn for Stream {
+impl Conn for TurnStream {
     async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
         unimplemented_here()
     }

@@ -11,68 +11,68 @@ use tokio::time::{sleep, timeout};
 use wardroom::bus::BusState;
 use wardroom::config::Config;
 
-use super::clinic::Clinic;
 use super::database::Database;
-use super::process::Process;
+use super::hub_process::HubProcess;
 use super::redis::Redis;
+use super::test_server::TestServer;
 
 /// Longer than anything waited for here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub struct Nodes {
-    clinics: Vec<Clinic>,
+pub struct TestCluster {
+    servers: Vec<TestServer>,
     database: Database,
     pub redis: Redis,
 }
 
-impl Deref for Nodes {
-    type Target = [Clinic];
+impl Deref for TestCluster {
+    type Target = [TestServer];
 
-    fn deref(&self) -> &[Clinic] {
-        &self.clinics
+    fn deref(&self) -> &[TestServer] {
+        &self.servers
     }
 }
 
-impl Nodes {
+impl TestCluster {
     /// So many nodes that can hear each other.
     pub async fn start(count: usize) -> Self {
         let redis = Redis::start();
-        let nodes = Self::over(redis, count, |_, _| {}).await;
-        nodes.connected().await;
+        let nodes = Self::start_with(redis, count, |_, _| {}).await;
+        nodes.wait_until_connected().await;
         nodes
     }
 
     /// Nodes with other settings than the usual ones; the closure gets each one's number.
-    pub async fn over(redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
-        Self::on(Database::postgres(), redis, count, change).await
+    pub async fn start_with(redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
+        Self::start_on(Database::postgres(), redis, count, change).await
     }
 
     /// The same over this database.
-    pub async fn on(database: Database, redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
-        let mut clinics: Vec<Clinic> = Vec::with_capacity(count);
+    pub async fn start_on(database: Database, redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
+        let mut servers: Vec<TestServer> = Vec::with_capacity(count);
         for number in 0..count {
             // The nodes of one hub share their keys.
-            let shared = clinics.first().map(|first| first.state.config.data_dir.clone());
-            let clinic = Clinic::start_with(database.settings(), |config| {
+            let shared = servers.first().map(|first| first.state.config.data_dir.clone());
+            let server = TestServer::start_with(database.settings(), |config| {
                 config.redis = Some(redis.settings());
                 if let Some(folder) = shared {
                     config.data_dir = folder;
                 }
                 change(number, config);
             });
-            clinics.push(clinic.await);
+            servers.push(server.await);
         }
-        Self { clinics, database, redis }
+        Self { servers, database, redis }
     }
 
     /// Where they serve.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.clinics.iter().map(|clinic| clinic.address).collect()
+        self.servers.iter().map(|server| server.address).collect()
     }
 
     /// Another node of these, as a process that does not run yet.
-    pub fn process(&self) -> Process {
-        let mut process = Process::new("serve", &self.database.settings());
+    pub fn process(&self) -> HubProcess {
+        let mut process = HubProcess::new("serve", &self.database.settings());
         process.set("WARDROOM_DATA_DIR", self[0].state.config.data_dir.display());
         process.set("WARDROOM_REDIS_URL", self.redis.settings().url());
         process
@@ -84,23 +84,23 @@ impl Nodes {
     }
 
     /// Waits until every node hears and is heard.
-    pub async fn connected(&self) {
-        until("all nodes are connected", async || {
-            self.clinics.iter().all(|clinic| clinic.state.hub.bus().state() == BusState::Connected)
+    pub async fn wait_until_connected(&self) {
+        wait_until("all nodes are connected", async || {
+            self.servers.iter().all(|server| server.state.hub.bus().state() == BusState::Connected)
         })
         .await;
     }
 
     /// Waits until every node listens to this room.
-    pub async fn all_hear(&self, room: RoomId) {
-        self.all_hear_but(room, 0).await;
+    pub async fn wait_until_subscribed(&self, room: RoomId) {
+        self.wait_until_subscribed_except(room, 0).await;
     }
 
     /// The same, but for so many nodes that do not have it in memory.
-    pub async fn all_hear_but(&self, room: RoomId, without: usize) {
-        self.connected().await;
+    pub async fn wait_until_subscribed_except(&self, room: RoomId, without: usize) {
+        self.wait_until_connected().await;
         let channel = format!("wardroom:{{{room}}}");
-        until("all nodes listen", async || {
+        wait_until("all nodes listen", async || {
             let socket = self.redis.socket();
             let asked = std::process::Command::new("redis-cli")
                 .arg("-s")
@@ -109,23 +109,23 @@ impl Nodes {
                 .output()
                 .expect("redis-cli comes with the server");
             let said = String::from_utf8_lossy(&asked.stdout);
-            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.clinics.len() - without)
+            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.servers.len() - without)
         })
         .await;
     }
 
     /// From its next connection on, a client uses this node.
     pub fn move_to(&self, client: &mut Client, node: usize) {
-        client.retarget(Target::new(self.clinics[node].address).expect("loopback"));
+        client.retarget(Target::new(self.servers[node].address).expect("loopback"));
     }
 }
 
 /// Waits for a condition.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !holds().await {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+    timeout(CONDITION_TIMEOUT, wait).await.unwrap_or_else(|_| panic!("not within {CONDITION_TIMEOUT:?}: {what}"));
 }

@@ -21,14 +21,14 @@ pub const SECRET: &str = "whsec_of_the_tests_0123456789";
 
 /// How the provider is today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    Good,
+pub enum Behaviour {
+    Normal,
     Down,
     /// It answers after twelve seconds.
     Slow,
     Garbage,
     /// It does what it is asked and then breaks the connection off.
-    Forgetful,
+    DropsResponses,
     /// Every second call fails.
     Flapping,
 }
@@ -53,21 +53,21 @@ pub struct Call {
 
 #[derive(Default)]
 struct Inner {
-    mood: Option<Mood>,
+    behaviour: Option<Behaviour>,
     calls: Vec<Call>,
     intents: BTreeMap<String, Intent>,
     answers: HashMap<String, (String, u16, Value)>,
-    faults: Vec<String>,
+    violations: Vec<String>,
 }
 
 /// The provider.
 #[derive(Clone)]
-pub struct Provider {
+pub struct PaymentStub {
     pub address: SocketAddr,
     inner: Arc<Mutex<Inner>>,
 }
 
-impl Provider {
+impl PaymentStub {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let provider = Self { address: listener.local_addr().unwrap(), inner: Arc::default() };
@@ -89,8 +89,8 @@ impl Provider {
         self.inner.lock().unwrap()
     }
 
-    pub fn mood(&self, mood: Mood) {
-        self.inner().mood = Some(mood);
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.inner().behaviour = Some(behaviour);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -98,8 +98,8 @@ impl Provider {
     }
 
     /// What came that no client of the API should send.
-    pub fn faults(&self) -> Vec<String> {
-        self.inner().faults.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.inner().violations.clone()
     }
 
     /// The intents of a room, of which there should be one.
@@ -153,7 +153,7 @@ fn event_of(event: &str, kind: &str, id: &str, intent: &Intent) -> Value {
 }
 
 async fn answer(
-    State(provider): State<Provider>,
+    State(provider): State<PaymentStub>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -165,20 +165,20 @@ async fn answer(
         key: header("idempotency-key"),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let (mood, count) = {
+    let (behaviour, count) = {
         let mut inner = provider.inner();
         inner.calls.push(call.clone());
-        (inner.mood.unwrap_or(Mood::Good), inner.calls.len())
+        (inner.behaviour.unwrap_or(Behaviour::Normal), inner.calls.len())
     };
-    match mood {
-        Mood::Down => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Mood::Flapping if count.is_multiple_of(2) => return StatusCode::BAD_GATEWAY.into_response(),
-        Mood::Slow => tokio::time::sleep(Duration::from_secs(12)).await,
-        Mood::Garbage => return "<html>Welcome to the gateway</html>".into_response(),
-        Mood::Good | Mood::Flapping | Mood::Forgetful => {}
+    match behaviour {
+        Behaviour::Down => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Behaviour::Flapping if count.is_multiple_of(2) => return StatusCode::BAD_GATEWAY.into_response(),
+        Behaviour::Slow => tokio::time::sleep(Duration::from_secs(12)).await,
+        Behaviour::Garbage => return "<html>Welcome to the gateway</html>".into_response(),
+        Behaviour::Normal | Behaviour::Flapping | Behaviour::DropsResponses => {}
     }
-    let (status, value) = provider.inner().take(&call, &header("authorization"), &header("content-type"));
-    if mood == Mood::Forgetful {
+    let (status, value) = provider.inner().handle(&call, &header("authorization"), &header("content-type"));
+    if behaviour == Behaviour::DropsResponses {
         let broken = futures_util::stream::iter([Ok("{\"id\":"), Err(std::io::Error::other("cut"))]);
         return Body::from_stream(broken).into_response();
     }
@@ -186,22 +186,22 @@ async fn answer(
 }
 
 impl Inner {
-    fn fault(&mut self, what: impl Into<String>) {
-        self.faults.push(what.into());
+    fn violation(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
     }
 
-    fn take(&mut self, call: &Call, authorization: &str, content_type: &str) -> (u16, Value) {
+    fn handle(&mut self, call: &Call, authorization: &str, content_type: &str) -> (u16, Value) {
         if authorization != format!("Bearer {KEY}") {
-            self.fault(format!("{}: without the key", call.what));
+            self.violation(format!("{}: without the key", call.what));
             return (401, json!({"error": {"type": "invalid_request_error"}}));
         }
         if call.what.starts_with("POST") {
             if call.key.len() < 8 {
-                self.fault(format!("{}: without Idempotency-Key", call.what));
+                self.violation(format!("{}: without Idempotency-Key", call.what));
             }
             if let Some((what, status, answer)) = self.answers.get(&call.key).cloned() {
                 if what != format!("{} {}", call.what, call.body) {
-                    self.fault(format!("{}: the key of another call", call.what));
+                    self.violation(format!("{}: the key of another call", call.what));
                 }
                 return (status, answer);
             }
@@ -219,7 +219,7 @@ impl Inner {
             .map(|(name, value)| (name.replace("%5B", "[").replace("%5D", "]"), value.to_owned()))
             .collect();
         if !call.body.is_empty() && content_type != "application/x-www-form-urlencoded" {
-            self.fault(format!("{}: {content_type} is no form", call.what));
+            self.violation(format!("{}: {content_type} is no form", call.what));
         }
         let path: Vec<&str> = call.what.split(['/', ' ']).filter(|part| !part.is_empty()).collect();
         match path[..] {
@@ -248,7 +248,7 @@ impl Inner {
                 )
             }
             _ => {
-                self.fault(format!("{}: there is no such call", call.what));
+                self.violation(format!("{}: there is no such call", call.what));
                 (404, json!({}))
             }
         }
@@ -258,7 +258,7 @@ impl Inner {
         let mut names: Vec<&str> = form.keys().map(String::as_str).collect();
         names.sort_unstable();
         if names != ["amount", "capture_method", "currency", "metadata[room]"] || form["capture_method"] != "manual" {
-            self.fault(format!("an intent of {names:?}"));
+            self.violation(format!("an intent of {names:?}"));
         }
         let id = format!("pi_{}", self.intents.len() + 1);
         let intent = Intent {
@@ -269,7 +269,7 @@ impl Inner {
             refunded: false,
         };
         if intent.currency != intent.currency.to_lowercase() {
-            self.fault("a currency in capitals");
+            self.violation("a currency in capitals");
         }
         let answer = object(&id, &intent);
         self.intents.insert(id, intent);

@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use super::database::Database;
 
 /// How long a server may take until it serves; a machine that compiles at the same time is slow.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server that ends with this, or with this process however it ends. It listens on a socket in its own folder only.
-pub struct Cluster {
+pub struct PostgresServer {
     folder: PathBuf,
     connections: u32,
     server: Option<Child>,
 }
 
-impl Cluster {
+impl PostgresServer {
     /// A server for so many connections.
     pub fn start(connections: u32) -> Self {
         let mut cluster = Self::folder(connections);
         let mut make = cluster.command("initdb");
         make.args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]).arg(cluster.data());
         assert!(make.status().expect("initdb is installed").success(), "PostgreSQL can make its files");
-        cluster.start_again();
+        cluster.restart();
         cluster
     }
 
@@ -35,7 +35,7 @@ impl Cluster {
         let mut copy = replica.command("pg_basebackup");
         copy.arg("-h").arg(self.socket()).args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
         assert!(copy.arg("-D").arg(replica.data()).status().expect("it comes with the server").success());
-        replica.start_again();
+        replica.restart();
         replica
     }
 
@@ -43,7 +43,7 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("wardroom-pg-").tempdir().unwrap().keep();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
         let cluster = Self { folder, connections, server: None };
-        if let Some((uid, gid)) = account() {
+        if let Some((uid, gid)) = postgres_account() {
             chown(&cluster.folder, Some(uid), Some(gid)).unwrap();
         }
         cluster.watch();
@@ -66,7 +66,7 @@ impl Cluster {
 
     fn as_postgres(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        if let Some((uid, gid)) = account() {
+        if let Some((uid, gid)) = postgres_account() {
             command.uid(uid).gid(gid);
         }
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -106,14 +106,14 @@ impl Cluster {
     }
 
     /// Starts a server that was ended, and waits until it serves.
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         assert!(self.server.is_none(), "it runs already");
         let mut server = self.command("postgres");
         server.arg("-D").arg(self.data()).args(["-c", "listen_addresses=", "-c"]);
         server.arg(format!("unix_socket_directories={}", self.socket().display()));
         server.args(["-c", &format!("max_connections={}", self.connections)]);
         self.server = Some(server.spawn().expect("the server's program is there"));
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         let ready = || self.command("pg_isready").arg("-q").arg("-h").arg(self.socket()).status();
         while !ready().is_ok_and(|status| status.success()) {
             assert!(Instant::now() < deadline, "PostgreSQL did not start");
@@ -137,17 +137,17 @@ impl Cluster {
     }
 
     /// Lets them go on.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         let pid = self.server.as_ref().expect("it runs").id();
         signal("CONT", &children(pid));
         signal("CONT", &[pid]);
     }
 }
 
-impl Drop for Cluster {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.server.is_some() {
-            self.go_on();
+            self.resume();
         }
         self.crash();
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -176,7 +176,7 @@ fn programs() -> PathBuf {
 }
 
 /// Whom PostgreSQL runs as when we are root, which it refuses to be.
-pub fn account() -> Option<(u32, u32)> {
+pub fn postgres_account() -> Option<(u32, u32)> {
     if Path::new("/proc/self").metadata().ok()?.uid() != 0 {
         return None;
     }

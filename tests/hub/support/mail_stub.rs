@@ -8,39 +8,39 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What a mail is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
-    Welcome,
+pub enum SmtpReply {
+    Accept,
     /// 451: come back later.
-    Later,
+    Defer,
     /// 550: there is no such person.
-    Never,
+    Reject,
 }
 
 /// A mail that was taken.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct ReceivedMail {
     pub from: String,
     pub to: String,
     pub data: String,
 }
 
 struct Inner {
-    greeting: Greeting,
-    tries: usize,
-    taken: Vec<Taken>,
+    reply: SmtpReply,
+    attempts: usize,
+    received: Vec<ReceivedMail>,
 }
 
 /// The server.
 #[derive(Clone)]
-pub struct Mailbox {
+pub struct MailStub {
     pub address: SocketAddr,
     inner: Arc<Mutex<Inner>>,
 }
 
-impl Mailbox {
+impl MailStub {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let inner = Inner { greeting: Greeting::Welcome, tries: 0, taken: Vec::new() };
+        let inner = Inner { reply: SmtpReply::Accept, attempts: 0, received: Vec::new() };
         let mailbox = Self { address: listener.local_addr().unwrap(), inner: Arc::new(Mutex::new(inner)) };
         let server = mailbox.clone();
         tokio::spawn(async move {
@@ -52,23 +52,23 @@ impl Mailbox {
         mailbox
     }
 
-    pub fn greet(&self, greeting: Greeting) {
-        self.inner.lock().unwrap().greeting = greeting;
+    pub fn respond_with(&self, reply: SmtpReply) {
+        self.inner.lock().unwrap().reply = reply;
     }
 
     /// How often somebody wanted to send.
-    pub fn tries(&self) -> usize {
-        self.inner.lock().unwrap().tries
+    pub fn attempts(&self) -> usize {
+        self.inner.lock().unwrap().attempts
     }
 
-    pub fn taken(&self) -> Vec<Taken> {
-        self.inner.lock().unwrap().taken.clone()
+    pub fn received(&self) -> Vec<ReceivedMail> {
+        self.inner.lock().unwrap().received.clone()
     }
 
     async fn serve(self, stream: TcpStream) -> std::io::Result<()> {
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::new(read).lines();
-        let mut mail = Taken { from: String::new(), to: String::new(), data: String::new() };
+        let mut mail = ReceivedMail { from: String::new(), to: String::new(), data: String::new() };
         write.write_all(b"220 mail.example ESMTP\r\n").await?;
         while let Some(line) = lines.next_line().await? {
             let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
@@ -82,11 +82,11 @@ impl Mailbox {
                 "RCPT" => {
                     mail.to = address();
                     let mut inner = self.inner.lock().unwrap();
-                    inner.tries += 1;
-                    match inner.greeting {
-                        Greeting::Welcome => "250 ok",
-                        Greeting::Later => "451 come back later",
-                        Greeting::Never => "550 nobody of that name",
+                    inner.attempts += 1;
+                    match inner.reply {
+                        SmtpReply::Accept => "250 ok",
+                        SmtpReply::Defer => "451 come back later",
+                        SmtpReply::Reject => "550 nobody of that name",
                     }
                 }
                 "DATA" => {
@@ -95,7 +95,7 @@ impl Mailbox {
                         mail.data.push_str(&line);
                         mail.data.push('\n');
                     }
-                    self.inner.lock().unwrap().taken.push(mail.clone());
+                    self.inner.lock().unwrap().received.push(mail.clone());
                     mail.data.clear();
                     "250 taken"
                 }

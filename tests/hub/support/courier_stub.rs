@@ -34,18 +34,18 @@ struct Inner {
 
 /// The partner.
 #[derive(Clone)]
-pub struct Carrier {
+pub struct CourierStub {
     pub address: SocketAddr,
     inner: Arc<Mutex<Inner>>,
 }
 
-impl Carrier {
+impl CourierStub {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let carrier = Self { address: listener.local_addr().unwrap(), inner: Arc::default() };
-        let router = Router::new().fallback(answer).with_state(carrier.clone());
+        let courier = Self { address: listener.local_addr().unwrap(), inner: Arc::default() };
+        let router = Router::new().fallback(answer).with_state(courier.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        carrier
+        courier
     }
 
     pub fn settings(&self, assign: bool) -> CourierSettings {
@@ -72,7 +72,13 @@ impl Carrier {
     }
 }
 
-async fn answer(State(carrier): State<Carrier>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(courier): State<CourierStub>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let header = |name: &str| headers.get(name).map_or("", |it| it.to_str().unwrap()).to_owned();
     let call = Call {
         what: format!("{method} {}", uri.path()),
@@ -80,7 +86,7 @@ async fn answer(State(carrier): State<Carrier>, method: Method, uri: Uri, header
         authorization: header("authorization"),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let mut inner = carrier.inner.lock().unwrap();
+    let mut inner = courier.inner.lock().unwrap();
     inner.calls.push(call.clone());
     if inner.is_down {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

@@ -12,30 +12,30 @@ use tokio::net::{UnixListener, UnixStream};
 use wardroom::config::RedisSettings;
 
 /// Of a hundred messages so many are lost; so many doubled; so many come behind the next.
-const EACH: u32 = 10;
+const FAULT_PERCENT: u32 = 10;
 
 /// How a message to a node begins: a push of three, the first of them this word.
-const MESSAGE: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
+const PUBLISH_FRAME_PREFIX: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
 
 /// What has been done to messages.
 #[derive(Debug, Default)]
-pub struct Lies {
-    pub lost: AtomicUsize,
-    pub doubled: AtomicUsize,
-    pub swapped: AtomicUsize,
+pub struct InjectedFaults {
+    pub dropped: AtomicUsize,
+    pub duplicated: AtomicUsize,
+    pub reordered: AtomicUsize,
 }
 
-pub struct Liar {
+pub struct FaultyRedis {
     folder: tempfile::TempDir,
-    pub lies: Arc<Lies>,
+    pub faults: Arc<InjectedFaults>,
 }
 
-impl Liar {
+impl FaultyRedis {
     /// Lies about the server with this socket.
     pub fn start(server: PathBuf) -> Self {
-        let liar = Self { folder: tempfile::tempdir().unwrap(), lies: Arc::default() };
-        let listener = UnixListener::bind(liar.socket()).unwrap();
-        let lies = liar.lies.clone();
+        let redis_proxy = Self { folder: tempfile::tempdir().unwrap(), faults: Arc::default() };
+        let listener = UnixListener::bind(redis_proxy.socket()).unwrap();
+        let faults = redis_proxy.faults.clone();
         tokio::spawn(async move {
             for seed in 0.. {
                 let (client, _) = listener.accept().await.unwrap();
@@ -43,14 +43,18 @@ impl Liar {
                 let ((mut from_client, to_client), (mut from_server, mut to_server)) =
                     (client.into_split(), server.into_split());
                 tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-                let mut way =
-                    Way { to: to_client, held: None, random: StdRng::seed_from_u64(seed), lies: lies.clone() };
+                let mut downstream = Downstream {
+                    to: to_client,
+                    delayed: None,
+                    random: StdRng::seed_from_u64(seed),
+                    faults: faults.clone(),
+                };
                 tokio::spawn(async move {
                     let mut waiting = Vec::new();
                     while from_server.read_buf(&mut waiting).await.is_ok_and(|read| read > 0) {
-                        while let Some(len) = frame(&waiting) {
+                        while let Some(len) = frame_len(&waiting) {
                             let rest = waiting.split_off(len);
-                            if way.pass(std::mem::replace(&mut waiting, rest)).await.is_err() {
+                            if downstream.forward(std::mem::replace(&mut waiting, rest)).await.is_err() {
                                 return;
                             }
                         }
@@ -58,7 +62,7 @@ impl Liar {
                 });
             }
         });
-        liar
+        redis_proxy
     }
 
     fn socket(&self) -> PathBuf {
@@ -71,42 +75,42 @@ impl Liar {
 }
 
 /// From the server to one client.
-struct Way {
+struct Downstream {
     to: OwnedWriteHalf,
-    held: Option<Vec<u8>>,
+    delayed: Option<Vec<u8>>,
     random: StdRng,
-    lies: Arc<Lies>,
+    faults: Arc<InjectedFaults>,
 }
 
-impl Way {
-    async fn pass(&mut self, frame: Vec<u8>) -> std::io::Result<()> {
-        if !frame.starts_with(MESSAGE) {
+impl Downstream {
+    async fn forward(&mut self, frame: Vec<u8>) -> std::io::Result<()> {
+        if !frame.starts_with(PUBLISH_FRAME_PREFIX) {
             return self.to.write_all(&frame).await;
         }
         let chance = self.random.random_range(0..100);
-        if chance < EACH {
-            self.lies.lost.fetch_add(1, Ordering::Relaxed);
+        if chance < FAULT_PERCENT {
+            self.faults.dropped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        if chance < 2 * EACH && self.held.is_none() {
-            self.lies.swapped.fetch_add(1, Ordering::Relaxed);
-            self.held = Some(frame);
+        if chance < 2 * FAULT_PERCENT && self.delayed.is_none() {
+            self.faults.reordered.fetch_add(1, Ordering::Relaxed);
+            self.delayed = Some(frame);
             return Ok(());
         }
         self.to.write_all(&frame).await?;
-        if chance > 100 - EACH {
-            self.lies.doubled.fetch_add(1, Ordering::Relaxed);
+        if chance > 100 - FAULT_PERCENT {
+            self.faults.duplicated.fetch_add(1, Ordering::Relaxed);
             self.to.write_all(&frame).await?;
         }
-        match self.held.take() {
-            Some(held) => self.to.write_all(&held).await,
+        match self.delayed.take() {
+            Some(delayed) => self.to.write_all(&delayed).await,
             None => Ok(()),
         }
     }
 }
 
 /// How long the first frame of Redis's protocol is; none while it is not all there.
-fn frame(bytes: &[u8]) -> Option<usize> {
+fn frame_len(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")? + 2;
     let number = || std::str::from_utf8(&bytes[1..end - 2]).unwrap().parse::<i64>().unwrap();
     let parts = match bytes[0] {
@@ -119,5 +123,5 @@ fn frame(bytes: &[u8]) -> Option<usize> {
         b'%' => 2 * number(),
         _ => 0,
     };
-    (0..parts).try_fold(end, |at, _| Some(at + frame(&bytes[at..])?))
+    (0..parts).try_fold(end, |at, _| Some(at + frame_len(&bytes[at..])?))
 }

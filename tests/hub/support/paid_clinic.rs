@@ -15,15 +15,15 @@ use wardroom::config::{Config, DatabaseSettings};
 use wardroom::store::dispatches::{DispatchState, Sink};
 use wardroom::store::slots::{Published, PublishedSlot};
 
-use super::clinic::Clinic;
-use super::rest::{Answer, Rest};
+use super::rest::{RestClient, RestResponse};
+use super::test_server::TestServer;
 
 /// What a consultation costs.
 pub const PRICE: u64 = 2500;
 
 /// A clinic with a price, a doctor, a patient and an administrator.
-pub struct Till {
-    pub rest: Rest,
+pub struct PaidClinic {
+    pub rest: RestClient,
     pub doctor: Actor,
     pub patient: Actor,
     pub admin: Actor,
@@ -31,7 +31,7 @@ pub struct Till {
     pub token: String,
 }
 
-impl Till {
+impl PaidClinic {
     pub async fn start(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
         Self::free(database, |config| {
             config.policy.price = PRICE;
@@ -42,24 +42,24 @@ impl Till {
 
     /// The same without a price.
     pub async fn free(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
-        let rest = Rest::start_with(database, change).await;
-        let doctor = rest.clinic.person(Role::Doctor, "Dr Discreet", None).await;
-        let (patient, token) = rest.someone(Role::Patient, None).await;
-        let admin = rest.clinic.person(Role::Admin, "Ad Min", None).await;
+        let rest = RestClient::start_with(database, change).await;
+        let doctor = rest.server.person(Role::Doctor, "Dr Discreet", None).await;
+        let (patient, token) = rest.person_with_token(Role::Patient, None).await;
+        let admin = rest.server.person(Role::Admin, "Ad Min", None).await;
         Self { rest, doctor, patient, admin, token }
     }
 
-    pub fn clinic(&self) -> &Clinic {
-        &self.rest.clinic
+    pub fn server(&self) -> &TestServer {
+        &self.rest.server
     }
 
     /// A slot that begins after `ahead`, or after the slots that are there already.
     pub async fn slot(&self, ahead: Duration) -> SlotId {
         let (id, doctor) = (SlotId(Uuid::now_v7()), self.doctor.user().unwrap());
-        let mut starts_at = self.clinic().state.clock.now().plus(ahead);
+        let mut starts_at = self.server().state.clock.now().plus(ahead);
         loop {
             let slot = PublishedSlot { id, starts_at, ends_at: starts_at.plus(Duration::from_secs(900)), room: None };
-            if self.clinic().state.store.publish_slots(doctor, &[slot]).await.unwrap() == Published::All {
+            if self.server().state.store.publish_slots(doctor, &[slot]).await.unwrap() == Published::All {
                 return id;
             }
             starts_at = starts_at.plus(Duration::from_secs(900));
@@ -73,29 +73,29 @@ impl Till {
     }
 
     pub async fn book_slot(&self, slot: SlotId) -> RoomId {
-        let booking = self.rest.post("/v1/bookings").by(&self.token).json(json!({"slot": slot})).send().await.ok();
+        let booking = self.rest.post("/v1/bookings").bearer(&self.token).json(json!({"slot": slot})).send().await.ok();
         assert_eq!(booking["payment"]["state"], "pending", "{booking}");
         assert_eq!(booking["payment"]["amount"], PRICE);
         serde_json::from_value(booking["room"].clone()).unwrap()
     }
 
     pub async fn look(&self, room: RoomId) -> Snapshot {
-        self.clinic().state.hub.look(room, &Actor::System).await.unwrap().snapshot
+        self.server().state.hub.look(room, &Actor::System).await.unwrap().snapshot
     }
 
     /// Where consultation and payment stand.
-    pub async fn stands(&self, room: RoomId) -> (&'static str, &'static str) {
+    pub async fn states(&self, room: RoomId) -> (&'static str, &'static str) {
         let snapshot = self.look(room).await;
         (snapshot.consultation.unwrap().state.as_str(), snapshot.payment.unwrap().state.as_str())
     }
 
     /// Waits until consultation and payment stand so.
-    pub async fn until(&self, room: RoomId, consultation: &str, payment: &str) {
+    pub async fn wait_until(&self, room: RoomId, consultation: &str, payment: &str) {
         let wanted = (consultation, payment);
         let mut last = ("", "");
         let reached = async {
             loop {
-                last = self.stands(room).await;
+                last = self.states(room).await;
                 if last == wanted {
                     return;
                 }
@@ -103,15 +103,15 @@ impl Till {
             }
         };
         if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
-            panic!("it stands {last:?} and should stand {wanted:?}; {:?}", self.lanes(Sink::Payment).await);
+            panic!("it stands {last:?} and should stand {wanted:?}; {:?}", self.delivery_counts(Sink::Payment).await);
         }
     }
 
     /// Where the patient pays.
-    pub async fn checkout(&self, room: RoomId) -> String {
+    pub async fn checkout_url(&self, room: RoomId) -> String {
         let path = format!("/v1/bookings/{room}/payment");
         eventually("the provider names a page", async || {
-            let status = self.rest.get(&path).by(&self.token).send().await.ok();
+            let status = self.rest.get(&path).bearer(&self.token).send().await.ok();
             status["checkout_url"].as_str().map(str::to_owned)
         })
         .await
@@ -119,35 +119,35 @@ impl Till {
 
     /// Plays the consultation to its signed note.
     pub async fn complete(&self, room: RoomId) {
-        let clinic = self.clinic();
-        let consent = clinic.state.config.policy.consent.clone();
+        let server = self.server();
+        let consent = server.state.config.policy.consent.clone();
         let identity = Line::parse("account").unwrap();
-        clinic.submit(room, &self.patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
-        clinic.submit(room, &self.doctor, Command::Admit(Nothing {})).await.unwrap();
-        clinic.submit(room, &self.patient, Command::Enter(Nothing {})).await.unwrap();
-        clinic.submit(room, &self.doctor, Command::End(Nothing {})).await.unwrap();
+        server.submit(room, &self.patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
+        server.submit(room, &self.doctor, Command::Admit(Nothing {})).await.unwrap();
+        server.submit(room, &self.patient, Command::Enter(Nothing {})).await.unwrap();
+        server.submit(room, &self.doctor, Command::End(Nothing {})).await.unwrap();
         let note = Prose::parse("a secret diagnosis").unwrap();
-        clinic.submit(room, &self.doctor, Command::Complete(Note { note })).await.unwrap();
+        server.submit(room, &self.doctor, Command::Complete(Note { note })).await.unwrap();
     }
 
     /// Goes on in time until what waits for its next attempt is due.
-    pub fn skip(&self, span: Duration) {
-        self.clinic().state.clock.advance(span);
+    pub fn advance_clock(&self, span: Duration) {
+        self.server().state.clock.advance(span);
     }
 
     /// How many deliveries of a sink are in which state.
-    pub async fn lanes(&self, sink: Sink) -> Vec<(DispatchState, u64)> {
-        let lanes = self.clinic().state.store.lanes().await.unwrap();
+    pub async fn delivery_counts(&self, sink: Sink) -> Vec<(DispatchState, u64)> {
+        let lanes = self.server().state.store.lanes().await.unwrap();
         lanes.into_iter().filter(|lane| lane.sink == sink).map(|lane| (lane.state, lane.count)).collect()
     }
 
     /// Waits until nothing of a sink is under way or waits, going on in time as often as needed.
-    pub async fn settled(&self, sink: Sink) {
-        let now = self.clinic().state.clock.now();
+    pub async fn wait_until_settled(&self, sink: Sink) {
+        let now = self.server().state.clock.now();
         let done = async {
             loop {
                 let busy = self
-                    .lanes(sink)
+                    .delivery_counts(sink)
                     .await
                     .iter()
                     .any(|(state, _)| matches!(state, DispatchState::Waiting | DispatchState::Sending));
@@ -155,23 +155,23 @@ impl Till {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                self.skip(Duration::from_secs(5));
+                self.advance_clock(Duration::from_secs(5));
             }
         };
         let settled = tokio::time::timeout(Duration::from_secs(60), done).await;
-        assert!(settled.is_ok(), "{:?} since {now}", self.lanes(sink).await);
+        assert!(settled.is_ok(), "{:?} since {now}", self.delivery_counts(sink).await);
     }
 
     /// A partner's message, signed with `secret` at `at`.
-    pub async fn tell(&self, partner: &str, secret: &str, at: Timestamp, body: &str) -> Answer {
+    pub async fn send_webhook(&self, partner: &str, secret: &str, at: Timestamp, body: &str) -> RestResponse {
         let header = signature(secret, at, body);
         let call = self.rest.call("post", &format!("/v1/partners/{partner}")).header("partner-signature", &header);
         call.header("content-type", "application/json").raw(body).send().await
     }
 
     /// The same, now.
-    pub async fn tell_now(&self, partner: &str, secret: &str, body: &str) -> Answer {
-        self.tell(partner, secret, self.clinic().state.clock.now(), body).await
+    pub async fn send_webhook_now(&self, partner: &str, secret: &str, body: &str) -> RestResponse {
+        self.send_webhook(partner, secret, self.server().state.clock.now(), body).await
     }
 }
 

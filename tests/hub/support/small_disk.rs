@@ -6,16 +6,16 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::cluster::account;
+use super::postgres::postgres_account;
 
 /// A file system in memory, in a folder of its own.
-pub struct Disk {
+pub struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
-impl Disk {
+impl SmallDisk {
     /// A disk of this size in MiB. None, said aloud, where this process may not mount one: that takes root.
-    pub fn small(size: u32) -> Option<Self> {
+    pub fn mount(size: u32) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("wardroom-disk-").tempdir_in("/tmp").unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
@@ -26,7 +26,7 @@ impl Disk {
             return None;
         }
         let disk = Self { folder };
-        if let Some((uid, gid)) = account() {
+        if let Some((uid, gid)) = postgres_account() {
             chown(disk.path(), Some(uid), Some(gid)).unwrap();
         }
         std::fs::set_permissions(disk.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -52,7 +52,7 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily, because a database may have files open there.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();

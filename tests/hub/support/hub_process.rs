@@ -12,20 +12,20 @@ use wardroom::config::{Config, DatabaseSettings};
 use super::ports;
 
 /// How long a hub may take until it serves; a machine that compiles at the same time is slow.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The hub's program with its data. Its end is the process's end, too.
-pub struct Process {
+pub struct HubProcess {
     data: tempfile::TempDir,
     environment: Vec<(String, String)>,
     mode: &'static str,
     child: Option<Child>,
     address: Option<SocketAddr>,
-    said: Vec<String>,
+    output_lines: Vec<String>,
     log: Option<PathBuf>,
 }
 
-impl Process {
+impl HubProcess {
     /// A hub that does not run yet, over this database. `mode` is `serve` or `demo`.
     pub fn new(mode: &'static str, database: &DatabaseSettings) -> Self {
         // The hub does it for itself; here for the requests of the test. An error says that it was done.
@@ -38,7 +38,7 @@ impl Process {
             ("WARDROOM_LOG_FILTER", "warn".to_owned()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Self { data, environment, mode, child: None, address: None, said: Vec::new(), log: None }
+        Self { data, environment, mode, child: None, address: None, output_lines: Vec::new(), log: None }
     }
 
     /// Changes a setting, before the next start.
@@ -98,26 +98,27 @@ impl Process {
             }
         });
         self.child = Some(child);
-        self.said.clear();
+        self.output_lines.clear();
         // The last line that each mode prints once its listener is bound.
         let last = if self.mode == "demo" { "The links end" } else { "Wardroom serves on" };
-        let deadline = Instant::now() + START;
-        while !self.said.last().is_some_and(|line| line.starts_with(last)) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.output_lines.last().is_some_and(|line| line.starts_with(last)) {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
-                Ok(line) => self.said.push(line),
-                Err(_) => panic!("the hub did not start; it said {:?}", self.said),
+                Ok(line) => self.output_lines.push(line),
+                Err(_) => panic!("the hub did not start; it said {:?}", self.output_lines),
             }
         }
-        let text = self.said.iter().find_map(|line| line.split("http://").nth(1)).expect("it says where it serves");
+        let text =
+            self.output_lines.iter().find_map(|line| line.split("http://").nth(1)).expect("it says where it serves");
         let address = text.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
         self.address = Some(address);
         address
     }
 
     /// In demo mode, the link that signs this person in.
-    pub fn link(&self, name: &str) -> String {
-        let line = self.said.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
+    pub fn demo_link(&self, name: &str) -> String {
+        let line = self.output_lines.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
         line.split_whitespace().last().expect("a link").to_owned()
     }
 
@@ -142,7 +143,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for HubProcess {
     fn drop(&mut self) {
         self.kill();
     }

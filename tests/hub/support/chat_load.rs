@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wardroom::store::Store;
 
-use super::clinic::{Case, Clinic};
-use super::standstill::ran;
+use super::stall_detector::running_time;
+use super::test_server::{Case, TestServer};
 use crate::cluster::replication::chat;
 
 /// How often each of them says something.
@@ -36,7 +36,7 @@ const UNANSWERED_CALM: usize = 2;
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// The load, running.
-pub struct Load {
+pub struct ChatLoad {
     shared: Arc<Shared>,
     cases: Vec<Case>,
     members: Vec<JoinHandle<Member>>,
@@ -75,12 +75,12 @@ struct Member {
     again: Vec<(Instant, Option<CommandId>)>,
     /// When the hub said to come back, in milliseconds.
     told: Option<u64>,
-    book: Book,
+    book: LoadReport,
 }
 
 /// What happened to them all.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct LoadReport {
     /// Each command's event, and when the sender learned of it.
     pub acked: BTreeMap<CommandId, (u64, Instant)>,
     /// From a broken connection to having everything up to the head on the next one.
@@ -101,28 +101,28 @@ pub struct Book {
     pub told: Vec<u64>,
 }
 
-impl Load {
+impl ChatLoad {
     /// Lets people talk in so many rooms.
-    pub async fn start(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
-        Self::talk(office, nodes, rooms, UNANSWERED).await
+    pub async fn start(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
+        Self::talk(server, nodes, rooms, UNANSWERED).await
     }
 
     /// The same, of people who wait for answers before they go on: no more than the machine can do.
-    pub async fn start_calm(office: &Clinic, nodes: &[SocketAddr], rooms: usize) -> Self {
-        Self::talk(office, nodes, rooms, UNANSWERED_CALM).await
+    pub async fn start_calm(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
+        Self::talk(server, nodes, rooms, UNANSWERED_CALM).await
     }
 
-    async fn talk(office: &Clinic, nodes: &[SocketAddr], rooms: usize, most: usize) -> Self {
+    async fn talk(server: &TestServer, nodes: &[SocketAddr], rooms: usize, most: usize) -> Self {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes.iter().copied().map(Some).collect()),
             phase: watch::Sender::new(Phase::Talk),
         });
         let (mut cases, mut members) = (Vec::new(), Vec::new());
         for room in 0..rooms {
-            let case = office.case().await;
+            let case = server.case().await;
             for (at, who) in [&case.patient, &case.doctor, &case.patient].into_iter().enumerate() {
                 let home = (room + at) % nodes.len();
-                let mut client = Client::new(Target::new(nodes[home]).expect("loopback"), office.token(who));
+                let mut client = Client::new(Target::new(nodes[home]).expect("loopback"), server.token(who));
                 client.connect().await.expect("the hub welcomes");
                 client.join(case.room).await.expect("a member may join");
                 let member = Member {
@@ -138,7 +138,7 @@ impl Load {
                     since: BTreeMap::new(),
                     again: Vec::new(),
                     told: None,
-                    book: Book::default(),
+                    book: LoadReport::default(),
                 };
                 members.push(tokio::spawn(member.run()));
             }
@@ -161,7 +161,7 @@ impl Load {
 
     /// Lets everybody finish, and compares what they have with the store: nothing lost, repeated or out of order, nothing
     /// acknowledged that is not stored, and the same log for all.
-    pub async fn end(self, store: &Store) -> Book {
+    pub async fn end(self, store: &Store) -> LoadReport {
         self.shared.phase.send_replace(Phase::End);
         let members: Vec<Member> = join_all(self.members).await.into_iter().map(|it| it.expect("no panic")).collect();
         let mut logs = BTreeMap::new();
@@ -178,7 +178,7 @@ impl Load {
             assert!(log.keys().copied().eq(1..=log.len() as u64), "numbered without gaps");
             logs.insert(case.room, log);
         }
-        let mut book = Book::default();
+        let mut book = LoadReport::default();
         for mut member in members {
             let log = &logs[&member.room];
             let head = *log.last_key_value().expect("a room has events").0;
@@ -202,7 +202,7 @@ impl Load {
     }
 }
 
-impl Book {
+impl LoadReport {
     fn add(&mut self, other: Self) {
         self.acked.extend(other.acked);
         self.back.extend(other.back);
@@ -235,14 +235,14 @@ impl Book {
     fn delays(&self, from: Instant, to: Instant) -> Vec<Duration> {
         let after = |(id, when): &(CommandId, Instant)| {
             let acked = self.acked[id].1;
-            (acked >= from && acked < to).then(|| ran(acked, *when))
+            (acked >= from && acked < to).then(|| running_time(acked, *when))
         };
         self.heard.iter().filter_map(after).collect()
     }
 
     /// Below which 99 of 100 were back.
     pub fn back_p99(&self) -> Duration {
-        p99(self.back.iter().map(|(cut, live)| ran(*cut, *live)))
+        p99(self.back.iter().map(|(cut, live)| running_time(*cut, *live)))
     }
 
     /// Below which 99 of 100 answers came to what was sent in this span.

@@ -21,10 +21,10 @@ use wardroom::hub::{Done, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
 use wardroom::turn::Relay;
 
-use super::{panics, standstill};
+use super::{panics, stall_detector};
 
 /// A running hub.
-pub struct Clinic {
+pub struct TestServer {
     pub state: AppState,
     pub address: SocketAddr,
     pub relay: Arc<Relay>,
@@ -32,10 +32,10 @@ pub struct Clinic {
     _data: tempfile::TempDir,
 }
 
-impl Drop for Clinic {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop.cancel();
-        panics::none();
+        panics::assert_none();
     }
 }
 
@@ -48,7 +48,7 @@ pub struct Case {
     pub pharmacy: PharmacyId,
 }
 
-impl Clinic {
+impl TestServer {
     /// Starts a hub over this database.
     pub async fn start(database: DatabaseSettings) -> Self {
         Self::start_with(database, |_| {}).await
@@ -56,8 +56,8 @@ impl Clinic {
 
     /// Starts a hub with other settings than the tests' usual ones.
     pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
-        standstill::watch();
-        panics::note();
+        stall_detector::start();
+        panics::record();
         let data = tempfile::tempdir().unwrap();
         let environment =
             [("WARDROOM_DATA_DIR", data.path().display().to_string()), ("WARDROOM_LISTEN", "127.0.0.1:0".to_owned())];
@@ -124,7 +124,7 @@ impl Clinic {
     }
 
     /// A patient in the doctor's waiting room.
-    pub async fn waiting(&self, patient: &Actor, doctor: &Actor) -> RoomId {
+    pub async fn waiting_room(&self, patient: &Actor, doctor: &Actor) -> RoomId {
         let room = RoomId(Uuid::now_v7());
         let request = Request { slot: None, doctor: doctor.user(), reason: None };
         self.submit(room, patient, Command::Request(request)).await.unwrap();
@@ -142,7 +142,7 @@ impl Clinic {
         let patient = self.person(Role::Patient, "Pat", None).await;
         let doctor = self.person(Role::Doctor, "Doc", None).await;
         let pharmacist = self.person(Role::Pharmacist, "Phil", Some(pharmacy)).await;
-        let room = self.waiting(&patient, &doctor).await;
+        let room = self.waiting_room(&patient, &doctor).await;
         self.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
         self.submit(room, &patient, Command::Enter(Nothing {})).await.unwrap();
         let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());

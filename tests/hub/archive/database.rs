@@ -11,8 +11,8 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::Appended;
 
-use crate::store::slots::{doctor_with_slots, request};
 use crate::support::both;
+use crate::support::room_log::{doctor_with_slots, slot_request};
 use crate::support::test_server::TestServer;
 
 /// What somebody with access to the database does to one room.
@@ -80,7 +80,7 @@ async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: Datab
         expected.insert(case.room, why);
     }
     let (doctor, slots) = doctor_with_slots(store, 1).await;
-    let (_, booking) = request(&slots[0], &doctor);
+    let (_, booking) = slot_request(&slots[0], &doctor);
     assert_eq!(store.append(std::slice::from_ref(&booking)).await.unwrap(), [Appended::Committed]);
     assert_eq!(faults(store).await, (expected.len() as u64 + 2, expected.clone()), "all others are whole");
     tamper(store, "update slots set room = null where room = ROOM", booking.room).await;

@@ -16,8 +16,8 @@ use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
 use wardroom::store::history::History;
 
-use crate::store::append::{Log, ids};
 use crate::support::both;
+use crate::support::room_log::{RoomLog, new_ids};
 
 const EVENTS: usize = 6;
 
@@ -134,9 +134,9 @@ async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(databa
 
 async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: DatabaseSettings) {
     let store = Store::connect(&database).await.unwrap();
-    let mut log = Log::new();
+    let mut log = RoomLog::new();
     for size in [600, 700] {
-        let (sender, command) = ids();
+        let (sender, command) = new_ids();
         let actor = Actor::Person { id: sender, role: Role::Patient, name: Line::parse("P").unwrap(), pharmacy: None };
         let text = Prose::parse("x").unwrap();
         let events = vec![Event::ChatSent(ChatSent { text, thread: Thread::Care }); size];
@@ -146,7 +146,7 @@ async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: D
     }
     let mut lines = Export::begin(&whole(&store), log.room, Timestamp::from_micros(0)).await.unwrap();
     assert_eq!(lines.manifest().events, 1300);
-    let later = log.chat(ids().0, ids().1, "later");
+    let later = log.chat(new_ids().0, new_ids().1, "later");
     assert_eq!(store.append(&[later]).await.unwrap(), [Appended::Committed]);
     let mut text = String::new();
     while let Some(piece) = lines.next().await.unwrap() {

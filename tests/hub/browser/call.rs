@@ -6,10 +6,10 @@ use rooms::case::call::{EndReason, Path};
 use rooms::event::Event;
 use serde_json::Value;
 
-use crate::browser::case::{DESK, PHONE, log_of, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, room_id_in_url, sign_in, stored_log, walk_in};
 use crate::support::turn::Coturn;
 
 const SECRET: &str = "a secret of the tests";
@@ -34,9 +34,9 @@ impl Talk {
         }
         hub.start();
         let driver = Driver::start();
-        let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
-        let doctor = signed_in(&driver, &hub, "Dana Okafor", DESK).await;
-        walks_in(&patient).await;
+        let patient = sign_in(&driver, &hub, "Pia Lindqvist", PHONE_SIZE).await;
+        let doctor = sign_in(&driver, &hub, "Dana Okafor", DESKTOP_SIZE).await;
+        walk_in(&patient).await;
         doctor.click("lobby-admit").await;
         patient.click("enter-call").await;
         Self { hub, database, driver, patient, doctor }
@@ -92,7 +92,7 @@ async fn candidates(browser: &Browser) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     let mut talk = Talk::start(&[]).await;
-    let room = room_of(&talk.patient).await;
+    let room = room_id_in_url(&talk.patient).await;
     // The check before the call, and what it found is in the log.
     talk.patient.click("check-open").await;
     talk.patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
@@ -117,7 +117,7 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     talk.moves().await;
 
     // A second device of the patient takes over: the first one says so and sends nothing more.
-    let tablet = signed_in(&talk.driver, &talk.hub, "Pia Lindqvist", DESK).await;
+    let tablet = sign_in(&talk.driver, &talk.hub, "Pia Lindqvist", DESKTOP_SIZE).await;
     tablet.click("consultation-row").await;
     tablet.click("call-take").await;
     talk.patient.wait_for("call-elsewhere").await;
@@ -131,7 +131,7 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     talk.doctor.wait_until_gone("[data-testid=call-stage]").await;
     talk.doctor.css("[data-testid=timeline-item][data-kind='call.reported']").await;
     talk.both_clean().await;
-    let log = log_of(&talk.database.settings(), &room).await;
+    let log = stored_log(&talk.database.settings(), &room).await;
     let ended: Vec<_> = log
         .iter()
         .filter_map(|record| match &record.event {
@@ -145,7 +145,7 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_a_relay_neither_side_learns_the_others_address() {
     let talk = Talk::start(&[("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned())]).await;
-    let room = room_of(&talk.patient).await;
+    let room = room_id_in_url(&talk.patient).await;
     talk.call().await;
     for browser in [&talk.patient, &talk.doctor] {
         assert_eq!(candidates(browser).await, serde_json::json!(["relay", "relay"]));
@@ -157,7 +157,7 @@ async fn over_a_relay_neither_side_learns_the_others_address() {
     talk.doctor.click("call-hangup").await;
     talk.patient.css("[data-testid=timeline-item][data-kind='call.reported']").await;
     talk.both_clean().await;
-    let log = log_of(&talk.database.settings(), &room).await;
+    let log = stored_log(&talk.database.settings(), &room).await;
     let paths = log.iter().filter_map(|record| match &record.event {
         Event::CallReported(report) => Some(report.quality.path),
         _ => None,

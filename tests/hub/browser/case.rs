@@ -4,37 +4,11 @@ use rooms::event::Event;
 use rooms::record::Record;
 use serde_json::json;
 use wardroom::config::DatabaseSettings;
-use wardroom::store::Store;
 
 use crate::support::both;
 use crate::support::browser::{Browser, Driver};
 use crate::support::hub_process::HubProcess;
-
-pub const DESK: (u32, u32) = (1280, 900);
-pub const PHONE: (u32, u32) = (390, 844);
-
-/// Signs somebody of the demo clinic in.
-pub async fn signed_in(driver: &Driver, hub: &HubProcess, name: &str, size: (u32, u32)) -> Browser {
-    let browser = driver.browser(size).await;
-    browser.go(&hub.demo_link(name)).await;
-    browser.css("[data-testid=connection-state][data-state=live]").await;
-    browser
-}
-
-/// The patient walks in to Dr. Okafor, agrees, and waits.
-pub async fn walks_in(patient: &Browser) {
-    patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
-    patient.write("reason", "A sore throat since Monday").await;
-    patient.click("walk-in").await;
-    patient.click("consent").await;
-    patient.click("check-in").await;
-    patient.wait_for("lobby-place").await;
-}
-
-pub async fn room_of(patient: &Browser) -> String {
-    let room = patient.wait_until("a room", "return location.hash.split('/')[2]").await;
-    room.as_str().expect("an id").to_owned()
-}
+use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, room_id_in_url, sign_in, stored_log, walk_in};
 
 async fn says(browser: &Browser, text: &str) {
     browser.write("chat-input", text).await;
@@ -50,12 +24,6 @@ async fn count(browser: &Browser, text: &str) -> u64 {
     browser.run(&body).await.as_u64().expect("a number")
 }
 
-pub async fn log_of(database: &DatabaseSettings, room: &str) -> Vec<Record> {
-    let store = Store::connect(database).await.unwrap();
-    let stored = store.events_after(room.parse().unwrap(), 0, 1_000).await.unwrap();
-    stored.iter().map(|it| serde_json::from_str(&it.canonical).unwrap()).collect()
-}
-
 fn messages(log: &[Record]) -> Vec<String> {
     let text = |record: &Record| match &record.event {
         Event::ChatSent(chat) => Some(chat.text.as_str().to_owned()),
@@ -68,13 +36,13 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     let mut hub = HubProcess::new("demo", &database);
     hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
-    let doctor = signed_in(&driver, &hub, "Dana Okafor", DESK).await;
-    let pharmacist = signed_in(&driver, &hub, "Farid Haddad", DESK).await;
-    let courier = signed_in(&driver, &hub, "Casey Rivera", PHONE).await;
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", PHONE_SIZE).await;
+    let doctor = sign_in(&driver, &hub, "Dana Okafor", DESKTOP_SIZE).await;
+    let pharmacist = sign_in(&driver, &hub, "Farid Haddad", DESKTOP_SIZE).await;
+    let courier = sign_in(&driver, &hub, "Casey Rivera", PHONE_SIZE).await;
 
-    walks_in(&patient).await;
-    let room = room_of(&patient).await;
+    walk_in(&patient).await;
+    let room = room_id_in_url(&patient).await;
     doctor.click("lobby-admit").await;
     patient.click("enter-call").await;
     doctor.wait_for_state("consultation", "in_progress").await;
@@ -133,7 +101,7 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     for screen in [&patient, &doctor, &pharmacist, &courier] {
         screen.assert_no_errors().await;
     }
-    let log = log_of(&database, &room).await;
+    let log = stored_log(&database, &room).await;
     assert_eq!(messages(&log), ["Good morning, what brings you here?", "My throat hurts.", "Are you still there?"]);
     let mut kinds: Vec<_> = log.iter().map(|record| record.event.kind()).collect();
     kinds.retain(|kind| matches!(*kind, "prescription.signed" | "prescription.sent" | "delivery.assigned"));
@@ -148,9 +116,9 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Tom Abara", PHONE).await;
-    walks_in(&patient).await;
-    let room = room_of(&patient).await;
+    let patient = sign_in(&driver, &hub, "Tom Abara", PHONE_SIZE).await;
+    walk_in(&patient).await;
+    let room = room_id_in_url(&patient).await;
     says(&patient, "before").await;
     patient.css("[data-testid=chat-message][data-state=sent]").await;
     hub.kill();
@@ -178,7 +146,10 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     for text in written {
         assert_eq!(count(&patient, text).await, 1, "{text}");
     }
-    assert_eq!(messages(&log_of(&database.settings(), &room).await), ["before", written[0], written[1], written[2]]);
+    assert_eq!(
+        messages(&stored_log(&database.settings(), &room).await),
+        ["before", written[0], written[1], written[2]]
+    );
     patient.assert_no_errors().await;
 }
 
@@ -211,7 +182,7 @@ async fn everything_from_registration_to_a_message_works_by_keyboard() {
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
-    let person = driver.browser(DESK).await;
+    let person = driver.browser(DESKTOP_SIZE).await;
     person.go(&format!("http://{address}/")).await;
     tab_to(&person, "to-register").await;
     person.press("\u{e007}").await;
@@ -247,7 +218,7 @@ async fn every_home_fits_a_phone() {
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
-    let phone = driver.browser(PHONE).await;
+    let phone = driver.browser(PHONE_SIZE).await;
     let fits = async |what: &str| {
         let wide = phone.run("return [document.documentElement.scrollWidth, innerWidth]").await;
         assert!(wide[0].as_u64() <= wide[1].as_u64(), "{what} is wider than the phone: {wide}");
@@ -271,7 +242,7 @@ async fn every_home_fits_a_phone() {
     }
     phone.go("about:blank").await;
     phone.go(&hub.demo_link("Tom Abara")).await;
-    walks_in(&phone).await;
+    walk_in(&phone).await;
     fits("the room").await;
 }
 

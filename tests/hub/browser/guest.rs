@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::browser::case::{DESK, PHONE, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, sign_in, walk_in};
 
 /// Whether as many pictures of others as this move.
 async fn sees_moving(browser: &Browser, others: usize) {
@@ -22,9 +22,9 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
-    let doctor = signed_in(&driver, &hub, "Dana Okafor", DESK).await;
-    walks_in(&patient).await;
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", PHONE_SIZE).await;
+    let doctor = sign_in(&driver, &hub, "Dana Okafor", DESKTOP_SIZE).await;
+    walk_in(&patient).await;
     doctor.click("lobby-admit").await;
     patient.click("enter-call").await;
     patient.write("chat-input", "between the two of us").await;
@@ -35,7 +35,7 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     doctor.click("guest-make").await;
     doctor.click("guest-link").await;
     let url = doctor.wait_until("the link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
-    let guest = driver.browser(DESK).await;
+    let guest = driver.browser(DESKTOP_SIZE).await;
     guest.go(url.as_str().expect("a link")).await;
     guest.css("[data-testid=connection-state][data-state=live]").await;
     doctor.css("[data-testid=guest][data-entered=true]").await;

@@ -1,7 +1,7 @@
 //! The pages in real browsers.
 
 mod call;
-pub mod case;
+mod case;
 mod guest;
 mod notifications;
 mod payment;

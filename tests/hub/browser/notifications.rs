@@ -5,11 +5,11 @@
 
 use serde_json::{Value, json};
 
-use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::{Browser, Driver};
 use crate::support::database::Database;
 use crate::support::devtools::DevTools;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 
 /// What the browser shows at the moment: language, title and text of each notification.
 async fn shown(browser: &Browser) -> Vec<(String, String, String)> {
@@ -86,9 +86,9 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
-    walks_in(&patient).await;
-    let room = room_of(&patient).await;
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", DESKTOP_SIZE).await;
+    walk_in(&patient).await;
+    let room = room_id_in_url(&patient).await;
     let mut pushing = Pushing::start(&driver, &patient, &format!("http://{address}")).await;
 
     patient.run("location.hash = '#/account'").await;

@@ -2,17 +2,17 @@
 
 use wardroom::config::DatabaseSettings;
 
-use crate::browser::case::{DESK, PHONE, signed_in};
 use crate::support::both;
 use crate::support::browser::Driver;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, sign_in};
 
 async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: DatabaseSettings) {
     let mut hub = HubProcess::new("demo", &database);
     hub.set("WARDROOM_POLICY_PRICE", 2500);
     hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", PHONE).await;
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", PHONE_SIZE).await;
     patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
     patient.click_css("[data-testid=slot]").await;
     patient.wait_for_text("To confirm the booking, pay €25.00.").await;
@@ -31,7 +31,7 @@ async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: Databas
     patient.click_css("[data-testid=slot]").await;
     patient.wait_for("pay-link").await;
     let page = patient.run("return document.querySelector('[data-testid=pay-link]').href").await;
-    let cashier = driver.browser(DESK).await;
+    let cashier = driver.browser(DESKTOP_SIZE).await;
     cashier.go(page.as_str().expect("an address")).await;
     cashier.click("whims").await;
     cashier.click("whim-twice").await;
@@ -41,7 +41,7 @@ async fn a_booking_is_paid_in_the_browser_and_the_page_follows(database: Databas
     patient.css("[data-testid=payment][data-state=authorized]").await;
     patient.wait_for("check-in").await;
 
-    let admin = signed_in(&driver, &hub, "Alex Admin", DESK).await;
+    let admin = sign_in(&driver, &hub, "Alex Admin", DESKTOP_SIZE).await;
     admin.css("[data-testid=sandbox-mail-row]").await;
     admin.wait_for_text("Your appointment is booked").await;
     for browser in [&patient, &cashier, &admin] {

@@ -6,10 +6,10 @@ use rooms::role::Role;
 use serde_json::{Value, json};
 use wardroom::echo::MAX_ECHOES;
 
-use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::browser::Driver;
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::rest::{RestClient, RestResponse};
 
 /// An offer of sound from a browser whose network is gone: it is answered, and then nobody comes.
@@ -106,9 +106,9 @@ async fn a_person_alone_hears_and_sees_themselves() {
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
-    walks_in(&patient).await;
-    let room = room_of(&patient).await;
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", DESKTOP_SIZE).await;
+    walk_in(&patient).await;
+    let room = room_id_in_url(&patient).await;
     patient.run(&format!("location.hash = '#/check/{room}'")).await;
     patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
     for _ in 0..2 {

@@ -1,6 +1,6 @@
 //! Calls on one node: signalling, WebRTC, the TURN relay, and the echo call.
 
 mod echo;
-pub mod signaling;
+mod signaling;
 mod turn;
 mod webrtc;

@@ -1,102 +1,31 @@
 //! Calls, as sessions see them: ringing, attaching, what passes between them, coming back, taking over, and who may not.
 
-use std::time::Duration;
-
-use loadtest::client::{Answer, Client};
-use rooms::case::call::{LeaveCall, LeaveReason, Media, OfCall, StartCall};
+use rooms::case::call::{LeaveCall, LeaveReason, Media, StartCall};
 use rooms::command::{Command, Nothing};
-use rooms::id::{CallId, RoomId};
+use rooms::id::CallId;
 use rooms::wire::client::ClientFrame;
-use serde_json::{Value, json};
-use tokio::time::timeout;
+use serde_json::json;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
+use crate::support::call::{CallMember, HOST_CANDIDATE, must_succeed, sdp, start_and_answer, text};
 use crate::support::test_server::{Case, TestServer};
 
-pub const HOST: &str = "candidate:1 1 udp 2122260223 192.0.2.7 54400 typ host";
-
-pub fn sdp() -> String {
-    let fingerprint = vec!["AB"; 32].join(":");
-    format!(
-        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n\
-        a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef0123456789\r\na=fingerprint:sha-256 {fingerprint}\r\n"
-    )
-}
-
-/// One person's session.
-pub struct Side {
-    pub client: Client,
-    pub room: RoomId,
-    pub call: CallId,
-}
-
-impl Side {
-    pub fn signal(&mut self, kind: &str, data: Value) {
-        let frame =
-            json!({"type": "call", "room": self.room, "call": self.call, "signal": {"kind": kind, "data": data}});
-        self.client.queue_text(frame.to_string());
-    }
-
-    /// The next thing the hub says about the call: a notice's kind and data, or an error's code.
-    pub async fn hear(&mut self) -> (String, Value) {
-        let search = async {
-            loop {
-                let heard = self.client.next().await.expect("the connection stays open");
-                let frame: Value = serde_json::from_str(&heard.text).expect("a frame is JSON");
-                match frame["type"].as_str() {
-                    Some("call") => return (text(&frame["signal"]["kind"]), frame["signal"]["data"].clone()),
-                    Some("error") => return (text(&frame["code"]), Value::Null),
-                    _ => {}
-                }
-            }
-        };
-        timeout(Duration::from_secs(60), search).await.expect("it comes")
-    }
-
-    pub async fn attach(&mut self, device: u128, held: Value) -> Value {
-        self.signal("attach", json!({"device": Uuid::from_u128(device), "held": held}));
-        let (kind, data) = self.hear().await;
-        assert_eq!(kind, "attached");
-        data
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().expect("a name").to_owned()
-}
-
-async fn done(client: &mut Client, room: RoomId, command: Command) {
-    match client.command(room, command).await.expect("an answer") {
-        Answer::Done { .. } => {}
-        Answer::Refused(error) => panic!("refused: {error:?}"),
-    }
-}
-
 /// A call that the patient has answered: the doctor's and the patient's session, not attached yet.
-async fn answered(server: &TestServer, case: &Case) -> (Side, Side) {
+async fn answered(server: &TestServer, case: &Case) -> (CallMember, CallMember) {
     let doctor = server.joined(&case.doctor, case.room).await;
     let patient = server.joined(&case.patient, case.room).await;
-    answered_by(server, case, doctor, patient).await
-}
-
-/// The same of two who have joined the room, wherever.
-pub async fn answered_by(server: &TestServer, case: &Case, mut doctor: Client, mut patient: Client) -> (Side, Side) {
-    let room = case.room;
-    done(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
-    let call = server.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("it rings").id;
-    done(&mut patient, room, Command::JoinCall(OfCall { call })).await;
-    (Side { client: doctor, room, call }, Side { client: patient, room, call })
+    start_and_answer(server, case, doctor, patient).await
 }
 
 /// The same, attached; and their epoch.
-async fn attached(server: &TestServer, case: &Case) -> (Side, Side, u64) {
+async fn attached(server: &TestServer, case: &Case) -> (CallMember, CallMember, u64) {
     let (mut doctor, mut patient) = answered(server, case).await;
     doctor.attach(1, json!([])).await;
     patient.attach(2, json!([])).await;
-    let (_, peer) = patient.hear().await;
-    let (_, same) = doctor.hear().await;
+    let (_, peer) = patient.next_signal().await;
+    let (_, same) = doctor.next_signal().await;
     assert_eq!(peer["epoch"], same["epoch"]);
     assert_ne!(peer["polite"], same["polite"]);
     (doctor, patient, peer["epoch"].as_u64().expect("a number"))
@@ -110,14 +39,14 @@ async fn offers_answers_and_candidates_reach_the_other_session_in_order(database
     let offer = json!({"type": "offer", "sdp": sdp()});
     doctor.signal("description", json!({"to": to_patient, "epoch": epoch, "description": offer}));
     for at in 0..50 {
-        let candidate = json!({"candidate": HOST, "sdp_m_line_index": at});
+        let candidate = json!({"candidate": HOST_CANDIDATE, "sdp_m_line_index": at});
         doctor.signal("candidate", json!({"to": to_patient, "epoch": epoch, "candidate": candidate}));
     }
     doctor.client.flush().await.unwrap();
-    let (kind, data) = patient.hear().await;
+    let (kind, data) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &data["description"], &data["from"]), ("description", &offer, &json!(to_doctor)));
     for at in 0..50 {
-        let (kind, data) = patient.hear().await;
+        let (kind, data) = patient.next_signal().await;
         assert_eq!((kind.as_str(), &data["candidate"]["sdp_m_line_index"]), ("candidate", &json!(at)));
         assert_eq!(data["n"], json!(at + 2));
     }
@@ -126,7 +55,7 @@ async fn offers_answers_and_candidates_reach_the_other_session_in_order(database
         json!({"to": to_doctor, "epoch": epoch, "description": {"type": "answer", "sdp": sdp()}}),
     );
     patient.client.flush().await.unwrap();
-    assert_eq!(doctor.hear().await.1["description"]["type"], "answer");
+    assert_eq!(doctor.next_signal().await.1["description"]["type"], "answer");
 }
 
 async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSettings) {
@@ -134,17 +63,17 @@ async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSet
     let case = server.case().await;
     let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
     patient.client.cut();
-    assert_eq!(doctor.hear().await.0, "away");
+    assert_eq!(doctor.next_signal().await.0, "away");
     let offer = json!({"to": case.patient.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp()}});
     doctor.signal("description", offer);
     doctor.client.flush().await.unwrap();
     patient.client.connect().await.unwrap();
     patient.client.until_live().await.unwrap();
     patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 0}])).await;
-    let (kind, peer) = patient.hear().await;
+    let (kind, peer) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
-    assert_eq!(patient.hear().await.0, "description", "what was missed is sent again");
-    let (kind, peer) = doctor.hear().await;
+    assert_eq!(patient.next_signal().await.0, "description", "what was missed is sent again");
+    let (kind, peer) = doctor.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"]), ("peer", &json!(true)));
 }
 
@@ -153,17 +82,17 @@ async fn one_session_of_a_person_has_the_media_and_another_can_take_it(database:
     let case = server.case().await;
     let (mut doctor, mut first, epoch) = attached(&server, &case).await;
     let client = server.joined(&case.patient, case.room).await;
-    let mut second = Side { client, room: case.room, call: first.call };
+    let mut second = CallMember { client, room: case.room, call: first.call };
     second.signal("attach", json!({"device": Uuid::from_u128(3)}));
-    assert_eq!(second.hear().await.0, "media_taken");
+    assert_eq!(second.next_signal().await.0, "media_taken");
     second.signal("attach", json!({"device": Uuid::from_u128(3), "take": true}));
-    assert_eq!(second.hear().await.0, "attached");
-    assert_eq!(first.hear().await.0, "taken");
-    let (_, peer) = doctor.hear().await;
+    assert_eq!(second.next_signal().await.0, "attached");
+    assert_eq!(first.next_signal().await.0, "taken");
+    let (_, peer) = doctor.next_signal().await;
     assert!(peer["epoch"].as_u64().unwrap() > epoch && peer["resumed"] == false, "{peer}");
     let offer = json!({"to": case.doctor.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp()}});
     first.signal("description", offer);
-    assert_eq!(first.hear().await.0, "not_in_call");
+    assert_eq!(first.next_signal().await.0, "not_in_call");
 }
 
 async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: DatabaseSettings) {
@@ -171,7 +100,7 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
     let case = server.case().await;
     let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
     let client = server.joined(&case.pharmacist, case.room).await;
-    let mut pharmacist = Side { client, room: case.room, call: doctor.call };
+    let mut pharmacist = CallMember { client, room: case.room, call: doctor.call };
     let offer =
         |sdp: &str| json!({"to": case.patient.user(), "epoch": epoch, "description": {"type": "offer", "sdp": sdp}});
     for (kind, data) in [
@@ -181,7 +110,7 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
         ("detach", json!({})),
     ] {
         pharmacist.signal(kind, data);
-        assert_eq!(pharmacist.hear().await.0, "not_in_call", "{kind}");
+        assert_eq!(pharmacist.next_signal().await.0, "not_in_call", "{kind}");
     }
     let candidate =
         |raw: &str| json!({"to": case.patient.user(), "epoch": epoch, "candidate": {"candidate": raw, "sdp_mid": "0"}});
@@ -195,21 +124,24 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
         ("servers", json!({"extra": 1}), "malformed"),
     ] {
         doctor.signal(kind, data);
-        assert_eq!(doctor.hear().await.0, code, "{kind}");
+        assert_eq!(doctor.next_signal().await.0, code, "{kind}");
     }
-    let mut other_call = Side { client: doctor.client, room: case.room, call: CallId(Uuid::nil()) };
+    let mut other_call = CallMember { client: doctor.client, room: case.room, call: CallId(Uuid::nil()) };
     other_call.signal("servers", json!({}));
-    assert_eq!(other_call.hear().await.0, "not_in_call");
-    let mut doctor = Side { call: patient.call, ..other_call };
+    assert_eq!(other_call.next_signal().await.0, "not_in_call");
+    let mut doctor = CallMember { call: patient.call, ..other_call };
     // What is stale or for nobody is dropped without a word; the call goes on.
     doctor.signal(
         "description",
         json!({"to": case.patient.user(), "epoch": 1, "description": {"type": "offer", "sdp": sdp()}}),
     );
-    doctor.signal("candidate", json!({"to": case.pharmacist.user(), "epoch": epoch, "candidate": {"candidate": HOST}}));
-    doctor.signal("candidate", candidate(HOST));
+    doctor.signal(
+        "candidate",
+        json!({"to": case.pharmacist.user(), "epoch": epoch, "candidate": {"candidate": HOST_CANDIDATE}}),
+    );
+    doctor.signal("candidate", candidate(HOST_CANDIDATE));
     doctor.client.flush().await.unwrap();
-    let (kind, data) = patient.hear().await;
+    let (kind, data) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &data["n"]), ("candidate", &json!(1)), "the first thing the patient hears of all this");
 }
 
@@ -219,14 +151,14 @@ async fn in_a_relayed_call_no_address_passes_the_hub(database: DatabaseSettings)
     let (mut doctor, mut patient) = answered(&server, &case).await;
     assert_eq!(doctor.attach(1, json!([])).await["relay_only"], true);
     patient.attach(2, json!([])).await;
-    let (_, peer) = patient.hear().await;
+    let (_, peer) = patient.next_signal().await;
     let relay = "candidate:2 1 udp 41885439 198.51.100.9 60000 typ relay raddr 192.0.2.7 rport 54400";
-    for raw in [HOST, relay] {
+    for raw in [HOST_CANDIDATE, relay] {
         let candidate = json!({"to": case.patient.user(), "epoch": peer["epoch"], "candidate": {"candidate": raw}});
         doctor.signal("candidate", candidate);
     }
     doctor.client.flush().await.unwrap();
-    let (_, data) = patient.hear().await;
+    let (_, data) = patient.next_signal().await;
     let passed = text(&data["candidate"]["candidate"]);
     assert!(passed.contains("198.51.100.9") && !passed.contains("192.0.2.7"), "{passed}");
 }
@@ -237,16 +169,16 @@ async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
     let (mut doctor, mut patient, _) = attached(&server, &case).await;
     let (room, call) = (doctor.room, doctor.call);
     let leave = Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup });
-    done(&mut patient.client, room, leave).await;
+    must_succeed(&mut patient.client, room, leave).await;
     doctor.signal("servers", json!({}));
-    assert_eq!(doctor.hear().await.0, "not_in_call");
-    done(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
-    done(&mut doctor.client, room, Command::End(Nothing {})).await;
+    assert_eq!(doctor.next_signal().await.0, "not_in_call");
+    must_succeed(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
+    must_succeed(&mut doctor.client, room, Command::End(Nothing {})).await;
     let look = server.state.hub.look(room, &case.doctor).await.unwrap();
     assert_eq!(look.snapshot.call.expect("the latest").state.as_str(), "ended");
     doctor.client.queue(&ClientFrame::Leave { room });
     doctor.signal("detach", json!({}));
-    assert_eq!(doctor.hear().await.0, "not_joined");
+    assert_eq!(doctor.next_signal().await.0, "not_joined");
 }
 
 both! {

@@ -10,11 +10,11 @@ use rooms::wire::client::Token;
 use serde_json::{Value, json};
 use wardroom::config::DatabaseSettings;
 
-use crate::browser::case::{DESK, room_of, signed_in, walks_in};
 use crate::support::both;
 use crate::support::browser::Driver;
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
+use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::test_server::{Case, TestServer};
 
 /// Longer than anything waited for here takes.
@@ -87,9 +87,9 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let driver = Driver::start();
-    let patient = signed_in(&driver, &hub, "Pia Lindqvist", DESK).await;
-    walks_in(&patient).await;
-    let room = room_of(&patient).await.parse().unwrap();
+    let patient = sign_in(&driver, &hub, "Pia Lindqvist", DESKTOP_SIZE).await;
+    walk_in(&patient).await;
+    let room = room_id_in_url(&patient).await.parse().unwrap();
     // The doctor has no browser.
     let link = hub.demo_link("Dana Okafor");
     let token = link.split("#demo=").nth(1).unwrap();

@@ -11,8 +11,8 @@ use rooms::role::Role;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::presence::hears;
-use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
+use crate::support::chat::wait_for_frame;
+use crate::support::chat::{assert_streams_intact, chat_command, send_chat, time_until_all_have};
 use crate::support::faulty_redis::FaultyRedis;
 use crate::support::redis::Redis;
 use crate::support::stall_detector::running_time_since;
@@ -44,12 +44,12 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
         // A few at once, so that there is something to swap with.
         let mut last = 0;
         for at in 0..random.random_range(1..8) {
-            last = say(&mut clients[(round + at) % 3], room, format!("{round} {at}")).await;
+            last = send_chat(&mut clients[(round + at) % 3], room, format!("{round} {at}")).await;
         }
-        slowest = slowest.max(all_have(&mut clients, room, last).await);
+        slowest = slowest.max(time_until_all_have(&mut clients, room, last).await);
     }
     assert!(slowest < HEALED, "{slowest:?}");
-    nothing_is_wrong(&clients, room);
+    assert_streams_intact(&clients, room);
 
     // The same of a list.
     let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
@@ -57,13 +57,15 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
     client.connect().await.unwrap();
     let feed = json!({"name": "lobby", "doctor": doctor.user()});
     client.queue_text(json!({"type": "subscribe", "feed": feed}).to_string());
-    hears(&mut client, |frame| frame["type"] == "feed").await;
+    wait_for_frame(&mut client, |frame| frame["type"] == "feed").await;
     for _ in 0..15 {
         let patient = nodes[0].person(Role::Patient, "Pat", None).await;
         let waiting = nodes[0].waiting_room(&patient, &doctor).await.to_string();
         let start = Instant::now();
-        hears(&mut client, |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&waiting))
-            .await;
+        wait_for_frame(&mut client, |frame: &Value| {
+            frame["type"] == "feed_change" && frame.to_string().contains(&waiting)
+        })
+        .await;
         assert!(running_time_since(start) < HEALED + Duration::from_secs(1), "{:?}", start.elapsed());
     }
     let faults = &redis_proxy.faults;
@@ -88,7 +90,7 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
         there.connect().await.unwrap();
         there.join(room).await.unwrap();
         // It is killed somewhere in the middle of these: before, while or after it commits, and before it tells.
-        let ids: Vec<_> = (0..40).map(|at| there.send(room, chat(format!("{round} {at}")))).collect();
+        let ids: Vec<_> = (0..40).map(|at| there.send(room, chat_command(format!("{round} {at}")))).collect();
         sent += ids.len();
         there.flush().await.unwrap();
         let _ = there.answer(ids[round * 7]).await;
@@ -107,13 +109,13 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
             }
         };
         timeout(PATIENCE, answered).await.expect("all are answered");
-        last = last.max(say(&mut watching[round % 2], room, "seen").await);
+        last = last.max(send_chat(&mut watching[round % 2], room, "seen").await);
         sent += 1;
-        all_have(&mut watching, room, last).await;
+        time_until_all_have(&mut watching, room, last).await;
         there.until_seq(room, last).await.unwrap();
-        nothing_is_wrong(&[there], room);
+        assert_streams_intact(&[there], room);
     }
-    nothing_is_wrong(&watching, room);
+    assert_streams_intact(&watching, room);
     let stored = nodes[0].state.store.events_after(room, 0, 2_000).await.unwrap();
     assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), sent, "each once");
 }
@@ -125,8 +127,8 @@ async fn what_comes_over_the_bus_is_not_believed() {
     let room = case.room;
     let mut clients = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
     nodes.wait_until_subscribed(room).await;
-    let head = say(&mut clients[0], room, "true").await;
-    all_have(&mut clients, room, head).await;
+    let head = send_chat(&mut clients[0], room, "true").await;
+    time_until_all_have(&mut clients, room, head).await;
     let stranger = uuid::Uuid::now_v7().simple().to_string();
     let true_one = nodes[0].state.store.events_before(room, u64::MAX, 1).await.unwrap().remove(0);
     let mut forged: Value = serde_json::from_str(&true_one.canonical.replace("true", "forged")).unwrap();
@@ -161,9 +163,9 @@ async fn what_comes_over_the_bus_is_not_believed() {
             }
         }
     }
-    let last = say(&mut clients[0], room, "still true").await;
+    let last = send_chat(&mut clients[0], room, "still true").await;
     assert_eq!(last, head + 1);
-    all_have(&mut clients, room, last).await;
+    time_until_all_have(&mut clients, room, last).await;
     loop {
         let heard = clients[1].next().await.unwrap();
         assert!(!heard.text.contains("forged"), "{}", heard.text);
@@ -171,9 +173,9 @@ async fn what_comes_over_the_bus_is_not_believed() {
             break;
         }
     }
-    match clients[1].command(room, chat("and this node lives")).await.unwrap() {
+    match clients[1].command(room, chat_command("and this node lives")).await.unwrap() {
         Answer::Done { last: at, .. } => assert_eq!(at, last + 1),
         Answer::Refused(error) => panic!("refused: {error:?}"),
     }
-    nothing_is_wrong(&clients, room);
+    assert_streams_intact(&clients, room);
 }

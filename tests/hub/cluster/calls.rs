@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use wardroom::bus::BusState;
 
-use crate::calls::signaling::{HOST, Side, answered_by, sdp};
+use crate::support::call::{CallMember, HOST_CANDIDATE, sdp, start_and_answer};
 use crate::support::hub_process::HubProcess;
 use crate::support::test_cluster::{TestCluster, wait_until};
 use crate::support::test_server::{Case, TestServer};
@@ -18,32 +18,32 @@ use crate::support::test_server::{Case, TestServer};
 const NOTICED: Duration = Duration::from_secs(5);
 
 /// Attaches both, and names their epoch.
-async fn attach(doctor: &mut Side, patient: &mut Side) -> u64 {
+async fn attach(doctor: &mut CallMember, patient: &mut CallMember) -> u64 {
     doctor.attach(1, json!([])).await;
     patient.attach(2, json!([])).await;
-    let (kind, peer) = patient.hear().await;
+    let (kind, peer) = patient.next_signal().await;
     assert_eq!(kind, "peer");
-    let (_, same) = doctor.hear().await;
+    let (_, same) = doctor.next_signal().await;
     assert_eq!(peer["epoch"], same["epoch"]);
     assert_ne!(peer["polite"], same["polite"]);
     peer["epoch"].as_u64().expect("a number")
 }
 
 /// A call between two nodes, attached: the doctor on the first, the patient on the second.
-async fn attached(nodes: &TestCluster, case: &Case) -> (Side, Side, u64) {
+async fn attached(nodes: &TestCluster, case: &Case) -> (CallMember, CallMember, u64) {
     let doctor = nodes[0].joined(&case.doctor, case.room).await;
     let patient = nodes[1].joined(&case.patient, case.room).await;
-    let (mut doctor, mut patient) = answered_by(&nodes[0], case, doctor, patient).await;
+    let (mut doctor, mut patient) = start_and_answer(&nodes[0], case, doctor, patient).await;
     let epoch = attach(&mut doctor, &mut patient).await;
     (doctor, patient, epoch)
 }
 
 /// Attaches again, as often as it is told to, until it has met its peer again.
-async fn meets_again(side: &mut Side, device: u128, peer: &rooms::role::Actor, epoch: u64) {
+async fn meets_again(side: &mut CallMember, device: u128, peer: &rooms::role::Actor, epoch: u64) {
     let held = json!([{"peer": peer.user(), "epoch": epoch, "got": 0}]);
     side.signal("attach", json!({"device": uuid::Uuid::from_u128(device), "held": held}));
     loop {
-        match side.hear().await {
+        match side.next_signal().await {
             (kind, data) if kind == "peer" => {
                 assert_eq!((&data["resumed"], &data["epoch"]), (&json!(true), &json!(epoch)));
                 return;
@@ -68,42 +68,42 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
     doctor.signal("description", offer(&case.patient, epoch));
     patient.signal("description", offer(&case.doctor, epoch));
     for at in 0..50 {
-        let candidate = |to: &rooms::role::Actor| json!({"to": to.user(), "epoch": epoch, "candidate": {"candidate": HOST, "sdp_m_line_index": at}});
+        let candidate = |to: &rooms::role::Actor| json!({"to": to.user(), "epoch": epoch, "candidate": {"candidate": HOST_CANDIDATE, "sdp_m_line_index": at}});
         doctor.signal("candidate", candidate(&case.patient));
         patient.signal("candidate", candidate(&case.doctor));
     }
     doctor.client.flush().await.unwrap();
     patient.client.flush().await.unwrap();
     for side in [&mut doctor, &mut patient] {
-        assert_eq!(side.hear().await.0, "description");
+        assert_eq!(side.next_signal().await.0, "description");
         for at in 0..50 {
-            let (kind, data) = side.hear().await;
+            let (kind, data) = side.next_signal().await;
             assert_eq!((kind.as_str(), &data["candidate"]["sdp_m_line_index"]), ("candidate", &json!(at)));
             assert_eq!(data["n"], json!(at + 2));
         }
     }
     // The patient's socket breaks, and comes back by the third node.
     patient.client.cut();
-    assert_eq!(doctor.hear().await.0, "away");
+    assert_eq!(doctor.next_signal().await.0, "away");
     doctor.signal("description", offer(&case.patient, epoch));
     doctor.client.flush().await.unwrap();
     nodes.move_to(&mut patient.client, 2);
     patient.client.connect().await.unwrap();
     patient.client.until_live().await.unwrap();
     patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 51}])).await;
-    let (kind, peer) = patient.hear().await;
+    let (kind, peer) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
-    assert_eq!(patient.hear().await.0, "description", "what was missed is sent again");
-    assert_eq!(doctor.hear().await.1["resumed"], true);
+    assert_eq!(patient.next_signal().await.0, "description", "what was missed is sent again");
+    assert_eq!(doctor.next_signal().await.1["resumed"], true);
 
     // Camera and microphone belong to one session, on whichever node it is.
     let client = nodes[1].joined(&case.patient, case.room).await;
-    let mut other = Side { client, room: case.room, call: patient.call };
+    let mut other = CallMember { client, room: case.room, call: patient.call };
     other.signal("attach", json!({"device": uuid::Uuid::from_u128(3)}));
-    assert_eq!(other.hear().await.0, "media_taken");
+    assert_eq!(other.next_signal().await.0, "media_taken");
     other.signal("attach", json!({"device": uuid::Uuid::from_u128(3), "take": true}));
-    assert_eq!(other.hear().await.0, "attached");
-    assert_eq!(patient.hear().await.0, "taken");
+    assert_eq!(other.next_signal().await.0, "attached");
+    assert_eq!(patient.next_signal().await.0, "taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +118,7 @@ async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
     doctor.connect().await.unwrap();
     doctor.join(case.room).await.unwrap();
     let patient = nodes[1].joined(&case.patient, case.room).await;
-    let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
+    let (mut doctor, mut patient) = start_and_answer(&nodes[0], &case, doctor, patient).await;
     let epoch = attach(&mut doctor, &mut patient).await;
 
     process.kill();
@@ -146,10 +146,10 @@ async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
         let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
         nodes.redis.kill_connections(kind);
         // Without a word of its own: it does not know what it missed.
-        assert_eq!(patient.hear().await.0, "unavailable", "{kind}");
+        assert_eq!(patient.next_signal().await.0, "unavailable", "{kind}");
         nodes.wait_until_subscribed(case.room).await;
         meets_again(&mut patient, 2, &case.doctor, epoch).await;
-        assert_eq!(doctor.hear().await.1["resumed"], true);
+        assert_eq!(doctor.next_signal().await.1["resumed"], true);
     }
 }
 
@@ -166,14 +166,14 @@ async fn who_does_not_hear_that_it_is_attached_attaches_again() {
     let case = nodes[0].case().await;
     let (doctor, patient) =
         (nodes[0].joined(&case.doctor, case.room).await, other.joined(&case.patient, case.room).await);
-    let (mut doctor, mut patient) = answered_by(&nodes[0], &case, doctor, patient).await;
+    let (mut doctor, mut patient) = start_and_answer(&nodes[0], &case, doctor, patient).await;
     doctor.attach(1, json!([])).await;
     // Its node is heard, and hears nothing until it has connected again.
     nodes.redis.kill_newest_connection("pubsub");
     let attach = json!({"device": uuid::Uuid::from_u128(2), "held": []});
     patient.signal("attach", attach.clone());
     loop {
-        match patient.hear().await.0.as_str() {
+        match patient.next_signal().await.0.as_str() {
             "peer" => break,
             "unavailable" => patient.signal("attach", attach.clone()),
             kind => assert_eq!(kind, "attached"),
@@ -190,7 +190,7 @@ async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
     wait_until("it is noticed", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded))
         .await;
     patient.signal("description", offer(&case.doctor, epoch));
-    assert_eq!(patient.hear().await.0, "unavailable");
+    assert_eq!(patient.next_signal().await.0, "unavailable");
     nodes.redis.restart();
     nodes.wait_until_subscribed(case.room).await;
     // The desk is where it was, or the session is sent back to attach anew.
@@ -199,7 +199,7 @@ async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
     patient.client.flush().await.unwrap();
     loop {
         // Once for each time that the patient attached.
-        match doctor.hear().await {
+        match doctor.next_signal().await {
             (kind, data) if kind == "peer" => assert_eq!(data["resumed"], true),
             (kind, _) => break assert_eq!(kind, "description"),
         }

@@ -4,7 +4,7 @@ use loadtest::client::{Answer, Client};
 use loadtest::target::Target;
 use rooms::role::Actor;
 
-use crate::cluster::replication::chat;
+use crate::support::chat::chat_command;
 use crate::support::hub_process::HubProcess;
 use crate::support::test_cluster::{TestCluster, wait_until};
 
@@ -29,7 +29,7 @@ async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_nod
         client
     };
     let (mut patient, mut doctor) = (joined(here.2, &case.patient).await, joined(there.2, &case.doctor).await);
-    let id = patient.send(case.room, chat("it itches at night"));
+    let id = patient.send(case.room, chat_command("it itches at night"));
     let Answer::Done { last, .. } = patient.answer(id).await.unwrap() else { panic!("it is done") };
     doctor.until_seq(case.room, last).await.unwrap();
 

@@ -11,7 +11,7 @@ use rooms::wire::code::Code;
 use tokio::time::{Instant, sleep, timeout};
 use wardroom::store::Store;
 
-use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
+use crate::support::chat::{assert_streams_intact, chat_command, send_chat, time_until_all_have};
 use crate::support::database::Database;
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::TestCluster;
@@ -70,7 +70,7 @@ async fn a_transaction_that_is_taken_back_is_done_again() {
     let mut patient = server.joined(&case.patient, case.room).await;
     let fails = "raise exception using errcode = '40001', message = 'not in this order'";
     once(&database, "trigger once before insert on events for each statement", fails);
-    say(&mut patient, case.room, "at once").await;
+    send_chat(&mut patient, case.room, "at once").await;
     assert!(database.sql("select last_value from once").parse::<u32>().unwrap() >= 2, "it has failed first");
     assert_eq!(chats(&stored(&server, case.room).await), 1);
 }
@@ -86,7 +86,7 @@ async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
     // The commit takes longer than anybody waits for it, and then it stands.
     let late = "constraint trigger once after insert on events deferrable initially deferred for each row";
     once(&database, late, "perform pg_sleep(7)");
-    let id = patient.send(room, chat("is it there?"));
+    let id = patient.send(room, chat_command("is it there?"));
     assert!(matches!(patient.answer(id).await.unwrap(), Answer::Refused(error) if error.code == Code::Unavailable));
     let stands = async {
         while chats(&stored(&server, room).await) == 0 {
@@ -96,12 +96,12 @@ async fn a_commit_of_unknown_outcome_is_told_to_everybody_once() {
     timeout(PATIENCE, stands).await.expect("it is committed at last");
     patient.send_again(id);
     let last = insist(&mut patient, id).await;
-    all_have(&mut readers, room, last).await;
-    let last = say(&mut patient, room, "it is").await;
-    all_have(&mut readers, room, last).await;
+    time_until_all_have(&mut readers, room, last).await;
+    let last = send_chat(&mut patient, room, "it is").await;
+    time_until_all_have(&mut readers, room, last).await;
     patient.until_seq(room, last).await.unwrap();
-    nothing_is_wrong(&readers, room);
-    nothing_is_wrong(&[patient], room);
+    assert_streams_intact(&readers, room);
+    assert_streams_intact(&[patient], room);
     assert_eq!(chats(&stored(&server, room).await), 2);
 }
 
@@ -117,7 +117,7 @@ async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others
     there.join(room).await.unwrap();
     let mut here = [nodes[0].joined(&case.patient, room).await];
     once(nodes.database(), "trigger once after insert on events for each statement", "perform pg_sleep(2)");
-    let stuck = there.send(room, chat("stuck"));
+    let stuck = there.send(room, chat_command("stuck"));
     there.flush().await.unwrap();
     let begun = async {
         let running =
@@ -129,14 +129,14 @@ async fn a_node_that_stops_in_the_middle_of_a_commit_does_not_hold_up_the_others
     timeout(PATIENCE, begun).await.expect("it has begun");
     process.signal("STOP");
     let start = Instant::now();
-    let id = here[0].send(room, chat("not stuck"));
+    let id = here[0].send(room, chat_command("not stuck"));
     let last = insist(&mut here[0], id).await;
     assert!(running_time_since(start) < Duration::from_secs(20), "{:?}", start.elapsed());
     process.signal("CONT");
     let last = insist(&mut there, stuck).await.max(last);
     there.until_seq(room, last).await.unwrap();
-    all_have(&mut here, room, last).await;
-    nothing_is_wrong(&here, room);
-    nothing_is_wrong(&[there], room);
+    time_until_all_have(&mut here, room, last).await;
+    assert_streams_intact(&here, room);
+    assert_streams_intact(&[there], room);
     assert_eq!(chats(&stored(&nodes[0], room).await), 2);
 }

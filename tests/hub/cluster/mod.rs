@@ -4,5 +4,5 @@ mod bus_faults;
 mod calls;
 mod command_trace;
 mod database;
-pub mod presence;
-pub mod replication;
+mod presence;
+mod replication;

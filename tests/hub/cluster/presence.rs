@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wardroom::bus::BusState;
 
+use crate::support::chat::wait_for_frame;
 use crate::support::database::Database;
 use crate::support::redis::Redis;
 use crate::support::rest::RestClient;
@@ -25,20 +26,6 @@ use crate::support::test_server::TestServer;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a person without a connection counts as present, and a little more.
 const GRACE: Duration = Duration::from_secs(12);
-
-/// The next frame that is looked for.
-pub async fn hears(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
-    let search = async {
-        loop {
-            let heard = client.next().await.expect("the connection stays open");
-            let frame = serde_json::from_str(&heard.text).expect("a frame is JSON");
-            if wanted(&frame) {
-                return frame;
-            }
-        }
-    };
-    timeout(PATIENCE, search).await.expect("it comes")
-}
 
 fn presence(user: &Actor, here: bool) -> impl Fn(&Value) -> bool {
     let user = json!(user.user());
@@ -64,8 +51,8 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
     patient.queue_text(json!({"type": "signal", "room": room, "signal": {"kind": "typing", "data": {}}}).to_string());
     patient.queue_text(json!({"type": "mark", "room": room, "delivered": 3, "seen": 2}).to_string());
     patient.flush().await.unwrap();
-    hears(&mut doctor, |frame| frame["type"] == "signal").await;
-    let mark = hears(&mut doctor, |frame| frame["type"] == "mark").await;
+    wait_for_frame(&mut doctor, |frame| frame["type"] == "signal").await;
+    let mark = wait_for_frame(&mut doctor, |frame| frame["type"] == "mark").await;
     assert_eq!((&mark["mark"]["delivered"], &mark["mark"]["seen"]), (&json!(3), &json!(2)), "{mark}");
 
     nodes.move_to(&mut patient, 2);
@@ -74,21 +61,21 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
     patient.until_live().await.unwrap();
     // So is one of two devices on two nodes.
     nodes[0].joined(&case.patient, room).await.close().await;
-    let quiet = async { hears(&mut doctor, presence(&case.patient, false)).await };
+    let quiet = async { wait_for_frame(&mut doctor, presence(&case.patient, false)).await };
     assert!(timeout(GRACE, quiet).await.is_err(), "the patient was never away");
     for node in nodes.iter() {
         assert_eq!(state(node, room, &case.doctor).await, ConsultationState::InProgress);
     }
 
     patient.close().await;
-    hears(&mut doctor, presence(&case.patient, false)).await;
+    wait_for_frame(&mut doctor, presence(&case.patient, false)).await;
     wait_until("the talk is interrupted", async || {
         state(&nodes[1], room, &case.doctor).await == ConsultationState::Interrupted
     })
     .await;
     nodes.move_to(&mut patient, 0);
     patient.connect().await.unwrap();
-    hears(&mut doctor, presence(&case.patient, true)).await;
+    wait_for_frame(&mut doctor, presence(&case.patient, true)).await;
     wait_until("the talk goes on", async || {
         state(&nodes[1], room, &case.doctor).await == ConsultationState::InProgress
     })
@@ -117,7 +104,7 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
     client.connect().await.unwrap();
     let feed = json!({"name": "lobby", "doctor": doctor.user()});
     client.queue_text(json!({"type": "subscribe", "feed": feed}).to_string());
-    hears(&mut client, |frame| frame["type"] == "feed").await;
+    wait_for_frame(&mut client, |frame| frame["type"] == "feed").await;
     for (round, within) in
         [(0, Duration::from_millis(700)), (1, Duration::from_secs(4)), (2, Duration::from_millis(700))]
     {
@@ -130,7 +117,7 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
         let start = Instant::now();
         let room = nodes[0].waiting_room(&patient, &doctor).await;
         let shown = |frame: &Value| frame["type"] == "feed_change" && frame.to_string().contains(&room.to_string());
-        hears(&mut client, shown).await;
+        wait_for_frame(&mut client, shown).await;
         assert!(running_time_since(start) < within, "round {round}: {:?}", start.elapsed());
     }
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use loadtest::client::{Answer, Client};
-use rooms::command::{Chat, Command};
-use rooms::event::Thread;
-use rooms::id::{CommandId, RoomId};
+use loadtest::client::Answer;
+use rooms::command::Command;
+use rooms::id::CommandId;
 use rooms::text::Prose;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wardroom::bus::BusState;
 
+use crate::support::chat::{assert_streams_intact, chat_command, send_chat, time_until_all_have};
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
 use crate::support::ports;
@@ -22,34 +22,6 @@ use crate::support::test_cluster::{TestCluster, wait_until};
 const HEALED: Duration = Duration::from_secs(2);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-pub fn chat(text: impl AsRef<str>) -> Command {
-    Command::Chat(Chat { text: Prose::parse(text.as_ref()).unwrap(), thread: Thread::Care })
-}
-
-/// Sends a chat message and returns its number.
-pub async fn say(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
-    match client.command(room, chat(text)).await.expect("an answer") {
-        Answer::Done { last, .. } => last,
-        Answer::Refused(error) => panic!("refused: {error:?}"),
-    }
-}
-
-/// How long it takes until all of them have everything up to `seq`.
-pub async fn all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
-    let start = Instant::now();
-    for client in clients.iter_mut() {
-        timeout(PATIENCE, client.until_seq(room, seq)).await.expect("it comes").expect("the connection stays open");
-    }
-    running_time_since(start)
-}
-
-pub fn nothing_is_wrong(clients: &[Client], room: RoomId) {
-    for client in clients {
-        let tally = client.tally(room).expect("it is in the room");
-        assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_on_different_nodes_see_one_log_live() {
@@ -65,14 +37,14 @@ async fn members_on_different_nodes_see_one_log_live() {
     let mut last = 0;
     let mut slowest = Duration::ZERO;
     for round in 0..60 {
-        last = say(&mut clients[round % 3], room, format!("{round}")).await;
-        slowest = slowest.max(all_have(&mut clients, room, last).await);
+        last = send_chat(&mut clients[round % 3], room, format!("{round}")).await;
+        slowest = slowest.max(time_until_all_have(&mut clients, room, last).await);
     }
     assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
     // All at once: the nodes' appends collide, and everybody ends with the same log all the same.
     let ids: Vec<Vec<CommandId>> = clients
         .iter_mut()
-        .map(|client| (0..30).map(|at| client.send(room, chat(format!("at once {at}")))).collect())
+        .map(|client| (0..30).map(|at| client.send(room, chat_command(format!("at once {at}")))).collect())
         .collect();
     for client in &mut clients {
         client.flush().await.unwrap();
@@ -85,8 +57,8 @@ async fn members_on_different_nodes_see_one_log_live() {
             }
         }
     }
-    all_have(&mut clients, room, last).await;
-    nothing_is_wrong(&clients, room);
+    time_until_all_have(&mut clients, room, last).await;
+    assert_streams_intact(&clients, room);
     let stored = nodes[0].state.store.events_after(room, 0, 1_000).await.unwrap();
     assert_eq!(stored.last().unwrap().seq, last);
     assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), 150);
@@ -101,8 +73,8 @@ async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
     let mut there = nodes[1].joined(&case.patient, room).await;
     for round in 0..20 {
         let id = CommandId(Uuid::now_v7());
-        here.send_as(id, room, None, chat(format!("{round}")));
-        there.send_as(id, room, None, chat(format!("{round}")));
+        here.send_as(id, room, None, chat_command(format!("{round}")));
+        there.send_as(id, room, None, chat_command(format!("{round}")));
         // Both at the same time, or one after the other.
         let (first, second) = if round % 2 == 0 {
             tokio::join!(here.answer(id), there.answer(id))
@@ -128,13 +100,13 @@ async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
     nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
     nodes.redis.kill();
     let mut patient = nodes[0].joined(&case.patient, room).await;
-    let last = say(&mut patient, room, "unheard").await;
+    let last = send_chat(&mut patient, room, "unheard").await;
     nodes.move_to(&mut patient, 1);
     patient.cut();
     patient.connect().await.unwrap();
     timeout(PATIENCE, patient.until_live()).await.unwrap().unwrap();
     patient.until_seq(room, last).await.unwrap();
-    nothing_is_wrong(&[patient], room);
+    assert_streams_intact(&[patient], room);
     // A refusal is not made from what is old either.
     nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
     let end = Command::End(rooms::command::Nothing {});
@@ -158,9 +130,9 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         nodes.redis.kill();
         for at in 0..4 {
             let start = Instant::now();
-            let last = say(&mut clients[at % 3], room, format!("{round} {at}")).await;
+            let last = send_chat(&mut clients[at % 3], room, format!("{round} {at}")).await;
             assert!(running_time_since(start) < Duration::from_millis(700), "an ack does not wait for the bus");
-            let took = all_have(&mut clients, room, last).await;
+            let took = time_until_all_have(&mut clients, room, last).await;
             assert!(took < HEALED, "{took:?}");
         }
         wait_until("the nodes say so", async || {
@@ -169,11 +141,11 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         .await;
         nodes.redis.restart();
         nodes.wait_until_subscribed(room).await;
-        let last = say(&mut clients[round % 3], room, "back").await;
-        let took = all_have(&mut clients, room, last).await;
+        let last = send_chat(&mut clients[round % 3], room, "back").await;
+        let took = time_until_all_have(&mut clients, room, last).await;
         assert!(took < Duration::from_millis(700), "live again: {took:?}");
     }
-    nothing_is_wrong(&clients, room);
+    assert_streams_intact(&clients, room);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,13 +160,13 @@ async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
             [nodes[0].joined(&case.patient, case.room).await, nodes[1].joined(&case.doctor, case.room).await];
         // The first may come by the store: nothing says when the servers have taken the subscription.
         for at in 0..6 {
-            let last = say(&mut clients[at % 2], case.room, format!("{at}")).await;
-            let took = all_have(&mut clients, case.room, last).await;
+            let last = send_chat(&mut clients[at % 2], case.room, format!("{at}")).await;
+            let took = time_until_all_have(&mut clients, case.room, last).await;
             if at > 1 {
                 slowest = slowest.max(took);
             }
         }
-        nothing_is_wrong(&clients, case.room);
+        assert_streams_intact(&clients, case.room);
         // The desk of a call is a key on a server of its own.
         let bus = nodes[round % 2].state.hub.bus();
         assert_eq!(bus.claim(case.room, None).await, Ok(bus.node()));

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
 
-use crate::cluster::replication::{all_have, chat, nothing_is_wrong, say};
+use crate::support::chat::{assert_streams_intact, chat_command, send_chat, time_until_all_have};
 use crate::support::http;
 use crate::support::postgres::PostgresServer;
 use crate::support::small_disk::SmallDisk;
@@ -39,7 +39,7 @@ async fn story(database: DatabaseSettings, disk: &SmallDisk) {
     let room = case.room;
     let mut patient = server.joined(&case.patient, room).await;
     let mut readers = [server.joined(&case.doctor, room).await];
-    let mut last = say(&mut patient, room, "before").await;
+    let mut last = send_chat(&mut patient, room, "before").await;
     let mut done = 1;
     disk.fill();
 
@@ -47,7 +47,7 @@ async fn story(database: DatabaseSettings, disk: &SmallDisk) {
     let text = "long ".repeat(200);
     let (refused, error) = loop {
         assert!(done < 2_000, "it has no end of space");
-        let id = patient.send(room, chat(&text));
+        let id = patient.send(room, chat_command(&text));
         match patient.answer(id).await.expect("the connection stays open") {
             Answer::Done { last: at, .. } => last = at,
             Answer::Refused(error) => break (id, error),
@@ -61,7 +61,7 @@ async fn story(database: DatabaseSettings, disk: &SmallDisk) {
     assert!(!error.message.is_empty() && error.detail.retry_after_ms.is_some(), "{error:?}");
 
     // All that is there can be read, by who is there and by who comes now.
-    all_have(&mut readers, room, last).await;
+    time_until_all_have(&mut readers, room, last).await;
     let mut late = server.joined(&case.doctor, room).await;
     late.until_seq(room, last).await.unwrap();
     let (url, token) = (format!("http://{}/v1/rooms/{room}", server.address), server.token(&case.doctor).0);
@@ -92,9 +92,9 @@ async fn story(database: DatabaseSettings, disk: &SmallDisk) {
         }
     };
     last = tokio::time::timeout(AGAIN, again).await.expect("it goes on by itself");
-    all_have(&mut readers, room, last).await;
-    nothing_is_wrong(&readers, room);
-    nothing_is_wrong(&[patient, late], room);
+    time_until_all_have(&mut readers, room, last).await;
+    assert_streams_intact(&readers, room);
+    assert_streams_intact(&[patient, late], room);
     let store = &server.state.store;
     let stored = store.events_after(room, 0, 5_000).await.unwrap();
     assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), done + 1, "each once");

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use wardroom::archive::verify_room;
 use wardroom::config::DatabaseSettings;
 
-use crate::cluster::replication::{chat, say};
 use crate::support::both;
+use crate::support::chat::{chat_command, send_chat};
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_server::TestServer;
 
@@ -47,12 +47,12 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
     let case = server.case().await;
     let room = case.room;
     let mut patient = server.joined(&case.patient, room).await;
-    say(&mut patient, room, "before").await;
+    send_chat(&mut patient, room, "before").await;
 
     let (begun, begins) = oneshot::channel();
     let still = tokio::spawn(async move { stand_still(&database, STANDSTILL, begun).await });
     begins.await.unwrap();
-    let ids: Vec<CommandId> = (0..30).map(|_| patient.send(room, chat("again and again"))).collect();
+    let ids: Vec<CommandId> = (0..30).map(|_| patient.send(room, chat_command("again and again"))).collect();
     patient.flush().await.unwrap();
     still.await.unwrap();
 
@@ -72,11 +72,11 @@ async fn what_waited_too_long_is_refused_and_what_comes_now_is_done(database: Da
     assert!(running_time_since(begin) < SOON, "{:?}", begin.elapsed());
     assert!(refused.len() >= ids.len() - 2, "only what was at the store goes on: {}", refused.len());
     assert!(moments.len() > refused.len() / 2, "not all at once again: {moments:?}");
-    say(&mut patient, room, "now").await;
+    send_chat(&mut patient, room, "now").await;
 
     // Nothing of it was done, and all of it can be done.
     for id in refused {
-        patient.send_as(id, room, None, chat("again and again"));
+        patient.send_as(id, room, None, chat_command("again and again"));
         assert!(matches!(patient.answer(id).await.unwrap(), Answer::Done { .. }));
     }
     let log = server.state.store.events_after(room, 0, 1_000).await.unwrap();

@@ -12,7 +12,7 @@ use loadtest::target::Target;
 use rooms::role::Role;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::replication::say;
+use crate::support::chat::send_chat;
 use crate::support::chat_load::{ChatLoad, p99};
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::TestCluster;
@@ -82,7 +82,7 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
     let mut heads = Vec::new();
     for case in &cases {
         let mut doctor = nodes[0].joined(&case.doctor, case.room).await;
-        heads.push(say(&mut doctor, case.room, "while you were away").await);
+        heads.push(send_chat(&mut doctor, case.room, "while you were away").await);
     }
     let (storm, acks_storm) = (Instant::now(), acks(address).await);
     let new = tokio::spawn(join_all(new.into_iter().map(|mut client| async move {

@@ -13,8 +13,8 @@ use wardroom::store::events::Appended;
 use wardroom::store::outgoing::{Note, Span};
 use wardroom::store::page::PageRequest;
 
-use crate::store::append::{Log, ids, open};
 use crate::support::both;
+use crate::support::room_log::{RoomLog, new_ids, open_store};
 
 const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
 
@@ -45,30 +45,30 @@ fn report(dispatch: &Dispatch, state: DispatchState, due_at: Option<Timestamp>) 
 }
 
 async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: DatabaseSettings) {
-    let store = open(&settings).await;
-    let (doctor, slots) = crate::store::slots::doctor_with_slots(&store, 1).await;
-    let (log, asked) = crate::store::slots::request(&slots[0], &doctor);
+    let store = open_store(&settings).await;
+    let (doctor, slots) = crate::support::room_log::doctor_with_slots(&store, 1).await;
+    let (log, asked) = crate::support::room_log::slot_request(&slots[0], &doctor);
     let note = || Note { id: Uuid::now_v7(), taken_until: now() };
     let opening = note();
     assert_eq!(store.append_noting(std::slice::from_ref(&asked), Some(opening)).await.unwrap(), [Appended::Committed]);
     let mut log = log.after(&asked);
     let mut batch = Vec::new();
     for _ in 0..2 {
-        let (sender, command) = ids();
+        let (sender, command) = new_ids();
         let chat = log.chat(sender, command, "hello");
         log = log.after(&chat);
         batch.push(chat);
     }
     // A place that is taken: the batch goes in one by one, and this one does not.
-    let late = crate::store::slots::request(&slots[0], &doctor).1;
+    let late = crate::support::room_log::slot_request(&slots[0], &doctor).1;
     batch.push(late);
     let talk = note();
     let answers = store.append_noting(&batch, Some(talk)).await.unwrap();
     assert_eq!(answers, [Appended::Committed, Appended::Committed, Appended::SlotTaken]);
     // A room without parties concerns nobody outside.
-    let (sender, command) = ids();
+    let (sender, command) = new_ids();
     assert_eq!(
-        store.append_noting(&[Log::new().chat(sender, command, "x")], Some(note())).await.unwrap(),
+        store.append_noting(&[RoomLog::new().chat(sender, command, "x")], Some(note())).await.unwrap(),
         [Appended::Committed]
     );
     let later = now().plus(seconds(1));
@@ -83,11 +83,11 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
 }
 
 async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: DatabaseSettings) {
-    let store = open(&settings).await;
-    let (doctor, slots) = crate::store::slots::doctor_with_slots(&store, 20).await;
+    let store = open_store(&settings).await;
+    let (doctor, slots) = crate::support::room_log::doctor_with_slots(&store, 20).await;
     let begin = now();
     for slot in &slots {
-        let (_, asked) = crate::store::slots::request(slot, &doctor);
+        let (_, asked) = crate::support::room_log::slot_request(slot, &doctor);
         let note = Note { id: Uuid::now_v7(), taken_until: begin.plus(seconds(30)) };
         store.append_noting(&[asked], Some(note)).await.unwrap();
     }
@@ -95,7 +95,7 @@ async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: D
     let later = begin.plus(seconds(31));
     let mut nodes = Vec::new();
     for _ in 0..4 {
-        let store = open(&settings).await;
+        let store = open_store(&settings).await;
         nodes.push(tokio::spawn(async move {
             let mut taken = Vec::new();
             for _ in 0..10 {
@@ -114,7 +114,7 @@ async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: D
 }
 
 async fn the_same_delivery_is_written_down_once(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let wishes: Vec<Wish> = (0..200).map(|seq| wish("a", seq)).collect();
     assert_eq!(store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap(), 200);
     assert_eq!(store.enqueue(&wishes[50..], now(), Uuid::now_v7).await.unwrap(), 0);
@@ -133,14 +133,14 @@ async fn the_same_delivery_is_written_down_once(settings: DatabaseSettings) {
 }
 
 async fn a_delivery_is_taken_by_one_node_at_a_time(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let wishes: Vec<Wish> = (0..100).map(|seq| wish("a", seq)).collect();
     store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap();
     let later = now().plus(seconds(1));
     assert_eq!(store.due_lanes(later).await.unwrap(), [(Sink::Webhook, "a".to_owned())]);
     let mut nodes = Vec::new();
     for _ in 0..4 {
-        let store = open(&settings).await;
+        let store = open_store(&settings).await;
         nodes.push(tokio::spawn(async move {
             let mut taken = Vec::new();
             for _ in 0..20 {
@@ -160,7 +160,7 @@ async fn a_delivery_is_taken_by_one_node_at_a_time(settings: DatabaseSettings) {
 }
 
 async fn an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_nothing(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     store.enqueue(&[wish("a", 1)], now(), Uuid::now_v7).await.unwrap();
     let later = now().plus(seconds(1));
     let lane = (Sink::Webhook, "a");

@@ -7,10 +7,10 @@ use wardroom::config::DatabaseSettings;
 use wardroom::store::events::{Append, Appended};
 use wardroom::store::outgoing::{Note, Span};
 
-use crate::store::append::{Log, ids, open, overtaken_by};
-use crate::store::slots::{doctor_with_slots, request};
 use crate::support::both;
 use crate::support::database::Database;
+use crate::support::room_log::{RoomLog, conflict_with, new_ids, open_store};
+use crate::support::room_log::{doctor_with_slots, slot_request};
 
 /// Somebody outside may want to hear of it.
 fn heard(append: Append) -> Append {
@@ -22,13 +22,13 @@ fn span(append: &Append) -> Span {
 }
 
 async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSettings) {
-    let (store, clock) = (open(&settings).await, Clock::system());
-    let (sender, command) = ids();
+    let (store, clock) = (open_store(&settings).await, Clock::system());
+    let (sender, command) = new_ids();
     // Rooms with one message each.
     let mut rooms = Vec::new();
     for _ in 0..5 {
-        let log = Log::new();
-        let first = log.chat(sender, ids().1, "one");
+        let log = RoomLog::new();
+        let first = log.chat(sender, new_ids().1, "one");
         assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
         rooms.push((log.after(&first), log));
     }
@@ -36,24 +36,24 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
     let (all, some, none) = (note(), note(), note());
 
     // All of it fits.
-    let said = |at: usize, text: &str| heard(rooms[at].0.chat(sender, ids().1, text));
+    let said = |at: usize, text: &str| heard(rooms[at].0.chat(sender, new_ids().1, text));
     let known = heard(rooms[0].0.chat(sender, command, "two"));
     let pair = [known.clone(), said(1, "two")];
     assert_eq!(store.append_noting(&pair, Some(all)).await.unwrap(), vec![Appended::Committed; 2]);
 
     // Some of it does: the third room's message. Another was first; it took effect before; it stands behind nothing.
     let behind_nothing = {
-        let never = rooms[3].1.chat(sender, ids().1, "never said");
-        heard(rooms[3].1.after(&never).chat(sender, ids().1, "two"))
+        let never = rooms[3].1.chat(sender, new_ids().1, "never said");
+        heard(rooms[3].1.after(&never).chat(sender, new_ids().1, "two"))
     };
     let alone = store.append_noting(std::slice::from_ref(&behind_nothing), Some(note())).await.unwrap();
-    assert_eq!(alone, [overtaken_by(&[])], "its place is free, but not behind that");
+    assert_eq!(alone, [conflict_with(&[])], "its place is free, but not behind that");
     let again = heard(rooms[0].0.after(&known).chat(sender, command, "two"));
     let batch = [said(1, "late"), said(2, "two"), behind_nothing, again];
     let duplicate = Appended::Duplicate { first: 2, last: 2, same_body: true };
     assert_eq!(
         store.append_noting(&batch, Some(some)).await.unwrap(),
-        [overtaken_by(&[&pair[1]]), Appended::Committed, overtaken_by(&[]), duplicate]
+        [conflict_with(&[&pair[1]]), Appended::Committed, conflict_with(&[]), duplicate]
     );
     let heads = [2, 2, 2, 1, 1];
     for ((log, _), head) in rooms.iter().zip(heads) {
@@ -62,7 +62,7 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
 
     // Nothing of it does, and nothing is noted.
     let late = store.append_noting(&[said(1, "late")], Some(none)).await.unwrap();
-    assert_eq!(late, [overtaken_by(&[&pair[1]])]);
+    assert_eq!(late, [conflict_with(&[&pair[1]])]);
     let notes = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
     assert_eq!(notes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [all.id, some.id]);
     assert!(notes[0].1.contains(&span(&known)) && notes[0].1.len() == 2, "{notes:?}");
@@ -72,16 +72,16 @@ async fn what_fits_of_a_plain_batch_is_committed_and_noted(settings: DatabaseSet
 /// With `changes` among the messages, or without.
 async fn what_came_too_late_is_told_so_and_the_rest_is_committed(settings: &DatabaseSettings, changes: usize) {
     const MANY: usize = 40;
-    let (store, clock) = (open(settings).await, Clock::system());
-    let (sender, _) = ids();
+    let (store, clock) = (open_store(settings).await, Clock::system());
+    let (sender, _) = new_ids();
     let mut logs = Vec::new();
     for _ in 0..MANY {
-        let log = Log::new();
-        let first = log.chat(sender, ids().1, "one");
+        let log = RoomLog::new();
+        let first = log.chat(sender, new_ids().1, "one");
         assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
         logs.push(log.after(&first));
     }
-    let said = |log: &Log, text: &str| heard(log.chat(sender, ids().1, text));
+    let said = |log: &RoomLog, text: &str| heard(log.chat(sender, new_ids().1, text));
     // At most so many events are told: whoever missed more reads them.
     const TOLD: usize = 4;
     let mut expected = vec![Appended::Committed; MANY + changes];
@@ -92,11 +92,11 @@ async fn what_came_too_late_is_told_so_and_the_rest_is_committed(settings: &Data
             assert_eq!(store.append(&first[first.len() - 1..]).await.unwrap(), [Appended::Committed]);
             log = log.after(&first[first.len() - 1]);
         }
-        expected[at] = overtaken_by(&first.iter().take(TOLD).collect::<Vec<_>>());
+        expected[at] = conflict_with(&first.iter().take(TOLD).collect::<Vec<_>>());
     }
     let mut batch: Vec<Append> = logs.iter().map(|log| said(log, "two")).collect();
     let (doctor, slots) = doctor_with_slots(&store, 3).await;
-    batch.extend(slots.iter().take(changes).map(|slot| heard(request(slot, &doctor).1)));
+    batch.extend(slots.iter().take(changes).map(|slot| heard(slot_request(slot, &doctor).1)));
 
     let note = Note { id: Uuid::now_v7(), taken_until: clock.now() };
     let answers = store.append_noting(&batch, Some(note)).await.unwrap();
@@ -131,13 +131,13 @@ async fn sqlites_log_is_begun_anew_although_somebody_writes_all_the_time() {
     const MOST: u64 = 40 * 1024 * 1024;
     let database = Database::sqlite();
     let settings = database.settings();
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let writer = {
         let store = store.clone();
         tokio::spawn(async move {
             // About a megabyte each.
             for _ in 0..WRITTEN {
-                let said = (0..256).map(|_| Log::new().chat(ids().0, ids().1, &"long ".repeat(600)));
+                let said = (0..256).map(|_| RoomLog::new().chat(new_ids().0, new_ids().1, &"long ".repeat(600)));
                 let batch: Vec<Append> = said.collect();
                 assert_eq!(store.append(&batch).await.unwrap(), vec![Appended::Committed; 256]);
             }

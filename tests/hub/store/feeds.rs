@@ -19,9 +19,9 @@ use wardroom::store::idempotency::Begin;
 use wardroom::store::people::User;
 use wardroom::store::sessions::Session;
 
-use crate::store::append::open;
-use crate::store::slots::{account, doctor_with_slots, request};
 use crate::support::both;
+use crate::support::room_log::open_store;
+use crate::support::room_log::{doctor_with_slots, new_user, slot_request};
 
 /// More rooms than a feed shows of what is closed.
 const MANY: i64 = 120;
@@ -33,7 +33,7 @@ fn keys(items: &[FeedItem]) -> Vec<&str> {
 /// A doctor's bookings, oldest first; all but the oldest are over. Each has a dispensing in the same condition.
 async fn busy_months(store: &Store, pharmacy: &Pharmacy) -> (User, Vec<Append>) {
     let (doctor, slots) = doctor_with_slots(store, MANY).await;
-    let mut appends: Vec<Append> = slots.iter().map(|slot| request(slot, &doctor).1).collect();
+    let mut appends: Vec<Append> = slots.iter().map(|slot| slot_request(slot, &doctor).1).collect();
     for (at, append) in appends.iter_mut().enumerate() {
         let after = append.after.as_mut().unwrap();
         let open = at == 0;
@@ -56,7 +56,7 @@ async fn busy_months(store: &Store, pharmacy: &Pharmacy) -> (User, Vec<Append>) 
 }
 
 async fn what_is_open_stays_in_a_feed_however_much_came_after_it(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let pharmacy = Pharmacy {
         id: PharmacyId(Uuid::now_v7()),
         name: Line::parse("Pharmacy").unwrap(),
@@ -78,7 +78,7 @@ async fn what_is_open_stays_in_a_feed_however_much_came_after_it(settings: Datab
 
 /// A room of this doctor that waits since `since`, or is in `state`.
 fn room(slot: &wardroom::store::slots::PublishedSlot, doctor: &User, state: ConsultationState, since: i64) -> Append {
-    let (_, mut append) = request(slot, doctor);
+    let (_, mut append) = slot_request(slot, doctor);
     let consultation = append.after.as_mut().unwrap().consultation.as_mut().unwrap();
     consultation.state = state;
     consultation.waiting_since = Some(minutes(since));
@@ -97,7 +97,7 @@ fn minutes(count: i64) -> Timestamp {
 
 async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consultations(settings: DatabaseSettings) {
     use ConsultationState::{Booked, Called, Completed, InProgress, Waiting};
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 6).await;
     let appends = [
         room(&slots[0], &doctor, Waiting, 20),
@@ -124,8 +124,8 @@ async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consul
 }
 
 async fn of_many_who_refresh_at_once_one_wins(settings: DatabaseSettings) {
-    let store = open(&settings).await;
-    let user = account("Ann", Role::Patient);
+    let store = open_store(&settings).await;
+    let user = new_user("Ann", Role::Patient);
     assert!(store.insert_user(&user).await.unwrap());
     let at = minutes(0);
     let id = SessionId(Uuid::now_v7());
@@ -158,7 +158,7 @@ async fn of_many_who_refresh_at_once_one_wins(settings: DatabaseSettings) {
 }
 
 async fn of_many_requests_with_one_key_one_runs(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let user = UserId(Uuid::now_v7());
     let tries: Vec<_> = (0..10)
         .map(|_| {
@@ -181,7 +181,7 @@ async fn of_many_requests_with_one_key_one_runs(settings: DatabaseSettings) {
 }
 
 async fn marks_never_go_back(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (room, user) = (RoomId(Uuid::now_v7()), UserId(Uuid::now_v7()));
     for (delivered, seen) in [(5, 3), (4, 4), (6, 1)] {
         store.save_marks(&[(room, user, Mark { delivered, seen })]).await.unwrap();
@@ -190,9 +190,9 @@ async fn marks_never_go_back(settings: DatabaseSettings) {
 }
 
 async fn a_room_is_due_once_its_time_has_come(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 1).await;
-    let (_, append) = request(&slots[0], &doctor);
+    let (_, append) = slot_request(&slots[0], &doctor);
     let due = append.wake_at.expect("the hold ends");
     assert_eq!(store.append(std::slice::from_ref(&append)).await.unwrap(), [Appended::Committed]);
     let before = Timestamp::from_micros(due.micros() - 1);

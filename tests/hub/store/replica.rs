@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use wardroom::config::DatabaseSettings;
 
-use crate::cluster::replication::say;
+use crate::support::chat::send_chat;
 use crate::support::database::Database;
 use crate::support::http;
 use crate::support::hub_process::HubProcess;
@@ -57,7 +57,7 @@ async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing()
     let mut patient = server.joined(&case.patient, case.room).await;
     let mut head = 0;
     for at in 0..40 {
-        head = say(&mut patient, case.room, format!("{at}")).await;
+        head = send_chat(&mut patient, case.room, format!("{at}")).await;
     }
     let reached = format!("select coalesce(max(seq), 0) from events where room = '{}'", case.room);
     let caught_up = async |replica: &PostgresServer, head: u64| {
@@ -72,7 +72,7 @@ async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing()
     wait_until("it stands", async || replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused")
         .await;
     for at in 0..5 {
-        head = say(&mut patient, case.room, format!("later {at}")).await;
+        head = send_chat(&mut patient, case.room, format!("later {at}")).await;
         shows(&server, &case, head).await;
     }
     assert_eq!(reads(&server)[1..], [10, 0], "each time it was found behind");

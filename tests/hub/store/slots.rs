@@ -3,97 +3,22 @@
 use std::collections::BTreeSet;
 
 use rooms::case::consultation::ConsultationState;
-use rooms::case::prescription::PrescriptionState;
-use rooms::command::{Command, Context, Facts, Request};
-use rooms::event::{Event, Moved, Person, Policy, Rescheduled, Slot};
-use rooms::id::{CommandId, PrescriptionId, RoomId, SlotId, UserId};
-use rooms::permission::View;
+use rooms::event::{Event, Moved, Person, Rescheduled, Slot};
+use rooms::id::{CommandId, RoomId, SlotId};
 use rooms::role::{Actor, Role};
-use rooms::text::Line;
-use rooms::time::Timestamp;
-use rooms::wire::snapshot::{Allowed, PrescriptionView};
 use uuid::Uuid;
 use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
 use wardroom::hub::appender::Appender;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended};
-use wardroom::store::people::{Status, User};
+use wardroom::store::people::User;
 use wardroom::store::slots::{Published, PublishedSlot};
 
-use crate::store::append::{Log, open};
 use crate::support::both;
+use crate::support::room_log::{RoomLog, doctor_with_slots, minutes, new_user, open_store, slot, slot_request};
 
-fn now() -> Timestamp {
-    Timestamp::new(chrono::Utc::now())
-}
-
-pub fn account(name: &str, role: Role) -> User {
-    let id = UserId(Uuid::now_v7());
-    User {
-        id,
-        email: format!("{id}@example.org"),
-        name: Line::parse(name).unwrap(),
-        role,
-        status: Status::Active,
-        pharmacy: None,
-        specialty: None,
-        languages: None,
-        created_at: now(),
-        changed_at: now(),
-        password_hash: "-".into(),
-    }
-}
-
-fn minutes(count: i64) -> Timestamp {
-    Timestamp::from_micros(1_800_000_000_000_000 + count * 60_000_000)
-}
-
-fn slot(from: i64, to: i64) -> PublishedSlot {
-    PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at: minutes(from), ends_at: minutes(to), room: None }
-}
-
-/// A request for a slot by some patient, and the room before it.
-pub fn request(slot: &PublishedSlot, doctor: &User) -> (Log, Append) {
-    let patient = Actor::Person {
-        id: UserId(Uuid::now_v7()),
-        role: Role::Patient,
-        name: Line::parse("Patient").unwrap(),
-        pharmacy: None,
-    };
-    let doctor = Person { id: doctor.id, name: doctor.name.clone() };
-    let fact = Slot { id: slot.id, doctor, starts_at: slot.starts_at, ends_at: slot.ends_at };
-    let facts = Facts { slot: Some(fact), ..Facts::default() };
-    let mut fresh = Uuid::now_v7;
-    let now = Timestamp::from_micros(minutes(0).micros() - 3_600_000_000);
-    let mut context =
-        Context { now, actor: &patient, facts: &facts, policy: &Policy::default(), expect: None, fresh: &mut fresh };
-    let ask = Command::Request(Request { slot: Some(slot.id), doctor: None, reason: None });
-    let log = Log::new();
-    let events = log.state.decide(&ask, &mut context).expect("a free slot can be requested");
-    let append = log.append(&patient, CommandId(Uuid::now_v7()), events);
-    (log, append)
-}
-
-/// An append with a prescription of a case that does not exist.
-pub fn headless() -> Append {
-    let mut append = Log::new().chat(UserId(Uuid::now_v7()), CommandId(Uuid::now_v7()), "x");
-    let mut after = Log::new().state.snapshot(&View::Care);
-    after.prescriptions.push(PrescriptionView {
-        id: PrescriptionId(Uuid::now_v7()),
-        state: PrescriptionState::Draft,
-        version: 1,
-        items: Vec::new(),
-        replaces: None,
-        valid_until: None,
-        pharmacy: None,
-        allowed: Allowed::new(),
-    });
-    append.after = Some(Box::new(after));
-    append
-}
-
-fn moved(log: &Log, from: ConsultationState, to: ConsultationState) -> Append {
+fn moved(log: &RoomLog, from: ConsultationState, to: ConsultationState) -> Append {
     let event = Event::Moved(Moved { from, to, reason: None, party: None });
     Append { sender: None, command: None, ..log.append(&Actor::System, CommandId(Uuid::now_v7()), vec![event]) }
 }
@@ -102,28 +27,19 @@ async fn append(store: &Store, append: &Append) -> Appended {
     store.append(std::slice::from_ref(append)).await.unwrap().remove(0)
 }
 
-/// A doctor who has published `count` slots.
-pub async fn doctor_with_slots(store: &Store, count: i64) -> (User, Vec<PublishedSlot>) {
-    let doctor = account("Doctor", Role::Doctor);
-    assert!(store.insert_user(&doctor).await.unwrap());
-    let slots: Vec<PublishedSlot> = (0..count).map(|at| slot(at * 10, at * 10 + 10)).collect();
-    assert_eq!(store.publish_slots(doctor.id, &slots).await.unwrap(), Published::All);
-    (doctor, slots)
-}
-
 async fn room_of(store: &Store, doctor: &User, slot: SlotId) -> Option<RoomId> {
     let slots = store.slots(doctor.id, minutes(-1_000), minutes(10_000)).await.unwrap();
     slots.iter().find(|it| it.id == slot).expect("it is published").room
 }
 
 async fn a_slot_is_sold_once_whoever_asks_at_the_same_time(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 50).await;
     // Two hubs, so that the tries meet within one batch and between two.
     let start = |store| Appender::start(store, Clock::system(), tokio::sync::mpsc::channel(1).0);
-    let hubs = [start(store.clone()), start(open(&settings).await)];
+    let hubs = [start(store.clone()), start(open_store(&settings).await)];
     let tries =
-        slots.iter().flat_map(|slot| (0..10).map(|_| request(slot, &doctor).1)).enumerate().map(|(at, append)| {
+        slots.iter().flat_map(|slot| (0..10).map(|_| slot_request(slot, &doctor).1)).enumerate().map(|(at, append)| {
             let hub = hubs[at % 2].clone();
             tokio::spawn(async move { hub.append(append).await.unwrap() })
         });
@@ -144,12 +60,12 @@ async fn a_slot_is_sold_once_whoever_asks_at_the_same_time(settings: DatabaseSet
 
 async fn a_slot_given_back_is_free_for_another_and_stays_theirs(settings: DatabaseSettings) {
     use ConsultationState::{Cancelled, EnteredInError, Requested};
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 2).await;
-    let (log, first) = request(&slots[0], &doctor);
+    let (log, first) = slot_request(&slots[0], &doctor);
     assert_eq!(append(&store, &first).await, Appended::Committed);
     let log = log.after(&first);
-    let (_, second) = request(&slots[0], &doctor);
+    let (_, second) = slot_request(&slots[0], &doctor);
     assert_eq!(append(&store, &second).await, Appended::SlotTaken);
     assert_eq!(store.events_after(second.room, 0, 1).await.unwrap(), []);
     let cancelled = moved(&log, Requested, Cancelled);
@@ -164,10 +80,10 @@ async fn a_slot_given_back_is_free_for_another_and_stays_theirs(settings: Databa
 }
 
 async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 3).await;
-    let (log, first) = request(&slots[0], &doctor);
-    let (_, other) = request(&slots[1], &doctor);
+    let (log, first) = slot_request(&slots[0], &doctor);
+    let (_, other) = slot_request(&slots[1], &doctor);
     assert_eq!(store.append(&[first.clone(), other.clone()]).await.unwrap(), vec![Appended::Committed; 2]);
     let log = log.after(&first);
     let to = |slot: &PublishedSlot| {
@@ -189,17 +105,17 @@ async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings)
 }
 
 async fn a_slot_that_was_withdrawn_cannot_be_taken_and_one_that_is_taken_not_withdrawn(settings: DatabaseSettings) {
-    let store = open(&settings).await;
+    let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 2).await;
     assert!(store.withdraw_slot(doctor.id, slots[0].id).await.unwrap());
-    assert_eq!(append(&store, &request(&slots[0], &doctor).1).await, Appended::SlotTaken);
-    assert_eq!(append(&store, &request(&slots[1], &doctor).1).await, Appended::Committed);
+    assert_eq!(append(&store, &slot_request(&slots[0], &doctor).1).await, Appended::SlotTaken);
+    assert_eq!(append(&store, &slot_request(&slots[1], &doctor).1).await, Appended::Committed);
     assert!(!store.withdraw_slot(doctor.id, slots[1].id).await.unwrap());
 }
 
 async fn overlapping_slots_of_a_doctor_are_never_published(database: DatabaseSettings) {
     let store = Store::connect(&database).await.unwrap();
-    let doctor = account("Doctor", Role::Doctor);
+    let doctor = new_user("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());
     let tries = (0..8).map(|at| {
         let (store, doctor) = (store.clone(), doctor.id);

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wardroom::store::Store;
 
+use super::chat::chat_command;
 use super::stall_detector::running_time;
 use super::test_server::{Case, TestServer};
-use crate::cluster::replication::chat;
 
 /// How often each of them says something.
 const PACE: Duration = Duration::from_millis(100);
@@ -270,7 +270,7 @@ impl Member {
                 _ = pace.tick() => {
                     self.repeat();
                     match ends {
-                        None if !self.listens && self.client.unanswered().len() < self.most => self.say(),
+                        None if !self.listens && self.client.unanswered().len() < self.most => self.send_chat(),
                         None => {}
                         Some(_) if self.client.unanswered().len() == 0 => return self,
                         Some(end) => assert!(Instant::now() < end, "not all was answered: {:?}", self.book),
@@ -293,8 +293,8 @@ impl Member {
         }
     }
 
-    fn say(&mut self) {
-        let id = self.client.send(self.room, chat(SAID));
+    fn send_chat(&mut self) {
+        let id = self.client.send(self.room, chat_command(SAID));
         self.sent.push(id);
         self.since.insert(id, Instant::now());
     }

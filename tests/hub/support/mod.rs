@@ -1,6 +1,8 @@
 //! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
 
 pub mod browser;
+pub mod call;
+pub mod chat;
 pub mod chat_load;
 pub mod courier_stub;
 pub mod database;
@@ -8,6 +10,7 @@ pub mod devtools;
 pub mod faulty_redis;
 pub mod hub_process;
 pub mod mail_stub;
+pub mod pages;
 pub mod paid_clinic;
 pub mod panics;
 pub mod payment_stub;
@@ -16,6 +19,7 @@ pub mod postgres;
 pub mod push_service;
 pub mod redis;
 pub mod rest;
+pub mod room_log;
 pub mod small_disk;
 pub mod stall_detector;
 pub mod test_cluster;

@@ -1,0 +1,61 @@
+//! Chat messages of load-test clients, and what those clients must have received.
+
+use std::time::Duration;
+
+use loadtest::client::{Answer, Client};
+use rooms::command::{Chat, Command};
+use rooms::event::Thread;
+use rooms::id::RoomId;
+use rooms::text::Prose;
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+
+use super::stall_detector::running_time_since;
+
+/// Longer than any frame takes to arrive.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub fn chat_command(text: impl AsRef<str>) -> Command {
+    Command::Chat(Chat { text: Prose::parse(text.as_ref()).unwrap(), thread: Thread::Care })
+}
+
+/// Sends a chat message and returns its number.
+pub async fn send_chat(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
+    match client.command(room, chat_command(text)).await.expect("an answer") {
+        Answer::Done { last, .. } => last,
+        Answer::Refused(error) => panic!("refused: {error:?}"),
+    }
+}
+
+/// How long it takes until all of them have everything up to `seq`.
+pub async fn time_until_all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
+    let start = Instant::now();
+    for client in clients.iter_mut() {
+        timeout(FRAME_TIMEOUT, client.until_seq(room, seq))
+            .await
+            .expect("it comes")
+            .expect("the connection stays open");
+    }
+    running_time_since(start)
+}
+
+pub fn assert_streams_intact(clients: &[Client], room: RoomId) {
+    for client in clients {
+        let tally = client.tally(room).expect("it is in the room");
+        assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
+    }
+}
+
+/// The next frame that is looked for.
+pub async fn wait_for_frame(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
+    let search = async {
+        loop {
+            let heard = client.next().await.expect("the connection stays open");
+            let frame = serde_json::from_str(&heard.text).expect("a frame is JSON");
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    };
+    timeout(FRAME_TIMEOUT, search).await.expect("it comes")
+}

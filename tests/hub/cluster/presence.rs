@@ -22,8 +22,6 @@ use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::{TestCluster, wait_until};
 use crate::support::test_server::TestServer;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a person without a connection counts as present, and a little more.
 const GRACE: Duration = Duration::from_secs(12);
 

@@ -22,7 +22,7 @@ pub fn sdp() -> String {
     )
 }
 
-/// One person's session.
+/// One member's session in a call.
 pub struct CallMember {
     pub client: Client,
     pub room: RoomId,
@@ -36,7 +36,7 @@ impl CallMember {
         self.client.queue_text(frame.to_string());
     }
 
-    /// The next thing the hub says about the call: a notice's kind and data, or an error's code.
+    /// Returns the next call frame: the kind and data of a signal, or the code of an error.
     pub async fn next_signal(&mut self) -> (String, Value) {
         let search = async {
             loop {
@@ -49,7 +49,7 @@ impl CallMember {
                 }
             }
         };
-        timeout(Duration::from_secs(60), search).await.expect("it comes")
+        timeout(Duration::from_secs(60), search).await.expect("a call frame arrives in time")
     }
 
     pub async fn attach(&mut self, device: u128, held: Value) -> Value {
@@ -61,17 +61,17 @@ impl CallMember {
 }
 
 pub fn text(value: &Value) -> String {
-    value.as_str().expect("a name").to_owned()
+    value.as_str().expect("a JSON string").to_owned()
 }
 
 pub async fn must_succeed(client: &mut Client, room: RoomId, command: Command) {
-    match client.command(room, command).await.expect("an answer") {
+    match client.command(room, command).await.expect("the command is answered") {
         Answer::Done { .. } => {}
-        Answer::Refused(error) => panic!("refused: {error:?}"),
+        Answer::Refused(error) => panic!("command refused: {error:?}"),
     }
 }
 
-/// The same of two who have joined the room, wherever.
+/// Starts a call as the doctor and joins it as the patient; both clients have joined the room already.
 pub async fn start_and_answer(
     server: &TestServer,
     case: &Case,
@@ -80,7 +80,7 @@ pub async fn start_and_answer(
 ) -> (CallMember, CallMember) {
     let room = case.room;
     must_succeed(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
-    let call = server.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("it rings").id;
+    let call = server.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("the call rings").id;
     must_succeed(&mut patient, room, Command::JoinCall(OfCall { call })).await;
     (CallMember { client: doctor, room, call }, CallMember { client: patient, room, call })
 }

@@ -1,4 +1,4 @@
-//! Chat messages of load-test clients, and what those clients must have received.
+//! Chat messages of load-test clients, and checks of what those clients received.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ pub fn chat_command(text: impl AsRef<str>) -> Command {
     Command::Chat(Chat { text: Prose::parse(text.as_ref()).unwrap(), thread: Thread::Care })
 }
 
-/// Sends a chat message and returns its number.
+/// Sends a chat message and returns its sequence number.
 pub async fn send_chat(client: &mut Client, room: RoomId, text: impl AsRef<str>) -> u64 {
-    match client.command(room, chat_command(text)).await.expect("an answer") {
+    match client.command(room, chat_command(text)).await.expect("the command is answered") {
         Answer::Done { last, .. } => last,
-        Answer::Refused(error) => panic!("refused: {error:?}"),
+        Answer::Refused(error) => panic!("command refused: {error:?}"),
     }
 }
 
-/// How long it takes until all of them have everything up to `seq`.
+/// Returns how long it takes until every client has all events up to `seq`.
 pub async fn time_until_all_have(clients: &mut [Client], room: RoomId, seq: u64) -> Duration {
     let start = Instant::now();
     for client in clients.iter_mut() {
         timeout(FRAME_TIMEOUT, client.until_seq(room, seq))
             .await
-            .expect("it comes")
+            .expect("the frame arrives in time")
             .expect("the connection stays open");
     }
     running_time_since(start)
@@ -41,12 +41,12 @@ pub async fn time_until_all_have(clients: &mut [Client], room: RoomId, seq: u64)
 
 pub fn assert_streams_intact(clients: &[Client], room: RoomId) {
     for client in clients {
-        let tally = client.tally(room).expect("it is in the room");
+        let tally = client.tally(room).expect("the client has joined the room");
         assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
     }
 }
 
-/// The next frame that is looked for.
+/// Returns the next frame that satisfies the predicate.
 pub async fn wait_for_frame(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
     let search = async {
         loop {
@@ -57,5 +57,5 @@ pub async fn wait_for_frame(client: &mut Client, wanted: impl Fn(&Value) -> bool
             }
         }
     };
-    timeout(FRAME_TIMEOUT, search).await.expect("it comes")
+    timeout(FRAME_TIMEOUT, search).await.expect("the frame arrives in time")
 }

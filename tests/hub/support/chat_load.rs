@@ -1,5 +1,5 @@
-//! People who talk while something fails: in each room two of them, and one who only listens, each on another node at
-//! first. They keep book of all they sent and heard, and at the end the books must agree with the store's.
+//! Chat load while something fails: each room has two writers and one reader, each on a different node at first. They
+//! record all they send and receive, and at the end their records must agree with the store.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,18 +24,18 @@ use super::chat::chat_command;
 use super::stall_detector::running_time;
 use super::test_server::{Case, TestServer};
 
-/// How often each of them says something.
+/// How often each writer sends a message.
 const PACE: Duration = Duration::from_millis(100);
-/// What they all say.
+/// The text of every message.
 const SAID: &str = "How are you today?";
-/// Commands without an answer, with which nobody goes on.
+/// A writer pauses once this many commands are unanswered.
 const UNANSWERED: usize = 40;
-/// The same where nothing may be refused: the slower the machine, the less they say.
+/// The same where nothing may be refused: the slower the machine, the fewer messages.
 const UNANSWERED_CALM: usize = 2;
-/// How long everything may take to come in when nothing fails any more.
+/// How long all outstanding answers and events may take once nothing fails any more.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// The load, running.
+/// The running load.
 pub struct ChatLoad {
     shared: Arc<Shared>,
     cases: Vec<Case>,
@@ -43,7 +43,7 @@ pub struct ChatLoad {
 }
 
 struct Shared {
-    /// Each node's address, while it serves.
+    /// Each node's address while it serves.
     nodes: Mutex<Vec<Option<SocketAddr>>>,
     phase: watch::Sender<Phase>,
 }
@@ -51,7 +51,7 @@ struct Shared {
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Talk,
-    /// They talk on; whoever is not on the own node goes there. Counted, so that it can happen again.
+    /// Keep writing; members that are not on their home node move there. Counted, so that it can be sent repeatedly.
     Home(u32),
     End,
 }
@@ -60,54 +60,54 @@ struct Member {
     client: Client,
     shared: Arc<Shared>,
     room: RoomId,
-    /// Says nothing: nothing of its own makes its node look what the others say.
+    /// Never writes: no command of its own makes its node read what others wrote.
     listens: bool,
-    /// With how many commands without an answer it does not go on.
+    /// Pauses at this many unanswered commands.
     most: usize,
     home: usize,
     node: usize,
-    /// What this one does not see twice; by number, as it came.
+    /// Events in order of sequence number, each received once.
     log: BTreeMap<u64, Value>,
     sent: Vec<CommandId>,
-    /// When they were sent that have no answer yet.
+    /// When each unanswered command was sent.
     since: BTreeMap<CommandId, Instant>,
-    /// What is to be sent again, and when: a command, or the wish to join.
+    /// Retries and their due times: a command, or a join when `None`.
     again: Vec<(Instant, Option<CommandId>)>,
-    /// When the hub said to come back, in milliseconds.
+    /// The delay that the hub asked for before reconnecting, in milliseconds.
     told: Option<u64>,
     book: LoadReport,
 }
 
-/// What happened to them all.
+/// What all members experienced.
 #[derive(Debug, Default)]
 pub struct LoadReport {
-    /// Each command's event, and when the sender learned of it.
+    /// Each command's sequence number, and when its sender received the acknowledgement.
     pub acked: BTreeMap<CommandId, (u64, Instant)>,
-    /// From a broken connection to having everything up to the head on the next one.
+    /// From each broken connection to the moment the next one has caught up with the head.
     pub back: Vec<(Instant, Instant)>,
-    /// When each was sent, and how long it took until the answer.
+    /// When each command was sent, and how long its answer took.
     pub took: Vec<(Instant, Duration)>,
-    /// When somebody heard what somebody else had said.
+    /// When a member received a message of somebody else.
     pub heard: Vec<(CommandId, Instant)>,
-    /// What the hub answered to commands that it could not do then.
+    /// Retryable errors in answer to commands, by code.
     pub retried: BTreeMap<Code, usize>,
-    /// The same for good: there should be none.
+    /// Final errors; there should be none.
     pub refused: Vec<String>,
-    /// How connections ended that were not cut by this side.
+    /// Close codes of connections that this side did not cut.
     pub closed: BTreeMap<u16, usize>,
-    /// Connections that could not be opened.
+    /// Failed attempts to connect.
     pub not_opened: usize,
-    /// When the hub said to come back, in milliseconds.
+    /// The reconnect delays that the hub asked for, in milliseconds.
     pub told: Vec<u64>,
 }
 
 impl ChatLoad {
-    /// Lets people talk in so many rooms.
+    /// Starts the load in this many rooms.
     pub async fn start(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
         Self::talk(server, nodes, rooms, UNANSWERED).await
     }
 
-    /// The same, of people who wait for answers before they go on: no more than the machine can do.
+    /// The same, with writers that wait for answers before they continue, so that no machine is overloaded.
     pub async fn start_calm(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
         Self::talk(server, nodes, rooms, UNANSWERED_CALM).await
     }
@@ -123,7 +123,7 @@ impl ChatLoad {
             for (at, who) in [&case.patient, &case.doctor, &case.patient].into_iter().enumerate() {
                 let home = (room + at) % nodes.len();
                 let mut client = Client::new(Target::new(nodes[home]).expect("loopback"), server.token(who));
-                client.connect().await.expect("the hub welcomes");
+                client.connect().await.expect("the hub welcomes the client");
                 client.join(case.room).await.expect("a member may join");
                 let member = Member {
                     client,
@@ -147,23 +147,24 @@ impl ChatLoad {
         Self { shared, cases, members }
     }
 
-    /// From now on this node serves there, or nowhere.
+    /// Sets the address of a node, or `None` while it does not serve.
     pub fn set_node(&self, node: usize, address: Option<SocketAddr>) {
         self.shared.nodes.lock().unwrap()[node] = address;
     }
 
-    /// Sends everybody to the node where they began.
+    /// Sends every member back to its home node.
     pub fn go_home(&self) {
         self.shared
             .phase
             .send_modify(|phase| *phase = Phase::Home(if let Phase::Home(n) = phase { *n + 1 } else { 0 }));
     }
 
-    /// Lets everybody finish, and compares what they have with the store: nothing lost, repeated or out of order, nothing
-    /// acknowledged that is not stored, and the same log for all.
+    /// Lets every member finish and compares their records with the store: nothing lost, repeated, or out of order,
+    /// nothing acknowledged that is not stored, and the same log for everybody.
     pub async fn end(self, store: &Store) -> LoadReport {
         self.shared.phase.send_replace(Phase::End);
-        let members: Vec<Member> = join_all(self.members).await.into_iter().map(|it| it.expect("no panic")).collect();
+        let members: Vec<Member> =
+            join_all(self.members).await.into_iter().map(|it| it.expect("no member panics")).collect();
         let mut logs = BTreeMap::new();
         for case in &self.cases {
             let mut log = BTreeMap::new();
@@ -175,26 +176,34 @@ impl ChatLoad {
                 }
                 log.extend(page.into_iter().map(|it| (it.seq, serde_json::from_str::<Value>(&it.canonical).unwrap())));
             }
-            assert!(log.keys().copied().eq(1..=log.len() as u64), "numbered without gaps");
+            assert!(log.keys().copied().eq(1..=log.len() as u64), "sequence numbers have no gaps");
             logs.insert(case.room, log);
         }
         let mut book = LoadReport::default();
         for mut member in members {
             let log = &logs[&member.room];
             let head = *log.last_key_value().expect("a room has events").0;
-            timeout(SETTLED, member.read_until(head)).await.expect("everybody gets everything");
-            let tally = member.client.tally(member.room).expect("it is in the room");
+            timeout(SETTLED, member.read_until(head)).await.expect("every member catches up");
+            let tally = member.client.tally(member.room).expect("the client has joined the room");
             assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0), "{:?}", member.book);
             assert!(member.log == *log, "each reader ends with the stored log");
             let commands: Vec<(u64, &Value)> = log.iter().map(|(seq, event)| (*seq, &event["command"])).collect();
             for id in &member.sent {
                 let id = serde_json::to_value(id).unwrap();
-                assert_eq!(commands.iter().filter(|(_, command)| **command == id).count(), 1, "each took effect once");
+                assert_eq!(
+                    commands.iter().filter(|(_, command)| **command == id).count(),
+                    1,
+                    "each command took effect once"
+                );
             }
             for (id, (seq, _)) in &member.book.acked {
-                assert_eq!(log[seq]["command"], serde_json::to_value(id).unwrap(), "what was acked is stored there");
+                assert_eq!(
+                    log[seq]["command"],
+                    serde_json::to_value(id).unwrap(),
+                    "each acknowledged command is stored at its number"
+                );
             }
-            assert_eq!(member.book.acked.len(), member.sent.len(), "everything was acked at last");
+            assert_eq!(member.book.acked.len(), member.sent.len(), "every command was acknowledged in the end");
             book.add(member.book);
         }
         assert!(book.refused.is_empty(), "{:?}", book.refused);
@@ -219,13 +228,13 @@ impl LoadReport {
         }
     }
 
-    /// The longest from an acknowledgement in this span to somebody else's hearing of it. What the disk takes before is
-    /// not counted.
+    /// Returns the longest delay in this interval from an acknowledgement to its delivery to somebody else. The
+    /// commit comes before and does not count.
     pub fn slowest(&self, from: Instant, to: Instant) -> Duration {
         self.delays(from, to).into_iter().max().unwrap_or_default()
     }
 
-    /// How long it took at most for three of four.
+    /// Returns the 75th percentile of these delays.
     pub fn mostly(&self, from: Instant, to: Instant) -> Duration {
         let mut delays = self.delays(from, to);
         delays.sort_unstable();
@@ -240,18 +249,18 @@ impl LoadReport {
         self.heard.iter().filter_map(after).collect()
     }
 
-    /// Below which 99 of 100 were back.
+    /// Returns the 99th percentile of the time to reconnect and catch up.
     pub fn back_p99(&self) -> Duration {
         p99(self.back.iter().map(|(cut, live)| running_time(*cut, *live)))
     }
 
-    /// Below which 99 of 100 answers came to what was sent in this span.
+    /// Returns the 99th percentile of the answer times of commands sent in this interval.
     pub fn took_p99(&self, from: Instant, to: Instant) -> Duration {
         p99(self.took.iter().filter(|(sent, _)| *sent >= from && *sent < to).map(|(_, took)| *took))
     }
 }
 
-/// Below which 99 of 100 are; none of none.
+/// Returns the 99th percentile, or zero if there are no samples.
 pub fn p99(all: impl Iterator<Item = Duration>) -> Duration {
     let mut sorted: Vec<Duration> = all.collect();
     sorted.sort();
@@ -273,7 +282,7 @@ impl Member {
                         None if !self.listens && self.client.unanswered().len() < self.most => self.send_chat(),
                         None => {}
                         Some(_) if self.client.unanswered().len() == 0 => return self,
-                        Some(end) => assert!(Instant::now() < end, "not all was answered: {:?}", self.book),
+                        Some(end) => assert!(Instant::now() < end, "some commands were never answered: {:?}", self.book),
                     }
                 }
                 Ok(()) = phases.changed() => {
@@ -299,7 +308,7 @@ impl Member {
         self.since.insert(id, Instant::now());
     }
 
-    /// Sends again what the hub could not do, when it is time.
+    /// Sends the retries that are due.
     fn repeat(&mut self) {
         let now = Instant::now();
         let (due, later): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|(when, _)| *when <= now);
@@ -319,7 +328,7 @@ impl Member {
                 *self.book.closed.entry(code).or_default() += 1;
                 let begin = Instant::now();
                 if let Some(after) = self.told.take() {
-                    assert_eq!(code, Close::Restart.code(), "as it was told");
+                    assert_eq!(code, Close::Restart.code(), "the close code matches the announced reconnect");
                     self.book.told.push(after);
                     sleep(Duration::from_millis(after)).await;
                 }
@@ -346,7 +355,7 @@ impl Member {
             }
             Brief::Error(error) if error.retryable => {
                 *self.book.retried.entry(error.code).or_default() += 1;
-                let after = error.detail.retry_after_ms.expect("it says when");
+                let after = error.detail.retry_after_ms.expect("a retryable error names its delay");
                 self.again.push((Instant::now() + Duration::from_millis(after), error.id));
             }
             Brief::Error(error) => self.book.refused.push(error.message.clone()),
@@ -357,10 +366,10 @@ impl Member {
 
     fn note(&mut self, seq: u64, text: &str) {
         let event = serde_json::from_str::<Value>(text).expect("a frame is JSON")["event"].take();
-        assert!(self.log.insert(seq, event).is_none(), "{seq} comes once");
+        assert!(self.log.insert(seq, event).is_none(), "event {seq} arrives once");
     }
 
-    /// Connects anew, from this node on in turn, until everything up to the head is there.
+    /// Reconnects, trying the nodes in turn from the current one, until the client has caught up with the head.
     async fn come_back(&mut self) {
         loop {
             let address = {

@@ -1,4 +1,4 @@
-//! A courier partner of our own, over real HTTP.
+//! A stub of a courier partner, over real HTTP.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use wardroom::config::{BaseUrl, CourierProvider, CourierSettings};
 
-/// What the partner signs with.
+/// The secret that the partner signs webhooks with.
 pub const SECRET: &str = "courier_secret_of_the_tests";
 
-/// A call that came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub what: String,
@@ -28,11 +28,11 @@ pub struct Call {
 struct Inner {
     is_down: bool,
     calls: Vec<Call>,
-    /// The order's id by the call's key.
+    /// Order ids by idempotency key.
     orders: HashMap<String, String>,
 }
 
-/// The partner.
+/// The stub; clones share its state.
 #[derive(Clone)]
 pub struct CourierStub {
     pub address: SocketAddr,
@@ -66,7 +66,7 @@ impl CourierStub {
         self.inner.lock().unwrap().calls.clone()
     }
 
-    /// The orders that were made.
+    /// Returns the number of orders created.
     pub fn orders(&self) -> usize {
         self.inner.lock().unwrap().orders.len()
     }

@@ -1,4 +1,4 @@
-//! Throwaway databases. PostgreSQL is one server for the whole run, with a fresh database for each test.
+//! Throwaway databases. One PostgreSQL server serves the whole run, with a fresh database for each test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use wardroom::config::DatabaseSettings;
 
 use super::postgres::PostgresServer;
 
-/// A database that goes when this goes, or with its server.
+/// A database that is removed with this value, or with its server.
 pub struct Database {
     url: String,
     _folder: Option<tempfile::TempDir>,
@@ -25,12 +25,12 @@ impl Database {
         Self::on(server())
     }
 
-    /// A fresh database on the server with this socket's folder.
+    /// Creates a database on the server with this socket folder.
     pub fn on(socket: &Path) -> Self {
         Self::create(socket, "")
     }
 
-    /// The same, with more to say about how it is made.
+    /// Creates a database with further options of `create database`.
     pub fn create(socket: &Path, how: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         let socket = socket.display();
@@ -38,17 +38,17 @@ impl Database {
             .args(["-q", "-h", &socket.to_string(), "-U", "postgres", "-c", &format!("create database {name} {how}")])
             .status()
             .expect("psql is installed");
-        assert!(made.success(), "a database can be made");
+        assert!(made.success(), "the database is created");
         Self { url: format!("postgres://postgres@localhost/{name}?host={socket}"), _folder: None }
     }
 
-    /// The database of the same name on the server with this socket's folder.
+    /// The database of the same name on the server with this socket folder.
     pub fn at(&self, socket: &Path) -> Self {
-        let here = self.url.split_once("?host=").expect("it is PostgreSQL's").0;
+        let here = self.url.split_once("?host=").expect("a PostgreSQL URL").0;
         Self { url: format!("{here}?host={}", socket.display()), _folder: None }
     }
 
-    /// Runs statements on a PostgreSQL database, and returns what they print.
+    /// Runs statements on a PostgreSQL database and returns their output.
     pub fn sql(&self, statements: &str) -> String {
         let done = Command::new("psql").args(["-q", "-t", "-A", &self.url, "-c", statements]).output();
         let done = done.expect("psql is installed");
@@ -58,13 +58,13 @@ impl Database {
 
     pub fn settings(&self) -> DatabaseSettings {
         let mut settings = DatabaseSettings::new(self.url.clone());
-        // Many tests run at once on one server.
+        // Many tests share one server.
         settings.connections = 4;
         settings
     }
 }
 
-/// The socket's folder of the server that `tests/run` has started, or of one of our own that ends with this process.
+/// Returns the socket folder of the server that `tests/run` started, or of our own, which ends with this process.
 fn server() -> &'static Path {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
     static OWN: OnceLock<PostgresServer> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! What a person does outside the page, or a push service does to a browser: over the DevTools protocol.
+//! Actions outside the page, by its user or by a push service, over the DevTools protocol.
 
 use std::time::{Duration, Instant};
 
@@ -8,31 +8,32 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// How long the browser may take for an answer.
+/// How long the browser may take to respond.
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection to a browser's own debugging port.
+/// A connection to a browser's DevTools port.
 pub struct DevTools {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next: u64,
-    /// What the browser told without being asked, the oldest first.
+    /// Events received while waiting for something else, oldest first.
     events: Vec<Value>,
 }
 
 impl DevTools {
-    /// `address` is `debuggerAddress` of the browser's capabilities.
+    /// Connects to `address`, the `debuggerAddress` of the browser's capabilities.
     pub async fn connect(address: &str) -> Self {
-        let version = reqwest::get(format!("http://{address}/json/version")).await.expect("the browser answers");
+        let version = reqwest::get(format!("http://{address}/json/version")).await.expect("the browser responds");
         let version: Value = version.json().await.unwrap();
-        let url = version["webSocketDebuggerUrl"].as_str().expect("an address");
-        let (socket, _) = connect_async(url).await.expect("the browser takes the connection");
+        let url = version["webSocketDebuggerUrl"].as_str().expect("a WebSocket URL");
+        let (socket, _) = connect_async(url).await.expect("the browser accepts the connection");
         Self { socket, next: 0, events: Vec::new() }
     }
 
     async fn receive(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(BROWSER_TIMEOUT, self.socket.next()).await.expect("the browser answers");
-            if let Message::Text(text) = message.expect("it is open").unwrap() {
+            let message =
+                tokio::time::timeout(BROWSER_TIMEOUT, self.socket.next()).await.expect("the browser responds");
+            if let Message::Text(text) = message.expect("the connection is open").unwrap() {
                 return serde_json::from_str(&text).unwrap();
             }
         }
@@ -56,7 +57,7 @@ impl DevTools {
         }
     }
 
-    /// Waits for an event of this name in which `find` finds something; it is not found a second time.
+    /// Waits for an event of this name in which `find` finds something, and removes it.
     pub async fn event<T>(&mut self, name: &str, find: impl Fn(&Value) -> Option<T>) -> T {
         let known = |event: &Value| if event["method"] == name { find(&event["params"]) } else { None };
         let message = self.events.iter().enumerate().find_map(|(at, event)| Some((at, known(event)?)));
@@ -73,7 +74,7 @@ impl DevTools {
         }
     }
 
-    /// Attaches to the first target of this type, e.g. `page` or `service_worker`; returns the session.
+    /// Attaches to the first target of this type, such as `page` or `service_worker`, and returns the session.
     pub async fn attach(&mut self, kind: &str) -> String {
         let end = Instant::now() + BROWSER_TIMEOUT;
         loop {
@@ -89,7 +90,7 @@ impl DevTools {
         }
     }
 
-    /// Runs an expression in a target and returns what its promise comes to.
+    /// Evaluates an expression in a target and returns what its promise resolves to.
     pub async fn evaluate(&mut self, session: &str, expression: &str) -> Value {
         let wish = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let answer = self.call(Some(session), "Runtime.evaluate", wish).await;

@@ -1,4 +1,4 @@
-//! A proxy in front of Redis that loses, doubles and swaps what the nodes tell each other. Everything else passes.
+//! A proxy in front of Redis that drops, duplicates, and reorders messages between nodes. It passes everything else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use wardroom::config::RedisSettings;
 
-/// Of a hundred messages so many are lost; so many doubled; so many come behind the next.
+/// The share of messages dropped, duplicated, and reordered, each.
 const FAULT_PERCENT: u32 = 10;
 
-/// How a message to a node begins: a push of three, the first of them this word.
+/// The start of a published message: a push of three items, the first of which is `smessage`.
 const PUBLISH_FRAME_PREFIX: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
 
-/// What has been done to messages.
+/// How many messages each fault has affected.
 #[derive(Debug, Default)]
 pub struct InjectedFaults {
     pub dropped: AtomicUsize,
@@ -31,7 +31,7 @@ pub struct FaultyRedis {
 }
 
 impl FaultyRedis {
-    /// Lies about the server with this socket.
+    /// Starts a proxy in front of the server with this socket.
     pub fn start(server: PathBuf) -> Self {
         let redis_proxy = Self { folder: tempfile::tempdir().unwrap(), faults: Arc::default() };
         let listener = UnixListener::bind(redis_proxy.socket()).unwrap();
@@ -74,7 +74,7 @@ impl FaultyRedis {
     }
 }
 
-/// From the server to one client.
+/// The direction from the server to one client.
 struct Downstream {
     to: OwnedWriteHalf,
     delayed: Option<Vec<u8>>,
@@ -109,7 +109,7 @@ impl Downstream {
     }
 }
 
-/// How long the first frame of Redis's protocol is; none while it is not all there.
+/// Returns the length of the first RESP frame, or `None` while it is incomplete.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(2).position(|two| two == b"\r\n")? + 2;
     let number = || std::str::from_utf8(&bytes[1..end - 2]).unwrap().parse::<i64>().unwrap();

@@ -1,4 +1,4 @@
-//! A hub in a process of its own, which can be killed and started again on the same data and the same port.
+//! A hub in a process of its own, which can be killed and restarted on the same data and port.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::ports;
 /// How long a hub may take until it serves; a machine that compiles at the same time is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The hub's program with its data. Its end is the process's end, too.
+/// The hub's program and its data. Dropping it kills the process.
 pub struct HubProcess {
     data: tempfile::TempDir,
     environment: Vec<(String, String)>,
@@ -26,9 +26,10 @@ pub struct HubProcess {
 }
 
 impl HubProcess {
-    /// A hub that does not run yet, over this database. `mode` is `serve` or `demo`.
+    /// Prepares a hub over this database without starting it. `mode` is `serve` or `demo`.
     pub fn new(mode: &'static str, database: &DatabaseSettings) -> Self {
-        // The hub does it for itself; here for the requests of the test. An error says that it was done.
+        // The hub installs a provider itself; the test's own requests need one too. An error means that one is
+        // installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().unwrap();
         let settings = [
@@ -41,23 +42,23 @@ impl HubProcess {
         Self { data, environment, mode, child: None, address: None, output_lines: Vec::new(), log: None }
     }
 
-    /// Changes a setting, before the next start.
+    /// Changes a setting for the next start.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_string()));
     }
 
-    /// From the next start on, what it logs goes into this file.
+    /// Writes the log to this file from the next start on.
     pub fn log_to(&mut self, file: PathBuf) {
         self.log = Some(file);
     }
 
-    /// The folder of keys and of whatever else the test wants to keep.
+    /// The folder of keys, and of whatever else the test stores.
     pub fn data(&self) -> &Path {
         self.data.path()
     }
 
-    /// The settings, for code that runs in the test's own process beside the hub.
+    /// Returns the settings, for code that runs in the test's own process beside the hub.
     pub fn config(&self) -> Config {
         Config::from_parts("", self.environment.clone(), false).expect("the tests' settings are usable")
     }
@@ -72,16 +73,16 @@ impl HubProcess {
         command
     }
 
-    /// Runs another of the program's commands to its end, and returns whether it succeeded and what it printed.
+    /// Runs another command of the program to its end; returns whether it succeeded, and its output.
     pub fn run(&self, arguments: &[&str]) -> (bool, String) {
         let output = self.command().args(arguments).output().expect("the program runs");
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text.into_owned())
     }
 
-    /// Starts the hub and waits until it serves: on a free port, and from then on always on that one.
+    /// Starts the hub on a free port, or on its former one, and waits until it serves.
     pub fn start(&mut self) -> SocketAddr {
-        assert!(self.child.is_none(), "it runs already");
+        assert!(self.child.is_none(), "the process is not running yet");
         let listen = self.address.map_or_else(|| format!("127.0.0.1:{}", ports::free()), |address| address.to_string());
         let mut command = self.command();
         command.env("WARDROOM_LISTEN", listen).arg(self.mode).stdout(Stdio::piped());
@@ -89,9 +90,9 @@ impl HubProcess {
             command.stderr(std::fs::File::create(file).unwrap());
         }
         let mut child = command.spawn().expect("the program starts");
-        let output = child.stdout.take().expect("it is piped");
+        let output = child.stdout.take().expect("stdout is piped");
         let (sender, lines) = mpsc::channel();
-        // Goes on reading until the end, so that the hub never waits for us.
+        // Keeps reading to the end, so that the hub never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
@@ -106,39 +107,42 @@ impl HubProcess {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
                 Ok(line) => self.output_lines.push(line),
-                Err(_) => panic!("the hub did not start; it said {:?}", self.output_lines),
+                Err(_) => panic!("the hub did not start; its output: {:?}", self.output_lines),
             }
         }
-        let text =
-            self.output_lines.iter().find_map(|line| line.split("http://").nth(1)).expect("it says where it serves");
-        let address = text.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
+        let text = self
+            .output_lines
+            .iter()
+            .find_map(|line| line.split("http://").nth(1))
+            .expect("the output names the address");
+        let address = text.split('/').next().and_then(|text| text.parse().ok()).expect("a socket address");
         self.address = Some(address);
         address
     }
 
-    /// In demo mode, the link that signs this person in.
+    /// Returns the link that signs this person in, in demo mode.
     pub fn demo_link(&self, name: &str) -> String {
         let line = self.output_lines.iter().find(|line| line.contains(name)).expect("a person of the demo clinic");
-        line.split_whitespace().last().expect("a link").to_owned()
+        line.split_whitespace().last().expect("a sign-in link").to_owned()
     }
 
-    /// Sends the hub's process a signal: `STOP`, `CONT`.
+    /// Sends the process a signal: `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let pid = self.child.as_ref().expect("the process is running").id().to_string();
         let done = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(done.expect("kill is there").success());
+        assert!(done.expect("kill is installed").success());
     }
 
-    /// Waits until the hub has ended, and says whether it ended well.
+    /// Waits for the process to exit and returns whether it succeeded.
     pub fn wait(&mut self) -> bool {
-        self.child.take().expect("it runs").wait().expect("it ends").success()
+        self.child.take().expect("the process is running").wait().expect("the process exits").success()
     }
 
-    /// Ends the hub at once: kill -9.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().expect("it runs");
-            child.wait().expect("it ends");
+            child.kill().expect("the process is running");
+            child.wait().expect("the process exits");
         }
     }
 }

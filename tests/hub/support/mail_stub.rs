@@ -1,4 +1,4 @@
-//! A small mail server of our own: it takes what comes by SMTP, or does not.
+//! A small SMTP server that accepts, defers, or rejects mail.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a mail is answered with.
+/// How the server answers a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpReply {
     Accept,
-    /// 451: come back later.
+    /// 451: try again later.
     Defer,
-    /// 550: there is no such person.
+    /// 550: no such mailbox.
     Reject,
 }
 
-/// A mail that was taken.
+/// An accepted mail.
 #[derive(Clone, Debug)]
 pub struct ReceivedMail {
     pub from: String,
@@ -30,7 +30,7 @@ struct Inner {
     received: Vec<ReceivedMail>,
 }
 
-/// The server.
+/// The server; clones share its state.
 #[derive(Clone)]
 pub struct MailStub {
     pub address: SocketAddr,
@@ -45,7 +45,7 @@ impl MailStub {
         let server = mailbox.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A client that hangs up in the middle is its own business.
+                // A client that disconnects midway is no error of the server.
                 tokio::spawn(server.clone().serve(stream));
             }
         });
@@ -56,7 +56,7 @@ impl MailStub {
         self.inner.lock().unwrap().reply = reply;
     }
 
-    /// How often somebody wanted to send.
+    /// Returns how many deliveries were attempted.
     pub fn attempts(&self) -> usize {
         self.inner.lock().unwrap().attempts
     }

@@ -1,4 +1,4 @@
-//! What the tests stand on: throwaway databases, a hub in this process, a hub in a process of its own.
+//! Test support: throwaway databases and servers, stubs of partners, and hubs in this process or in their own.
 
 pub mod browser;
 pub mod call;
@@ -26,14 +26,13 @@ pub mod test_cluster;
 pub mod test_server;
 pub mod turn;
 
-/// An HTTP client, also where no hub in this process has chosen who does the cryptography.
+/// Returns an HTTP client, after choosing a TLS provider in case no hub in this process has done so.
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
 }
 
-/// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an
-/// `async fn(DatabaseSettings)`.
+/// Makes two tests of each story, one on SQLite and one on PostgreSQL. A story is an `async fn(DatabaseSettings)`.
 macro_rules! both {
     ($($story:ident)*) => {$(
         mod $story {

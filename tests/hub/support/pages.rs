@@ -1,4 +1,4 @@
-//! First steps through the pages that many browser tests share: signing in, walking in, finding the room.
+//! First steps through the pages that many browser tests share: sign-in, walk-in, and finding the room.
 
 use rooms::record::Record;
 use wardroom::config::DatabaseSettings;
@@ -10,7 +10,7 @@ use super::hub_process::HubProcess;
 pub const DESKTOP_SIZE: (u32, u32) = (1280, 900);
 pub const PHONE_SIZE: (u32, u32) = (390, 844);
 
-/// Signs somebody of the demo clinic in.
+/// Signs in a person of the demo clinic.
 pub async fn sign_in(driver: &Driver, hub: &HubProcess, name: &str, size: (u32, u32)) -> Browser {
     let browser = driver.browser(size).await;
     browser.go(&hub.demo_link(name)).await;
@@ -18,7 +18,7 @@ pub async fn sign_in(driver: &Driver, hub: &HubProcess, name: &str, size: (u32, 
     browser
 }
 
-/// The patient walks in to Dr. Okafor, agrees, and waits.
+/// Walks in to Dr. Okafor as the patient, consents, and waits.
 pub async fn walk_in(patient: &Browser) {
     patient.click_css("[data-testid=doctor-card][data-name*=Okafor]").await;
     patient.write("reason", "A sore throat since Monday").await;
@@ -29,8 +29,8 @@ pub async fn walk_in(patient: &Browser) {
 }
 
 pub async fn room_id_in_url(patient: &Browser) -> String {
-    let room = patient.wait_until("a room", "return location.hash.split('/')[2]").await;
-    room.as_str().expect("an id").to_owned()
+    let room = patient.wait_until("a room in the address", "return location.hash.split('/')[2]").await;
+    room.as_str().expect("a room id").to_owned()
 }
 
 pub async fn stored_log(database: &DatabaseSettings, room: &str) -> Vec<Record> {

@@ -1,4 +1,4 @@
-//! A clinic where consultations cost something, and what tests of partners do in it.
+//! A clinic that charges for consultations, and the steps that tests of partners share.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use wardroom::store::slots::{Published, PublishedSlot};
 use super::rest::{RestClient, RestResponse};
 use super::test_server::TestServer;
 
-/// What a consultation costs.
+/// The price of a consultation, in minor units.
 pub const PRICE: u64 = 2500;
 
-/// A clinic with a price, a doctor, a patient and an administrator.
+/// A clinic with a price, a doctor, a patient, and an administrator.
 pub struct PaidClinic {
     pub rest: RestClient,
     pub doctor: Actor,
     pub patient: Actor,
     pub admin: Actor,
-    /// The patient's.
+    /// The patient's bearer token.
     pub token: String,
 }
 
@@ -40,7 +40,7 @@ impl PaidClinic {
         .await
     }
 
-    /// The same without a price.
+    /// Starts the clinic without a price.
     pub async fn free(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
         let rest = RestClient::start_with(database, change).await;
         let doctor = rest.server.person(Role::Doctor, "Dr Discreet", None).await;
@@ -53,7 +53,7 @@ impl PaidClinic {
         &self.rest.server
     }
 
-    /// A slot that begins after `ahead`, or after the slots that are there already.
+    /// Publishes a slot that begins after `ahead`, or after the existing slots.
     pub async fn slot(&self, ahead: Duration) -> SlotId {
         let (id, doctor) = (SlotId(Uuid::now_v7()), self.doctor.user().unwrap());
         let mut starts_at = self.server().state.clock.now().plus(ahead);
@@ -66,7 +66,7 @@ impl PaidClinic {
         }
     }
 
-    /// Books a slot a few minutes ahead, by REST.
+    /// Books a slot ten minutes ahead over REST.
     pub async fn book(&self) -> RoomId {
         let slot = self.slot(Duration::from_secs(600)).await;
         self.book_slot(slot).await
@@ -83,13 +83,13 @@ impl PaidClinic {
         self.server().state.hub.look(room, &Actor::System).await.unwrap().snapshot
     }
 
-    /// Where consultation and payment stand.
+    /// Returns the states of consultation and payment.
     pub async fn states(&self, room: RoomId) -> (&'static str, &'static str) {
         let snapshot = self.look(room).await;
         (snapshot.consultation.unwrap().state.as_str(), snapshot.payment.unwrap().state.as_str())
     }
 
-    /// Waits until consultation and payment stand so.
+    /// Waits until consultation and payment have these states.
     pub async fn wait_until(&self, room: RoomId, consultation: &str, payment: &str) {
         let wanted = (consultation, payment);
         let mut last = ("", "");
@@ -103,21 +103,21 @@ impl PaidClinic {
             }
         };
         if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
-            panic!("it stands {last:?} and should stand {wanted:?}; {:?}", self.delivery_counts(Sink::Payment).await);
+            panic!("states are {last:?}, expected {wanted:?}; {:?}", self.delivery_counts(Sink::Payment).await);
         }
     }
 
-    /// Where the patient pays.
+    /// Returns the checkout page's URL once the provider has named it.
     pub async fn checkout_url(&self, room: RoomId) -> String {
         let path = format!("/v1/bookings/{room}/payment");
-        eventually("the provider names a page", async || {
+        eventually("a checkout page", async || {
             let status = self.rest.get(&path).bearer(&self.token).send().await.ok();
             status["checkout_url"].as_str().map(str::to_owned)
         })
         .await
     }
 
-    /// Plays the consultation to its signed note.
+    /// Runs the consultation to its signed note.
     pub async fn complete(&self, room: RoomId) {
         let server = self.server();
         let consent = server.state.config.policy.consent.clone();
@@ -130,18 +130,18 @@ impl PaidClinic {
         server.submit(room, &self.doctor, Command::Complete(Note { note })).await.unwrap();
     }
 
-    /// Goes on in time until what waits for its next attempt is due.
+    /// Advances the clock, so that scheduled retries become due.
     pub fn advance_clock(&self, span: Duration) {
         self.server().state.clock.advance(span);
     }
 
-    /// How many deliveries of a sink are in which state.
+    /// Returns how many deliveries of a sink are in each state.
     pub async fn delivery_counts(&self, sink: Sink) -> Vec<(DispatchState, u64)> {
         let lanes = self.server().state.store.lanes().await.unwrap();
         lanes.into_iter().filter(|lane| lane.sink == sink).map(|lane| (lane.state, lane.count)).collect()
     }
 
-    /// Waits until nothing of a sink is under way or waits, going on in time as often as needed.
+    /// Waits until no delivery of a sink is waiting or in flight, advancing the clock as needed.
     pub async fn wait_until_settled(&self, sink: Sink) {
         let now = self.server().state.clock.now();
         let done = async {
@@ -162,20 +162,20 @@ impl PaidClinic {
         assert!(settled.is_ok(), "{:?} since {now}", self.delivery_counts(sink).await);
     }
 
-    /// A partner's message, signed with `secret` at `at`.
+    /// Sends a partner's webhook, signed with `secret` at `at`.
     pub async fn send_webhook(&self, partner: &str, secret: &str, at: Timestamp, body: &str) -> RestResponse {
         let header = signature(secret, at, body);
         let call = self.rest.call("post", &format!("/v1/partners/{partner}")).header("partner-signature", &header);
         call.header("content-type", "application/json").raw(body).send().await
     }
 
-    /// The same, now.
+    /// Sends a partner's webhook, signed now.
     pub async fn send_webhook_now(&self, partner: &str, secret: &str, body: &str) -> RestResponse {
         self.send_webhook(partner, secret, self.server().state.clock.now(), body).await
     }
 }
 
-/// The signature as a partner makes it, by the documentation alone.
+/// Computes the signature as a partner would, from the documentation alone.
 pub fn signature(secret: &str, at: Timestamp, body: &str) -> String {
     let seconds = at.micros() / 1_000_000;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
@@ -184,7 +184,7 @@ pub fn signature(secret: &str, at: Timestamp, body: &str) -> String {
     format!("t={seconds},v1={hex}")
 }
 
-/// Asks until there is an answer.
+/// Polls until there is a value.
 pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let asked = async {
         loop {
@@ -194,5 +194,7 @@ pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+    tokio::time::timeout(Duration::from_secs(60), asked)
+        .await
+        .unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }

@@ -1,5 +1,5 @@
-//! A payment provider of our own, over real HTTP: it does what the public API of payment intents says, checks what it is
-//! sent, and has bad days when told to.
+//! A stub of a payment provider, over real HTTP. It implements the public API of payment intents, validates what it
+//! receives, and fails on request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -14,26 +14,26 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use wardroom::config::{BaseUrl, PaymentProvider, PaymentSettings};
 
-/// What the hub shows the provider.
+/// The API key that the hub presents.
 pub const KEY: &str = "sk_test_key";
-/// What the provider signs with.
+/// The secret that the provider signs webhooks with.
 pub const SECRET: &str = "whsec_of_the_tests_0123456789";
 
-/// How the provider is today.
+/// How the provider behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     Normal,
     Down,
-    /// It answers after twelve seconds.
+    /// Answers after twelve seconds.
     Slow,
     Garbage,
-    /// It does what it is asked and then breaks the connection off.
+    /// Applies the request, then breaks the connection.
     DropsResponses,
-    /// Every second call fails.
+    /// Fails every second request.
     Flapping,
 }
 
-/// An intent, as the provider keeps it.
+/// A payment intent as the provider stores it.
 #[derive(Clone, Debug)]
 pub struct Intent {
     pub room: String,
@@ -43,7 +43,7 @@ pub struct Intent {
     pub refunded: bool,
 }
 
-/// A call that came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub what: String,
@@ -60,7 +60,7 @@ struct Inner {
     violations: Vec<String>,
 }
 
-/// The provider.
+/// The stub; clones share its state.
 #[derive(Clone)]
 pub struct PaymentStub {
     pub address: SocketAddr,
@@ -76,7 +76,7 @@ impl PaymentStub {
         provider
     }
 
-    /// Settings with which a hub asks this provider.
+    /// Returns the settings of a hub that uses this provider.
     pub fn settings(&self) -> PaymentSettings {
         let url = BaseUrl::parse(&format!("http://{}", self.address)).unwrap();
         PaymentSettings {
@@ -97,35 +97,35 @@ impl PaymentStub {
         self.inner().calls.clone()
     }
 
-    /// What came that no client of the API should send.
+    /// Returns violations of the API by its client.
     pub fn violations(&self) -> Vec<String> {
         self.inner().violations.clone()
     }
 
-    /// The intents of a room, of which there should be one.
+    /// Returns a room's intents, of which there should be one.
     pub fn intents(&self, room: &str) -> Vec<(String, Intent)> {
         let inner = self.inner();
         inner.intents.iter().filter(|(_, it)| it.room == room).map(|(id, it)| (id.clone(), it.clone())).collect()
     }
 
-    /// The patient pays.
+    /// Pays an intent as the patient.
     pub fn pay(&self, id: &str) {
         self.inner().intents.get_mut(id).unwrap().status = "requires_capture";
     }
 
-    /// Somebody takes the money without the hub.
+    /// Captures an intent without the hub.
     pub fn capture(&self, id: &str) {
         self.inner().intents.get_mut(id).unwrap().status = "succeeded";
     }
 
-    /// The body of a webhook about an intent.
+    /// Returns the body of a webhook about an intent.
     pub fn event(&self, event: &str, kind: &str, id: &str) -> String {
         let intent = self.inner().intents[id].clone();
         event_of(event, kind, id, &intent).to_string()
     }
 }
 
-/// What the API says of an intent.
+/// Renders an intent as the API does.
 fn object(id: &str, intent: &Intent) -> Value {
     let received = if intent.status == "succeeded" { intent.amount } else { 0 };
     json!({
@@ -192,16 +192,16 @@ impl Inner {
 
     fn handle(&mut self, call: &Call, authorization: &str, content_type: &str) -> (u16, Value) {
         if authorization != format!("Bearer {KEY}") {
-            self.violation(format!("{}: without the key", call.what));
+            self.violation(format!("{}: no API key", call.what));
             return (401, json!({"error": {"type": "invalid_request_error"}}));
         }
         if call.what.starts_with("POST") {
             if call.key.len() < 8 {
-                self.violation(format!("{}: without Idempotency-Key", call.what));
+                self.violation(format!("{}: no Idempotency-Key", call.what));
             }
             if let Some((what, status, answer)) = self.answers.get(&call.key).cloned() {
                 if what != format!("{} {}", call.what, call.body) {
-                    self.violation(format!("{}: the key of another call", call.what));
+                    self.violation(format!("{}: idempotency key of another request", call.what));
                 }
                 return (status, answer);
             }
@@ -219,7 +219,7 @@ impl Inner {
             .map(|(name, value)| (name.replace("%5B", "[").replace("%5D", "]"), value.to_owned()))
             .collect();
         if !call.body.is_empty() && content_type != "application/x-www-form-urlencoded" {
-            self.violation(format!("{}: {content_type} is no form", call.what));
+            self.violation(format!("{}: {content_type} is not a form", call.what));
         }
         let path: Vec<&str> = call.what.split(['/', ' ']).filter(|part| !part.is_empty()).collect();
         match path[..] {
@@ -248,7 +248,7 @@ impl Inner {
                 )
             }
             _ => {
-                self.violation(format!("{}: there is no such call", call.what));
+                self.violation(format!("{}: no such endpoint", call.what));
                 (404, json!({}))
             }
         }
@@ -258,7 +258,7 @@ impl Inner {
         let mut names: Vec<&str> = form.keys().map(String::as_str).collect();
         names.sort_unstable();
         if names != ["amount", "capture_method", "currency", "metadata[room]"] || form["capture_method"] != "manual" {
-            self.violation(format!("an intent of {names:?}"));
+            self.violation(format!("intent with fields {names:?}"));
         }
         let id = format!("pi_{}", self.intents.len() + 1);
         let intent = Intent {
@@ -269,7 +269,7 @@ impl Inner {
             refunded: false,
         };
         if intent.currency != intent.currency.to_lowercase() {
-            self.violation("a currency in capitals");
+            self.violation("currency in capitals");
         }
         let answer = object(&id, &intent);
         self.intents.insert(id, intent);

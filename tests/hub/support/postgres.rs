@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL servers, which can be paused, restarted, and copied by replication.
+//! Throwaway PostgreSQL servers that can be paused, restarted, and replicated.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,8 @@ use super::database::Database;
 /// How long a server may take until it serves; a machine that compiles at the same time is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server that ends with this, or with this process however it ends. It listens on a socket in its own folder only.
+/// A server that ends with this value, or with this process however that ends. It listens only on a socket in its
+/// folder.
 pub struct PostgresServer {
     folder: PathBuf,
     connections: u32,
@@ -19,22 +20,22 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// A server for so many connections.
+    /// Starts a server for this many connections.
     pub fn start(connections: u32) -> Self {
         let mut cluster = Self::folder(connections);
         let mut make = cluster.command("initdb");
         make.args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]).arg(cluster.data());
-        assert!(make.status().expect("initdb is installed").success(), "PostgreSQL can make its files");
+        assert!(make.status().expect("initdb is installed").success(), "initdb succeeds");
         cluster.restart();
         cluster
     }
 
-    /// A server that follows this one, and can be read.
+    /// Starts a readable replica of this server.
     pub fn replica(&self) -> Self {
         let mut replica = Self::folder(self.connections);
         let mut copy = replica.command("pg_basebackup");
         copy.arg("-h").arg(self.socket()).args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync"]);
-        assert!(copy.arg("-D").arg(replica.data()).status().expect("it comes with the server").success());
+        assert!(copy.arg("-D").arg(replica.data()).status().expect("pg_basebackup is installed").success());
         replica.restart();
         replica
     }
@@ -50,8 +51,8 @@ impl PostgresServer {
         cluster
     }
 
-    /// Starts what outlives this process, then stops the server and cleans up. It may not signal this process, not even
-    /// with signal 0, if that is root's: hence the look into /proc.
+    /// Starts a watcher that outlives this process, then stops the server and cleans up. The watcher cannot signal a
+    /// process of root's, not even with signal 0, so it checks /proc.
     #[expect(clippy::zombie_processes, reason = "the watcher outlives this process")]
     fn watch(&self) {
         let script = format!(
@@ -61,7 +62,7 @@ impl PostgresServer {
             folder = self.folder.display(),
         );
         let mut watcher = self.as_postgres("sh".as_ref());
-        watcher.current_dir("/").arg("-c").arg(script).process_group(0).spawn().expect("a shell is there");
+        watcher.current_dir("/").arg("-c").arg(script).process_group(0).spawn().expect("a shell is installed");
     }
 
     fn as_postgres(&self, program: &Path) -> Command {
@@ -86,33 +87,33 @@ impl PostgresServer {
         &self.folder
     }
 
-    /// A fresh database on it.
+    /// Creates a database on it.
     pub fn database(&self) -> Database {
         Database::on(self.socket())
     }
 
-    /// A fresh database whose tables are in this folder.
+    /// Creates a database whose tables are in this folder.
     pub fn database_at(&self, folder: &Path) -> Database {
         let mut make = self.command("psql");
         make.arg("-h").arg(self.socket()).args(["-q", "-U", "postgres", "-c"]);
         make.arg(format!("create tablespace apart location '{}'", folder.display()));
-        assert!(make.status().expect("psql is installed").success(), "the folder is empty and PostgreSQL's");
+        assert!(make.status().expect("psql is installed").success(), "the folder is empty and owned by PostgreSQL");
         Database::create(self.socket(), "tablespace apart")
     }
 
-    /// Runs a statement on a database of it, which this replica has under the same name.
+    /// Runs a statement on this server's copy of a database.
     pub fn sql(&self, of: &Database, statement: &str) -> String {
         of.at(self.socket()).sql(statement)
     }
 
-    /// Starts a server that was ended, and waits until it serves.
+    /// Starts the server and waits until it serves.
     pub fn restart(&mut self) {
-        assert!(self.server.is_none(), "it runs already");
+        assert!(self.server.is_none(), "the server is not running yet");
         let mut server = self.command("postgres");
         server.arg("-D").arg(self.data()).args(["-c", "listen_addresses=", "-c"]);
         server.arg(format!("unix_socket_directories={}", self.socket().display()));
         server.args(["-c", &format!("max_connections={}", self.connections)]);
-        self.server = Some(server.spawn().expect("the server's program is there"));
+        self.server = Some(server.spawn().expect("the server program is installed"));
         let deadline = Instant::now() + START_TIMEOUT;
         let ready = || self.command("pg_isready").arg("-q").arg("-h").arg(self.socket()).status();
         while !ready().is_ok_and(|status| status.success()) {
@@ -121,24 +122,24 @@ impl PostgresServer {
         }
     }
 
-    /// Ends it at once, as a crash would: what is not written is lost, and it recovers when it starts.
+    /// Stops the server as a crash would: unwritten data is lost, and it recovers at the next start.
     pub fn crash(&mut self) {
         if let Some(mut server) = self.server.take() {
             signal("QUIT", &[server.id()]);
-            server.wait().expect("it ends");
+            server.wait().expect("the server exits");
         }
     }
 
-    /// Stops all of its processes where they are.
+    /// Suspends all of its processes.
     pub fn pause(&self) {
-        let pid = self.server.as_ref().expect("it runs").id();
+        let pid = self.server.as_ref().expect("the server is running").id();
         signal("STOP", &[pid]);
         signal("STOP", &children(pid));
     }
 
-    /// Lets them go on.
+    /// Continues all of its processes.
     pub fn resume(&self) {
-        let pid = self.server.as_ref().expect("it runs").id();
+        let pid = self.server.as_ref().expect("the server is running").id();
         signal("CONT", &children(pid));
         signal("CONT", &[pid]);
     }
@@ -155,18 +156,19 @@ impl Drop for PostgresServer {
 }
 
 fn children(pid: u32) -> Vec<u32> {
-    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the kernel lists them");
-    listed.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    let listed =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the kernel lists child processes");
+    listed.split_whitespace().map(|pid| pid.parse().expect("a process id")).collect()
 }
 
-/// Signals processes; one that has ended meanwhile is none to be missed.
+/// Signals processes; ignores those that have ended.
 fn signal(name: &str, pids: &[u32]) {
     let mut kill = Command::new("kill");
     kill.arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).stderr(Stdio::null());
-    kill.status().expect("kill is there");
+    kill.status().expect("kill is installed");
 }
 
-/// The folder of the newest installed server's programs.
+/// Returns the folder of the newest installed server's programs.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed (tests/run does that)");
     let mut folders: Vec<PathBuf> = versions.map(|entry| entry.unwrap().path().join("bin")).collect();
@@ -175,13 +177,13 @@ fn programs() -> PathBuf {
     folders.pop().expect("a PostgreSQL server is installed (tests/run does that)")
 }
 
-/// Whom PostgreSQL runs as when we are root, which it refuses to be.
+/// Returns the account to run PostgreSQL as when we are root, since it refuses to run as root.
 pub fn postgres_account() -> Option<(u32, u32)> {
     if Path::new("/proc/self").metadata().ok()?.uid() != 0 {
         return None;
     }
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = accounts.lines().find(|line| line.starts_with("postgres:")).expect("the package makes the account");
+    let line = accounts.lines().find(|line| line.starts_with("postgres:")).expect("the package creates the account");
     let fields: Vec<&str> = line.split(':').collect();
     Some((fields[2].parse().unwrap(), fields[3].parse().unwrap()))
 }

@@ -1,5 +1,5 @@
-//! A push service that speaks RFC 8030, and the devices behind it. It checks the sender's token (RFC 8292) and reads the
-//! message (RFC 8291) with libraries that the sender does not use.
+//! A push service that implements RFC 8030, and the devices behind it. It verifies the sender's token (RFC 8292) and
+//! decrypts the message (RFC 8291) with libraries that the sender does not use.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -26,16 +26,16 @@ use serde_json::Value;
 use uuid::Uuid;
 use wardroom::store::devices::Subscription;
 
-/// How long a notification may take; several waits of the hub are in it.
+/// Longer than a notification takes, including the hub's delays.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// One message that was taken.
+/// A message that a device received.
 #[derive(Clone, Debug)]
 pub struct ReceivedPush {
     pub device: String,
     pub kind: String,
     pub room: String,
-    /// The device's key against repetition.
+    /// The key by which the device recognises repeats.
     pub id: String,
     pub ttl: u64,
     pub urgency: String,
@@ -43,11 +43,11 @@ pub struct ReceivedPush {
     pub at: Instant,
 }
 
-/// What a device does with the next messages, before it takes all.
+/// How a device fails its next message.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub status: u16,
-    /// `Retry-After`, or the address of a redirection.
+    /// `Retry-After`, or the target of a redirect.
     pub header: Option<(&'static str, String)>,
 }
 
@@ -68,7 +68,7 @@ struct Device {
 struct Inner {
     devices: HashMap<String, Device>,
     received: Vec<ReceivedPush>,
-    /// What no push service would have let pass.
+    /// Requests that no push service would accept.
     violations: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl PushService {
         service
     }
 
-    /// A new device of somebody, as its browser would describe it.
+    /// Registers a device and returns its subscription, as a browser would.
     pub fn device(&self, user: UserId, name: &str) -> Subscription {
         let mut bytes = [0; 32];
         let secret = loop {
@@ -113,29 +113,29 @@ impl PushService {
         }
     }
 
-    /// What the device does with its next messages.
+    /// Makes the device fail its next messages.
     pub fn fail(&self, name: &str, faults: impl IntoIterator<Item = Fault>) {
         self.inner.lock().unwrap().devices.get_mut(name).unwrap().faults.extend(faults);
     }
 
-    /// Everything that was taken so far. Fails if anything came that should not have.
+    /// Returns all received messages. Fails if there was an invalid request.
     pub fn received(&self) -> Vec<ReceivedPush> {
         let inner = self.inner.lock().unwrap();
         assert!(inner.violations.is_empty(), "{:?}", inner.violations);
         inner.received.clone()
     }
 
-    /// When the device was asked to take something.
+    /// Returns when requests to the device arrived.
     pub fn attempts(&self, name: &str) -> Vec<Instant> {
         self.inner.lock().unwrap().devices[name].attempts.clone()
     }
 
-    /// The kinds that a device has taken, in order.
+    /// Returns the kinds of the messages a device received, in order.
     pub fn kinds(&self, name: &str) -> Vec<String> {
         self.received().into_iter().filter(|it| it.device == name).map(|it| it.kind).collect()
     }
 
-    /// Waits until what was taken is as wished.
+    /// Waits until the received messages satisfy the predicate.
     pub async fn wait_until(&self, what: &str, wish: impl Fn(&[ReceivedPush]) -> bool) -> Vec<ReceivedPush> {
         let end = Instant::now() + NOTIFICATION_TIMEOUT;
         loop {
@@ -143,7 +143,7 @@ impl PushService {
             if wish(&received) {
                 return received;
             }
-            assert!(Instant::now() < end, "not seen: {what}; {received:#?}");
+            assert!(Instant::now() < end, "timed out waiting for {what}; received {received:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -182,17 +182,17 @@ fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[
         |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned).ok_or(format!("no {name}"));
     check_token(origin, &header("authorization")?)?;
     if header("content-encoding")? != "aes128gcm" {
-        return Err("another encoding than aes128gcm".to_owned());
+        return Err("the encoding is not aes128gcm".to_owned());
     }
     let topic = header("topic")?;
     if topic.len() > 32 || !topic.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_') {
-        return Err(format!("the topic {topic}"));
+        return Err(format!("invalid topic {topic}"));
     }
-    let text = decrypt(device, body).ok_or("it cannot be decrypted")?;
+    let text = decrypt(device, body).ok_or("the message cannot be decrypted")?;
     let payload: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    let fields: Vec<&String> = payload.as_object().ok_or("no object")?.keys().collect();
+    let fields: Vec<&String> = payload.as_object().ok_or("the payload is not an object")?.keys().collect();
     if fields != ["id", "kind", "room"] {
-        return Err(format!("more than a kind and references: {fields:?}"));
+        return Err(format!("the payload has other fields than a kind and references: {fields:?}"));
     }
     let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
     Ok(ReceivedPush {
@@ -207,9 +207,9 @@ fn read(origin: &str, name: &str, device: &Device, headers: &HeaderMap, body: &[
     })
 }
 
-/// RFC 8292: who sends, to which service, and until when that holds.
+/// Verifies the token of RFC 8292: sender, audience, and expiry.
 fn check_token(origin: &str, authorization: &str) -> Result<(), String> {
-    let rest = authorization.strip_prefix("vapid ").ok_or("another scheme than vapid")?;
+    let rest = authorization.strip_prefix("vapid ").ok_or("the scheme is not vapid")?;
     let part = |name: &str| {
         rest.split(',').find_map(|it| it.trim().strip_prefix(name)?.strip_prefix('=')).ok_or(format!("no {name}="))
     };
@@ -218,7 +218,7 @@ fn check_token(origin: &str, authorization: &str) -> Result<(), String> {
     let (signed, signature) = token.rsplit_once('.').ok_or("no signature")?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
         .verify(signed.as_bytes(), &decode(signature)?)
-        .map_err(|_| "the signature is wrong")?;
+        .map_err(|_| "the signature is invalid")?;
     let (head, claims) = signed.split_once('.').ok_or("no claims")?;
     let json = |text: &str| serde_json::from_slice::<Value>(&decode(text)?).map_err(|error| error.to_string());
     let (head, claims) = (json(head)?, json(claims)?);
@@ -229,7 +229,7 @@ fn check_token(origin: &str, authorization: &str) -> Result<(), String> {
         && claims["aud"] == origin
         && (1..=86_400).contains(&left)
         && (subject.starts_with("https://") || subject.starts_with("mailto:"));
-    if fits { Ok(()) } else { Err(format!("claims {claims}")) }
+    if fits { Ok(()) } else { Err(format!("invalid claims {claims}")) }
 }
 
 struct Length(usize);
@@ -247,7 +247,7 @@ fn expand(salt: &[u8], secret: &[u8], info: &[u8], length: usize) -> Vec<u8> {
     out
 }
 
-/// RFC 8291 over RFC 8188, for a message of one record.
+/// Decrypts a message of one record: RFC 8291 over RFC 8188.
 fn decrypt(device: &Device, body: &[u8]) -> Option<Vec<u8>> {
     let (salt, rest) = body.split_at_checked(16)?;
     let (_record_size, rest) = rest.split_at_checked(4)?;
@@ -264,7 +264,7 @@ fn decrypt(device: &Device, body: &[u8]) -> Option<Vec<u8>> {
     let mut text = sealed.to_vec();
     let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
     let text = key.open_in_place(nonce, Aad::empty(), &mut text).ok()?;
-    // The last record ends with 2 and then padding of zeros.
+    // The last record ends with the byte 2 and zero padding.
     let end = text.iter().rposition(|byte| *byte != 0)?;
     (text[end] == 2).then(|| text[..end].to_vec())
 }

@@ -1,4 +1,4 @@
-//! Throwaway Redis servers: one that can be stopped and started again at the same place, and a cluster.
+//! Throwaway Redis servers: one that can be stopped and restarted in place, and a Redis Cluster.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,10 +8,10 @@ use wardroom::config::RedisSettings;
 
 use super::ports;
 
-/// How long it may take to answer; a machine that compiles at the same time is slow.
+/// How long a server may take until it answers; a machine that compiles at the same time is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server that ends with this. It listens on a socket in its own folder only, and keeps nothing.
+/// A server without persistence that ends with this value. It listens only on a socket in its folder.
 pub struct Redis {
     folder: tempfile::TempDir,
     child: Option<Child>,
@@ -24,7 +24,7 @@ impl Redis {
         redis
     }
 
-    /// A server that speaks TLS only, on this port of loopback, with a certificate of its own: the file is its address's.
+    /// Starts a server that accepts only TLS on this loopback port. Returns it with its self-signed certificate.
     pub fn start_tls(port: u16) -> (Self, PathBuf) {
         let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None };
         let (key, certificate) = (redis.folder.path().join("key.pem"), redis.folder.path().join("cert.pem"));
@@ -62,7 +62,7 @@ impl Redis {
     }
 
     pub fn restart(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
+        assert!(self.child.is_none(), "the server is not running yet");
         let socket = self.socket().display().to_string();
         let child = Command::new("redis-server")
             .args(["--port", "0", "--unixsocket", &socket, "--save", "", "--appendonly", "no"])
@@ -78,16 +78,16 @@ impl Redis {
         }
     }
 
-    /// Closes connections of one type, as Redis names them: those that listen are `pubsub`, the others `normal`.
+    /// Closes connections of one of Redis's types: `pubsub` for subscribers, `normal` for all others.
     pub fn kill_connections(&self, kind: &str) {
         assert_ne!(self.ask(&["client", "kill", "type", kind]).trim(), "0");
     }
 
-    /// Closes the youngest of them only.
+    /// Closes only the newest connection of this type.
     pub fn kill_newest_connection(&self, kind: &str) {
         let list = self.ask(&["client", "list", "type", kind]);
         let ids = list.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()?.parse::<u64>().ok());
-        let newest = ids.max().expect("there is one").to_string();
+        let newest = ids.max().expect("a connection of this type").to_string();
         assert_eq!(self.ask(&["client", "kill", "id", &newest]).trim(), "1");
     }
 
@@ -96,7 +96,7 @@ impl Redis {
         String::from_utf8(asked.expect("redis-cli comes with the server").stdout).expect("text")
     }
 
-    /// Publishes something that no node says.
+    /// Publishes a message that no node would send.
     pub fn publish(&self, channel: &str, text: &str) {
         let done = Command::new("redis-cli")
             .arg("-s")
@@ -107,17 +107,17 @@ impl Redis {
         assert!(done.expect("redis-cli comes with the server").success());
     }
 
-    /// Stops it where it is, or lets it go on: `STOP`, `CONT`.
+    /// Sends the process a signal: `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there").success());
+        let pid = self.child.as_ref().expect("the server is running").id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is installed").success());
     }
 
-    /// Ends it at once; what it had in mind is gone.
+    /// Kills the server; its data is lost.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().expect("it runs");
-            child.wait().expect("it ends");
+            child.kill().expect("the server is running");
+            child.wait().expect("the server exits");
             let _ = std::fs::remove_file(self.socket());
         }
     }
@@ -129,7 +129,7 @@ impl Drop for Redis {
     }
 }
 
-/// A Redis Cluster of three servers on loopback, which end with this.
+/// A Redis Cluster of three servers on loopback that end with this value.
 pub struct RedisCluster {
     servers: Vec<(u16, Child)>,
     _folder: tempfile::TempDir,
@@ -167,7 +167,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Repeats a command until its answer contains this.
+    /// Repeats a command until its reply contains `wanted`.
     fn wait_until(&self, server: usize, command: &str, wanted: &str) {
         let deadline = Instant::now() + START_TIMEOUT;
         let port = self.servers[server].0.to_string();
@@ -177,7 +177,7 @@ impl RedisCluster {
             if String::from_utf8_lossy(&said).contains(wanted) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{command} does not answer {wanted}");
+            assert!(Instant::now() < deadline, "{command} never replied {wanted}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -191,7 +191,7 @@ impl RedisCluster {
 impl Drop for RedisCluster {
     fn drop(&mut self) {
         for (_, child) in &mut self.servers {
-            // An error says that it has ended already.
+            // An error means that it has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,5 +1,5 @@
-//! Calls to a running hub as a client makes them. Every answer is compared with the OpenAPI document: an answer that
-//! the document does not know fails the test, whatever the test is about.
+//! REST requests to a running hub, as a client makes them. Every response is checked against the OpenAPI document: an
+//! undocumented response fails the test, whatever its subject.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use wardroom::http::openapi;
 
 use super::test_server::TestServer;
 
-/// A running hub and a way to call it.
+/// A running hub and an HTTP client for it.
 pub struct RestClient {
     pub server: TestServer,
     client: Client,
 }
 
-/// A call in the making.
+/// A request under construction.
 pub struct RestRequest<'a> {
     rest: &'a RestClient,
     method: Method,
@@ -30,12 +30,12 @@ pub struct RestRequest<'a> {
     body: Option<Vec<u8>>,
 }
 
-/// What came back.
+/// A received response.
 pub struct RestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
-    /// Null if it is no JSON.
+    /// Null if the body is not JSON.
     pub json: Value,
 }
 
@@ -63,7 +63,7 @@ impl RestClient {
         self.call("get", path)
     }
 
-    /// With a fresh key.
+    /// A POST request with a fresh idempotency key.
     pub fn post(&self, path: &str) -> RestRequest<'_> {
         self.call("post", path).key(&Uuid::now_v7().to_string())
     }
@@ -72,19 +72,19 @@ impl RestClient {
         format!("http://{}{path}", self.server.address)
     }
 
-    /// A token of a fresh person of this role.
+    /// Returns a token of a new person with this role.
     pub async fn token(&self, role: Role) -> String {
         self.person_with_token(role, None).await.1
     }
 
-    /// A fresh person and a token of theirs.
+    /// Creates a person and returns them with a token.
     pub async fn person_with_token(&self, role: Role, pharmacy: Option<PharmacyId>) -> (Actor, String) {
         let person = self.server.person(role, &format!("A {}", role.as_str()), pharmacy).await;
         let token = self.server.token(&person).0;
         (person, token)
     }
 
-    /// Registers a patient by REST; everybody's password is the same.
+    /// Registers an account over REST; all accounts share one password.
     pub async fn register(&self, email: &str, role: &str) -> Value {
         let body = json!({"email": email, "password": PASSWORD, "name": "Some One", "role": role});
         let answer = self.call("post", "/v1/auth/register").json(body).send().await;
@@ -92,7 +92,7 @@ impl RestClient {
         answer.json["user"].clone()
     }
 
-    /// Signs in with tokens in the answer.
+    /// Signs in with bearer tokens in the response.
     pub async fn sign_in(&self, email: &str) -> RestResponse {
         let body = json!({"email": email, "password": PASSWORD, "transport": "bearer"});
         self.call("post", "/v1/auth/sign-in").json(body).send().await
@@ -128,7 +128,7 @@ impl RestRequest<'_> {
         self
     }
 
-    /// Sends it, and compares the answer with the document.
+    /// Sends the request and checks the response against the OpenAPI document.
     pub async fn send(self) -> RestResponse {
         let (method, path) = (self.method.clone(), self.path.clone());
         let answer = self.send_unchecked().await;
@@ -139,13 +139,13 @@ impl RestRequest<'_> {
         answer
     }
 
-    /// Sends it to an address that need not be in the document.
+    /// Sends the request without checking the response against the document.
     pub async fn send_unchecked(self) -> RestResponse {
         let mut request = self.rest.client.request(self.method, self.rest.url(&self.path)).headers(self.headers);
         if let Some(body) = self.body {
             request = request.body(body);
         }
-        let response = request.send().await.expect("the hub answers");
+        let response = request.send().await.expect("the hub responds");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
@@ -154,7 +154,7 @@ impl RestRequest<'_> {
 }
 
 impl RestResponse {
-    /// The error's code; empty if it is none.
+    /// Returns the problem's code, or an empty string if the response is no problem.
     pub fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or_default()
     }
@@ -163,13 +163,13 @@ impl RestResponse {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The answer's content; fails if it is an error.
+    /// Returns the body; fails if the response is an error.
     pub fn ok(self) -> Value {
         assert!(self.status.is_success(), "{} {}", self.status, self.text);
         self.json
     }
 
-    /// Fails unless it is this error, as a problem should be.
+    /// Asserts that the response is this problem, with all its fields.
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");
@@ -181,14 +181,14 @@ impl RestResponse {
     }
 }
 
-/// The operation at a path, with the names of its path filled in.
+/// Finds the operation at a path, with its parameters filled in.
 fn find(method: &Method, path: &str) -> Option<&'static Value> {
     let paths = document()["paths"].as_object().unwrap();
     let fits = |template: &str| {
         let (one, other): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
         one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.starts_with('{') || *a == b)
     };
-    // A path without names fits better than one with names.
+    // A literal path is a better match than a template.
     let best =
         paths.iter().filter(|(template, _)| fits(template)).min_by_key(|(template, _)| template.matches('{').count());
     best.and_then(|(_, item)| item.get(method.as_str().to_lowercase()))
@@ -197,13 +197,13 @@ fn find(method: &Method, path: &str) -> Option<&'static Value> {
 fn assert_documented(operation: &Value, answer: &RestResponse, what: &str) {
     let status = answer.status.as_str();
     let described = &operation["responses"][status];
-    assert!(!described.is_null(), "{what} answers {status}, which the document does not know: {}", answer.text);
+    assert!(!described.is_null(), "{what} answered {status}, which is undocumented: {}", answer.text);
     let described = match described["$ref"].as_str() {
         Some(reference) => document().pointer(reference.strip_prefix('#').unwrap()).unwrap(),
         None => described,
     };
     let codes = &described["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
     if let Some(codes) = codes.as_array() {
-        assert!(codes.contains(&answer.json["code"]), "{what}: the document does not know this: {}", answer.text);
+        assert!(codes.contains(&answer.json["code"]), "{what}: undocumented code: {}", answer.text);
     }
 }

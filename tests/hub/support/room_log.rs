@@ -20,7 +20,7 @@ use wardroom::store::events::{Append, Appended, Sealed, Stored};
 use wardroom::store::people::{Status, User};
 use wardroom::store::slots::{Published, PublishedSlot};
 
-/// A room as its writer knows it.
+/// A room's head and state, as its writer knows them.
 #[derive(Clone)]
 pub struct RoomLog {
     pub room: RoomId,
@@ -35,7 +35,7 @@ impl RoomLog {
         Self { room, head: 0, hash: GENESIS, state: Arc::new(Room::new(room)) }
     }
 
-    /// What is stored of a room.
+    /// Reads a room's head from the store.
     pub async fn read(store: &Store, room: RoomId) -> Self {
         let last = store.events_before(room, u64::MAX, 1).await.unwrap().pop();
         let (head, hash) = last.map_or((0, GENESIS), |last| (last.seq, last.hash));
@@ -69,7 +69,7 @@ impl RoomLog {
         }
     }
 
-    /// The room after an append.
+    /// Returns the room after an append.
     pub fn after(&self, append: &Append) -> Self {
         let mut state = (*self.state).clone();
         for sealed in &append.records {
@@ -79,7 +79,7 @@ impl RoomLog {
         Self { room: self.room, head: last.seq, hash: last.hash, state: Arc::new(state) }
     }
 
-    /// A message; its text is the command's content, too.
+    /// Returns an append of a chat message, whose text is also the command's content.
     pub fn chat(&self, sender: UserId, command: CommandId, text: &str) -> Append {
         let actor = Actor::Person { id: sender, role: Role::Patient, name: Line::parse("P").unwrap(), pharmacy: None };
         let event = Event::ChatSent(ChatSent { text: Prose::parse(text).unwrap(), thread: Thread::Care });
@@ -96,7 +96,7 @@ pub async fn open_store(settings: &DatabaseSettings) -> Store {
     Store::connect(settings).await.unwrap()
 }
 
-/// Somebody was first, and this is what stands behind the place now.
+/// Returns the conflict that a late append must get: the records that others appended first.
 pub fn conflict_with(first: &[&Append]) -> Appended {
     let records = first.iter().flat_map(|append| &append.records);
     let since = records.map(|it| Stored { seq: it.seq, canonical: it.canonical.to_string(), hash: it.hash });
@@ -132,7 +132,7 @@ pub fn slot(from: i64, to: i64) -> PublishedSlot {
     PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at: minutes(from), ends_at: minutes(to), room: None }
 }
 
-/// A request for a slot by some patient, and the room before it.
+/// Returns a patient's request for a slot, and the room before it.
 pub fn slot_request(slot: &PublishedSlot, doctor: &User) -> (RoomLog, Append) {
     let patient = Actor::Person {
         id: UserId(Uuid::now_v7()),
@@ -154,7 +154,7 @@ pub fn slot_request(slot: &PublishedSlot, doctor: &User) -> (RoomLog, Append) {
     (log, append)
 }
 
-/// An append with a prescription of a case that does not exist.
+/// Returns an append with a prescription of a case that does not exist.
 pub fn append_without_case() -> Append {
     let mut append = RoomLog::new().chat(UserId(Uuid::now_v7()), CommandId(Uuid::now_v7()), "x");
     let mut after = RoomLog::new().state.snapshot(&View::Care);
@@ -172,7 +172,7 @@ pub fn append_without_case() -> Append {
     append
 }
 
-/// A doctor who has published `count` slots.
+/// Creates a doctor who has published `count` slots.
 pub async fn doctor_with_slots(store: &Store, count: i64) -> (User, Vec<PublishedSlot>) {
     let doctor = new_user("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());

@@ -1,4 +1,4 @@
-//! A disk of a few megabytes, that a test can fill.
+//! A disk of a few megabytes that a test can fill.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,21 +8,20 @@ use std::process::{Command, Stdio};
 
 use super::postgres::postgres_account;
 
-/// A file system in memory, in a folder of its own.
+/// An in-memory file system, mounted in a folder of its own.
 pub struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    /// A disk of this size in MiB. None, said aloud, where this process may not mount one: that takes root.
+    /// Mounts a disk of this many MiB. Returns `None`, with a message, where this process may not mount: that takes
+    /// root.
     pub fn mount(size: u32) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("wardroom-disk-").tempdir_in("/tmp").unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]).arg(folder.path()).stderr(Stdio::null());
         if !mount.status().is_ok_and(|status| status.success()) {
-            eprintln!(
-                "SKIPPED: a small disk cannot be mounted here (root may); how a full one is survived was not tested"
-            );
+            eprintln!("SKIPPED: mounting a small disk requires root; behaviour on a full disk was not tested");
             return None;
         }
         let disk = Self { folder };
@@ -37,7 +36,7 @@ impl SmallDisk {
         self.folder.path()
     }
 
-    /// Leaves no byte of it.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) {
         let mut filler = File::create(self.path().join("filler")).unwrap();
         for size in [1 << 16, 1 << 12, 1] {
@@ -46,7 +45,7 @@ impl SmallDisk {
         }
     }
 
-    /// Makes room again.
+    /// Frees the space again.
     pub fn clear(&self) {
         std::fs::remove_file(self.path().join("filler")).unwrap();
     }
@@ -54,7 +53,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, because a database may have files open there.
+        // Lazily, because a database may have open files there.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }

@@ -1,5 +1,5 @@
-//! When the machine stood still: a virtual one at times gets no processor for seconds. What is promised within a time is
-//! promised of a machine that runs, so that time does not count.
+//! Detects stalls of the machine: a virtual one sometimes gets no processor for seconds. Time limits apply to a
+//! machine that runs, so stalls do not count.
 
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often the processor is asked for.
+/// How often the detector asks for the processor.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
-/// Who waits longer than this for it stands still; less is how a busy machine is.
+/// A longer wait for the processor is a stall; shorter ones are normal on a busy machine.
 const STALL_THRESHOLD: Duration = Duration::from_millis(250);
 
-/// What the watcher saw.
+/// Stalls observed so far.
 struct Observations {
     stalls: Vec<(Instant, Instant)>,
-    /// Up to when it has looked.
+    /// The time up to which the observations are complete.
     until: Option<Instant>,
 }
 
 static OBSERVATIONS: Mutex<Observations> = Mutex::new(Observations { stalls: Vec::new(), until: None });
 
-/// How much of the time from `from` to `to` the machine ran. Watched from the first call of [`watch`] on.
+/// Returns how long the machine ran between `from` and `to`. Observation begins with the first call of [`start`].
 pub fn running_time(from: Instant, to: Instant) -> Duration {
     let time = to.saturating_duration_since(from);
     if time <= STALL_THRESHOLD {
@@ -40,12 +40,12 @@ pub fn running_time(from: Instant, to: Instant) -> Duration {
     }
 }
 
-/// How much of the time since then the machine ran.
+/// Returns how long the machine has run since `from`.
 pub fn running_time_since(from: Instant) -> Duration {
     running_time(from, Instant::now())
 }
 
-/// Begins to watch.
+/// Starts the detector, once per process.
 pub fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -56,7 +56,7 @@ pub fn start() {
                 let now = Instant::now();
                 let mut observed = OBSERVATIONS.lock().unwrap_or_else(PoisonError::into_inner);
                 if now.saturating_duration_since(due) > STALL_THRESHOLD {
-                    println!("the machine stood still for {:?}", now - due);
+                    println!("the machine stalled for {:?}", now - due);
                     observed.stalls.push((due, now));
                 }
                 observed.until = Some(now);

@@ -16,7 +16,7 @@ use super::hub_process::HubProcess;
 use super::redis::Redis;
 use super::test_server::TestServer;
 
-/// Longer than anything waited for here takes.
+/// Longer than any condition takes to become true.
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct TestCluster {
@@ -34,7 +34,7 @@ impl Deref for TestCluster {
 }
 
 impl TestCluster {
-    /// So many nodes that can hear each other.
+    /// Starts this many connected nodes.
     pub async fn start(count: usize) -> Self {
         let redis = Redis::start();
         let nodes = Self::start_with(redis, count, |_, _| {}).await;
@@ -42,7 +42,7 @@ impl TestCluster {
         nodes
     }
 
-    /// Nodes with other settings than the usual ones; the closure gets each one's number.
+    /// Starts nodes with changed settings; the closure receives each node's index.
     pub async fn start_with(redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
         Self::start_on(Database::postgres(), redis, count, change).await
     }
@@ -51,7 +51,7 @@ impl TestCluster {
     pub async fn start_on(database: Database, redis: Redis, count: usize, change: impl Fn(usize, &mut Config)) -> Self {
         let mut servers: Vec<TestServer> = Vec::with_capacity(count);
         for number in 0..count {
-            // The nodes of one hub share their keys.
+            // The nodes of a cluster share their keys.
             let shared = servers.first().map(|first| first.state.config.data_dir.clone());
             let server = TestServer::start_with(database.settings(), |config| {
                 config.redis = Some(redis.settings());
@@ -65,12 +65,12 @@ impl TestCluster {
         Self { servers, database, redis }
     }
 
-    /// Where they serve.
+    /// Returns the nodes' addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.address).collect()
     }
 
-    /// Another node of these, as a process that does not run yet.
+    /// Prepares another node of this cluster as a process, without starting it.
     pub fn process(&self) -> HubProcess {
         let mut process = HubProcess::new("serve", &self.database.settings());
         process.set("WARDROOM_DATA_DIR", self[0].state.config.data_dir.display());
@@ -83,7 +83,7 @@ impl TestCluster {
         &self.database
     }
 
-    /// Waits until every node hears and is heard.
+    /// Waits until every node is connected to the bus.
     pub async fn wait_until_connected(&self) {
         wait_until("all nodes are connected", async || {
             self.servers.iter().all(|server| server.state.hub.bus().state() == BusState::Connected)
@@ -91,16 +91,16 @@ impl TestCluster {
         .await;
     }
 
-    /// Waits until every node listens to this room.
+    /// Waits until every node subscribes to this room.
     pub async fn wait_until_subscribed(&self, room: RoomId) {
         self.wait_until_subscribed_except(room, 0).await;
     }
 
-    /// The same, but for so many nodes that do not have it in memory.
+    /// The same, except for this many nodes that do not have the room in memory.
     pub async fn wait_until_subscribed_except(&self, room: RoomId, without: usize) {
         self.wait_until_connected().await;
         let channel = format!("wardroom:{{{room}}}");
-        wait_until("all nodes listen", async || {
+        wait_until("all nodes subscribe", async || {
             let socket = self.redis.socket();
             let asked = std::process::Command::new("redis-cli")
                 .arg("-s")
@@ -114,18 +114,20 @@ impl TestCluster {
         .await;
     }
 
-    /// From its next connection on, a client uses this node.
+    /// Makes a client use this node from its next connection on.
     pub fn move_to(&self, client: &mut Client, node: usize) {
         client.retarget(Target::new(self.servers[node].address).expect("loopback"));
     }
 }
 
-/// Waits for a condition.
+/// Polls until a condition holds.
 pub async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !holds().await {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(CONDITION_TIMEOUT, wait).await.unwrap_or_else(|_| panic!("not within {CONDITION_TIMEOUT:?}: {what}"));
+    timeout(CONDITION_TIMEOUT, wait)
+        .await
+        .unwrap_or_else(|_| panic!("timed out after {CONDITION_TIMEOUT:?} waiting until {what}"));
 }

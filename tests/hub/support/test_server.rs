@@ -1,4 +1,4 @@
-//! A hub that runs in this process, with a case in it, for tests that look at it from its sockets.
+//! A hub in this process with a case in it, for tests that observe it from its sockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Drop for TestServer {
     }
 }
 
-/// A room in progress, and who is in it. The prescription has reached the pharmacy.
+/// A room in progress and its members. The prescription has reached the pharmacy.
 pub struct Case {
     pub room: RoomId,
     pub patient: Actor,
@@ -54,7 +54,7 @@ impl TestServer {
         Self::start_with(database, |_| {}).await
     }
 
-    /// Starts a hub with other settings than the tests' usual ones.
+    /// Starts a hub with changed settings.
     pub async fn start_with(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
         stall_detector::start();
         panics::record();
@@ -73,12 +73,12 @@ impl TestServer {
         Self { state, address, relay, stop, _data: data }
     }
 
-    /// Ends the hub when cancelled.
+    /// Stops the hub when cancelled.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// An account of this role, ready to act.
+    /// Creates an active account with this role.
     pub async fn person(&self, role: Role, name: &str, pharmacy: Option<PharmacyId>) -> Actor {
         let id = UserId(Uuid::now_v7());
         let now = self.state.clock.now();
@@ -99,31 +99,31 @@ impl TestServer {
         Actor::Person { id, role, name: user.name, pharmacy }
     }
 
-    /// A token that lasts for the test.
+    /// Returns a token that outlasts the test.
     pub fn token(&self, actor: &Actor) -> Token {
         Token(self.state.auth.token_for_test(actor, Duration::from_secs(600)))
     }
 
-    /// A client of this person that is not connected yet.
+    /// Returns a client of this person that is not connected yet.
     pub fn client(&self, actor: &Actor) -> Client {
         Client::new(Target::new(self.address).expect("loopback"), self.token(actor))
     }
 
-    /// A client of this person that is connected and in the room.
+    /// Returns a client of this person that is connected and has joined the room.
     pub async fn joined(&self, actor: &Actor, room: RoomId) -> Client {
         let mut client = self.client(actor);
-        client.connect().await.expect("the hub welcomes");
+        client.connect().await.expect("the hub welcomes the client");
         client.join(room).await.expect("a member may join");
         client
     }
 
-    /// Submits a command from inside.
+    /// Submits a command directly to the hub.
     pub async fn submit(&self, room: RoomId, actor: &Actor, command: Command) -> Result<Done, SubmitError> {
         let id = CommandId(Uuid::now_v7());
         self.state.hub.submit(Submission { room, actor: actor.clone(), id, command, expect: None }).await
     }
 
-    /// A patient in the doctor's waiting room.
+    /// Opens a room whose patient is in the doctor's waiting room.
     pub async fn waiting_room(&self, patient: &Actor, doctor: &Actor) -> RoomId {
         let room = RoomId(Uuid::now_v7());
         let request = Request { slot: None, doctor: doctor.user(), reason: None };
@@ -134,7 +134,7 @@ impl TestServer {
         room
     }
 
-    /// A consultation in progress with a prescription that was sent to a pharmacy.
+    /// Opens a consultation in progress with a prescription that was sent to a pharmacy.
     pub async fn case(&self) -> Case {
         let pharmacy = PharmacyId(Uuid::now_v7());
         let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());

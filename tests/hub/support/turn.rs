@@ -1,4 +1,4 @@
-//! A TURN client by UDP and by TCP, and a person at the other end of a relay.
+//! TURN clients over UDP and TCP, and a peer at the other end of a relay.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -17,17 +17,17 @@ use webrtc_util::{Conn, Error};
 
 use super::ports;
 
-/// Soon, on a busy machine.
+/// Long enough for any exchange, even on a busy machine.
 pub const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach a relay.
+/// The transport between client and relay.
 #[derive(Clone, Copy, Debug)]
 pub enum Transport {
     Udp,
     Tcp,
 }
 
-/// A TURN client of these credentials.
+/// Connects a TURN client with these credentials.
 pub async fn client(server: SocketAddr, transport: Transport, username: &str, password: &str) -> Client {
     let conn: Arc<dyn Conn + Send + Sync> = match transport {
         Transport::Udp => Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
@@ -40,7 +40,7 @@ pub async fn client(server: SocketAddr, transport: Transport, username: &str, pa
         password: password.to_owned(),
         realm: wardroom::turn::REALM.to_owned(),
         software: String::new(),
-        // Whoever asks again because an answer was slow would be counted twice.
+        // A client that retransmits because an answer was slow would be counted twice.
         rto_in_ms: 5_000,
         conn,
         vnet: None,
@@ -50,13 +50,13 @@ pub async fn client(server: SocketAddr, transport: Transport, username: &str, pa
     client
 }
 
-/// The user name and the password among a session's servers.
+/// Returns the user name and password in a session's list of servers.
 pub fn credentials(servers: &[IceServer]) -> (String, String) {
-    let turn = servers.iter().find(|server| server.username.is_some()).expect("there is a relay");
+    let turn = servers.iter().find(|server| server.username.is_some()).expect("a TURN server");
     (turn.username.clone().unwrap(), turn.credential.clone().unwrap())
 }
 
-/// Whether what is sent through a relay address arrives at a peer, and what the peer answers comes back.
+/// Returns whether data sent through a relayed address reaches a peer, and the peer's answer comes back.
 pub async fn echoes(relay: &impl Conn, peer: &UdpSocket) -> bool {
     let to = peer.local_addr().unwrap();
     let mut buf = [0; 1500];
@@ -70,7 +70,7 @@ pub async fn echoes(relay: &impl Conn, peer: &UdpSocket) -> bool {
     matches!(timeout(TURN_TIMEOUT, round()).await, Ok(Some(())))
 }
 
-/// coturn with the project's own configuration, on loopback.
+/// coturn with the project's configuration, on loopback.
 pub struct Coturn {
     child: Child,
     pub address: SocketAddr,
@@ -79,7 +79,7 @@ pub struct Coturn {
 
 impl Coturn {
     pub async fn start(secret: &str) -> Self {
-        // A port that was free may be taken meanwhile, and coturn then waits for ever.
+        // Another process may take a free port before coturn does, and coturn then waits forever; try again.
         for _ in 0..5 {
             if let Some(coturn) = Self::try_start(secret).await {
                 return coturn;
@@ -92,7 +92,7 @@ impl Coturn {
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free();
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/coturn.conf")).unwrap();
-        // The peers of this test are on loopback, and the file's secret is nobody's.
+        // The peers of this test are on loopback, and the secret in the file is a placeholder.
         let text = text.replace("CHANGE-ME", secret).replace("denied-peer-ip=127.0.0.0-127.255.255.255\n", "");
         let text = text.replace("listening-port=3478", &format!("listening-port={port}"));
         let file = folder.path().join("coturn.conf");
@@ -101,7 +101,7 @@ impl Coturn {
         std::fs::write(&file, format!("{text}\n{loopback}{paths}")).unwrap();
         let mut command = Command::new("turnserver");
         command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-        let child = command.spawn().expect("coturn is installed: tests/run installs it");
+        let child = command.spawn().expect("coturn is installed (tests/run installs it)");
         let coturn = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), _folder: folder };
         let end = Instant::now() + Duration::from_secs(8);
         while TcpStream::connect(coturn.address).await.is_err() {
@@ -121,7 +121,7 @@ impl Drop for Coturn {
     }
 }
 
-/// TURN messages in a stream, from the client's side.
+/// TURN messages over TCP, from the client's side.
 struct TurnStream {
     server: SocketAddr,
     local: SocketAddr,

@@ -1,4 +1,4 @@
-//! Whatever fails between and under several nodes, nothing is lost, repeated or out of order.
+//! Faults of the bus and of nodes: nothing is lost, repeated, or out of order.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::support::redis::Redis;
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::TestCluster;
 
-/// How soon what was lost is made up for.
-const HEALED: Duration = Duration::from_secs(2);
+/// How soon the store makes up for a lost message.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How soon a client of a killed node is live on another one.
-const BACK: Duration = Duration::from_secs(3);
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than any command takes to be answered.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
+async fn lossy_bus_delays_events_by_at_most_two_seconds() {
     let redis = Redis::start();
     let redis_proxy = FaultyRedis::start(redis.socket());
     let nodes = TestCluster::start_with(redis, 3, |_, config| config.redis = Some(redis_proxy.settings())).await;
@@ -41,17 +41,17 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
     let mut random = StdRng::seed_from_u64(1);
     let mut slowest = Duration::ZERO;
     for round in 0..30 {
-        // A few at once, so that there is something to swap with.
+        // Several at once, so that the proxy has messages to reorder.
         let mut last = 0;
         for at in 0..random.random_range(1..8) {
             last = send_chat(&mut clients[(round + at) % 3], room, format!("{round} {at}")).await;
         }
         slowest = slowest.max(time_until_all_have(&mut clients, room, last).await);
     }
-    assert!(slowest < HEALED, "{slowest:?}");
+    assert!(slowest < REPAIR_TIMEOUT, "{slowest:?}");
     assert_streams_intact(&clients, room);
 
-    // The same of a list.
+    // The same holds for a feed.
     let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
     let mut client = nodes[1].client(&doctor);
     client.connect().await.unwrap();
@@ -66,7 +66,7 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
             frame["type"] == "feed_change" && frame.to_string().contains(&waiting)
         })
         .await;
-        assert!(running_time_since(start) < HEALED + Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(running_time_since(start) < REPAIR_TIMEOUT + Duration::from_secs(1), "{:?}", start.elapsed());
     }
     let faults = &redis_proxy.faults;
     let counts = [("dropped", &faults.dropped), ("duplicated", &faults.duplicated), ("reordered", &faults.reordered)];
@@ -76,12 +76,12 @@ async fn a_bus_that_loses_doubles_and_swaps_costs_two_seconds_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
+async fn clients_of_a_killed_node_continue_elsewhere_without_loss() {
     let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
     let mut process = nodes.process();
-    let mut watching = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
+    let mut readers = [nodes[0].joined(&case.patient, room).await, nodes[1].joined(&case.doctor, room).await];
     let mut sent = 0;
     let mut last = 0;
     for round in 0..5 {
@@ -89,7 +89,7 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
         let mut there = Client::new(Target::new(address).expect("loopback"), nodes[0].token(&case.patient));
         there.connect().await.unwrap();
         there.join(room).await.unwrap();
-        // It is killed somewhere in the middle of these: before, while or after it commits, and before it tells.
+        // The kill hits somewhere in the middle: before, during, or after a commit, and before its publication.
         let ids: Vec<_> = (0..40).map(|at| there.send(room, chat_command(format!("{round} {at}")))).collect();
         sent += ids.len();
         there.flush().await.unwrap();
@@ -100,7 +100,7 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
         nodes.move_to(&mut there, round % 2);
         there.connect().await.unwrap();
         there.until_live().await.unwrap();
-        assert!(running_time_since(start) < BACK, "{:?}", start.elapsed());
+        assert!(running_time_since(start) < FAILOVER_TIMEOUT, "{:?}", start.elapsed());
         let answered = async {
             while there.unanswered().len() > 0 {
                 if let loadtest::frame::Brief::Ack { last: at, .. } = there.next().await.unwrap().brief {
@@ -108,20 +108,24 @@ async fn clients_of_a_killed_node_go_on_elsewhere_and_nothing_is_lost() {
                 }
             }
         };
-        timeout(PATIENCE, answered).await.expect("all are answered");
-        last = last.max(send_chat(&mut watching[round % 2], room, "seen").await);
+        timeout(CONDITION_TIMEOUT, answered).await.expect("all commands are answered");
+        last = last.max(send_chat(&mut readers[round % 2], room, "seen").await);
         sent += 1;
-        time_until_all_have(&mut watching, room, last).await;
+        time_until_all_have(&mut readers, room, last).await;
         there.until_seq(room, last).await.unwrap();
         assert_streams_intact(&[there], room);
     }
-    assert_streams_intact(&watching, room);
+    assert_streams_intact(&readers, room);
     let stored = nodes[0].state.store.events_after(room, 0, 2_000).await.unwrap();
-    assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), sent, "each once");
+    assert_eq!(
+        stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(),
+        sent,
+        "each message is stored once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_over_the_bus_is_not_believed() {
+async fn forged_bus_messages_change_nothing() {
     let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
@@ -130,8 +134,8 @@ async fn what_comes_over_the_bus_is_not_believed() {
     let head = send_chat(&mut clients[0], room, "true").await;
     time_until_all_have(&mut clients, room, head).await;
     let stranger = uuid::Uuid::now_v7().simple().to_string();
-    let true_one = nodes[0].state.store.events_before(room, u64::MAX, 1).await.unwrap().remove(0);
-    let mut forged: Value = serde_json::from_str(&true_one.canonical.replace("true", "forged")).unwrap();
+    let original = nodes[0].state.store.events_before(room, u64::MAX, 1).await.unwrap().remove(0);
+    let mut forged: Value = serde_json::from_str(&original.canonical.replace("true", "forged")).unwrap();
     forged["seq"] = json!(head + 1);
     let events =
         |first: u64, records: Value| json!({"events": {"first": first, "hash": vec![0; 32], "records": records}});
@@ -175,7 +179,7 @@ async fn what_comes_over_the_bus_is_not_believed() {
     }
     match clients[1].command(room, chat_command("and this node lives")).await.unwrap() {
         Answer::Done { last: at, .. } => assert_eq!(at, last + 1),
-        Answer::Refused(error) => panic!("refused: {error:?}"),
+        Answer::Refused(error) => panic!("command refused: {error:?}"),
     }
     assert_streams_intact(&clients, room);
 }

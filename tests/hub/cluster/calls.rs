@@ -1,4 +1,4 @@
-//! Calls whose sides are on different nodes: one node has the desk, the others hand on to it.
+//! Calls whose members are connected to different nodes: one node owns the signalling, the others forward to it.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::support::hub_process::HubProcess;
 use crate::support::test_cluster::{TestCluster, wait_until};
 use crate::support::test_server::{Case, TestServer};
 
-/// How soon a session learns that the node with the desk is gone.
-const NOTICED: Duration = Duration::from_secs(5);
+/// How soon a session learns that the owning node is gone.
+const NODE_LOSS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Attaches both, and names their epoch.
+/// Attaches both members and returns their epoch.
 async fn attach(doctor: &mut CallMember, patient: &mut CallMember) -> u64 {
     doctor.attach(1, json!([])).await;
     patient.attach(2, json!([])).await;
@@ -26,11 +26,11 @@ async fn attach(doctor: &mut CallMember, patient: &mut CallMember) -> u64 {
     let (_, same) = doctor.next_signal().await;
     assert_eq!(peer["epoch"], same["epoch"]);
     assert_ne!(peer["polite"], same["polite"]);
-    peer["epoch"].as_u64().expect("a number")
+    peer["epoch"].as_u64().expect("an epoch")
 }
 
-/// A call between two nodes, attached: the doctor on the first, the patient on the second.
-async fn attached(nodes: &TestCluster, case: &Case) -> (CallMember, CallMember, u64) {
+/// Starts an attached call over two nodes: the doctor on the first, the patient on the second.
+async fn start_attached(nodes: &TestCluster, case: &Case) -> (CallMember, CallMember, u64) {
     let doctor = nodes[0].joined(&case.doctor, case.room).await;
     let patient = nodes[1].joined(&case.patient, case.room).await;
     let (mut doctor, mut patient) = start_and_answer(&nodes[0], case, doctor, patient).await;
@@ -38,18 +38,18 @@ async fn attached(nodes: &TestCluster, case: &Case) -> (CallMember, CallMember, 
     (doctor, patient, epoch)
 }
 
-/// Attaches again, as often as it is told to, until it has met its peer again.
-async fn meets_again(side: &mut CallMember, device: u128, peer: &rooms::role::Actor, epoch: u64) {
+/// Attaches, again for each `unavailable`, until the member has resumed with its peer.
+async fn reattach(member: &mut CallMember, device: u128, peer: &rooms::role::Actor, epoch: u64) {
     let held = json!([{"peer": peer.user(), "epoch": epoch, "got": 0}]);
-    side.signal("attach", json!({"device": uuid::Uuid::from_u128(device), "held": held}));
+    member.signal("attach", json!({"device": uuid::Uuid::from_u128(device), "held": held}));
     loop {
-        match side.next_signal().await {
+        match member.next_signal().await {
             (kind, data) if kind == "peer" => {
                 assert_eq!((&data["resumed"], &data["epoch"]), (&json!(true), &json!(epoch)));
                 return;
             }
             (kind, _) if kind == "unavailable" => {
-                side.signal("attach", json!({"device": uuid::Uuid::from_u128(device), "held": held}));
+                member.signal("attach", json!({"device": uuid::Uuid::from_u128(device), "held": held}));
             }
             (kind, _) => assert!(kind == "attached" || kind == "away", "{kind}"),
         }
@@ -61,10 +61,10 @@ fn offer(to: &rooms::role::Actor, epoch: u64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_sides_say_goes_from_node_to_node_in_order() {
+async fn signals_cross_nodes_in_order() {
     let nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
-    let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
+    let (mut doctor, mut patient, epoch) = start_attached(&nodes, &case).await;
     doctor.signal("description", offer(&case.patient, epoch));
     patient.signal("description", offer(&case.doctor, epoch));
     for at in 0..50 {
@@ -74,15 +74,15 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
     }
     doctor.client.flush().await.unwrap();
     patient.client.flush().await.unwrap();
-    for side in [&mut doctor, &mut patient] {
-        assert_eq!(side.next_signal().await.0, "description");
+    for member in [&mut doctor, &mut patient] {
+        assert_eq!(member.next_signal().await.0, "description");
         for at in 0..50 {
-            let (kind, data) = side.next_signal().await;
+            let (kind, data) = member.next_signal().await;
             assert_eq!((kind.as_str(), &data["candidate"]["sdp_m_line_index"]), ("candidate", &json!(at)));
             assert_eq!(data["n"], json!(at + 2));
         }
     }
-    // The patient's socket breaks, and comes back by the third node.
+    // The patient's socket breaks, and the patient reconnects to the third node.
     patient.client.cut();
     assert_eq!(doctor.next_signal().await.0, "away");
     doctor.signal("description", offer(&case.patient, epoch));
@@ -93,10 +93,10 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
     patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 51}])).await;
     let (kind, peer) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
-    assert_eq!(patient.next_signal().await.0, "description", "what was missed is sent again");
+    assert_eq!(patient.next_signal().await.0, "description", "the missed signal is sent again");
     assert_eq!(doctor.next_signal().await.1["resumed"], true);
 
-    // Camera and microphone belong to one session, on whichever node it is.
+    // Only one session of a person holds camera and microphone, whichever node it uses.
     let client = nodes[1].joined(&case.patient, case.room).await;
     let mut other = CallMember { client, room: case.room, call: patient.call };
     other.signal("attach", json!({"device": uuid::Uuid::from_u128(3)}));
@@ -107,7 +107,7 @@ async fn what_two_sides_say_goes_from_node_to_node_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
+async fn call_survives_the_death_of_its_owning_node() {
     let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let mut process = HubProcess::new("serve", &nodes.database().settings());
@@ -122,53 +122,53 @@ async fn when_the_node_with_the_desk_is_killed_the_call_goes_on_elsewhere() {
     let epoch = attach(&mut doctor, &mut patient).await;
 
     process.kill();
-    let sent_back = async {
+    let close_code = async {
         loop {
             if let Err(end) = patient.client.next().await {
                 return end.close();
             }
         }
     };
-    assert_eq!(timeout(NOTICED, sent_back).await.expect("it is noticed"), Some(Close::Restart));
+    assert_eq!(timeout(NODE_LOSS_TIMEOUT, close_code).await.expect("the outage is detected"), Some(Close::Restart));
     nodes.move_to(&mut doctor.client, 0);
-    for side in [&mut doctor, &mut patient] {
-        side.client.connect().await.unwrap();
-        side.client.until_live().await.unwrap();
+    for member in [&mut doctor, &mut patient] {
+        member.client.connect().await.unwrap();
+        member.client.until_live().await.unwrap();
     }
-    tokio::join!(meets_again(&mut patient, 2, &case.doctor, epoch), meets_again(&mut doctor, 1, &case.patient, epoch));
+    tokio::join!(reattach(&mut patient, 2, &case.doctor, epoch), reattach(&mut doctor, 1, &case.patient, epoch));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_broken_connection_to_redis_swallowed_is_asked_for_again() {
+async fn signals_lost_with_a_redis_connection_are_recovered_by_reattaching() {
     let nodes = TestCluster::start(2).await;
     for kind in ["pubsub", "normal"] {
         let case = nodes[0].case().await;
-        let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
+        let (mut doctor, mut patient, epoch) = start_attached(&nodes, &case).await;
         nodes.redis.kill_connections(kind);
-        // Without a word of its own: it does not know what it missed.
+        // The node sends this unprompted, because it cannot know what it missed.
         assert_eq!(patient.next_signal().await.0, "unavailable", "{kind}");
         nodes.wait_until_subscribed(case.room).await;
-        meets_again(&mut patient, 2, &case.doctor, epoch).await;
+        reattach(&mut patient, 2, &case.doctor, epoch).await;
         assert_eq!(doctor.next_signal().await.1["resumed"], true);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_hear_that_it_is_attached_attaches_again() {
-    // One after the other, so that the connections of the second are the newest.
+async fn lost_attach_answer_is_recovered_by_reattaching() {
+    // Started one after the other, so that the second node's connections are the newest.
     let nodes = TestCluster::start(1).await;
     let other = TestServer::start_with(nodes.database().settings(), |config| {
         config.redis = Some(nodes.redis.settings());
         config.data_dir = nodes[0].state.config.data_dir.clone();
     })
     .await;
-    wait_until("it is connected", async || other.state.hub.bus().state() == BusState::Connected).await;
+    wait_until("the node is connected", async || other.state.hub.bus().state() == BusState::Connected).await;
     let case = nodes[0].case().await;
     let (doctor, patient) =
         (nodes[0].joined(&case.doctor, case.room).await, other.joined(&case.patient, case.room).await);
     let (mut doctor, mut patient) = start_and_answer(&nodes[0], &case, doctor, patient).await;
     doctor.attach(1, json!([])).await;
-    // Its node is heard, and hears nothing until it has connected again.
+    // The second node can publish, and receives nothing until its subscriber has reconnected.
     nodes.redis.kill_newest_connection("pubsub");
     let attach = json!({"device": uuid::Uuid::from_u128(2), "held": []});
     patient.signal("attach", attach.clone());
@@ -182,23 +182,25 @@ async fn who_does_not_hear_that_it_is_attached_attaches_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_is_away_a_call_is_refused_as_retryable_and_then_goes_on() {
+async fn call_signals_during_a_redis_outage_are_retryable_and_the_call_resumes() {
     let mut nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
-    let (mut doctor, mut patient, epoch) = attached(&nodes, &case).await;
+    let (mut doctor, mut patient, epoch) = start_attached(&nodes, &case).await;
     nodes.redis.kill();
-    wait_until("it is noticed", async || nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded))
-        .await;
+    wait_until("the outage is detected", async || {
+        nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)
+    })
+    .await;
     patient.signal("description", offer(&case.doctor, epoch));
     assert_eq!(patient.next_signal().await.0, "unavailable");
     nodes.redis.restart();
     nodes.wait_until_subscribed(case.room).await;
-    // The desk is where it was, or the session is sent back to attach anew.
-    meets_again(&mut patient, 2, &case.doctor, epoch).await;
+    // The same node may still own the call, or the session is sent back to attach again.
+    reattach(&mut patient, 2, &case.doctor, epoch).await;
     patient.signal("description", offer(&case.doctor, epoch));
     patient.client.flush().await.unwrap();
     loop {
-        // Once for each time that the patient attached.
+        // One frame for each time that the patient attached.
         match doctor.next_signal().await {
             (kind, data) if kind == "peer" => assert_eq!(data["resumed"], true),
             (kind, _) => break assert_eq!(kind, "description"),

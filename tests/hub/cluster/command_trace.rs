@@ -1,4 +1,4 @@
-//! The way of a command can be followed by one id, over all nodes that it reaches.
+//! One id traces a command over all nodes that it reaches.
 
 use loadtest::client::{Answer, Client};
 use loadtest::target::Target;
@@ -9,7 +9,7 @@ use crate::support::hub_process::HubProcess;
 use crate::support::test_cluster::{TestCluster, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_node() {
+async fn command_id_traces_a_command_from_frame_to_readers_on_another_node() {
     let nodes = TestCluster::start(1).await;
     let folder = tempfile::tempdir().unwrap();
     let case = nodes[0].case().await;
@@ -30,16 +30,16 @@ async fn one_id_leads_from_the_frame_to_the_commit_to_the_readers_of_another_nod
     };
     let (mut patient, mut doctor) = (joined(here.2, &case.patient).await, joined(there.2, &case.doctor).await);
     let id = patient.send(case.room, chat_command("it itches at night"));
-    let Answer::Done { last, .. } = patient.answer(id).await.unwrap() else { panic!("it is done") };
+    let Answer::Done { last, .. } = patient.answer(id).await.unwrap() else { panic!("the command succeeds") };
     doctor.until_seq(case.room, last).await.unwrap();
 
-    let trail = |file: &std::path::Path| -> Vec<String> {
+    let trace_steps = |file: &std::path::Path| -> Vec<String> {
         let text = std::fs::read_to_string(file).unwrap();
-        assert!(!text.contains("itches") && !text.contains("Pat"), "no word of it, and nobody's name");
+        assert!(!text.contains("itches") && !text.contains("Pat"), "the log holds neither message text nor names");
         let lines = text.lines().filter(|line| line.contains(&id.0.to_string()));
         let steps = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
         steps.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
-    wait_until("here", async || trail(&here.1) == ["came", "committed", "told on this node"]).await;
-    wait_until("there", async || trail(&there.1) == ["told on this node"]).await;
+    wait_until("here", async || trace_steps(&here.1) == ["came", "committed", "told on this node"]).await;
+    wait_until("there", async || trace_steps(&there.1) == ["told on this node"]).await;
 }

@@ -1,4 +1,4 @@
-//! Who is there, what they may, and what their lists show, over several nodes.
+//! Presence, revocation, feeds, and sign-in limits over several nodes.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::{TestCluster, wait_until};
 use crate::support::test_server::TestServer;
 
-/// How long a person without a connection counts as present, and a little more.
-const GRACE: Duration = Duration::from_secs(12);
+/// The grace period of presence, and a little more.
+const GRACE_PERIOD: Duration = Duration::from_secs(12);
 
 fn presence(user: &Actor, here: bool) -> impl Fn(&Value) -> bool {
     let user = json!(user.user());
@@ -35,7 +35,7 @@ async fn state(node: &TestServer, room: RoomId, actor: &Actor) -> ConsultationSt
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
+async fn presence_survives_a_change_of_node_and_ends_on_all_nodes() {
     let nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let room = case.room;
@@ -45,7 +45,7 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
     let there = nodes[1].state.hub.look(room, &case.doctor).await.unwrap().snapshot.presence;
     assert_eq!(there.len(), 2, "{there:?}");
 
-    // Signals and marks go from node to node, too.
+    // Signals and read receipts cross nodes, too.
     patient.queue_text(json!({"type": "signal", "room": room, "signal": {"kind": "typing", "data": {}}}).to_string());
     patient.queue_text(json!({"type": "mark", "room": room, "delivered": 3, "seen": 2}).to_string());
     patient.flush().await.unwrap();
@@ -57,31 +57,31 @@ async fn who_changes_nodes_was_never_away_and_who_goes_is_missed_everywhere() {
     patient.cut();
     patient.connect().await.unwrap();
     patient.until_live().await.unwrap();
-    // So is one of two devices on two nodes.
+    // The same holds for one of two devices on two nodes.
     nodes[0].joined(&case.patient, room).await.close().await;
     let quiet = async { wait_for_frame(&mut doctor, presence(&case.patient, false)).await };
-    assert!(timeout(GRACE, quiet).await.is_err(), "the patient was never away");
+    assert!(timeout(GRACE_PERIOD, quiet).await.is_err(), "the patient never counts as absent");
     for node in nodes.iter() {
         assert_eq!(state(node, room, &case.doctor).await, ConsultationState::InProgress);
     }
 
     patient.close().await;
     wait_for_frame(&mut doctor, presence(&case.patient, false)).await;
-    wait_until("the talk is interrupted", async || {
+    wait_until("the consultation is interrupted", async || {
         state(&nodes[1], room, &case.doctor).await == ConsultationState::Interrupted
     })
     .await;
     nodes.move_to(&mut patient, 0);
     patient.connect().await.unwrap();
     wait_for_frame(&mut doctor, presence(&case.patient, true)).await;
-    wait_until("the talk goes on", async || {
+    wait_until("the consultation resumes", async || {
         state(&nodes[1], room, &case.doctor).await == ConsultationState::InProgress
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_comes_back_elsewhere_ends_its_dead_connection() {
+async fn reconnect_to_another_node_closes_the_dead_connection() {
     let nodes = TestCluster::start(2).await;
     let patient = nodes[0].person(Role::Patient, "Pat", None).await;
     let mut client = nodes[0].client(&patient);
@@ -89,12 +89,12 @@ async fn a_client_that_comes_back_elsewhere_ends_its_dead_connection() {
     let _stalled = client.half_open();
     nodes.move_to(&mut client, 1);
     client.connect().await.unwrap();
-    wait_until("the dead one is gone", async || nodes[0].state.hub.connections().is_empty()).await;
+    wait_until("the dead connection is closed", async || nodes[0].state.hub.connections().is_empty()).await;
     assert_eq!(nodes[1].state.hub.connections().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_changes_live_whichever_node_made_the_change() {
+async fn feed_updates_live_whichever_node_made_the_change() {
     let mut nodes = TestCluster::start(2).await;
     let doctor = nodes[0].person(Role::Doctor, "Doc", None).await;
     let patient = nodes[0].person(Role::Patient, "Pat", None).await;
@@ -121,7 +121,7 @@ async fn a_list_changes_live_whichever_node_made_the_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
+async fn revocation_on_one_node_closes_sockets_on_another() {
     let (mut redis, database) = (Redis::start(), Database::postgres());
     let settings = redis.settings();
     let rest = RestClient::start_with(database.settings(), |config| config.redis = Some(settings.clone())).await;
@@ -148,7 +148,7 @@ async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
         let signed_in = rest.sign_in(&email).await.ok();
         let token = signed_in["access_token"].as_str().unwrap().to_owned();
         let mut client = Client::new(Target::new(other.address).expect("loopback"), Token(token.clone()));
-        client.connect().await.expect("the keys are shared");
+        client.connect().await.expect("the nodes share their keys");
         let expected = if way.starts_with("sign-out") {
             rest.call("post", "/v1/auth/sign-out").bearer(&token).send().await;
             Close::Revoked
@@ -165,13 +165,13 @@ async fn what_is_revoked_on_one_node_ends_sockets_on_another() {
                 }
             }
         };
-        assert_eq!(timeout(within, end).await.expect("in time"), Some(expected), "{way}");
-        assert_eq!(client.connect().await.expect_err("the token is good for nothing").close(), Some(expected));
+        assert_eq!(timeout(within, end).await.expect("the socket closes in time"), Some(expected), "{way}");
+        assert_eq!(client.connect().await.expect_err("the token is invalid everywhere").close(), Some(expected));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guessing_at_an_account_by_all_nodes_in_turn_is_no_faster() {
+async fn sign_in_limit_counts_attempts_over_all_nodes() {
     let (redis, database) = (Redis::start(), Database::postgres());
     let settings = redis.settings();
     let start = async |folder: Option<std::path::PathBuf>| {

@@ -18,10 +18,10 @@ use crate::support::redis::{Redis, RedisCluster};
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::{TestCluster, wait_until};
 
-/// How soon an event arrives whose message was lost.
-const HEALED: Duration = Duration::from_secs(2);
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon an event arrives whose bus message was lost.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than any condition takes to become true.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_on_different_nodes_see_one_log_live() {
@@ -40,8 +40,8 @@ async fn members_on_different_nodes_see_one_log_live() {
         last = send_chat(&mut clients[round % 3], room, format!("{round}")).await;
         slowest = slowest.max(time_until_all_have(&mut clients, room, last).await);
     }
-    assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
-    // All at once: the nodes' appends collide, and everybody ends with the same log all the same.
+    assert!(slowest < Duration::from_millis(700), "by publication, not by polling once a second: {slowest:?}");
+    // All at once: the nodes' appends conflict, and all clients still end with the same log.
     let ids: Vec<Vec<CommandId>> = clients
         .iter_mut()
         .map(|client| (0..30).map(|at| client.send(room, chat_command(format!("at once {at}")))).collect())
@@ -53,7 +53,7 @@ async fn members_on_different_nodes_see_one_log_live() {
         for id in ids {
             match client.answer(id).await.unwrap() {
                 Answer::Done { last: at, .. } => last = last.max(at),
-                Answer::Refused(error) => panic!("refused: {error:?}"),
+                Answer::Refused(error) => panic!("command refused: {error:?}"),
             }
         }
     }
@@ -65,7 +65,7 @@ async fn members_on_different_nodes_see_one_log_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
+async fn command_repeated_on_another_node_takes_effect_once() {
     let nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
@@ -75,7 +75,7 @@ async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
         let id = CommandId(Uuid::now_v7());
         here.send_as(id, room, None, chat_command(format!("{round}")));
         there.send_as(id, room, None, chat_command(format!("{round}")));
-        // Both at the same time, or one after the other.
+        // At the same time, or one after the other.
         let (first, second) = if round % 2 == 0 {
             tokio::join!(here.answer(id), there.answer(id))
         } else {
@@ -83,7 +83,7 @@ async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
             (first, there.answer(id).await)
         };
         let (Ok(Answer::Done { first: a, .. }), Ok(Answer::Done { first: b, .. })) = (first, second) else {
-            panic!("both are told that it is done")
+            panic!("both get an acknowledgement")
         };
         assert_eq!(a, b);
     }
@@ -92,11 +92,11 @@ async fn a_command_that_is_repeated_on_another_node_takes_effect_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
+async fn stale_node_reads_the_store_before_it_answers() {
     let mut nodes = TestCluster::start(2).await;
     let case = nodes[0].case().await;
     let room = case.room;
-    // Node 1 has the room in memory, and hears no more.
+    // Node 1 has the room in memory and receives no more updates.
     nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
     nodes.redis.kill();
     let mut patient = nodes[0].joined(&case.patient, room).await;
@@ -104,19 +104,19 @@ async fn a_node_that_knows_less_than_the_client_or_the_store_looks_first() {
     nodes.move_to(&mut patient, 1);
     patient.cut();
     patient.connect().await.unwrap();
-    timeout(PATIENCE, patient.until_live()).await.unwrap().unwrap();
+    timeout(CONDITION_TIMEOUT, patient.until_live()).await.unwrap().unwrap();
     patient.until_seq(room, last).await.unwrap();
     assert_streams_intact(&[patient], room);
-    // A refusal is not made from what is old either.
+    // A refusal is not based on stale state either.
     nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
     let end = Command::End(rooms::command::Nothing {});
     nodes[0].submit(room, &case.doctor, end).await.unwrap();
     let complete = Command::Complete(rooms::command::Note { note: Prose::parse("done").unwrap() });
-    nodes[1].submit(room, &case.doctor, complete).await.expect("the consultation has ended, on the other node");
+    nodes[1].submit(room, &case.doctor, complete).await.expect("the node has read that the consultation ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
+async fn without_redis_commands_are_acknowledged_and_events_arrive_within_two_seconds() {
     let mut nodes = TestCluster::start(3).await;
     let case = nodes[0].case().await;
     let room = case.room;
@@ -131,11 +131,14 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         for at in 0..4 {
             let start = Instant::now();
             let last = send_chat(&mut clients[at % 3], room, format!("{round} {at}")).await;
-            assert!(running_time_since(start) < Duration::from_millis(700), "an ack does not wait for the bus");
+            assert!(
+                running_time_since(start) < Duration::from_millis(700),
+                "an acknowledgement does not wait for the bus"
+            );
             let took = time_until_all_have(&mut clients, room, last).await;
-            assert!(took < HEALED, "{took:?}");
+            assert!(took < REPAIR_TIMEOUT, "{took:?}");
         }
-        wait_until("the nodes say so", async || {
+        wait_until("every node reports the outage", async || {
             nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded)
         })
         .await;
@@ -143,13 +146,13 @@ async fn without_redis_acks_go_on_and_events_arrive_within_two_seconds() {
         nodes.wait_until_subscribed(room).await;
         let last = send_chat(&mut clients[round % 3], room, "back").await;
         let took = time_until_all_have(&mut clients, room, last).await;
-        assert!(took < Duration::from_millis(700), "live again: {took:?}");
+        assert!(took < Duration::from_millis(700), "by publication again: {took:?}");
     }
     assert_streams_intact(&clients, room);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
+async fn redis_cluster_serves_every_room_and_call() {
     let cluster = RedisCluster::start();
     let nodes = TestCluster::start_with(Redis::start(), 2, |_, config| config.redis = Some(cluster.settings())).await;
     nodes.wait_until_connected().await;
@@ -158,7 +161,7 @@ async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
         let case = nodes[round % 2].case().await;
         let mut clients =
             [nodes[0].joined(&case.patient, case.room).await, nodes[1].joined(&case.doctor, case.room).await];
-        // The first may come by the store: nothing says when the servers have taken the subscription.
+        // The first events may come from the store: nothing reports when the servers have applied the subscription.
         for at in 0..6 {
             let last = send_chat(&mut clients[at % 2], case.room, format!("{at}")).await;
             let took = time_until_all_have(&mut clients, case.room, last).await;
@@ -167,17 +170,17 @@ async fn over_a_redis_cluster_every_room_and_call_finds_its_server() {
             }
         }
         assert_streams_intact(&clients, case.room);
-        // The desk of a call is a key on a server of its own.
+        // The placement of a call is a key, on whichever server holds its slot.
         let bus = nodes[round % 2].state.hub.bus();
         assert_eq!(bus.claim(case.room, None).await, Ok(bus.node()));
         assert_eq!(nodes[(round + 1) % 2].state.hub.bus().claim(case.room, None).await, Ok(bus.node()));
         assert_eq!(nodes[(round + 1) % 2].state.hub.bus().deliver(bus.node(), String::new()).await, Ok(true));
     }
-    assert!(slowest < Duration::from_millis(700), "live, not by the comparison once a second: {slowest:?}");
+    assert!(slowest < Duration::from_millis(700), "by publication, not by polling once a second: {slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_over_tls_is_used_if_its_certificate_is_trusted() {
+async fn redis_over_tls_requires_a_trusted_certificate() {
     let port = ports::free();
     let (_redis, certificate) = Redis::start_tls(port);
     let database = Database::postgres();
@@ -188,16 +191,16 @@ async fn redis_over_tls_is_used_if_its_certificate_is_trusted() {
             process.set("SSL_CERT_FILE", certificate.display());
         }
         let ready = format!("http://{}/readyz", process.start());
-        wait_until(wanted, async || says(&ready).await.contains(wanted)).await;
+        wait_until(wanted, async || response_text(&ready).await.contains(wanted)).await;
         (process, ready)
     };
     let (untrusting, ready) = bus(false, "degraded").await;
-    // It has had time enough when another one has started and is connected.
+    // By the time another node has started and connected, this one has had time enough, too.
     drop(bus(true, "connected").await);
-    assert!(says(&ready).await.contains("degraded"), "a certificate that nobody vouches for is refused");
+    assert!(response_text(&ready).await.contains("degraded"), "an untrusted certificate is rejected");
     drop(untrusting);
 }
 
-async fn says(url: &str) -> String {
+async fn response_text(url: &str) -> String {
     reqwest::get(url).await.unwrap().text().await.unwrap()
 }

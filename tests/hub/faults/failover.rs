@@ -1,13 +1,14 @@
-//! Three nodes, people who talk in rooms that are spread over them, and something that fails meanwhile. Whatever it is,
-//! nothing is lost, repeated or out of order, nothing acknowledged is missing, and all readers end with the same log:
-//! [`ChatLoad::end`] compares. Each story says what else holds.
+//! Chat in rooms spread over three nodes while something fails. Whatever fails, nothing is lost, repeated, or out of
+//! order, nothing acknowledged is missing, and all readers end with the same log: [`ChatLoad::finish`] verifies that.
+//! Each test says what else must hold.
 //!
-//! The stories are short, to be run always. Longer:
+//! The tests are short by default. To make them longer:
 //!
-//! - `WARDROOM_TEST_DEATHS=50`: how often a node, Redis or PostgreSQL is killed
-//! - `WARDROOM_TEST_OUTAGE_S=60`: how many seconds Redis is away in one piece
+//! - `WARDROOM_TEST_DEATHS=50`: how often a node, Redis, or PostgreSQL is killed
+//! - `WARDROOM_TEST_OUTAGE_S=60`: how many seconds Redis is unreachable in one piece
 //!
-//! `WARDROOM_TEST_DEATHS=50 cargo test --test hub -- --nocapture faults` takes some minutes and prints what it saw.
+//! `WARDROOM_TEST_DEATHS=50 cargo test --test hub -- --nocapture faults::` takes some minutes and prints
+//! measurements.
 
 use std::time::Duration;
 
@@ -21,165 +22,190 @@ use crate::support::redis::Redis;
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::{TestCluster, wait_until};
 
-/// Rooms that are talked in, by three people each.
-const ROOMS: usize = 4;
-/// How long people talk before and between faults.
-const QUIET: Duration = Duration::from_millis(1_500);
-/// How soon a client of a killed node has everything on another one.
-const BACK: Duration = Duration::from_secs(3);
-/// How soon an event arrives whose message was lost.
-const HEALED: Duration = Duration::from_secs(2);
+/// Rooms under load, with three clients each.
+const ROOM_COUNT: usize = 4;
+/// How long the load runs undisturbed before and between faults.
+const UNDISTURBED_PERIOD: Duration = Duration::from_millis(1_500);
+/// How soon a client of a killed node has caught up on another one.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How soon an event arrives whose bus message was lost.
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A number from the environment.
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
-fn deaths() -> usize {
+fn kill_count() -> usize {
     setting("WARDROOM_TEST_DEATHS", 3)
 }
 
 /// Nothing but codes that say to send it again.
-fn only_unavailable(book: &LoadReport) {
-    assert!(book.retried.keys().all(|code| *code == Code::Unavailable), "{:?}", book.retried);
+fn assert_only_unavailable(report: &LoadReport) {
+    assert!(report.retryable_errors.keys().all(|code| *code == Code::Unavailable), "{:?}", report.retryable_errors);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_of_a_killed_node_are_back_elsewhere_within_three_seconds() {
+async fn clients_of_a_killed_node_catch_up_elsewhere_within_three_seconds() {
     let nodes = TestCluster::start(1).await;
-    let mut others = [nodes.process(), nodes.process()];
-    let addresses = [nodes[0].address, others[0].start(), others[1].start()];
-    let load = ChatLoad::start(&nodes[0], &addresses, ROOMS).await;
-    let deaths = deaths();
-    for death in 0..deaths {
-        sleep(QUIET).await;
-        let at = death % 2;
+    let mut processes = [nodes.process(), nodes.process()];
+    let addresses = [nodes[0].address, processes[0].start(), processes[1].start()];
+    let load = ChatLoad::start(&nodes[0], &addresses, ROOM_COUNT).await;
+    let kill_count = kill_count();
+    for kill in 0..kill_count {
+        sleep(UNDISTURBED_PERIOD).await;
+        let at = kill % 2;
         load.set_node(at + 1, None);
-        others[at].kill();
-        sleep(QUIET).await;
-        load.set_node(at + 1, Some(others[at].start()));
-        load.go_home();
+        processes[at].kill();
+        sleep(UNDISTURBED_PERIOD).await;
+        load.set_node(at + 1, Some(processes[at].start()));
+        load.return_home();
     }
-    sleep(QUIET).await;
-    let book = load.end(&nodes[0].state.store).await;
-    let lost = book.back.len();
+    sleep(UNDISTURBED_PERIOD).await;
+    let report = load.finish(&nodes[0].state.store).await;
+    let lost = report.reconnects.len();
     println!(
-        "{deaths} deaths, {lost} connections lost, p99 back {:?}, worst {:?}",
-        book.back_p99(),
-        book.back.iter().map(|(cut, live)| *live - *cut).max()
+        "{kill_count} deaths, {lost} connections lost, p99 back {:?}, worst {:?}",
+        report.reconnect_p99(),
+        report.reconnects.iter().map(|(cut, live)| *live - *cut).max()
     );
-    assert_eq!(lost, deaths * ROOMS, "each death costs those who are on that node");
-    assert!(book.back_p99() < BACK, "{:?}", book.back);
-    only_unavailable(&book);
+    assert_eq!(lost, kill_count * ROOM_COUNT, "each kill disconnects exactly the clients of that node");
+    assert!(report.reconnect_p99() < FAILOVER_TIMEOUT, "{:?}", report.reconnects);
+    assert_only_unavailable(&report);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_on_a_node_that_drains_comes_back_as_told_and_sees_no_error() {
+async fn draining_node_spreads_reconnects_and_causes_no_error() {
     let nodes = TestCluster::start(1).await;
-    let mut others = [nodes.process(), nodes.process()];
-    let addresses = [nodes[0].address, others[0].start(), others[1].start()];
-    let load = ChatLoad::start_calm(&nodes[0], &addresses, 3 * ROOMS).await;
-    for (at, other) in others.iter_mut().enumerate() {
-        sleep(QUIET).await;
+    let mut processes = [nodes.process(), nodes.process()];
+    let addresses = [nodes[0].address, processes[0].start(), processes[1].start()];
+    let load = ChatLoad::start_calm(&nodes[0], &addresses, 3 * ROOM_COUNT).await;
+    for (at, process) in processes.iter_mut().enumerate() {
+        sleep(UNDISTURBED_PERIOD).await;
         load.set_node(at + 1, None);
-        other.signal("TERM");
+        process.signal("TERM");
         let begin = Instant::now();
-        assert!(tokio::task::block_in_place(|| other.wait()), "it ends well");
+        assert!(tokio::task::block_in_place(|| process.wait()), "the node exits successfully");
         assert!(running_time_since(begin) < Duration::from_secs(25), "{:?}", begin.elapsed());
-        // Those who were told to come back late are not on the next node before they are.
+        // Clients that were told to reconnect late must have done so before the node serves again.
         sleep(Duration::from_secs(6)).await;
-        load.set_node(at + 1, Some(other.start()));
-        load.go_home();
+        load.set_node(at + 1, Some(process.start()));
+        load.return_home();
     }
-    sleep(QUIET).await;
-    let book = load.end(&nodes[0].state.store).await;
-    assert_eq!((book.told.len(), book.not_opened), (2 * 3 * ROOMS, 0));
-    assert!(book.retried.is_empty(), "{:?}", book.retried);
-    assert!(book.closed.keys().all(|code| *code == 1012), "{:?}", book.closed);
-    println!("told to come back after {:?} ms", book.told);
-    assert!(book.told.iter().all(|after| *after <= 5_000));
-    // Each of a node's twelve has a twelfth of the time: of both nodes', two to eight come in each second.
+    sleep(UNDISTURBED_PERIOD).await;
+    let report = load.finish(&nodes[0].state.store).await;
+    assert_eq!((report.reconnect_delays.len(), report.failed_connects), (2 * 3 * ROOM_COUNT, 0));
+    assert!(report.retryable_errors.is_empty(), "{:?}", report.retryable_errors);
+    assert!(report.close_codes.keys().all(|code| *code == 1012), "{:?}", report.close_codes);
+    println!("reconnect delays {:?} ms", report.reconnect_delays);
+    assert!(report.reconnect_delays.iter().all(|after| *after <= 5_000));
+    // The node spreads its clients evenly over five seconds; over both nodes, two to eight reconnect in each.
     for second in 0..5 {
-        let told = book.told.iter().filter(|after| (second * 1_000..(second + 1) * 1_000).contains(*after)).count();
-        let expected = book.told.len() / 5;
-        assert!(told.abs_diff(expected) <= 4, "{told} in second {second}: {:?}", book.told);
+        let reconnects = report
+            .reconnect_delays
+            .iter()
+            .filter(|after| (second * 1_000..(second + 1) * 1_000).contains(*after))
+            .count();
+        let expected = report.reconnect_delays.len() / 5;
+        assert!(
+            reconnects.abs_diff(expected) <= 4,
+            "{reconnects} reconnects in second {second}: {:?}",
+            report.reconnect_delays
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_that_dies_again_and_again_delays_events_by_two_seconds_at_most() {
+async fn repeated_redis_crashes_delay_events_by_at_most_two_seconds() {
     let mut nodes = TestCluster::start(3).await;
-    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
+    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOM_COUNT).await;
     let begin = Instant::now();
     for _ in 0..setting("WARDROOM_TEST_DEATHS", 3).min(20) {
-        sleep(QUIET).await;
+        sleep(UNDISTURBED_PERIOD).await;
         nodes.redis.kill();
-        sleep(QUIET).await;
+        sleep(UNDISTURBED_PERIOD).await;
         nodes.redis.restart();
         nodes.wait_until_connected().await;
     }
-    sleep(QUIET).await;
+    sleep(UNDISTURBED_PERIOD).await;
     let (end, store) = (Instant::now(), nodes[0].state.store.clone());
-    let book = load.end(&store).await;
-    println!("slowest {:?} of {} heard", book.slowest(begin, end), book.heard.len());
-    assert!(book.slowest(begin, end) < HEALED, "{:?}", book.slowest(begin, end));
-    assert!(book.retried.is_empty() && book.closed.is_empty(), "{:?} {:?}", book.retried, book.closed);
+    let report = load.finish(&store).await;
+    println!("slowest of {} deliveries: {:?}", report.deliveries.len(), report.max_delay(begin, end));
+    assert!(report.max_delay(begin, end) < REPAIR_TIMEOUT, "{:?}", report.max_delay(begin, end));
+    assert!(
+        report.retryable_errors.is_empty() && report.close_codes.is_empty(),
+        "{:?} {:?}",
+        report.retryable_errors,
+        report.close_codes
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_that_answers_nothing_for_long_delays_events_by_two_seconds_at_most() {
+async fn long_redis_outage_delays_events_by_at_most_two_seconds() {
     let nodes = TestCluster::start(3).await;
-    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOMS).await;
-    sleep(QUIET).await;
+    let load = ChatLoad::start_calm(&nodes[0], &nodes.addresses(), ROOM_COUNT).await;
+    sleep(UNDISTURBED_PERIOD).await;
     nodes.redis.signal("STOP");
-    let away = Instant::now();
+    let outage_start = Instant::now();
     sleep(Duration::from_secs(setting("WARDROOM_TEST_OUTAGE_S", 6) as u64)).await;
-    assert!(nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded), "the nodes say so");
-    let back = Instant::now();
+    assert!(
+        nodes.iter().all(|node| node.state.hub.bus().state() == BusState::Degraded),
+        "every node reports the outage"
+    );
+    let outage_end = Instant::now();
     nodes.redis.signal("CONT");
     nodes.wait_until_connected().await;
-    sleep(2 * QUIET).await;
-    let book = load.end(&nodes[0].state.store).await;
-    let mostly = book.mostly(away, back);
+    sleep(2 * UNDISTURBED_PERIOD).await;
+    let report = load.finish(&nodes[0].state.store).await;
+    let p75_delay = report.p75_delay(outage_start, outage_end);
     println!(
-        "while away three of four within {mostly:?}, slowest {:?}; then {:?}",
-        book.slowest(away, back),
-        book.slowest(back, Instant::now())
+        "during the outage p75 {p75_delay:?}, slowest {:?}; afterwards {:?}",
+        report.max_delay(outage_start, outage_end),
+        report.max_delay(outage_end, Instant::now())
     );
-    assert!(mostly < Duration::from_millis(350), "by the comparison five times a second: {mostly:?}");
-    assert!(book.slowest(away, Instant::now()) < HEALED, "{:?}", book.slowest(away, Instant::now()));
-    assert!(book.retried.is_empty() && book.closed.is_empty(), "{:?} {:?}", book.retried, book.closed);
+    assert!(p75_delay < Duration::from_millis(350), "polling the store five times a second: {p75_delay:?}");
+    assert!(
+        report.max_delay(outage_start, Instant::now()) < REPAIR_TIMEOUT,
+        "{:?}",
+        report.max_delay(outage_start, Instant::now())
+    );
+    assert!(
+        report.retryable_errors.is_empty() && report.close_codes.is_empty(),
+        "{:?} {:?}",
+        report.retryable_errors,
+        report.close_codes
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgresql_that_crashes_or_stands_still_makes_answers_late_or_retryable_and_never_wrong() {
-    let mut cluster = PostgresServer::start(100);
-    let nodes = TestCluster::start_on(cluster.database(), Redis::start(), 3, |_, _| {}).await;
+async fn postgres_crash_or_pause_makes_answers_late_or_retryable_and_never_wrong() {
+    let mut postgres = PostgresServer::start(100);
+    let nodes = TestCluster::start_on(postgres.database(), Redis::start(), 3, |_, _| {}).await;
     nodes.wait_until_connected().await;
-    let load = ChatLoad::start(&nodes[0], &nodes.addresses(), ROOMS).await;
-    for _ in 0..deaths().min(20) {
-        sleep(QUIET).await;
-        cluster.crash();
-        sleep(QUIET).await;
-        cluster.restart();
+    let load = ChatLoad::start(&nodes[0], &nodes.addresses(), ROOM_COUNT).await;
+    for _ in 0..kill_count().min(20) {
+        sleep(UNDISTURBED_PERIOD).await;
+        postgres.crash();
+        sleep(UNDISTURBED_PERIOD).await;
+        postgres.restart();
     }
-    sleep(QUIET).await;
-    cluster.pause();
+    sleep(UNDISTURBED_PERIOD).await;
+    postgres.pause();
     sleep(Duration::from_secs(10)).await;
-    let on = Instant::now();
-    cluster.resume();
+    let resumed_at = Instant::now();
+    postgres.resume();
     for node in nodes.iter() {
         wait_until("the store answers", async || node.state.store.ping().await.is_ok()).await;
     }
-    sleep(2 * QUIET).await;
-    let book = load.end(&nodes[0].state.store).await;
+    sleep(2 * UNDISTURBED_PERIOD).await;
+    let report = load.finish(&nodes[0].state.store).await;
     println!(
-        "retried {:?}, closed {:?}, slowest after {:?}",
-        book.retried,
-        book.closed,
-        book.slowest(on, Instant::now())
+        "retryable errors {:?}, close codes {:?}, slowest delivery afterwards {:?}",
+        report.retryable_errors,
+        report.close_codes,
+        report.max_delay(resumed_at, Instant::now())
     );
-    assert!(book.retried.contains_key(&Code::Unavailable), "it was felt");
-    only_unavailable(&book);
-    assert!(book.closed.is_empty(), "nobody is thrown out: {:?}", book.closed);
+    assert!(report.retryable_errors.contains_key(&Code::Unavailable), "the outage had an effect");
+    assert_only_unavailable(&report);
+    assert!(report.close_codes.is_empty(), "no connection is closed: {:?}", report.close_codes);
 }

@@ -1,5 +1,5 @@
-//! A full disk under the store: what cannot be written is refused with a code that says so, what is there can be read, and
-//! when there is room again the hub goes on by itself.
+//! A full disk under the store: the hub rejects writes with a code that says so, still serves reads, and resumes by
+//! itself once there is space again.
 
 use std::time::Duration;
 
@@ -17,61 +17,61 @@ use crate::support::postgres::PostgresServer;
 use crate::support::small_disk::SmallDisk;
 use crate::support::test_server::TestServer;
 
-/// How soon the hub goes on when there is room.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How soon the hub resumes once there is space.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_sqlite_refuses_is_read_and_goes_on_when_there_is_room() {
+async fn sqlite_on_a_full_disk_rejects_writes_serves_reads_and_recovers() {
     let Some(disk) = SmallDisk::mount(8) else { return };
-    story(DatabaseSettings::new(format!("sqlite:{}/hub.db", disk.path().display())), &disk).await;
+    run_on_full_disk(DatabaseSettings::new(format!("sqlite:{}/hub.db", disk.path().display())), &disk).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_postgresql_refuses_is_read_and_goes_on_when_there_is_room() {
+async fn postgres_on_a_full_disk_rejects_writes_serves_reads_and_recovers() {
     let Some(disk) = SmallDisk::mount(40) else { return };
-    let cluster = PostgresServer::start(20);
-    story(cluster.database_at(disk.path()).settings(), &disk).await;
+    let postgres = PostgresServer::start(20);
+    run_on_full_disk(postgres.database_at(disk.path()).settings(), &disk).await;
 }
 
-async fn story(database: DatabaseSettings, disk: &SmallDisk) {
+async fn run_on_full_disk(database: DatabaseSettings, disk: &SmallDisk) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let room = case.room;
     let mut patient = server.joined(&case.patient, room).await;
     let mut readers = [server.joined(&case.doctor, room).await];
     let mut last = send_chat(&mut patient, room, "before").await;
-    let mut done = 1;
+    let mut stored_count = 1;
     disk.fill();
 
-    // There may be space left in what the database has already taken.
+    // The database may have free space in what it has allocated already.
     let text = "long ".repeat(200);
-    let (refused, error) = loop {
-        assert!(done < 2_000, "it has no end of space");
+    let (rejected, error) = loop {
+        assert!(stored_count < 2_000, "the disk never fills up");
         let id = patient.send(room, chat_command(&text));
         match patient.answer(id).await.expect("the connection stays open") {
             Answer::Done { last: at, .. } => last = at,
             Answer::Refused(error) => break (id, error),
         }
-        done += 1;
-        // Within the rate of a socket.
+        stored_count += 1;
+        // Stay within the socket's rate limit.
         sleep(Duration::from_millis(15)).await;
     };
-    println!("{done} were stored before it was full");
+    println!("{stored_count} messages were stored before the disk was full");
     assert_eq!((error.code, error.retryable), (Code::StorageFull, true), "{error:?}");
     assert!(!error.message.is_empty() && error.detail.retry_after_ms.is_some(), "{error:?}");
 
-    // All that is there can be read, by who is there and by who comes now.
+    // Everything stored can be read, by connected clients and by new ones.
     time_until_all_have(&mut readers, room, last).await;
-    let mut late = server.joined(&case.doctor, room).await;
-    late.until_seq(room, last).await.unwrap();
+    let mut newcomer = server.joined(&case.doctor, room).await;
+    newcomer.until_seq(room, last).await.unwrap();
     let (url, token) = (format!("http://{}/v1/rooms/{room}", server.address), server.token(&case.doctor).0);
     let page = http().get(format!("{url}/events?after=0")).bearer_auth(&token).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let page: Value = page.json().await.unwrap();
     assert_eq!((&page["head"], page["items"].as_array().unwrap().len() as u64), (&json!(last), last.min(100)));
     let ready = http().get(format!("http://{}/readyz", server.address)).send().await.unwrap();
-    assert_eq!(ready.status(), 200, "it serves readers");
-    // REST says the same.
+    assert_eq!(ready.status(), 200, "the hub is ready for readers");
+    // REST reports the same code.
     let booking =
         http().post(format!("http://{}/v1/bookings", server.address)).bearer_auth(&server.token(&case.patient).0);
     let body = json!({"doctor": case.doctor.user()});
@@ -83,20 +83,24 @@ async fn story(database: DatabaseSettings, disk: &SmallDisk) {
     disk.clear();
     let again = async {
         loop {
-            patient.send_again(refused);
-            match patient.answer(refused).await.expect("the connection stays open") {
+            patient.send_again(rejected);
+            match patient.answer(rejected).await.expect("the connection stays open") {
                 Answer::Done { last, .. } => return last,
                 Answer::Refused(error) => assert!(error.retryable, "{error:?}"),
             }
             sleep(Duration::from_millis(200)).await;
         }
     };
-    last = tokio::time::timeout(AGAIN, again).await.expect("it goes on by itself");
+    last = tokio::time::timeout(RECOVERY_TIMEOUT, again).await.expect("the hub resumes by itself");
     time_until_all_have(&mut readers, room, last).await;
     assert_streams_intact(&readers, room);
-    assert_streams_intact(&[patient, late], room);
+    assert_streams_intact(&[patient, newcomer], room);
     let store = &server.state.store;
     let stored = store.events_after(room, 0, 5_000).await.unwrap();
-    assert_eq!(stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(), done + 1, "each once");
-    verify_room(store, room).await.unwrap().expect("the record is whole");
+    assert_eq!(
+        stored.iter().filter(|it| it.canonical.contains("chat.sent")).count(),
+        stored_count + 1,
+        "each message is stored once"
+    );
+    verify_room(store, room).await.unwrap().expect("the record is intact");
 }

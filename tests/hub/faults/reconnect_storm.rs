@@ -1,7 +1,8 @@
-//! Everybody comes back at the same moment, and others come for the first time: they are let in at the rate that is set,
-//! those first who were there before, and who was not cut goes on.
+//! All clients reconnect at the same moment while new ones connect for the first time. The hub admits them at the
+//! configured rate, returning clients first, and connections that stayed open are not affected.
 //!
-//! `WARDROOM_TEST_STORM=10000` is how many are cut; each needs two descriptors (`ulimit -n`), one here and one in the hub.
+//! `WARDROOM_TEST_STORM=10000` sets how many are cut; each needs two descriptors (`ulimit -n`), one here and one in
+//! the hub.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,13 +18,13 @@ use crate::support::chat_load::{ChatLoad, p99};
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_cluster::TestCluster;
 
-/// Clients that are let in a second.
-const RATE: usize = 150;
-/// How long everybody may take to be back, at that rate.
-const BACK: Duration = Duration::from_secs(60);
+/// Admissions per second.
+const ADMISSIONS_PER_SECOND: usize = 150;
+/// How long all clients may take to reconnect at that rate.
+const STORM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many of the hub's own answers took how long at most, so far: seconds and counts of a histogram.
-async fn acks(address: SocketAddr) -> Vec<(f64, u64)> {
+/// Returns the hub's own histogram of answer times: upper bounds in seconds and cumulative counts.
+async fn ack_histogram(address: SocketAddr) -> Vec<(f64, u64)> {
     let text = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
     let bucket = |line: &str| {
         let (le, count) = line.strip_prefix("wardroom_ack_seconds_bucket{le=\"")?.split_once("\"} ")?;
@@ -40,15 +41,15 @@ fn acks_p99(before: &[(f64, u64)], after: &[(f64, u64)]) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
+async fn reconnect_storm_is_admitted_at_the_configured_rate_without_affecting_others() {
     let count: usize = std::env::var("WARDROOM_TEST_STORM").map_or(2_000, |text| text.parse().expect("a number"));
     let nodes = TestCluster::start(1).await;
     let mut process = nodes.process();
-    process.set("WARDROOM_LIMITS_ARRIVALS_PER_SECOND", RATE);
+    process.set("WARDROOM_LIMITS_ARRIVALS_PER_SECOND", ADMISSIONS_PER_SECOND);
     let address = process.start();
     let load = ChatLoad::start_calm(&nodes[0], &[address], 2).await;
 
-    // Fifty rooms; the people of each have many devices.
+    // Fifty rooms, whose members have many devices each.
     let mut clients = Vec::with_capacity(count);
     let mut cases = Vec::new();
     for _ in 0..50 {
@@ -68,56 +69,61 @@ async fn a_storm_of_clients_is_let_in_by_the_rate_and_who_comes_back_first() {
         let joined = some.iter_mut().enumerate().map(|(at, client)| {
             let room = cases[(100 * part + at) % 50].room;
             async move {
-                client.connect().await.expect("the hub welcomes");
+                client.connect().await.expect("the hub welcomes the client");
                 client.join(room).await.expect("a member may join");
             }
         });
         join_all(joined).await;
     }
-    let (calm, acks_calm) = (Instant::now(), acks(address).await);
+    let (calm, acks_calm) = (Instant::now(), ack_histogram(address).await);
     sleep(Duration::from_secs(2)).await;
 
-    // All are cut. Something happens in each room before they are back.
+    // Cut all clients, and write to each room before they are back.
     clients.iter_mut().for_each(Client::cut);
     let mut heads = Vec::new();
     for case in &cases {
         let mut doctor = nodes[0].joined(&case.doctor, case.room).await;
         heads.push(send_chat(&mut doctor, case.room, "while you were away").await);
     }
-    let (storm, acks_storm) = (Instant::now(), acks(address).await);
+    let (storm, acks_storm) = (Instant::now(), ack_histogram(address).await);
     let new = tokio::spawn(join_all(new.into_iter().map(|mut client| async move {
-        client.connect().await.expect("let in at last");
+        client.connect().await.expect("the client is admitted in the end");
         storm.elapsed()
     })));
     let back = clients.into_iter().enumerate().map(|(at, mut client)| {
         let (room, head) = (cases[at % 50].room, heads[at % 50]);
         tokio::spawn(async move {
-            client.connect().await.expect("let in at last");
-            client.until_live().await.expect("everything comes");
+            client.connect().await.expect("the client is admitted in the end");
+            client.until_live().await.expect("the client catches up");
             let took = storm.elapsed();
-            client.until_seq(room, head).await.expect("what was missed, too");
-            let tally = client.tally(room).expect("it is in the room");
+            client.until_seq(room, head).await.expect("the client receives what it missed");
+            let tally = client.tally(room).expect("the client has joined the room");
             assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
             took
         })
     });
-    let back: Vec<Duration> = join_all(back).await.into_iter().map(|it| it.expect("no panic")).collect();
+    let back: Vec<Duration> = join_all(back).await.into_iter().map(|it| it.expect("no task panics")).collect();
     let all_back = running_time_since(storm);
-    let (over, acks_over) = (Instant::now(), acks(address).await);
+    let (over, acks_over) = (Instant::now(), ack_histogram(address).await);
     let (before, meanwhile) = (acks_p99(&acks_calm, &acks_storm), acks_p99(&acks_storm, &acks_over));
-    let new = new.await.expect("no panic");
-    let book = load.end(&nodes[0].state.store).await;
+    let new = new.await.expect("no task panics");
+    let report = load.finish(&nodes[0].state.store).await;
     println!(
-        "{count} back within {all_back:?}, p99 {:?}; {} new ones p99 {:?}; the others' answers p99 {:?} before, {:?} meanwhile",
+        "{count} back within {all_back:?}, p99 {:?}; {} new clients p99 {:?}; answers to others p99 {:?} before, {:?} during the storm",
         p99(back.into_iter()),
         new.len(),
         p99(new.iter().copied()),
-        book.took_p99(calm, storm),
-        book.took_p99(storm, over)
+        report.answer_p99(calm, storm),
+        report.answer_p99(storm, over)
     );
-    println!("by the hub's own figures p99 {before} s before, {meanwhile} s meanwhile");
-    let least = Duration::from_secs_f64((count as f64 / RATE as f64 - 1.0).max(0.0));
-    assert!(all_back >= least.mul_f64(0.9), "no faster than the rate: {all_back:?}");
-    assert!(all_back < BACK, "{all_back:?}");
-    assert!(book.closed.is_empty() && book.retried.is_empty(), "{:?} {:?}", book.closed, book.retried);
+    println!("by the hub's own metrics p99 {before} s before, {meanwhile} s during the storm");
+    let least = Duration::from_secs_f64((count as f64 / ADMISSIONS_PER_SECOND as f64 - 1.0).max(0.0));
+    assert!(all_back >= least.mul_f64(0.9), "not faster than the rate: {all_back:?}");
+    assert!(all_back < STORM_TIMEOUT, "{all_back:?}");
+    assert!(
+        report.close_codes.is_empty() && report.retryable_errors.is_empty(),
+        "{:?} {:?}",
+        report.close_codes,
+        report.retryable_errors
+    );
 }

@@ -25,15 +25,15 @@ use super::stall_detector::running_time;
 use super::test_server::{Case, TestServer};
 
 /// How often each writer sends a message.
-const PACE: Duration = Duration::from_millis(100);
+const SEND_INTERVAL: Duration = Duration::from_millis(100);
 /// The text of every message.
-const SAID: &str = "How are you today?";
+const MESSAGE_TEXT: &str = "How are you today?";
 /// A writer pauses once this many commands are unanswered.
-const UNANSWERED: usize = 40;
+const MAX_UNANSWERED: usize = 40;
 /// The same where nothing may be refused: the slower the machine, the fewer messages.
-const UNANSWERED_CALM: usize = 2;
+const MAX_UNANSWERED_CALM: usize = 2;
 /// How long all outstanding answers and events may take once nothing fails any more.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The running load.
 pub struct ChatLoad {
@@ -50,10 +50,10 @@ struct Shared {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    Talk,
+    Write,
     /// Keep writing; members that are not on their home node move there. Counted, so that it can be sent repeatedly.
-    Home(u32),
-    End,
+    ReturnHome(u32),
+    Finish,
 }
 
 struct Member {
@@ -61,21 +61,21 @@ struct Member {
     shared: Arc<Shared>,
     room: RoomId,
     /// Never writes: no command of its own makes its node read what others wrote.
-    listens: bool,
+    reads_only: bool,
     /// Pauses at this many unanswered commands.
-    most: usize,
+    max_unanswered: usize,
     home: usize,
     node: usize,
     /// Events in order of sequence number, each received once.
     log: BTreeMap<u64, Value>,
     sent: Vec<CommandId>,
     /// When each unanswered command was sent.
-    since: BTreeMap<CommandId, Instant>,
+    sent_at: BTreeMap<CommandId, Instant>,
     /// Retries and their due times: a command, or a join when `None`.
-    again: Vec<(Instant, Option<CommandId>)>,
+    retries: Vec<(Instant, Option<CommandId>)>,
     /// The delay that the hub asked for before reconnecting, in milliseconds.
-    told: Option<u64>,
-    book: LoadReport,
+    reconnect_delay_ms: Option<u64>,
+    report: LoadReport,
 }
 
 /// What all members experienced.
@@ -84,38 +84,38 @@ pub struct LoadReport {
     /// Each command's sequence number, and when its sender received the acknowledgement.
     pub acked: BTreeMap<CommandId, (u64, Instant)>,
     /// From each broken connection to the moment the next one has caught up with the head.
-    pub back: Vec<(Instant, Instant)>,
+    pub reconnects: Vec<(Instant, Instant)>,
     /// When each command was sent, and how long its answer took.
-    pub took: Vec<(Instant, Duration)>,
+    pub answer_times: Vec<(Instant, Duration)>,
     /// When a member received a message of somebody else.
-    pub heard: Vec<(CommandId, Instant)>,
+    pub deliveries: Vec<(CommandId, Instant)>,
     /// Retryable errors in answer to commands, by code.
-    pub retried: BTreeMap<Code, usize>,
+    pub retryable_errors: BTreeMap<Code, usize>,
     /// Final errors; there should be none.
-    pub refused: Vec<String>,
+    pub final_errors: Vec<String>,
     /// Close codes of connections that this side did not cut.
-    pub closed: BTreeMap<u16, usize>,
+    pub close_codes: BTreeMap<u16, usize>,
     /// Failed attempts to connect.
-    pub not_opened: usize,
+    pub failed_connects: usize,
     /// The reconnect delays that the hub asked for, in milliseconds.
-    pub told: Vec<u64>,
+    pub reconnect_delays: Vec<u64>,
 }
 
 impl ChatLoad {
     /// Starts the load in this many rooms.
     pub async fn start(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
-        Self::talk(server, nodes, rooms, UNANSWERED).await
+        Self::start_with(server, nodes, rooms, MAX_UNANSWERED).await
     }
 
     /// The same, with writers that wait for answers before they continue, so that no machine is overloaded.
     pub async fn start_calm(server: &TestServer, nodes: &[SocketAddr], rooms: usize) -> Self {
-        Self::talk(server, nodes, rooms, UNANSWERED_CALM).await
+        Self::start_with(server, nodes, rooms, MAX_UNANSWERED_CALM).await
     }
 
-    async fn talk(server: &TestServer, nodes: &[SocketAddr], rooms: usize, most: usize) -> Self {
+    async fn start_with(server: &TestServer, nodes: &[SocketAddr], rooms: usize, max_unanswered: usize) -> Self {
         let shared = Arc::new(Shared {
             nodes: Mutex::new(nodes.iter().copied().map(Some).collect()),
-            phase: watch::Sender::new(Phase::Talk),
+            phase: watch::Sender::new(Phase::Write),
         });
         let (mut cases, mut members) = (Vec::new(), Vec::new());
         for room in 0..rooms {
@@ -129,16 +129,16 @@ impl ChatLoad {
                     client,
                     shared: shared.clone(),
                     room: case.room,
-                    listens: at == 2,
-                    most,
+                    reads_only: at == 2,
+                    max_unanswered,
                     home,
                     node: home,
                     log: BTreeMap::new(),
                     sent: Vec::new(),
-                    since: BTreeMap::new(),
-                    again: Vec::new(),
-                    told: None,
-                    book: LoadReport::default(),
+                    sent_at: BTreeMap::new(),
+                    retries: Vec::new(),
+                    reconnect_delay_ms: None,
+                    report: LoadReport::default(),
                 };
                 members.push(tokio::spawn(member.run()));
             }
@@ -153,16 +153,16 @@ impl ChatLoad {
     }
 
     /// Sends every member back to its home node.
-    pub fn go_home(&self) {
+    pub fn return_home(&self) {
         self.shared
             .phase
-            .send_modify(|phase| *phase = Phase::Home(if let Phase::Home(n) = phase { *n + 1 } else { 0 }));
+            .send_modify(|phase| *phase = Phase::ReturnHome(if let Phase::ReturnHome(n) = phase { *n + 1 } else { 0 }));
     }
 
     /// Lets every member finish and compares their records with the store: nothing lost, repeated, or out of order,
     /// nothing acknowledged that is not stored, and the same log for everybody.
-    pub async fn end(self, store: &Store) -> LoadReport {
-        self.shared.phase.send_replace(Phase::End);
+    pub async fn finish(self, store: &Store) -> LoadReport {
+        self.shared.phase.send_replace(Phase::Finish);
         let members: Vec<Member> =
             join_all(self.members).await.into_iter().map(|it| it.expect("no member panics")).collect();
         let mut logs = BTreeMap::new();
@@ -179,13 +179,13 @@ impl ChatLoad {
             assert!(log.keys().copied().eq(1..=log.len() as u64), "sequence numbers have no gaps");
             logs.insert(case.room, log);
         }
-        let mut book = LoadReport::default();
+        let mut report = LoadReport::default();
         for mut member in members {
             let log = &logs[&member.room];
             let head = *log.last_key_value().expect("a room has events").0;
-            timeout(SETTLED, member.read_until(head)).await.expect("every member catches up");
+            timeout(SETTLE_TIMEOUT, member.read_until(head)).await.expect("every member catches up");
             let tally = member.client.tally(member.room).expect("the client has joined the room");
-            assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0), "{:?}", member.book);
+            assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0), "{:?}", member.report);
             assert!(member.log == *log, "each reader ends with the stored log");
             let commands: Vec<(u64, &Value)> = log.iter().map(|(seq, event)| (*seq, &event["command"])).collect();
             for id in &member.sent {
@@ -196,46 +196,46 @@ impl ChatLoad {
                     "each command took effect once"
                 );
             }
-            for (id, (seq, _)) in &member.book.acked {
+            for (id, (seq, _)) in &member.report.acked {
                 assert_eq!(
                     log[seq]["command"],
                     serde_json::to_value(id).unwrap(),
                     "each acknowledged command is stored at its number"
                 );
             }
-            assert_eq!(member.book.acked.len(), member.sent.len(), "every command was acknowledged in the end");
-            book.add(member.book);
+            assert_eq!(member.report.acked.len(), member.sent.len(), "every command was acknowledged in the end");
+            report.add(member.report);
         }
-        assert!(book.refused.is_empty(), "{:?}", book.refused);
-        book
+        assert!(report.final_errors.is_empty(), "{:?}", report.final_errors);
+        report
     }
 }
 
 impl LoadReport {
     fn add(&mut self, other: Self) {
         self.acked.extend(other.acked);
-        self.back.extend(other.back);
-        self.took.extend(other.took);
-        self.heard.extend(other.heard);
-        self.refused.extend(other.refused);
-        self.not_opened += other.not_opened;
-        self.told.extend(other.told);
-        for (code, times) in other.retried {
-            *self.retried.entry(code).or_default() += times;
+        self.reconnects.extend(other.reconnects);
+        self.answer_times.extend(other.answer_times);
+        self.deliveries.extend(other.deliveries);
+        self.final_errors.extend(other.final_errors);
+        self.failed_connects += other.failed_connects;
+        self.reconnect_delays.extend(other.reconnect_delays);
+        for (code, times) in other.retryable_errors {
+            *self.retryable_errors.entry(code).or_default() += times;
         }
-        for (code, times) in other.closed {
-            *self.closed.entry(code).or_default() += times;
+        for (code, times) in other.close_codes {
+            *self.close_codes.entry(code).or_default() += times;
         }
     }
 
     /// Returns the longest delay in this interval from an acknowledgement to its delivery to somebody else. The
     /// commit comes before and does not count.
-    pub fn slowest(&self, from: Instant, to: Instant) -> Duration {
+    pub fn max_delay(&self, from: Instant, to: Instant) -> Duration {
         self.delays(from, to).into_iter().max().unwrap_or_default()
     }
 
     /// Returns the 75th percentile of these delays.
-    pub fn mostly(&self, from: Instant, to: Instant) -> Duration {
+    pub fn p75_delay(&self, from: Instant, to: Instant) -> Duration {
         let mut delays = self.delays(from, to);
         delays.sort_unstable();
         delays.get(delays.len() * 3 / 4).copied().unwrap_or_default()
@@ -246,17 +246,17 @@ impl LoadReport {
             let acked = self.acked[id].1;
             (acked >= from && acked < to).then(|| running_time(acked, *when))
         };
-        self.heard.iter().filter_map(after).collect()
+        self.deliveries.iter().filter_map(after).collect()
     }
 
     /// Returns the 99th percentile of the time to reconnect and catch up.
-    pub fn back_p99(&self) -> Duration {
-        p99(self.back.iter().map(|(cut, live)| running_time(*cut, *live)))
+    pub fn reconnect_p99(&self) -> Duration {
+        p99(self.reconnects.iter().map(|(cut, live)| running_time(*cut, *live)))
     }
 
     /// Returns the 99th percentile of the answer times of commands sent in this interval.
-    pub fn took_p99(&self, from: Instant, to: Instant) -> Duration {
-        p99(self.took.iter().filter(|(sent, _)| *sent >= from && *sent < to).map(|(_, took)| *took))
+    pub fn answer_p99(&self, from: Instant, to: Instant) -> Duration {
+        p99(self.answer_times.iter().filter(|(sent, _)| *sent >= from && *sent < to).map(|(_, took)| *took))
     }
 }
 
@@ -270,31 +270,31 @@ pub fn p99(all: impl Iterator<Item = Duration>) -> Duration {
 impl Member {
     async fn run(mut self) -> Self {
         let mut phases = self.shared.phase.subscribe();
-        let mut pace = interval(PACE);
+        let mut pace = interval(SEND_INTERVAL);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ends = None;
+        let mut deadline = None;
         loop {
             tokio::select! {
-                heard = self.client.next() => self.take(heard).await,
+                frame = self.client.next() => self.on_result(frame).await,
                 _ = pace.tick() => {
-                    self.repeat();
-                    match ends {
-                        None if !self.listens && self.client.unanswered().len() < self.most => self.send_chat(),
+                    self.send_retries();
+                    match deadline {
+                        None if !self.reads_only && self.client.unanswered().len() < self.max_unanswered => self.send_chat(),
                         None => {}
                         Some(_) if self.client.unanswered().len() == 0 => return self,
-                        Some(end) => assert!(Instant::now() < end, "some commands were never answered: {:?}", self.book),
+                        Some(end) => assert!(Instant::now() < end, "some commands were never answered: {:?}", self.report),
                     }
                 }
                 Ok(()) = phases.changed() => {
                     let phase = *phases.borrow_and_update();
                     match phase {
-                        Phase::Talk => {}
-                        Phase::End => ends = Some(Instant::now() + SETTLED),
-                        Phase::Home(_) if self.node == self.home => {}
-                        Phase::Home(_) => {
+                        Phase::Write => {}
+                        Phase::Finish => deadline = Some(Instant::now() + SETTLE_TIMEOUT),
+                        Phase::ReturnHome(_) if self.node == self.home => {}
+                        Phase::ReturnHome(_) => {
                             self.node = self.home;
                             self.client.cut();
-                            self.come_back().await;
+                            self.reconnect().await;
                         }
                     }
                 }
@@ -303,16 +303,16 @@ impl Member {
     }
 
     fn send_chat(&mut self) {
-        let id = self.client.send(self.room, chat_command(SAID));
+        let id = self.client.send(self.room, chat_command(MESSAGE_TEXT));
         self.sent.push(id);
-        self.since.insert(id, Instant::now());
+        self.sent_at.insert(id, Instant::now());
     }
 
     /// Sends the retries that are due.
-    fn repeat(&mut self) {
+    fn send_retries(&mut self) {
         let now = Instant::now();
-        let (due, later): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|(when, _)| *when <= now);
-        self.again = later;
+        let (due, later): (Vec<_>, Vec<_>) = self.retries.drain(..).partition(|(when, _)| *when <= now);
+        self.retries = later;
         for (_, what) in due {
             match what {
                 Some(id) => _ = self.client.send_again(id),
@@ -321,56 +321,56 @@ impl Member {
         }
     }
 
-    async fn take(&mut self, heard: Result<Heard, ClientError>) {
-        match heard {
-            Ok(heard) => self.hear(&heard),
+    async fn on_result(&mut self, frame: Result<Heard, ClientError>) {
+        match frame {
+            Ok(frame) => self.on_frame(&frame),
             Err(ClientError::Closed { code, .. }) => {
-                *self.book.closed.entry(code).or_default() += 1;
+                *self.report.close_codes.entry(code).or_default() += 1;
                 let begin = Instant::now();
-                if let Some(after) = self.told.take() {
+                if let Some(after) = self.reconnect_delay_ms.take() {
                     assert_eq!(code, Close::Restart.code(), "the close code matches the announced reconnect");
-                    self.book.told.push(after);
+                    self.report.reconnect_delays.push(after);
                     sleep(Duration::from_millis(after)).await;
                 }
                 self.node += 1;
-                self.come_back().await;
-                self.book.back.push((begin, Instant::now()));
+                self.reconnect().await;
+                self.report.reconnects.push((begin, Instant::now()));
             }
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn hear(&mut self, heard: &Heard) {
-        match &heard.brief {
-            Brief::Event { seq, command, .. } if heard.order == Some(Order::Next) => {
-                self.note(*seq, &heard.text);
-                if let Some(id) = command.filter(|id| heard.text.contains(SAID) && !self.sent.contains(id)) {
-                    self.book.heard.push((id, Instant::now()));
+    fn on_frame(&mut self, frame: &Heard) {
+        match &frame.brief {
+            Brief::Event { seq, command, .. } if frame.order == Some(Order::Next) => {
+                self.record(*seq, &frame.text);
+                if let Some(id) = command.filter(|id| frame.text.contains(MESSAGE_TEXT) && !self.sent.contains(id)) {
+                    self.report.deliveries.push((id, Instant::now()));
                 }
             }
             Brief::Ack { id, last, .. } => {
                 let now = Instant::now();
-                self.book.acked.insert(*id, (*last, now));
-                self.book.took.extend(self.since.remove(id).map(|since| (since, now - since)));
+                self.report.acked.insert(*id, (*last, now));
+                self.report.answer_times.extend(self.sent_at.remove(id).map(|sent_at| (sent_at, now - sent_at)));
             }
             Brief::Error(error) if error.retryable => {
-                *self.book.retried.entry(error.code).or_default() += 1;
+                *self.report.retryable_errors.entry(error.code).or_default() += 1;
                 let after = error.detail.retry_after_ms.expect("a retryable error names its delay");
-                self.again.push((Instant::now() + Duration::from_millis(after), error.id));
+                self.retries.push((Instant::now() + Duration::from_millis(after), error.id));
             }
-            Brief::Error(error) => self.book.refused.push(error.message.clone()),
-            Brief::Reconnect { after_ms } => self.told = Some(*after_ms),
+            Brief::Error(error) => self.report.final_errors.push(error.message.clone()),
+            Brief::Reconnect { after_ms } => self.reconnect_delay_ms = Some(*after_ms),
             _ => {}
         }
     }
 
-    fn note(&mut self, seq: u64, text: &str) {
+    fn record(&mut self, seq: u64, text: &str) {
         let event = serde_json::from_str::<Value>(text).expect("a frame is JSON")["event"].take();
         assert!(self.log.insert(seq, event).is_none(), "event {seq} arrives once");
     }
 
     /// Reconnects, trying the nodes in turn from the current one, until the client has caught up with the head.
-    async fn come_back(&mut self) {
+    async fn reconnect(&mut self) {
         loop {
             let address = {
                 let nodes = self.shared.nodes.lock().unwrap();
@@ -379,11 +379,11 @@ impl Member {
             };
             if let Some(address) = address {
                 self.client.retarget(Target::new(address).expect("loopback"));
-                self.again.clear();
-                if timeout(SETTLED, self.resume()).await.is_ok_and(|resumed| resumed.is_ok()) {
+                self.retries.clear();
+                if timeout(SETTLE_TIMEOUT, self.resume()).await.is_ok_and(|resumed| resumed.is_ok()) {
                     return;
                 }
-                self.book.not_opened += 1;
+                self.report.failed_connects += 1;
                 self.client.cut();
                 sleep(Duration::from_millis(50)).await;
             }
@@ -394,19 +394,19 @@ impl Member {
     async fn resume(&mut self) -> Result<(), ClientError> {
         self.client.connect().await?;
         loop {
-            let heard = self.client.next().await?;
-            self.hear(&heard);
-            if matches!(heard.brief, Brief::Live { .. }) {
+            let frame = self.client.next().await?;
+            self.on_frame(&frame);
+            if matches!(frame.brief, Brief::Live { .. }) {
                 return Ok(());
             }
-            self.repeat();
+            self.send_retries();
         }
     }
 
     async fn read_until(&mut self, head: u64) {
         while self.log.last_key_value().is_none_or(|(seq, _)| *seq < head) {
-            let heard = self.client.next().await;
-            self.take(heard).await;
+            let frame = self.client.next().await;
+            self.on_result(frame).await;
         }
     }
 }

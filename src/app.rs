@@ -61,7 +61,7 @@ impl App {
             Arc::new(move |session| relay.servers(session))
         });
         let stop = CancellationToken::new();
-        hub.follow(inbox);
+        hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);
         let egress = Egress::new().context("cannot make calls: the system's TLS certificates cannot be read")?;
         let push = Push::open(&config.push, store.clone(), clock.clone(), egress.clone())
@@ -108,14 +108,14 @@ fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
             told.revoked_here().await;
-            teller.tell_rights();
+            teller.publish_rights_change();
         }
     }));
     let (auth, hub) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
             // An error says that the time is over.
-            let _ = tokio::time::timeout(LEARN, hub.rights_elsewhere()).await;
+            let _ = tokio::time::timeout(LEARN, hub.remote_rights_change()).await;
             if let Err(error) = auth.learn().await {
                 tracing::warn!(%error, "what was revoked on other nodes could not be read; it is tried again");
             }

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::hub::Hub;
-use crate::hub::connection::Seat;
+use crate::hub::connection::ConnectionPermit;
 
 /// How long a client may take to send a request's head. Without it a silent connection stays open for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl Server {
         // Small frames must not wait for each other.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
-        let seat = Seat::new(permit, self.sockets.clone());
+        let seat = ConnectionPermit::new(permit, self.sockets.clone());
         let held = seat.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);

@@ -100,7 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config);
-    telemetry::figures::install();
+    telemetry::metrics::install();
     let address = config.listen;
     let listener = lifecycle::listen(address)
         .with_context(|| format!("cannot listen on {address}: choose another address with WARDROOM_LISTEN"))?;

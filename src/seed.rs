@@ -125,7 +125,7 @@ async fn open(state: &AppState, patient: &Actor, doctor: &Actor, pharmacy: Pharm
 }
 
 async fn prescription(state: &AppState, room: RoomId, doctor: &Actor) -> anyhow::Result<PrescriptionId> {
-    let look = state.hub.look(room, doctor).await?;
+    let look = state.hub.read(room, doctor).await?;
     look.snapshot.prescriptions.first().map(|it| it.id).context("a drafted prescription is in the room")
 }
 

@@ -3,7 +3,7 @@
 //! It carries text between nodes, and may lose, repeat and reorder it: what must not be lost is in the store, and whoever
 //! listens compares with the store. A hub that is alone has the [`Bus::Local`], which does nothing and costs nothing.
 
-mod link;
+mod connection;
 mod queue;
 mod redis;
 
@@ -31,11 +31,11 @@ impl fmt::Display for NodeId {
 }
 
 /// How long a node has the desk of a call without having said again that it lives.
-pub const LEASE: Duration = Duration::from_secs(6);
+pub const CALL_LEASE: Duration = Duration::from_secs(6);
 
 /// The bus is away, or did not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Away;
+pub struct BusError;
 
 /// Who hears a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,13 +50,13 @@ pub enum Channel {
 
 /// What comes in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum BusEvent {
     Message {
         channel: Channel,
         text: String,
     },
     /// From now on this node hears of these rooms; what was said before may have been missed.
-    Joined(Vec<RoomId>),
+    Subscribed(Vec<RoomId>),
     /// Anything may have been missed, here or elsewhere: the bus was away, or messages came faster than they were taken.
     Gap,
 }
@@ -93,11 +93,11 @@ pub enum Bus {
 #[error(
     "the address of the Redis server cannot be read; write redis://host:6379, rediss://host:6379, or several of a cluster separated by commas"
 )]
-pub struct BadAddress;
+pub struct BusAddressError;
 
 impl Bus {
     /// The bus of these settings, and what comes in on it. It need not be reachable yet.
-    pub fn open(settings: Option<&RedisSettings>) -> Result<(Self, Inbox), BadAddress> {
+    pub fn open(settings: Option<&RedisSettings>) -> Result<(Self, Inbox), BusAddressError> {
         let (inbox, sender) = queue::inbox();
         Ok(match settings {
             None => (Bus::Local, inbox),
@@ -126,28 +126,28 @@ impl Bus {
     }
 
     /// Listens to a room until the answer is dropped.
-    pub fn join(&self, room: RoomId) -> Joined {
+    pub fn subscribe(&self, room: RoomId) -> RoomSubscription {
         let bus = match self {
             Bus::Local => None,
             Bus::Redis(bus) => Some(bus.clone()),
         };
         if let Some(bus) = &bus {
-            bus.want(room);
+            bus.subscribe(room);
         }
-        Joined { bus, room }
+        RoomSubscription { bus, room }
     }
 
     /// Tells one node, and says whether it listens.
-    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, Away> {
+    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, BusError> {
         match self {
             Bus::Local => Ok(false),
             Bus::Redis(bus) => bus.deliver(to, text).await,
         }
     }
 
-    /// Takes the desk of a room's call for [`LEASE`], unless another node has it that is not `dead`. Says which node has
+    /// Takes the desk of a room's call for [`CALL_LEASE`], unless another node has it that is not `dead`. Says which node has
     /// it now.
-    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, Away> {
+    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, BusError> {
         match self {
             Bus::Local => Ok(self.node()),
             Bus::Redis(bus) => bus.claim(room, dead).await,
@@ -156,9 +156,9 @@ impl Bus {
 
     /// Counts something that all nodes count together, anew after `window`. The answer is how often it has happened, and
     /// when the count begins anew.
-    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), Away> {
+    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), BusError> {
         match self {
-            Bus::Local => Err(Away),
+            Bus::Local => Err(BusError),
             Bus::Redis(bus) => bus.count(what, window).await,
         }
     }
@@ -172,15 +172,15 @@ impl Bus {
 }
 
 /// A room that is listened to.
-pub struct Joined {
+pub struct RoomSubscription {
     bus: Option<Arc<RedisBus>>,
     room: RoomId,
 }
 
-impl Drop for Joined {
+impl Drop for RoomSubscription {
     fn drop(&mut self) {
         if let Some(bus) = &self.bus {
-            bus.unwant(self.room);
+            bus.unsubscribe(self.room);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::Heard;
+use super::BusEvent;
 
 /// Messages that may wait.
 const MESSAGES: usize = 8192;
@@ -68,17 +68,17 @@ impl<T> Receiver<T> {
 
 /// Where the bus puts what it hears.
 #[derive(Clone)]
-pub struct Ear {
-    sender: Sender<Heard>,
+pub struct InboxSender {
+    sender: Sender<BusEvent>,
     missed: Arc<AtomicBool>,
 }
 
-impl Ear {
+impl InboxSender {
     /// Passes on what was heard; if that is not possible, a gap is noted.
-    pub fn hear(&self, heard: Heard) {
+    pub fn send(&self, heard: BusEvent) {
         let bytes = match &heard {
-            Heard::Message { text, .. } => text.len(),
-            Heard::Joined(_) | Heard::Gap => 0,
+            BusEvent::Message { text, .. } => text.len(),
+            BusEvent::Subscribed(_) | BusEvent::Gap => 0,
         };
         if !self.sender.push(heard, bytes) {
             self.missed.store(true, Ordering::Release);
@@ -88,21 +88,21 @@ impl Ear {
 
 /// What this node hears from the others.
 pub struct Inbox {
-    receiver: Receiver<Heard>,
+    receiver: Receiver<BusEvent>,
     missed: Arc<AtomicBool>,
 }
 
-pub fn inbox() -> (Inbox, Ear) {
+pub fn inbox() -> (Inbox, InboxSender) {
     let (sender, receiver) = queue();
     let missed = Arc::new(AtomicBool::new(false));
-    (Inbox { receiver, missed: missed.clone() }, Ear { sender, missed })
+    (Inbox { receiver, missed: missed.clone() }, InboxSender { sender, missed })
 }
 
 impl Inbox {
     /// The next thing heard; `None` when nothing can come any more.
-    pub async fn next(&mut self) -> Option<Heard> {
+    pub async fn next(&mut self) -> Option<BusEvent> {
         if self.missed.swap(false, Ordering::AcqRel) {
-            return Some(Heard::Gap);
+            return Some(BusEvent::Gap);
         }
         self.receiver.take().await
     }
@@ -113,25 +113,25 @@ mod tests {
     use super::*;
     use crate::bus::Channel;
 
-    fn message(bytes: usize) -> Heard {
-        Heard::Message { channel: Channel::All, text: "x".repeat(bytes) }
+    fn message(bytes: usize) -> BusEvent {
+        BusEvent::Message { channel: Channel::All, text: "x".repeat(bytes) }
     }
 
     #[tokio::test]
     async fn what_finds_no_space_is_told_as_a_gap() {
-        let (mut inbox, ear) = inbox();
+        let (mut inbox, sender) = inbox();
         for _ in 0..=MESSAGES {
-            ear.hear(message(1));
+            sender.send(message(1));
         }
-        assert_eq!(inbox.next().await, Some(Heard::Gap));
+        assert_eq!(inbox.next().await, Some(BusEvent::Gap));
         for _ in 0..MESSAGES {
             assert_eq!(inbox.next().await, Some(message(1)));
         }
-        ear.hear(message(BYTES));
-        ear.hear(message(1));
-        assert_eq!(inbox.next().await, Some(Heard::Gap));
-        assert!(matches!(inbox.next().await, Some(Heard::Message { .. })));
-        ear.hear(message(BYTES));
-        assert!(matches!(inbox.next().await, Some(Heard::Message { .. })), "its bytes are free again");
+        sender.send(message(BYTES));
+        sender.send(message(1));
+        assert_eq!(inbox.next().await, Some(BusEvent::Gap));
+        assert!(matches!(inbox.next().await, Some(BusEvent::Message { .. })));
+        sender.send(message(BYTES));
+        assert!(matches!(inbox.next().await, Some(BusEvent::Message { .. })), "its bytes are free again");
     }
 }

@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::link::{Link, Servers};
-use super::queue::{Ear, Receiver, Sender, queue};
-use super::{Away, BadAddress, BusState, Channel, Heard, LEASE, NodeId};
+use super::connection::{RedisConnection, Servers};
+use super::queue::{InboxSender, Receiver, Sender, queue};
+use super::{BusAddressError, BusError, BusEvent, BusState, CALL_LEASE, Channel, NodeId};
 
 /// How often a connection is asked whether it lives.
 const PING: Duration = Duration::from_secs(1);
@@ -57,9 +57,9 @@ struct Inner {
     listens: AtomicBool,
     tells: AtomicBool,
     was: Mutex<Option<BusState>>,
-    ear: Ear,
+    inbox: InboxSender,
     /// The telling connection while there is one, for what must be answered.
-    commands: Mutex<Option<Link>>,
+    commands: Mutex<Option<RedisConnection>>,
 }
 
 /// The rooms that should be listened to.
@@ -73,7 +73,7 @@ struct Rooms {
 
 impl RedisBus {
     /// Begins to connect.
-    pub fn start(url: &str, ear: Ear) -> Result<Self, BadAddress> {
+    pub fn start(url: &str, inbox: InboxSender) -> Result<Self, BusAddressError> {
         let servers = Servers::at(url)?;
         let (outgoing, waiting) = queue();
         let inner = Arc::new(Inner {
@@ -85,7 +85,7 @@ impl RedisBus {
             listens: AtomicBool::new(false),
             tells: AtomicBool::new(false),
             was: Mutex::new(None),
-            ear,
+            inbox,
             commands: Mutex::new(None),
         });
         let end = CancellationToken::new();
@@ -103,7 +103,7 @@ impl RedisBus {
     }
 
     /// Listens to a room, once more.
-    pub fn want(&self, room: RoomId) {
+    pub fn subscribe(&self, room: RoomId) {
         let mut rooms = self.inner.rooms();
         let count = rooms.wanted.entry(room).or_default();
         *count += 1;
@@ -114,7 +114,7 @@ impl RedisBus {
     }
 
     /// Listens to a room once less.
-    pub fn unwant(&self, room: RoomId) {
+    pub fn unsubscribe(&self, room: RoomId) {
         let mut rooms = self.inner.rooms();
         let Some(count) = rooms.wanted.get_mut(&room) else { return };
         *count -= 1;
@@ -125,21 +125,21 @@ impl RedisBus {
         }
     }
 
-    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, Away> {
+    pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, BusError> {
         let mut command = redis::cmd("SPUBLISH");
         let listeners: u64 = self.inner.ask(command.arg(name(Channel::Node(to))).arg(text)).await?;
         Ok(listeners > 0)
     }
 
-    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, Away> {
+    pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, BusError> {
         let mut command = redis::cmd("EVAL");
         command.arg(CLAIM).arg(1).arg(format!("{PREFIX}desk:{{{room}}}")).arg(self.inner.node.to_string());
-        command.arg(dead.map_or_else(String::new, |node| node.to_string())).arg(LEASE.as_millis().to_string());
+        command.arg(dead.map_or_else(String::new, |node| node.to_string())).arg(CALL_LEASE.as_millis().to_string());
         let owner: String = self.inner.ask(&command).await?;
-        owner.parse().map(NodeId).map_err(|_| Away)
+        owner.parse().map(NodeId).map_err(|_| BusError)
     }
 
-    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), Away> {
+    pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), BusError> {
         let mut command = redis::cmd("EVAL");
         command.arg(COUNT).arg(1).arg(format!("{PREFIX}count:{{{what}}}")).arg(window.as_millis().to_string());
         let (count, left): (u64, i64) = self.inner.ask(&command).await?;
@@ -180,23 +180,23 @@ impl Inner {
         *was = Some(is);
         if is == BusState::Connected {
             tracing::info!(node = %self.node, "the bus is connected");
-            self.ear.hear(Heard::Gap);
+            self.inbox.send(BusEvent::Gap);
         } else {
             tracing::warn!(node = %self.node, "the bus is away; events of other nodes come by the store");
         }
     }
 
     /// A command whose answer is needed.
-    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Away> {
+    async fn ask<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, BusError> {
         let connection = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut connection = connection.ok_or(Away)?;
+        let mut connection = connection.ok_or(BusError)?;
         connection.ask(command).await.map_err(|error| {
             tracing::debug!(kind = ?error.kind(), "Redis did not answer a command");
-            Away
+            BusError
         })
     }
 
-    fn set_commands(&self, connection: Option<Link>) {
+    fn set_commands(&self, connection: Option<RedisConnection>) {
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
@@ -242,7 +242,7 @@ impl Inner {
         }
     }
 
-    async fn follow_changes(&self, connection: &Link) -> RedisResult<()> {
+    async fn follow_changes(&self, connection: &RedisConnection) -> RedisResult<()> {
         let (come, gone): (Vec<RoomId>, Vec<RoomId>) = {
             let mut rooms = self.rooms();
             let changed = std::mem::take(&mut rooms.changed);
@@ -252,7 +252,7 @@ impl Inner {
         subscribe(connection, "SUNSUBSCRIBE", names(&gone).into_iter()).await?;
         subscribe(connection, "SSUBSCRIBE", names(&come).into_iter()).await?;
         if !come.is_empty() {
-            self.ear.hear(Heard::Joined(come));
+            self.inbox.send(BusEvent::Subscribed(come));
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Inner {
             PushKind::Disconnection => broken.notify_one(),
             PushKind::SMessage => {
                 if let Some(heard) = message(push.data) {
-                    self.ear.hear(heard);
+                    self.inbox.send(heard);
                 }
             }
             PushKind::SUnsubscribe => {
@@ -308,7 +308,7 @@ impl Inner {
 }
 
 /// Sends what waits until the connection breaks.
-async fn tell_by(mut connection: Link, waiting: &mut Receiver<(Channel, String)>) -> RedisResult<()> {
+async fn tell_by(mut connection: RedisConnection, waiting: &mut Receiver<(Channel, String)>) -> RedisResult<()> {
     loop {
         tokio::select! {
             first = waiting.take() => {
@@ -330,7 +330,11 @@ async fn tell_by(mut connection: Link, waiting: &mut Receiver<(Channel, String)>
 }
 
 /// Asks for many subscriptions, or for the end of them.
-async fn subscribe(connection: &Link, command: &str, names: impl Iterator<Item = String>) -> RedisResult<()> {
+async fn subscribe(
+    connection: &RedisConnection,
+    command: &str,
+    names: impl Iterator<Item = String>,
+) -> RedisResult<()> {
     let mut names = names.peekable();
     while names.peek().is_some() {
         let some: Vec<String> = names.by_ref().take(AT_ONCE).collect();
@@ -364,10 +368,10 @@ fn channel(name: &str) -> Option<Channel> {
     }
 }
 
-fn message(data: Vec<Value>) -> Option<Heard> {
+fn message(data: Vec<Value>) -> Option<BusEvent> {
     let mut data = data.into_iter();
     let channel = channel(&text(data.next()?)?)?;
-    Some(Heard::Message { channel, text: text(data.next()?)? })
+    Some(BusEvent::Message { channel, text: text(data.next()?)? })
 }
 
 fn text(value: Value) -> Option<String> {

@@ -56,7 +56,7 @@ pub fn unless_refused<T>(result: Result<T, SubmitError>) -> Result<Result<T, Ref
         Err(SubmitError::Refused(refusal)) => Ok(Err(refusal)),
         Err(SubmitError::NotFound) => Err(Deaf::Unknown),
         Err(SubmitError::IdConflict) => Err(Deaf::Malformed("this id was used before with another content")),
-        Err(SubmitError::Unavailable | SubmitError::Overdue | SubmitError::StorageFull) => Err(Deaf::Busy),
+        Err(SubmitError::Unavailable | SubmitError::Shed | SubmitError::StorageFull) => Err(Deaf::Busy),
     }
 }
 

@@ -117,7 +117,7 @@ async fn show(
     Path(room): Path<RoomId>,
 ) -> Result<Versioned<Case>, Problem> {
     use rooms::permission::View;
-    let look = state.hub.look(room, &caller.actor()).await?;
+    let look = state.hub.read(room, &caller.actor()).await?;
     note_read(&state, &caller, "consultation.read", room).await?;
     let view = match look.view {
         View::Care => Part::Care,

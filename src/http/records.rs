@@ -20,7 +20,7 @@ use super::submit::{note_read, submit};
 use super::{AppState, Problem};
 use crate::archive::Export;
 use crate::auth::Caller;
-use crate::hub::room::Look;
+use crate::hub::room::RoomView;
 use crate::store::StoreError;
 
 /// Events of an answer, unless the caller wants fewer or more, and most of them.
@@ -78,7 +78,7 @@ async fn events(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Problem::invalid("limit", "must be between 1 and 500"));
     }
-    let look = state.hub.look(room, &caller.actor()).await?;
+    let look = state.hub.read(room, &caller.actor()).await?;
     note_read(&state, &caller, "events.read", room).await?;
     let (items, prev) = match (query.after, query.before) {
         (Some(_), Some(_)) => return Err(Problem::invalid("before", "cannot go with after")),
@@ -96,7 +96,7 @@ async fn events(
 async fn forwards(
     state: &AppState,
     room: RoomId,
-    Look { view, head, .. }: &Look,
+    RoomView { view, head, .. }: &RoomView,
     mut after: u64,
     limit: usize,
 ) -> Result<Vec<String>, Problem> {
@@ -129,7 +129,7 @@ fn first(limit: usize) -> u32 {
 async fn backwards(
     state: &AppState,
     room: RoomId,
-    Look { view, head, .. }: &Look,
+    RoomView { view, head, .. }: &RoomView,
     mut before: u64,
     limit: usize,
 ) -> Result<(Vec<String>, u64), Problem> {

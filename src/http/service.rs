@@ -17,7 +17,7 @@ use super::operation::{Operation, Tag, get};
 use super::{AppState, Problem, asyncapi, files, openapi};
 use crate::bus::BusState;
 use crate::store::dispatches::{DispatchState, Sink};
-use crate::telemetry::figures::{Seen, SinkSeen, render};
+use crate::telemetry::metrics::{ScrapedValues, SinkValues, render};
 
 /// How long the store may take to answer before the hub counts as not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -101,7 +101,7 @@ async fn metrics(
     if !may {
         return Err(Problem::new(Code::Unauthenticated, "send the token of the setting metrics.token"));
     }
-    let seen = Seen {
+    let seen = ScrapedValues {
         connections: state.hub.connections().len(),
         rooms: state.hub.rooms(),
         appends_waiting: state.hub.appends_waiting(),
@@ -116,13 +116,13 @@ async fn metrics(
 }
 
 /// How what leaves the hub stands. A store that does not answer leaves the other figures readable.
-async fn sinks(state: &AppState) -> Vec<SinkSeen> {
+async fn sinks(state: &AppState) -> Vec<SinkValues> {
     let Ok(Ok(lanes)) = tokio::time::timeout(PATIENCE, state.store.lanes()).await else { return Vec::new() };
     let (now, instant) = (state.clock.now(), Instant::now());
     let seen = |sink: Sink| {
         let of_sink = || lanes.iter().filter(move |lane| lane.sink == sink);
         let count = |state| of_sink().filter(|lane| lane.state == state).map(|lane| lane.count).sum();
-        SinkSeen {
+        SinkValues {
             sink: sink.as_str(),
             states: DispatchState::ALL.map(|state| (state.as_str(), count(state))).to_vec(),
             lag: of_sink().filter_map(|lane| lane.due_at).map(|due| now.since(due)).max().unwrap_or_default(),

@@ -52,7 +52,7 @@ pub fn by_precondition(problem: Problem) -> Problem {
 
 /// A room as the caller sees it; a room without a part for the caller is none.
 pub async fn look(state: &AppState, caller: &Caller, room: RoomId) -> Result<(Snapshot, u64), Problem> {
-    let look = state.hub.look(room, &caller.actor()).await?;
+    let look = state.hub.read(room, &caller.actor()).await?;
     Ok((look.snapshot, look.head))
 }
 

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::store::events::{Append, Appended};
 use crate::store::outgoing::{News, Note};
 use crate::store::{Store, StoreError};
-use crate::telemetry::figures::{FIGURES, took};
+use crate::telemetry::metrics::METRICS;
 
 /// Appends in one transaction.
 const MAX_BATCH: usize = 256;
@@ -30,20 +30,20 @@ const WAITING: usize = 1024;
 const LANES: usize = 1;
 /// How long what goes out of the hub stays with the node that committed it. What waits there for its time waits a few
 /// seconds.
-pub const LEASE: Duration = Duration::from_secs(30);
+pub const OUTBOX_LEASE: Duration = Duration::from_secs(30);
 
 /// What a commit says to those outside, under the id of its note.
 #[derive(Debug)]
-pub struct Handed {
+pub struct OutboxBatch {
     pub note: Uuid,
     pub news: Vec<News>,
 }
 
 /// Where what goes out is handed over.
 #[derive(Clone, Debug)]
-struct Outlet {
+struct OutboxSender {
     clock: Clock,
-    handed: mpsc::Sender<Handed>,
+    handed: mpsc::Sender<OutboxBatch>,
 }
 
 type Reply = oneshot::Sender<Result<Appended, StoreError>>;
@@ -63,9 +63,9 @@ pub struct Appender {
 
 impl Appender {
     /// Starts the task that commits. What goes out of the hub is handed over to `handed`.
-    pub fn start(store: Store, clock: Clock, handed: mpsc::Sender<Handed>) -> Self {
+    pub fn start(store: Store, clock: Clock, handed: mpsc::Sender<OutboxBatch>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(run(store, Outlet { clock, handed }, waiting));
+        tokio::spawn(run(store, OutboxSender { clock, handed }, waiting));
         Self { queue }
     }
 
@@ -120,12 +120,12 @@ impl Batch {
         None
     }
 
-    async fn commit(self, store: Store, outlet: Outlet, _lane: OwnedSemaphorePermit) {
-        let note = Note { id: outlet.clock.fresh_id(), taken_until: outlet.clock.now().plus(LEASE) };
+    async fn commit(self, store: Store, outlet: OutboxSender, _lane: OwnedSemaphorePermit) {
+        let note = Note { id: outlet.clock.fresh_id(), taken_until: outlet.clock.now().plus(OUTBOX_LEASE) };
         let begin = Instant::now();
         let written = store.append_noting(&self.appends, Some(note)).await;
-        took(&FIGURES.commit, begin);
-        FIGURES.appends.record(u32::try_from(self.appends.len()).unwrap_or(u32::MAX));
+        METRICS.commit.observe_since(begin);
+        METRICS.appends.record(u32::try_from(self.appends.len()).unwrap_or(u32::MAX));
         match written {
             Ok(answers) => {
                 let is_committed: Vec<bool> = answers.iter().map(|it| *it == Appended::Committed).collect();
@@ -135,7 +135,7 @@ impl Batch {
                 }
                 let committed = self.appends.into_iter().zip(is_committed).filter(|(_, it)| *it);
                 let news: Vec<News> = committed.filter_map(|(append, _)| News::of(append)).collect();
-                if !news.is_empty() && outlet.handed.try_send(Handed { note: note.id, news }).is_err() {
+                if !news.is_empty() && outlet.handed.try_send(OutboxBatch { note: note.id, news }).is_err() {
                     tracing::debug!(note = %note.id, "a note waits until its lease is over");
                 }
             }
@@ -154,7 +154,7 @@ impl Batch {
     }
 }
 
-async fn run(store: Store, outlet: Outlet, mut waiting: mpsc::Receiver<Ask>) {
+async fn run(store: Store, outlet: OutboxSender, mut waiting: mpsc::Receiver<Ask>) {
     let lanes = Arc::new(Semaphore::new(LANES));
     let mut held = None;
     loop {

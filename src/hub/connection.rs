@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::outbox::{Out, Outbox};
+use super::send_queue::{QueueItem, SendQueue};
 
 /// One open socket or stream of a person.
 pub struct Connection {
@@ -22,7 +22,7 @@ pub struct Connection {
     pub session: SessionId,
     pub user: UserId,
     pub actor: Actor,
-    pub outbox: Outbox,
+    pub send_queue: SendQueue,
     /// Commands that were taken and are not yet answered.
     in_flight: AtomicU32,
 }
@@ -34,13 +34,13 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub fn new(id: Uuid, session: SessionId, user: UserId, actor: Actor, outbox_bytes: usize) -> Self {
-        Self { id, session, user, actor, outbox: Outbox::new(outbox_bytes), in_flight: AtomicU32::new(0) }
+    pub fn new(id: Uuid, session: SessionId, user: UserId, actor: Actor, send_queue_bytes: usize) -> Self {
+        Self { id, session, user, actor, send_queue: SendQueue::new(send_queue_bytes), in_flight: AtomicU32::new(0) }
     }
 
     /// Queues a frame for this connection alone.
     pub fn send(&self, frame: &ServerFrame) {
-        self.outbox.push(Out::Frame(frame.encode().into()));
+        self.send_queue.push(QueueItem::Frame(frame.encode().into()));
     }
 
     /// Counts a command in; false when `limit` of them are already unanswered.
@@ -56,12 +56,12 @@ impl Connection {
 
 /// A place among the connections that may be open: taken when a client connects, and free again when this is dropped.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
     sockets: TaskTracker,
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// The place that `permit` is for. A stopping hub waits for `sockets`.
     pub fn new(permit: OwnedSemaphorePermit, sockets: TaskTracker) -> Self {
         Self { _permit: Arc::new(permit), sockets }
@@ -104,7 +104,7 @@ impl Connections {
         if let Some(connection) = &known
             && connection.session == session
         {
-            connection.outbox.close(Close::Replaced);
+            connection.send_queue.close(Close::Replaced);
         }
         known.is_some()
     }
@@ -114,7 +114,7 @@ impl Connections {
         self.by_id
             .iter()
             .filter(|connection| concerned(connection))
-            .for_each(|connection| connection.outbox.close(why));
+            .for_each(|connection| connection.send_queue.close(why));
     }
 
     /// Calls `f` with each connection.

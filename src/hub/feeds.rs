@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::SubmitError;
 use super::connection::Connection;
-use super::outbox::Out;
+use super::send_queue::QueueItem;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
@@ -235,7 +235,7 @@ fn send(subscribers: &mut [Subscriber], frames: Vec<Option<ServerFrame>>) {
             _ => frame.encode().into(),
         };
         last = Some((to.name, to.version, to.scope, text.clone()));
-        to.connection.outbox.push(Out::Frame(text));
+        to.connection.send_queue.push(QueueItem::Frame(text));
     }
 }
 

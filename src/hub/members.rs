@@ -12,7 +12,7 @@ use rooms::wire::server::{ServerFrame, event_frame};
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::outbox::Out;
+use super::send_queue::QueueItem;
 
 /// How many frames, and how many bytes of them, a view keeps so that a reader who is nearly there can go live without
 /// another look into the store.
@@ -21,7 +21,7 @@ const TAIL_BYTES: usize = 32 * 1024;
 
 /// One frame that went to a view.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct EventFrame {
     pub prev: u64,
     pub seq: u64,
     pub text: Bytes,
@@ -34,12 +34,12 @@ struct Channel {
     /// The last event visible to this view; read by beats.
     head: Arc<AtomicU64>,
     members: Vec<Arc<Connection>>,
-    tail: VecDeque<Sent>,
+    tail: VecDeque<EventFrame>,
     tail_bytes: usize,
 }
 
 impl Channel {
-    fn keep(&mut self, sent: Sent) {
+    fn keep(&mut self, sent: EventFrame) {
         self.tail_bytes += sent.text.len();
         self.tail.push_back(sent);
         while self.tail.len() > TAIL_FRAMES || self.tail_bytes > TAIL_BYTES {
@@ -51,7 +51,7 @@ impl Channel {
     }
 
     /// What a reader at `cursor` lacks, if the tail has all of it.
-    fn since(&self, cursor: u64) -> Option<Vec<Sent>> {
+    fn since(&self, cursor: u64) -> Option<Vec<EventFrame>> {
         if cursor >= self.head.load(Ordering::Relaxed) {
             return Some(Vec::new());
         }
@@ -81,7 +81,7 @@ impl Members {
         view: View,
         head: u64,
         cursor: u64,
-    ) -> Option<(Vec<Sent>, Arc<AtomicU64>)> {
+    ) -> Option<(Vec<EventFrame>, Arc<AtomicU64>)> {
         let known = self.channels.iter().position(|channel| channel.view == view);
         let missing = match known {
             Some(at) => self.channels[at].since(cursor)?,
@@ -126,11 +126,11 @@ impl Members {
                 }
             };
             for member in &channel.members {
-                member.outbox.push(Out::Event { room, prev, seq, text: text.clone() });
+                member.send_queue.push(QueueItem::Event { room, prev, seq, text: text.clone() });
             }
             // Not before: a beat that names this event would come before the event.
             channel.head.store(seq, Ordering::Release);
-            channel.keep(Sent { prev, seq, text });
+            channel.keep(EventFrame { prev, seq, text });
         }
     }
 
@@ -140,7 +140,7 @@ impl Members {
         for channel in self.channels.iter().filter(|channel| passes(&channel.view)) {
             for member in channel.members.iter().filter(|member| Some(member.id) != except) {
                 let text = text.get_or_insert_with(|| frame.encode().into());
-                member.outbox.push(Out::Frame(text.clone()));
+                member.send_queue.push(QueueItem::Frame(text.clone()));
             }
         }
     }
@@ -190,7 +190,7 @@ mod tests {
     fn received(connection: &Connection, cursor: u64) -> Vec<u64> {
         let mut feed = Feed::new(cursor);
         let mut got = Vec::new();
-        while let Some(Ok(Out::Event { prev, seq, .. })) = connection.outbox.take() {
+        while let Some(Ok(QueueItem::Event { prev, seq, .. })) = connection.send_queue.take() {
             assert_eq!(feed.offer(prev, seq), Offer::Deliver, "({prev}, {seq}) after {}", feed.cursor());
             got.push(seq);
         }
@@ -263,6 +263,6 @@ mod tests {
         assert!(members.attach(&connection, View::Care, 0, 0).is_some());
         assert!(members.detach(connection.id) && members.is_empty() && !members.detach(connection.id));
         publish(&mut members, 1..=1, Thread::Care);
-        assert!(connection.outbox.take().is_none());
+        assert!(connection.send_queue.take().is_none());
     }
 }

@@ -1,20 +1,20 @@
 //! The hub: the one door to the rooms.
 //!
-//! [`Hub::submit`] takes every change, whoever asks; [`Hub::look`] and [`Hub::attach`] let somebody read. Behind them a
+//! [`Hub::submit`] takes every change, whoever asks; [`Hub::read`] and [`Hub::attach`] let somebody read. Behind them a
 //! task per active room decides, the [`appender`] commits the events of many rooms together, and the room's [`members`]
 //! get what they may see. What a room means is the crate `rooms`; what is stored and how is the store's.
 
 pub mod appender;
 pub mod connection;
-pub mod crowd;
 mod desk;
+pub mod fair_queue;
 pub mod feeds;
 pub mod marks;
 mod members;
 mod nodes;
-pub mod outbox;
 mod presence;
 pub mod room;
+pub mod send_queue;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -38,17 +38,18 @@ use uuid::Uuid;
 
 use self::appender::Appender;
 use self::connection::{Connection, Connections};
-use self::crowd::Crowd;
+use self::fair_queue::FairQueue;
 use self::feeds::Feeds;
 use self::marks::MarkWriter;
 use self::nodes::Nodes;
 use self::nodes::message::What;
-use self::room::{Attach, INBOX, Look, ReplyTo, Request, RoomTask};
+use self::room::{AttachOutcome, INBOX, ReplyTo, Request, RoomTask, RoomView};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::store::events::Stored;
 
-pub use self::members::Sent;
+pub use self::members::EventFrame;
 
 /// One command on its way to a room.
 #[derive(Clone, Debug)]
@@ -64,13 +65,13 @@ pub struct Submission {
 
 /// A command that is committed: its events are `first` to `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct Committed {
     pub first: u64,
     pub last: u64,
 }
 
 /// After how many milliseconds what waited too long may be sent again.
-const AFTER_OVERLOAD: RangeInclusive<u64> = 2_000..=10_000;
+const OVERLOAD_RETRY_AFTER_MS: RangeInclusive<u64> = 2_000..=10_000;
 
 /// Why a command was not carried out, or a reader not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +87,7 @@ pub enum SubmitError {
     Unavailable,
     /// It waited too long and was not looked at: the hub gets more than it can do.
     #[error("the hub has too much to do just now; send it again with the same id")]
-    Overdue,
+    Shed,
     /// Nothing has changed; the same command may be sent again when there is space.
     #[error("the disk of the hub's store is full: nothing can be changed, but all can be read; send it again later")]
     StorageFull,
@@ -98,7 +99,7 @@ impl SubmitError {
             SubmitError::Refused(refusal) => Code::from(refusal),
             SubmitError::NotFound => Code::NotFound,
             SubmitError::IdConflict => Code::IdConflict,
-            SubmitError::Unavailable | SubmitError::Overdue => Code::Unavailable,
+            SubmitError::Unavailable | SubmitError::Shed => Code::Unavailable,
             SubmitError::StorageFull => Code::StorageFull,
         }
     }
@@ -108,8 +109,8 @@ impl SubmitError {
             SubmitError::Refused(refusal) => refusal.detail(),
             SubmitError::Unavailable => Detail { retry_after_ms: Some(1_000), ..Detail::default() },
             // Each at a moment of its own: who was refused together would otherwise be too many together again.
-            SubmitError::Overdue => {
-                Detail { retry_after_ms: Some(rand::random_range(AFTER_OVERLOAD)), ..Detail::default() }
+            SubmitError::Shed => {
+                Detail { retry_after_ms: Some(rand::random_range(OVERLOAD_RETRY_AFTER_MS)), ..Detail::default() }
             }
             // Space is made by people.
             SubmitError::StorageFull => Detail { retry_after_ms: Some(5_000), ..Detail::default() },
@@ -118,7 +119,7 @@ impl SubmitError {
     }
 
     /// Whether the same may be done later.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         self.code().retryable()
     }
 
@@ -162,14 +163,14 @@ pub struct Inner {
     /// Readers that are served from the store at a time. All may come back at once, and must not keep the commits of the
     /// others waiting for a connection.
     replays: Semaphore,
-    coming: Crowd,
-    going: Crowd,
+    connect_queue: FairQueue,
+    disconnect_queue: FairQueue,
     stopping: AtomicBool,
-    rooms: DashMap<RoomId, Seat>,
+    rooms: DashMap<RoomId, RoomHandle>,
 }
 
 /// A room in memory.
-struct Seat {
+struct RoomHandle {
     inbox: mpsc::Sender<Box<Request>>,
     /// Its last event, or [`UNLOADED`].
     head: Arc<AtomicU64>,
@@ -200,18 +201,18 @@ impl Inner {
         // starts none any more.
         for _ in 0..2 {
             // The map's lock is held while sending, so that a room that retires cannot miss a request.
-            let seat = self.rooms.entry(room).or_insert_with(|| {
+            let handle = self.rooms.entry(room).or_insert_with(|| {
                 let (sender, inbox) = mpsc::channel(INBOX);
                 let head = Arc::new(AtomicU64::new(UNLOADED));
                 tokio::spawn(RoomTask::new(room, self.clone(), head.clone()).run(inbox));
-                Seat { inbox: sender, head }
+                RoomHandle { inbox: sender, head }
             });
-            match seat.inbox.try_send(request) {
+            match handle.inbox.try_send(request) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
                 Err(mpsc::error::TrySendError::Closed(back)) => {
                     // The next round starts another one.
-                    drop(seat);
+                    drop(handle);
                     self.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
                     request = back;
                 }
@@ -251,8 +252,8 @@ impl Hub {
                 connections,
                 ice,
                 replays,
-                coming: Crowd::default(),
-                going: Crowd::default(),
+                connect_queue: FairQueue::default(),
+                disconnect_queue: FairQueue::default(),
                 stopping: AtomicBool::new(false),
                 rooms: DashMap::new(),
             }),
@@ -260,7 +261,7 @@ impl Hub {
     }
 
     /// Carries out a command: decided, committed and told to everybody concerned before this answers.
-    pub async fn submit(&self, submission: Submission) -> Result<Done, SubmitError> {
+    pub async fn submit(&self, submission: Submission) -> Result<Committed, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let room = submission.room;
         if self
@@ -297,14 +298,19 @@ impl Hub {
     }
 
     /// A room as `actor` sees it.
-    pub async fn look(&self, room: RoomId, actor: &Actor) -> Result<Look, SubmitError> {
+    pub async fn read(&self, room: RoomId, actor: &Actor) -> Result<RoomView, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.ask(room, Request::Look { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
+        self.inner.ask(room, Request::Read { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
     /// Lets `connection` listen to a room from `cursor` on, or says what it must read first.
-    pub async fn attach(&self, room: RoomId, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
+    pub async fn attach(
+        &self,
+        room: RoomId,
+        connection: &Arc<Connection>,
+        cursor: u64,
+    ) -> Result<AttachOutcome, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Attach { connection: connection.clone(), cursor, reply };
         self.inner.ask(room, request).map_err(|_| SubmitError::Unavailable)?;
@@ -313,7 +319,7 @@ impl Hub {
 
     /// Ends listening.
     pub async fn detach(&self, room: RoomId, connection: Uuid) {
-        let sender = self.inner.rooms.get(&room).map(|seat| seat.inbox.clone());
+        let sender = self.inner.rooms.get(&room).map(|handle| handle.inbox.clone());
         if let Some(sender) = sender {
             // The room's end means that nobody listens.
             let _ = sender.send(Box::new(Request::Detach { connection })).await;
@@ -358,18 +364,18 @@ impl Hub {
     }
 
     /// Waits until a reader may be served from the store, and keeps its place until dropped.
-    pub async fn replay_turn(&self) -> SemaphorePermit<'_> {
+    pub async fn replay_permit(&self) -> SemaphorePermit<'_> {
         self.inner.replays.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Those who connect, and those who ask for a room.
-    pub fn coming(&self) -> &Crowd {
-        &self.inner.coming
+    pub fn connect_queue(&self) -> &FairQueue {
+        &self.inner.connect_queue
     }
 
     /// Those whose connections have ended.
-    pub fn going(&self) -> &Crowd {
-        &self.inner.going
+    pub fn disconnect_queue(&self) -> &FairQueue {
+        &self.inner.disconnect_queue
     }
 
     pub fn connections(&self) -> &Connections {
@@ -397,6 +403,11 @@ impl Hub {
     /// Appends that wait for their transaction.
     pub fn appends_waiting(&self) -> usize {
         self.inner.appender.waiting()
+    }
+
+    /// Reads up to `limit` events of a room's log, beginning behind event `after`.
+    pub async fn history(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<Stored>, SubmitError> {
+        self.inner.store.events_after(room, after, limit).await.map_err(|_| SubmitError::Unavailable)
     }
 
     pub fn store(&self) -> &Store {

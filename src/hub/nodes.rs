@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::message::{News, Said, What, Word};
 use super::room::Request;
 use super::{Hub, Inner, UNLOADED};
-use crate::bus::{BusState, Channel, Heard, Inbox, NodeId};
+use crate::bus::{BusEvent, BusState, Channel, Inbox, NodeId};
 
 /// How often the heads of all rooms are compared with the store's.
 const COMPARE: Duration = Duration::from_secs(1);
@@ -74,17 +74,17 @@ impl Nodes {
 
 impl Hub {
     /// Tells the other nodes that sign-ins ended or rights changed, which the store knows by now.
-    pub fn tell_rights(&self) {
+    pub fn publish_rights_change(&self) {
         self.inner.tell_all(What::Rights);
     }
 
     /// Waits until sign-ins or rights may have changed on another node.
-    pub async fn rights_elsewhere(&self) {
+    pub async fn remote_rights_change(&self) {
         self.inner.nodes.rights.notified().await;
     }
 
     /// Follows the other nodes for as long as there is a hub.
-    pub fn follow(&self, inbox: Inbox) {
+    pub fn follow_bus(&self, inbox: Inbox) {
         if self.inner.bus.is_shared() {
             tokio::spawn(listen(Arc::downgrade(&self.inner), inbox));
             tokio::spawn(compare(Arc::downgrade(&self.inner)));
@@ -96,9 +96,9 @@ async fn listen(hub: Weak<Inner>, mut inbox: Inbox) {
     while let Some(heard) = inbox.next().await {
         let Some(hub) = hub.upgrade() else { return };
         match heard {
-            Heard::Message { channel, text } => hub.heard(channel, text),
-            Heard::Joined(rooms) => hub.catch_up(&rooms).await,
-            Heard::Gap => hub.heal().await,
+            BusEvent::Message { channel, text } => hub.heard(channel, text),
+            BusEvent::Subscribed(rooms) => hub.catch_up(&rooms).await,
+            BusEvent::Gap => hub.heal().await,
         }
     }
 }
@@ -242,8 +242,8 @@ impl Inner {
 
     /// Hands a request to a room that is in memory. One that has no time for it finds out by the next comparison.
     fn pass(&self, room: RoomId, request: Request) {
-        if let Some(seat) = self.rooms.get(&room) {
-            let _ = seat.inbox.try_send(Box::new(request));
+        if let Some(handle) = self.rooms.get(&room) {
+            let _ = handle.inbox.try_send(Box::new(request));
         }
     }
 }

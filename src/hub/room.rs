@@ -28,14 +28,14 @@ use uuid::Uuid;
 use self::desks::Place;
 use super::connection::Connection;
 use super::desk::Desk;
-use super::members::{Members, Sent};
+use super::members::{EventFrame, Members};
 use super::nodes::message::Word;
 use super::presence::Presences;
-use super::{Done, Inner, Submission, SubmitError};
-use crate::bus::{Joined, NodeId};
+use super::{Committed, Inner, Submission, SubmitError};
+use crate::bus::{NodeId, RoomSubscription};
 use crate::store::StoreError;
-use crate::telemetry::TRAIL;
-use crate::telemetry::figures::{FIGURES, took};
+use crate::telemetry::COMMAND_TRACE;
+use crate::telemetry::metrics::METRICS;
 
 /// Requests that may wait for one room. A full inbox answers `unavailable`.
 pub const INBOX: usize = 256;
@@ -49,7 +49,7 @@ const RECHECK: Duration = Duration::from_millis(500);
 
 /// Where the answer to a command goes.
 pub enum ReplyTo {
-    Caller(oneshot::Sender<Result<Done, SubmitError>>),
+    Caller(oneshot::Sender<Result<Committed, SubmitError>>),
     /// As an `ack` or `error` frame, behind the command's own events.
     Connection(Arc<Connection>),
     /// Nobody waits: the hub's own commands.
@@ -64,14 +64,14 @@ pub enum Request {
         /// When it came.
         asked: Instant,
     },
-    Look {
+    Read {
         actor: Actor,
-        reply: oneshot::Sender<Result<Look, SubmitError>>,
+        reply: oneshot::Sender<Result<RoomView, SubmitError>>,
     },
     Attach {
         connection: Arc<Connection>,
         cursor: u64,
-        reply: oneshot::Sender<Result<Attach, SubmitError>>,
+        reply: oneshot::Sender<Result<AttachOutcome, SubmitError>>,
     },
     Detach {
         connection: Uuid,
@@ -115,7 +115,7 @@ impl Request {
 
 /// A room as one actor sees it.
 #[derive(Debug)]
-pub struct Look {
+pub struct RoomView {
     pub view: View,
     /// The last event visible to that view.
     pub head: u64,
@@ -124,18 +124,18 @@ pub struct Look {
 
 /// The answer to a reader who wants to listen.
 #[derive(Debug)]
-pub enum Attach {
+pub enum AttachOutcome {
     /// The reader is listening. `missing` is what lies between its cursor and now.
-    Live { look: Box<Look>, missing: Vec<Sent>, head: Arc<AtomicU64> },
-    /// The reader must read the store up to `look.head` first, then ask again.
-    Behind { look: Box<Look> },
+    Live { room_view: Box<RoomView>, missing: Vec<EventFrame>, head: Arc<AtomicU64> },
+    /// The reader must read the store up to `room_view.head` first, then ask again.
+    NeedsReplay { room_view: Box<RoomView> },
 }
 
 struct Answered {
     sender: UserId,
     id: CommandId,
     hash: Hash,
-    done: Done,
+    done: Committed,
 }
 
 struct Loaded {
@@ -154,7 +154,7 @@ pub struct RoomTask {
     /// The last event in memory, for whoever compares it with the store.
     head: Arc<AtomicU64>,
     /// Other nodes are heard as long as this is kept.
-    _heard: Joined,
+    _subscription: RoomSubscription,
     recent: VecDeque<Answered>,
     members: Members,
     presences: Presences,
@@ -173,7 +173,7 @@ impl RoomTask {
     pub fn new(id: RoomId, hub: Arc<Inner>, head: Arc<AtomicU64>) -> Self {
         Self {
             // Before the log is read, so that nothing falls between.
-            _heard: hub.bus.join(id),
+            _subscription: hub.bus.subscribe(id),
             id,
             hub,
             loaded: None,
@@ -232,26 +232,26 @@ impl RoomTask {
     async fn handle(&mut self, request: Request) {
         match request {
             Request::Submit { submission, reply, asked } => {
-                tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, waited_us = asked.elapsed().as_micros(), "came");
+                tracing::debug!(target: COMMAND_TRACE, command = %submission.id.0, room = %self.id, waited_us = asked.elapsed().as_micros(), "received");
                 let overdue = asked.elapsed() > OVERDUE && !matches!(reply, ReplyTo::Nobody);
-                let result = if overdue { Err(SubmitError::Overdue) } else { self.submit(&submission).await };
+                let result = if overdue { Err(SubmitError::Shed) } else { self.submit(&submission).await };
                 if let Err(error) = &result {
                     let code = error.code().as_str();
-                    tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, code, "not done");
+                    tracing::debug!(target: COMMAND_TRACE, command = %submission.id.0, room = %self.id, code, "rejected");
                 }
                 if result.is_ok() {
-                    took(&FIGURES.ack, asked);
+                    METRICS.ack.observe_since(asked);
                 }
                 submit::answer(&submission, reply, result);
             }
-            Request::Look { actor, reply } => {
+            Request::Read { actor, reply } => {
                 let result = self.look_now(&actor).await;
                 // Whoever asked may have gone; then nobody needs the answer.
                 let _ = reply.send(result);
             }
             Request::Attach { connection, cursor, reply } => {
                 let result = self.attach(&connection, cursor).await;
-                if let Err(Ok(Attach::Live { .. })) = reply.send(result) {
+                if let Err(Ok(AttachOutcome::Live { .. })) = reply.send(result) {
                     self.detach(connection.id);
                 }
             }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::gateway::{Gateway, Outcome, schedule, timeout};
 use crate::store::dispatches::{Dispatch, DispatchState, Report, Sink};
 use crate::store::{Store, StoreError};
-use crate::telemetry::figures::attempted;
+use crate::telemetry::metrics::observe_attempt;
 
 /// How late a delivery may be that another node wrote down, or that waited for its time.
 const EVERY: Duration = Duration::from_secs(1);
@@ -120,7 +120,7 @@ impl UnderWay {
             Ok(outcome) => outcome,
             Err(_) => Outcome::retry(format!("no answer within {limit:?}")),
         };
-        attempted(self.sink.as_str(), outcome.as_str(), begin);
+        observe_attempt(self.sink.as_str(), outcome.as_str(), begin);
         self.works = Some(outcome.works());
         let report = report(&dispatch, outcome, rand::random(), &self.dispatcher.clock);
         let reports = self.dispatcher.reports.clone();

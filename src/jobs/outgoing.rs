@@ -20,7 +20,7 @@ use super::dispatch::Dispatcher;
 use super::held::{Batch, Held};
 use crate::clock::Clock;
 use crate::gateway::Gateway;
-use crate::hub::appender::{Handed, LEASE};
+use crate::hub::appender::{OUTBOX_LEASE, OutboxBatch};
 use crate::push::{self, Notice};
 use crate::store::dispatches::Wish;
 use crate::store::outgoing::{News, Span};
@@ -58,7 +58,7 @@ pub fn start(
     clock: Clock,
     gateway: Gateway,
     dispatcher: Dispatcher,
-    mut handed: mpsc::Receiver<Handed>,
+    mut handed: mpsc::Receiver<OutboxBatch>,
     stop: CancellationToken,
 ) {
     let (held, finished) = Default::default();
@@ -68,7 +68,7 @@ pub fn start(
     tokio::spawn(stop.clone().run_until_cancelled_owned({
         let job = job.clone();
         async move {
-            while let Some(Handed { note, news }) = handed.recv().await {
+            while let Some(OutboxBatch { note, news }) = handed.recv().await {
                 complain(job.work(note, news).await);
             }
         }
@@ -173,7 +173,7 @@ impl Outgoing {
     /// Works through what nodes that gave no sign have left behind. They had time enough.
     async fn take_over(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for (note, spans) in self.store.take_notes(now, now.plus(LEASE), AT_ONCE).await? {
+        for (note, spans) in self.store.take_notes(now, now.plus(OUTBOX_LEASE), AT_ONCE).await? {
             let mut news = Vec::with_capacity(spans.len());
             for span in spans {
                 news.extend(read_news(&self.store, span).await?);

@@ -1,9 +1,9 @@
-//! Logs, to standard error, as lines for people or as JSON for machines; and [`figures`] for Prometheus.
+//! Logs, to standard error, as lines for people or as JSON for machines; and [`metrics`] for Prometheus.
 //!
 //! A message can be read alone, and what varies is in its fields. Nothing a patient said, no name, token or password is
 //! ever a field: the types that carry such things print only that they are there.
 
-pub mod figures;
+pub mod metrics;
 
 use tracing_subscriber::EnvFilter;
 
@@ -11,7 +11,7 @@ use crate::config::{Config, LogFormat};
 
 /// Where the way of each command is logged, on every node that it reaches, at `debug`: by the command's own id and its
 /// room's, and nothing of what it says or who sent it.
-pub const TRAIL: &str = "wardroom::trail";
+pub const COMMAND_TRACE: &str = "wardroom::trail";
 
 /// Starts logging as configured. A second start, as tests make, changes nothing.
 pub fn start(config: &Config) {

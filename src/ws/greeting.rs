@@ -32,7 +32,7 @@ pub async fn greet<T: Transport>(transport: &mut T, state: &AppState, known: Opt
         return Err(Close::NoHello);
     };
     state.arrivals.admit(replaces.is_some()).await.map_err(|Crowded| Close::Overloaded)?;
-    state.hub.coming().turn().await;
+    state.hub.connect_queue().wait_turn().await;
     let claims = match (token, known) {
         (Some(Token(token)), _) => state.auth.verify(&token, state.clock.now()).map_err(|error| error.close())?,
         (None, Some(claims)) => claims,

@@ -24,7 +24,7 @@ use super::transport::{Gone, Transport};
 use crate::auth::{Auth, Claims};
 use crate::clock::Clock;
 use crate::hub::connection::Connection;
-use crate::hub::outbox::Outbox;
+use crate::hub::send_queue::SendQueue;
 use crate::hub::{Hub, SubmitError};
 
 /// How often the hub says that it is alive.
@@ -120,7 +120,7 @@ impl<T: Transport> Session<T> {
     async fn finish(self: Box<Self>, end: End) {
         let Self { hub, mut transport, connection, readers, feeds, .. } = *self;
         let leave = async {
-            hub.going().turn().await;
+            hub.disconnect_queue().wait_turn().await;
             for room in readers.rooms() {
                 hub.detach(room, connection.id).await;
             }
@@ -155,7 +155,7 @@ impl<T: Transport> Session<T> {
                     Ok(Some(frame)) => Box::pin(self.look_into(frame)).await,
                     Err(end) => Err(end),
                 },
-                () = self.connection.outbox.ready() => Ok(()),
+                () = self.connection.send_queue.ready() => Ok(()),
                 () = sleep_until(deadline) => Box::pin(self.tick()).await,
                 () = std::future::ready(()), if replaying => Box::pin(self.replay()).await,
             };
@@ -177,7 +177,7 @@ impl<T: Transport> Session<T> {
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        unless_closed(&self.connection.outbox, self.transport.flush()).await
+        unless_closed(&self.connection.send_queue, self.transport.flush()).await
     }
 
     // --- time ---
@@ -229,14 +229,14 @@ impl<T: Transport> Session<T> {
 
 /// Waits for a write. A client that does not read can keep it waiting for long; when its outbox overflows meanwhile, or
 /// it is closed from outside, there is nothing to wait for any more.
-async fn unless_closed(outbox: &Outbox, write: impl Future<Output = Result<(), Gone>>) -> Result<(), End> {
+async fn unless_closed(send_queue: &SendQueue, write: impl Future<Output = Result<(), Gone>>) -> Result<(), End> {
     let mut write = std::pin::pin!(write);
     loop {
         tokio::select! {
             biased;
             written = write.as_mut() => return Ok(written?),
-            () = outbox.ready() => {
-                if let Some(why) = outbox.closed() {
+            () = send_queue.ready() => {
+                if let Some(why) = send_queue.closed() {
                     return Err(End::Close(why));
                 }
             }

@@ -14,11 +14,11 @@ use super::session::Session;
 use super::transport::Transport;
 use crate::auth::Claims;
 use crate::http::{AppState, Problem};
-use crate::hub::connection::{Connection, Seat};
+use crate::hub::connection::{Connection, ConnectionPermit};
 
 /// Upgrades to a WebSocket. The token may come in the `Authorization` header; browsers send it in the first frame.
 pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {
-    state.hub.coming().turn().await;
+    state.hub.connect_queue().wait_turn().await;
     if let Err(problem) = state.origin_allowed(request.headers()) {
         return problem.into_response();
     }
@@ -34,7 +34,7 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
     if state.hub.is_stopping() {
         return Problem::new(Code::Unavailable, "the hub is stopping; connect again").into_response();
     }
-    let Some(seat) = request.extensions_mut().remove::<Seat>() else {
+    let Some(seat) = request.extensions_mut().remove::<ConnectionPermit>() else {
         return Problem::new(Code::Unavailable, "no place is left for a socket").into_response();
     };
     let (response, socket) = handshake.agree();
@@ -85,11 +85,11 @@ async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Cl
     connections.insert(connection.clone());
     // Between the check of the token and the insertion a revocation may have passed by.
     if state.auth.revoked(&claims) {
-        connection.outbox.close(Close::Revoked);
+        connection.send_queue.close(Close::Revoked);
     }
     // The same with the hub's end.
     if state.hub.is_stopping() {
-        connection.outbox.close(Close::Restart);
+        connection.send_queue.close(Close::Restart);
     }
     Some(Box::new(Session::new(state.hub, state.auth, state.clock, transport, connection, &claims)))
 }

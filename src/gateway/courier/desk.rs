@@ -140,7 +140,7 @@ impl CourierDesk {
         let command = Command::AssignDelivery(AssignDelivery { delivery, courier: ACCOUNT });
         match self.submit(room, Actor::System, self.clock.fresh_id(), command).await {
             Ok(_) => Ok(Outcome::Done),
-            Err(error) if error.is_passing() => Err(Failure::later("the hub cannot do this now")),
+            Err(error) if error.is_retryable() => Err(Failure::later("the hub cannot do this now")),
             Err(_) => Ok(Outcome::gone("the parcel is with somebody, or called off")),
         }
     }
@@ -177,9 +177,9 @@ impl CourierDesk {
     }
 
     async fn parcel(&self, room: RoomId, delivery: DeliveryId) -> Result<Option<DeliveryView>, Failure> {
-        match self.hub.look(room, &Actor::System).await {
+        match self.hub.read(room, &Actor::System).await {
             Ok(look) => Ok(look.snapshot.deliveries.into_iter().find(|parcel| parcel.id == delivery)),
-            Err(error) if error.is_passing() => Err(Failure::later("the hub cannot do this now")),
+            Err(error) if error.is_retryable() => Err(Failure::later("the hub cannot do this now")),
             Err(_) => Ok(None),
         }
     }

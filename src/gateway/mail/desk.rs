@@ -98,9 +98,9 @@ impl MailDesk {
         let (Some(kind), Ok(user)) = (Kind::named(&dispatch.kind), dispatch.target.parse::<UserId>()) else {
             return Ok(Outcome::refused("there is no such letter"));
         };
-        let snapshot = match self.hub.look(dispatch.room, &Actor::System).await {
+        let snapshot = match self.hub.read(dispatch.room, &Actor::System).await {
             Ok(look) => look.snapshot,
-            Err(error) if error.is_passing() => return Err(Failure::later("the hub cannot do this now")),
+            Err(error) if error.is_retryable() => return Err(Failure::later("the hub cannot do this now")),
             Err(_) => return Ok(Outcome::gone("there is no such room")),
         };
         let consultation = snapshot.consultation.as_ref();

@@ -130,7 +130,7 @@ impl PaymentDesk {
     }
 
     async fn look(&self, room: RoomId) -> Result<Snapshot, Failure> {
-        let look = self.hub.look(room, &Actor::System).await.map_err(unwritten)?;
+        let look = self.hub.read(room, &Actor::System).await.map_err(unwritten)?;
         Ok(look.snapshot)
     }
 
@@ -160,7 +160,7 @@ impl PaymentDesk {
 
     /// What a released payment is: refunded if it was authorized and the hub let it go, else it failed.
     async fn released(&self, room: RoomId) -> Result<PaymentState, SubmitError> {
-        let snapshot = self.hub.look(room, &Actor::System).await?.snapshot;
+        let snapshot = self.hub.read(room, &Actor::System).await?.snapshot;
         let was_authorized = snapshot.payment.as_ref().is_some_and(|it| it.state == PaymentState::Authorized);
         let is_ours = was_authorized && snapshot.payment_due() == Some(PaymentWish::Release);
         Ok(if is_ours { PaymentState::Refunded } else { PaymentState::Failed })
@@ -196,7 +196,7 @@ impl PaymentDesk {
             None => {
                 let room = fact.room.ok_or(Deaf::Unknown)?;
                 let link = PaymentLink { reference: fact.reference.clone(), checkout_url: None };
-                unless_refused(self.hub.look(room, &Actor::System).await)?.map_err(|_| Deaf::Unknown)?;
+                unless_refused(self.hub.read(room, &Actor::System).await)?.map_err(|_| Deaf::Unknown)?;
                 store.link_payment(room, &link, self.clock.now()).await?;
                 if store.room_of_payment(&fact.reference).await? != Some(room) {
                     return Err(Deaf::Malformed("the room has another payment"));
@@ -230,7 +230,7 @@ impl PaymentDesk {
 
 fn unwritten(error: SubmitError) -> Failure {
     match error {
-        SubmitError::Unavailable | SubmitError::Overdue | SubmitError::StorageFull => {
+        SubmitError::Unavailable | SubmitError::Shed | SubmitError::StorageFull => {
             Failure::later("the hub cannot do this now")
         }
         SubmitError::NotFound => Failure::Refused("there is no such room".to_owned()),

@@ -28,7 +28,7 @@ const NAME: usize = 32;
 #[serde(rename_all = "snake_case")]
 pub enum RoomMessage {
     /// These were committed.
-    Events(Committed),
+    Events(CommittedEvents),
     /// Something was committed, up to this number.
     Head(u64),
     Signal {
@@ -93,7 +93,7 @@ pub enum Said {
 
 /// Consecutive events as they were stored.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Committed {
+pub struct CommittedEvents {
     first: u64,
     /// The last one's hash, which stands for all before it.
     hash: Hash,
@@ -110,11 +110,11 @@ impl RoomMessage {
         }
         let raw = records.iter().map(|sealed| RawValue::from_string(sealed.canonical.to_string()));
         let records = raw.collect::<Result<_, _>>().ok()?;
-        Some(RoomMessage::Events(Committed { first: first.seq, hash: last.hash, records }))
+        Some(RoomMessage::Events(CommittedEvents { first: first.seq, hash: last.hash, records }))
     }
 }
 
-impl Committed {
+impl CommittedEvents {
     /// The number of the last one; 0 if there is none, or it has none.
     pub fn last(&self) -> u64 {
         let more = u64::try_from(self.records.len()).unwrap_or(u64::MAX);

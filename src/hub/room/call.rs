@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::RoomTask;
 use super::desks::Asker;
-use crate::bus::Away;
+use crate::bus::BusError;
 use crate::hub::connection::Connection;
 use crate::hub::desk::{Desk, Post};
 
@@ -27,7 +27,7 @@ impl RoomTask {
                 self.at_desk(asker, call, signal).await
             }
             Ok(Some(node)) => self.ask_desk(node, connection, call, signal).await,
-            Err(Away) => Err(Code::Unavailable),
+            Err(BusError) => Err(Code::Unavailable),
         };
         if let Err(code) = taken {
             self.complain_about_call(connection, code);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::RoomTask;
-use crate::bus::{Away, Channel, LEASE, NodeId};
+use crate::bus::{BusError, CALL_LEASE, Channel, NodeId};
 use crate::hub::connection::Connection;
 use crate::hub::nodes::message::{self, Said, Word};
 
@@ -54,7 +54,7 @@ pub struct Asker {
 
 impl RoomTask {
     /// The node that has the call's desk; none if it is this one.
-    pub(super) async fn desk_elsewhere(&mut self, call: CallId) -> Result<Option<NodeId>, Away> {
+    pub(super) async fn desk_elsewhere(&mut self, call: CallId) -> Result<Option<NodeId>, BusError> {
         if !self.hub.bus.is_shared() {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl RoomTask {
     }
 
     /// Takes or renews the lease, also from a node that is known to be `dead`; says who has it now.
-    async fn claim_desk(&mut self, call: CallId, dead: Option<NodeId>) -> Result<NodeId, Away> {
+    async fn claim_desk(&mut self, call: CallId, dead: Option<NodeId>) -> Result<NodeId, BusError> {
         let node = self.hub.bus.claim(self.id, dead).await?;
         let keep_at = Instant::now() + KEEP;
         match &mut self.place {
@@ -88,7 +88,7 @@ impl RoomTask {
 
     fn send_back(&self, connections: &[Uuid]) {
         for connection in self.members.connections().filter(|member| connections.contains(&member.id)) {
-            connection.outbox.close(Close::Restart);
+            connection.send_queue.close(Close::Restart);
         }
     }
 
@@ -107,10 +107,10 @@ impl RoomTask {
                 return Ok(());
             }
             Ok(false) => {}
-            Err(Away) => return Err(Code::Unavailable),
+            Err(BusError) => return Err(Code::Unavailable),
         }
         // Nobody listens there any more. Those who were attached come back; whoever attaches now goes on.
-        let node = self.claim_desk(call, Some(node)).await.map_err(|Away| Code::Unavailable)?;
+        let node = self.claim_desk(call, Some(node)).await.map_err(|BusError| Code::Unavailable)?;
         if !matches!(signal, CallSignal::Attach(_)) {
             return Err(Code::Unavailable);
         }
@@ -124,7 +124,7 @@ impl RoomTask {
                 self.handed_on(connection.id, &signal);
                 Ok(())
             }
-            Ok(false) | Err(Away) => Err(Code::Unavailable),
+            Ok(false) | Err(BusError) => Err(Code::Unavailable),
         }
     }
 
@@ -138,7 +138,7 @@ impl RoomTask {
         }
     }
 
-    async fn say_to(&self, node: NodeId, connection: Uuid, call: CallId, said: Said) -> Result<bool, Away> {
+    async fn say_to(&self, node: NodeId, connection: Uuid, call: CallId, said: Said) -> Result<bool, BusError> {
         match self.word(connection, call, said) {
             Some(text) => self.hub.bus.deliver(node, text).await,
             None => Ok(true),
@@ -164,7 +164,7 @@ impl RoomTask {
                 let asker = Asker { connection, user, node: Some(from) };
                 let taken = match self.desk_elsewhere(call).await {
                     Ok(None) => self.at_desk(asker, call, *signal).await,
-                    Ok(Some(_)) | Err(Away) => Err(Code::Unavailable),
+                    Ok(Some(_)) | Err(BusError) => Err(Code::Unavailable),
                 };
                 if let Err(code) = taken {
                     self.tell_node(from, connection, call, Said::Refused(code));
@@ -286,7 +286,7 @@ impl RoomTask {
         if node == self.hub.bus.node() {
             let guests = self.place.iter().flat_map(|place| &place.guests);
             let silent: Vec<Uuid> =
-                guests.filter(|guest| guest.heard + LEASE < now).map(|guest| guest.connection).collect();
+                guests.filter(|guest| guest.heard + CALL_LEASE < now).map(|guest| guest.connection).collect();
             silent.into_iter().for_each(|connection| self.leave_desk(connection));
             return;
         }

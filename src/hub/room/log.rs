@@ -9,7 +9,7 @@ use rooms::room::Room;
 use super::{Loaded, RoomTask};
 use crate::hub::SubmitError;
 use crate::store::events::{Sealed, Stored};
-use crate::telemetry::TRAIL;
+use crate::telemetry::COMMAND_TRACE;
 
 /// Events read from the store at a time.
 const PAGE: u32 = 512;
@@ -115,7 +115,7 @@ impl RoomTask {
         }
         self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
         if let Some(command) = sealed.record.command {
-            tracing::debug!(target: TRAIL, command = %command.0, room = %self.id, seq = sealed.seq, "told on this node");
+            tracing::debug!(target: COMMAND_TRACE, command = %command.0, room = %self.id, seq = sealed.seq, "fanned out");
         }
     }
 }

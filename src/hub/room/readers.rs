@@ -12,15 +12,15 @@ use rooms::wire::server::ServerFrame;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Attach, Look, RoomTask};
+use super::{AttachOutcome, RoomTask, RoomView};
 use crate::hub::SubmitError;
 use crate::hub::connection::Connection;
 use crate::hub::nodes::message::RoomMessage;
-use crate::hub::outbox::Out;
+use crate::hub::send_queue::QueueItem;
 
 impl RoomTask {
     /// Looks at what the store has now: whoever asks may have changed it on another node a moment ago.
-    pub(super) async fn look_now(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
+    pub(super) async fn look_now(&mut self, actor: &Actor) -> Result<RoomView, SubmitError> {
         self.load().await?;
         if self.hub.bus.is_shared()
             && let Err(error) = self.refresh().await
@@ -30,7 +30,7 @@ impl RoomTask {
         self.look(actor).await
     }
 
-    pub(super) async fn look(&mut self, actor: &Actor) -> Result<Look, SubmitError> {
+    pub(super) async fn look(&mut self, actor: &Actor) -> Result<RoomView, SubmitError> {
         self.load().await?;
         let view = match self.view_of(actor)? {
             Some(view) => view,
@@ -49,7 +49,7 @@ impl RoomTask {
                 self.marks.iter().filter(|(user, _)| Some(**user) == actor.user()).map(|(u, m)| (*u, *m)).collect()
             }
         };
-        Ok(Look { head: room.visible_head(&view), view, snapshot })
+        Ok(RoomView { head: room.visible_head(&view), view, snapshot })
     }
 
     /// What an actor sees of the room; `None` also of a room that was never opened.
@@ -58,30 +58,34 @@ impl RoomTask {
         Ok(room.view_of(actor, self.hub.clock.now()).filter(|_| room.head() > 0))
     }
 
-    pub(super) async fn attach(&mut self, connection: &Arc<Connection>, cursor: u64) -> Result<Attach, SubmitError> {
-        let mut look = Box::new(self.look(&connection.actor).await?);
+    pub(super) async fn attach(
+        &mut self,
+        connection: &Arc<Connection>,
+        cursor: u64,
+    ) -> Result<AttachOutcome, SubmitError> {
+        let mut room_view = Box::new(self.look(&connection.actor).await?);
         // Whoever comes from another node can have seen more than this one.
-        if cursor > look.head && self.hub.bus.is_shared() && self.refresh().await? {
-            look = Box::new(self.look(&connection.actor).await?);
+        if cursor > room_view.head && self.hub.bus.is_shared() && self.refresh().await? {
+            room_view = Box::new(self.look(&connection.actor).await?);
         }
-        if cursor > look.head {
+        if cursor > room_view.head {
             let why = "is beyond the room's last event; join with 0";
             return Err(Refusal::Invalid { field: "after", why }.into());
         }
         let is_first = !self.members.has(connection.user);
-        let Some((missing, head)) = self.members.attach(connection, look.view, look.head, cursor) else {
-            return Ok(Attach::Behind { look });
+        let Some((missing, head)) = self.members.attach(connection, room_view.view, room_view.head, cursor) else {
+            return Ok(AttachOutcome::NeedsReplay { room_view });
         };
         if is_first {
             self.tell_presence();
         }
         if self.presences.came(connection.user) {
-            look.snapshot.presence.push(Presence { user: connection.user, here: true });
+            room_view.snapshot.presence.push(Presence { user: connection.user, here: true });
             self.relay_presence(connection.user, true, Some(connection.id));
         }
         self.is_opened |= connection.actor.role() == Role::Admin;
         self.party_changed(connection.user, true).await;
-        Ok(Attach::Live { look, missing, head })
+        Ok(AttachOutcome::Live { room_view, missing, head })
     }
 
     pub(super) fn detach(&mut self, connection: Uuid) {
@@ -109,7 +113,7 @@ impl RoomTask {
         let Some(loaded) = &self.loaded else { return };
         let now = self.hub.clock.now();
         for connection in self.members.unfit(|connection| loaded.room.view_of(&connection.actor, now)) {
-            connection.outbox.push(Out::Left(self.id));
+            connection.send_queue.push(QueueItem::Evicted(self.id));
             self.detach(connection.id);
         }
         self.is_opened = self.members.connections().any(|connection| connection.actor.role() == Role::Admin);

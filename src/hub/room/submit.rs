@@ -15,11 +15,11 @@ use tokio::time::{Instant, timeout};
 use super::{Answered, ReplyTo, RoomTask};
 use crate::hub::feeds::{FeedKey, concerned};
 use crate::hub::nodes::message::What;
-use crate::hub::{Done, Submission, SubmitError, command_hash};
+use crate::hub::{Committed, Submission, SubmitError, command_hash};
 use crate::store::StoreError;
 use crate::store::events::{Append, Appended, Sealed};
-use crate::telemetry::TRAIL;
-use crate::telemetry::figures::{FIGURES, took};
+use crate::telemetry::COMMAND_TRACE;
+use crate::telemetry::metrics::METRICS;
 
 /// How long a commit may take before its outcome counts as unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const MAX_CONFLICTS: usize = 100;
 const RECENT: usize = 32;
 
 impl RoomTask {
-    pub(super) async fn submit(&mut self, submission: &Submission) -> Result<Done, SubmitError> {
+    pub(super) async fn submit(&mut self, submission: &Submission) -> Result<Committed, SubmitError> {
         let hash = command_hash(&submission.command);
         if let Some(done) = self.answered(submission, &hash) {
             return done;
@@ -50,7 +50,7 @@ impl RoomTask {
             };
             if events.is_empty() {
                 let head = self.room()?.head();
-                return Ok(Done { first: head, last: head });
+                return Ok(Committed { first: head, last: head });
             }
             let append = self.seal(submission, hash, events)?;
             let records = append.records.clone();
@@ -62,7 +62,7 @@ impl RoomTask {
                     if last > self.room()?.head() {
                         self.catch_up().await?;
                     }
-                    return if same_body { Ok(Done { first, last }) } else { Err(SubmitError::IdConflict) };
+                    return if same_body { Ok(Committed { first, last }) } else { Err(SubmitError::IdConflict) };
                 }
                 Appended::SlotTaken => return Err(Refusal::SlotTaken.into()),
                 Appended::Rejected => return Err(SubmitError::Unavailable),
@@ -72,7 +72,7 @@ impl RoomTask {
     }
 
     /// The answer this command got before, as far as it is remembered here.
-    fn answered(&self, submission: &Submission, hash: &Hash) -> Option<Result<Done, SubmitError>> {
+    fn answered(&self, submission: &Submission, hash: &Hash) -> Option<Result<Committed, SubmitError>> {
         let sender = submission.actor.user()?;
         let known = self.recent.iter().find(|known| known.id == submission.id && known.sender == sender)?;
         Some(if known.hash == *hash { Ok(known.done) } else { Err(SubmitError::IdConflict) })
@@ -84,12 +84,12 @@ impl RoomTask {
         &self,
         submission: &Submission,
         hash: &Hash,
-    ) -> Result<Option<Result<Done, SubmitError>>, SubmitError> {
+    ) -> Result<Option<Result<Committed, SubmitError>>, SubmitError> {
         let Some(sender) = submission.actor.user() else { return Ok(None) };
         let found = self.hub.store.find_command(self.id, sender, submission.id).await?;
         Ok(found.map(|found| {
             if found.hash == *hash {
-                Ok(Done { first: found.first, last: found.last })
+                Ok(Committed { first: found.first, last: found.last })
             } else {
                 Err(SubmitError::IdConflict)
             }
@@ -173,15 +173,15 @@ impl RoomTask {
         }
     }
 
-    fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Done {
+    fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Committed {
         let begin = Instant::now();
-        tracing::debug!(target: TRAIL, command = %submission.id.0, room = %self.id, events = records.len(), "committed");
+        tracing::debug!(target: COMMAND_TRACE, command = %submission.id.0, room = %self.id, events = records.len(), "committed");
         self.tell_events(records);
         for sealed in records {
             self.take_in(sealed);
         }
-        took(&FIGURES.fan_out, begin);
-        let done = Done {
+        METRICS.fan_out.observe_since(begin);
+        let done = Committed {
             first: records.first().map_or(0, |sealed| sealed.seq),
             last: records.last().map_or(0, |sealed| sealed.seq),
         };
@@ -210,7 +210,7 @@ impl RoomTask {
 }
 
 /// Sends the answer of a command where it is waited for.
-pub(super) fn answer(submission: &Submission, reply: ReplyTo, result: Result<Done, SubmitError>) {
+pub(super) fn answer(submission: &Submission, reply: ReplyTo, result: Result<Committed, SubmitError>) {
     match reply {
         ReplyTo::Caller(caller) => {
             // Whoever asked may have gone; the command stands.

@@ -12,7 +12,7 @@ use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::time::Instant;
 
 use super::{End, Session};
-use crate::hub::room::Attach;
+use crate::hub::room::AttachOutcome;
 use crate::hub::{Submission, SubmitError};
 use crate::ws::reader::Reader;
 use crate::ws::transport::{Incoming, Transport};
@@ -145,15 +145,15 @@ impl<T: Transport> Session<T> {
             let why = "leave a room first; at most 64 can be joined";
             return self.complain(Some(room), &Refusal::Invalid { field: "room", why }.into());
         }
-        self.hub.coming().turn().await;
-        let (look, live) = match self.hub.attach(room, &self.connection, after).await {
-            Ok(Attach::Live { look, missing, head }) => (look, Some((missing, head))),
-            Ok(Attach::Behind { look }) => (look, None),
+        self.hub.connect_queue().wait_turn().await;
+        let (room_view, live) = match self.hub.attach(room, &self.connection, after).await {
+            Ok(AttachOutcome::Live { room_view, missing, head }) => (room_view, Some((missing, head))),
+            Ok(AttachOutcome::NeedsReplay { room_view }) => (room_view, None),
             Err(error) => return self.complain(Some(room), &error),
         };
-        let at = look.head;
-        self.readers.insert(room, Reader::replaying(look.view, after));
-        self.say(&ServerFrame::Joined { room, head: at, snapshot: Box::new(look.snapshot) });
+        let at = room_view.head;
+        self.readers.insert(room, Reader::replaying(room_view.view, after));
+        self.say(&ServerFrame::Joined { room, head: at, snapshot: Box::new(room_view.snapshot) });
         if let Some((missing, head)) = live {
             self.live(room, at, missing, head);
         }

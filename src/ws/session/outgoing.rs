@@ -11,10 +11,10 @@ use rooms::wire::code::Code;
 use rooms::wire::server::{ServerFrame, event_frame};
 
 use super::{End, Session};
-use crate::hub::outbox::Out;
-use crate::hub::room::Attach;
-use crate::hub::{Sent, SubmitError};
-use crate::telemetry::figures::{FIGURES, took};
+use crate::hub::room::AttachOutcome;
+use crate::hub::send_queue::QueueItem;
+use crate::hub::{EventFrame, SubmitError};
+use crate::telemetry::metrics::METRICS;
 use crate::ws::reader::{Replay, State};
 use crate::ws::transport::Transport;
 
@@ -24,11 +24,11 @@ const PAGE: u32 = 64;
 impl<T: Transport> Session<T> {
     /// Writes what was said and what waits in the outbox.
     pub(super) async fn drain(&mut self) -> Result<(), End> {
-        while let Some(out) = self.connection.outbox.take() {
+        while let Some(out) = self.connection.send_queue.take() {
             match out.map_err(End::Close)? {
-                Out::Frame(text) => self.transport.write(text),
-                Out::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text),
-                Out::Left(room) => {
+                QueueItem::Frame(text) => self.transport.write(text),
+                QueueItem::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text),
+                QueueItem::Evicted(room) => {
                     self.readers.remove(room);
                     self.say(&ServerFrame::Left { room, code: Code::Forbidden });
                 }
@@ -57,8 +57,8 @@ impl<T: Transport> Session<T> {
     /// Sends one page of what a reader lacks, and lets it go live when there is no more.
     pub(super) async fn replay(&mut self) -> Result<(), End> {
         let Some((room, raw)) = self.readers.replaying() else { return Ok(()) };
-        let turn = self.hub.replay_turn().await;
-        let page = self.hub.store().events_after(room, raw, PAGE).await;
+        let turn = self.hub.replay_permit().await;
+        let page = self.hub.history(room, raw, PAGE).await;
         drop(turn);
         let Ok(page) = page else {
             return Err(End::Close(Close::Failure));
@@ -89,19 +89,19 @@ impl<T: Transport> Session<T> {
     async fn go_live(&mut self, room: RoomId) {
         let Some(cursor) = self.readers.get_mut(room).map(|reader| reader.feed.cursor()) else { return };
         match self.hub.attach(room, &self.connection, cursor).await {
-            Ok(Attach::Live { look, missing, head }) => self.live(room, look.head, missing, head),
-            Ok(Attach::Behind { .. }) => {}
+            Ok(AttachOutcome::Live { room_view, missing, head }) => self.live(room, room_view.head, missing, head),
+            Ok(AttachOutcome::NeedsReplay { .. }) => {}
             Err(error) => self.put_out(room, &error).await,
         }
     }
 
-    pub(super) fn live(&mut self, room: RoomId, at: u64, missing: Vec<Sent>, head: Arc<AtomicU64>) {
+    pub(super) fn live(&mut self, room: RoomId, at: u64, missing: Vec<EventFrame>, head: Arc<AtomicU64>) {
         for sent in missing {
             self.deliver(room, sent.prev, sent.seq, sent.text);
         }
         let former = self.readers.get_mut(room).map(|it| std::mem::replace(&mut it.state, State::Live { head }));
         if let Some(State::Replaying(replay)) = former {
-            took(&FIGURES.resume, replay.begin);
+            METRICS.resume.observe_since(replay.begin);
         }
         self.say(&ServerFrame::Live { room, head: at });
     }

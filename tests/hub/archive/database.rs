@@ -47,7 +47,7 @@ async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: Datab
     let server = TestServer::start(database).await;
     let store = &server.state.store;
     let case = server.case().await;
-    let last = server.state.hub.look(case.room, &case.doctor).await.unwrap().head;
+    let last = server.state.hub.read(case.room, &case.doctor).await.unwrap().head;
     let tampers = [
         ("update events set body = replace(body, 'Pat', 'Tap') where room = ROOM and seq = 1", Why::Hash),
         ("delete from events where room = ROOM and seq = 3", Why::Place { found: 4 }),

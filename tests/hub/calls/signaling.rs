@@ -174,7 +174,7 @@ async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
     assert_eq!(doctor.next_signal().await.0, "not_in_call");
     must_succeed(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
     must_succeed(&mut doctor.client, room, Command::End(Nothing {})).await;
-    let look = server.state.hub.look(room, &case.doctor).await.unwrap();
+    let look = server.state.hub.read(room, &case.doctor).await.unwrap();
     assert_eq!(look.snapshot.call.expect("the latest").state.as_str(), "ended");
     doctor.client.queue(&ClientFrame::Leave { room });
     doctor.signal("detach", json!({}));

@@ -40,7 +40,7 @@ async fn a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted(databas
         }
     };
     timeout(Duration::from_secs(5), freed).await.expect("the slot is free again");
-    let look = server.state.hub.look(room, &patient).await.unwrap();
+    let look = server.state.hub.read(room, &patient).await.unwrap();
     assert_eq!(look.snapshot.consultation.unwrap().state.as_str(), "expired");
 }
 

@@ -40,6 +40,6 @@ async fn command_id_traces_a_command_from_frame_to_readers_on_another_node() {
         let steps = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
         steps.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     };
-    wait_until("here", async || trace_steps(&here.1) == ["came", "committed", "told on this node"]).await;
-    wait_until("there", async || trace_steps(&there.1) == ["told on this node"]).await;
+    wait_until("here", async || trace_steps(&here.1) == ["received", "committed", "fanned out"]).await;
+    wait_until("there", async || trace_steps(&there.1) == ["fanned out"]).await;
 }

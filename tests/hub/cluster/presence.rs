@@ -31,7 +31,7 @@ fn presence(user: &Actor, here: bool) -> impl Fn(&Value) -> bool {
 }
 
 async fn state(node: &TestServer, room: RoomId, actor: &Actor) -> ConsultationState {
-    node.state.hub.look(room, actor).await.unwrap().snapshot.consultation.unwrap().state
+    node.state.hub.read(room, actor).await.unwrap().snapshot.consultation.unwrap().state
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn presence_survives_a_change_of_node_and_ends_on_all_nodes() {
     let mut doctor = nodes[1].joined(&case.doctor, room).await;
     nodes.wait_until_subscribed_except(room, 1).await;
     let mut patient = nodes[0].joined(&case.patient, room).await;
-    let there = nodes[1].state.hub.look(room, &case.doctor).await.unwrap().snapshot.presence;
+    let there = nodes[1].state.hub.read(room, &case.doctor).await.unwrap().snapshot.presence;
     assert_eq!(there.len(), 2, "{there:?}");
 
     // Signals and read receipts cross nodes, too.

@@ -97,7 +97,7 @@ async fn stale_node_reads_the_store_before_it_answers() {
     let case = nodes[0].case().await;
     let room = case.room;
     // Node 1 has the room in memory and receives no more updates.
-    nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
+    nodes[1].state.hub.read(room, &case.doctor).await.unwrap();
     nodes.redis.kill();
     let mut patient = nodes[0].joined(&case.patient, room).await;
     let last = send_chat(&mut patient, room, "unheard").await;
@@ -108,7 +108,7 @@ async fn stale_node_reads_the_store_before_it_answers() {
     patient.until_seq(room, last).await.unwrap();
     assert_streams_intact(&[patient], room);
     // A refusal is not based on stale state either.
-    nodes[1].state.hub.look(room, &case.doctor).await.unwrap();
+    nodes[1].state.hub.read(room, &case.doctor).await.unwrap();
     let end = Command::End(rooms::command::Nothing {});
     nodes[0].submit(room, &case.doctor, end).await.unwrap();
     let complete = Command::Complete(rooms::command::Note { note: Prose::parse("done").unwrap() });

@@ -116,18 +116,18 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
     let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
     submit(&doctor, Command::Draft(Draft { items })).await;
-    let look = server.state.hub.look(room, &doctor).await.unwrap().snapshot;
+    let look = server.state.hub.read(room, &doctor).await.unwrap().snapshot;
     let prescription = look.prescriptions[0].id;
     submit(&doctor, Command::Sign(OfPrescription { prescription })).await;
     let hand_over = HandOver::Delivery(Text::parse("2 Lane").unwrap());
     submit(&patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
-    let dispensing = server.state.hub.look(room, &patient).await.unwrap().snapshot.dispensings[0].id;
+    let dispensing = server.state.hub.read(room, &patient).await.unwrap().snapshot.dispensings[0].id;
     use DispensingState::*;
     for to in [Accepted, Preparing, Checked, Ready] {
         let step = MoveDispensing { dispensing, to, hold: None, reason: None, proof: None };
         submit(&pharmacist, Command::MoveDispensing(step)).await;
     }
-    let parcel = server.state.hub.look(room, &patient).await.unwrap().snapshot.deliveries[0].id;
+    let parcel = server.state.hub.read(room, &patient).await.unwrap().snapshot.deliveries[0].id;
     let assign = AssignDelivery { delivery: parcel, courier: courier.user().unwrap() };
     submit(&pharmacist, Command::AssignDelivery(assign)).await;
     let to = DeliveryState::PickedUp;
@@ -251,13 +251,13 @@ async fn who_has_seen_it_gets_none_on_whichever_hub_they_are(database: DatabaseS
     for (name, room, patient) in &rooms {
         // Somebody looks at the room, so that a mark finds it.
         for server in [&here, &there] {
-            server.state.hub.look(*room, patient).await.unwrap();
+            server.state.hub.read(*room, patient).await.unwrap();
         }
         let seq = say(&here, *room, &doctor, "hello").await;
         match *name {
             "here" => mark(&here, *room, patient, seq),
             "there" => {
-                there.state.hub.look(*room, patient).await.unwrap();
+                there.state.hub.read(*room, patient).await.unwrap();
                 // That hub has to know of the event before it lets anybody confirm it.
                 say(&there, *room, patient, "yes?").await;
                 mark(&there, *room, patient, seq);

@@ -151,7 +151,7 @@ async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database:
     client.send_as(id, case.room, None, say("another"));
     let answer = client.answer(id).await.unwrap();
     assert!(matches!(answer, Answer::Refused(error) if error.code == Code::IdConflict));
-    let version = server.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().version;
+    let version = server.state.hub.read(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().version;
     let stale = CommandId(Uuid::now_v7());
     client.send_as(
         stale,
@@ -321,7 +321,7 @@ async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSetti
         }
     };
     timeout(Duration::from_secs(15), gone).await.expect("after the grace time");
-    let state = server.state.hub.look(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
+    let state = server.state.hub.read(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
     assert_eq!(state.as_str(), "interrupted", "the talk broke off");
 }
 

@@ -80,7 +80,7 @@ pub async fn start_and_answer(
 ) -> (CallMember, CallMember) {
     let room = case.room;
     must_succeed(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
-    let call = server.state.hub.look(room, &case.doctor).await.unwrap().snapshot.call.expect("the call rings").id;
+    let call = server.state.hub.read(room, &case.doctor).await.unwrap().snapshot.call.expect("the call rings").id;
     must_succeed(&mut patient, room, Command::JoinCall(OfCall { call })).await;
     (CallMember { client: doctor, room, call }, CallMember { client: patient, room, call })
 }

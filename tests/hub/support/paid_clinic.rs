@@ -80,7 +80,7 @@ impl PaidClinic {
     }
 
     pub async fn look(&self, room: RoomId) -> Snapshot {
-        self.server().state.hub.look(room, &Actor::System).await.unwrap().snapshot
+        self.server().state.hub.read(room, &Actor::System).await.unwrap().snapshot
     }
 
     /// Returns the states of consultation and payment.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use wardroom::app::App;
 use wardroom::config::{Config, DatabaseSettings};
 use wardroom::http::AppState;
-use wardroom::hub::{Done, Submission, SubmitError};
+use wardroom::hub::{Committed, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
 use wardroom::turn::Relay;
 
@@ -118,7 +118,7 @@ impl TestServer {
     }
 
     /// Submits a command directly to the hub.
-    pub async fn submit(&self, room: RoomId, actor: &Actor, command: Command) -> Result<Done, SubmitError> {
+    pub async fn submit(&self, room: RoomId, actor: &Actor, command: Command) -> Result<Committed, SubmitError> {
         let id = CommandId(Uuid::now_v7());
         self.state.hub.submit(Submission { room, actor: actor.clone(), id, command, expect: None }).await
     }
@@ -148,7 +148,7 @@ impl TestServer {
         let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
         let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
         self.submit(room, &doctor, Command::Draft(Draft { items })).await.unwrap();
-        let look = self.state.hub.look(room, &doctor).await.unwrap();
+        let look = self.state.hub.read(room, &doctor).await.unwrap();
         let prescription = look.snapshot.prescriptions[0].id;
         self.submit(room, &doctor, Command::Sign(OfPrescription { prescription })).await.unwrap();
         let send = SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup };

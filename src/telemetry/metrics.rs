@@ -21,37 +21,42 @@ const UPKEEP: Duration = Duration::from_secs(5);
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// The histograms, found once.
-pub static FIGURES: LazyLock<Figures> = LazyLock::new(|| Figures {
-    commit: histogram!("wardroom_commit_seconds"),
+pub static METRICS: LazyLock<HubMetrics> = LazyLock::new(|| HubMetrics {
+    commit: Latency(histogram!("wardroom_commit_seconds")),
     appends: histogram!("wardroom_commit_appends"),
-    ack: histogram!("wardroom_ack_seconds"),
-    fan_out: histogram!("wardroom_fan_out_seconds"),
-    resume: histogram!("wardroom_resume_seconds"),
+    ack: Latency(histogram!("wardroom_ack_seconds")),
+    fan_out: Latency(histogram!("wardroom_fan_out_seconds")),
+    resume: Latency(histogram!("wardroom_resume_seconds")),
 });
 
+/// A histogram of durations.
+pub struct Latency(Histogram);
+
+impl Latency {
+    /// Records the time that has passed since `started`.
+    pub fn observe_since(&self, started: Instant) {
+        self.0.record(started.elapsed());
+    }
+}
+
 /// What is timed on the way of a message.
-pub struct Figures {
+pub struct HubMetrics {
     /// One transaction, from its begin to the end of its commit.
-    pub commit: Histogram,
+    pub commit: Latency,
     /// Appends of one transaction.
     pub appends: Histogram,
     /// From a command's arrival in its room's inbox to its answer, if it was carried out.
-    pub ack: Histogram,
+    pub ack: Latency,
     /// From the commit of a command's events to the last listener's outbox on this node.
-    pub fan_out: Histogram,
+    pub fan_out: Latency,
     /// From `join` to `live`, where the store had to be read.
-    pub resume: Histogram,
+    pub resume: Latency,
 }
 
 /// Notes an attempt to deliver something: what became of it, and how long the receiver took.
-pub fn attempted(sink: &'static str, outcome: &'static str, begin: Instant) {
+pub fn observe_attempt(sink: &'static str, outcome: &'static str, begin: Instant) {
     counter!("wardroom_dispatch_attempts_total", "sink" => sink, "outcome" => outcome).increment(1);
     histogram!("wardroom_dispatch_seconds", "sink" => sink).record(begin.elapsed());
-}
-
-/// Notes how long it took since `begin`.
-pub fn took(histogram: &Histogram, begin: Instant) {
-    histogram.record(begin.elapsed());
 }
 
 /// Begins to keep what is measured; once in a process. To be called within the runtime.
@@ -75,7 +80,7 @@ pub fn install() {
 }
 
 /// What is looked at when somebody asks.
-pub struct Seen {
+pub struct ScrapedValues {
     pub connections: usize,
     pub rooms: usize,
     pub appends_waiting: usize,
@@ -87,11 +92,11 @@ pub struct Seen {
     /// What the embedded relay did: a name, and how often or how much.
     pub relay: Vec<(&'static str, u64)>,
     /// How what leaves the hub stands; empty if the store did not say.
-    pub sinks: Vec<SinkSeen>,
+    pub sinks: Vec<SinkValues>,
 }
 
 /// Deliveries of one kind of receiver.
-pub struct SinkSeen {
+pub struct SinkValues {
     pub sink: &'static str,
     /// A state, and how many are in it.
     pub states: Vec<(&'static str, u64)>,
@@ -102,7 +107,7 @@ pub struct SinkSeen {
 }
 
 /// The text that Prometheus reads; `None` if nothing is kept.
-pub fn render(seen: &Seen) -> Option<String> {
+pub fn render(seen: &ScrapedValues) -> Option<String> {
     let handle = RECORDER.get()?;
     gauge!("wardroom_connections").set(count(seen.connections as u64));
     gauge!("wardroom_rooms").set(count(seen.rooms as u64));

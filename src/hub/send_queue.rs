@@ -13,57 +13,57 @@ use tokio::sync::Notify;
 
 /// One frame of UTF-8, encoded once and shared by every connection that gets it.
 #[derive(Clone, Debug)]
-pub enum Out {
+pub enum QueueItem {
     /// An event of a room, with the interval it closes.
     Event { room: RoomId, prev: u64, seq: u64, text: Bytes },
     /// Any other frame.
     Frame(Bytes),
     /// The room has put this reader out: what it was allowed to see has changed.
-    Left(RoomId),
+    Evicted(RoomId),
 }
 
-impl Out {
+impl QueueItem {
     fn bytes(&self) -> usize {
         match self {
-            Out::Event { text, .. } | Out::Frame(text) => text.len(),
-            Out::Left(_) => 0,
+            QueueItem::Event { text, .. } | QueueItem::Frame(text) => text.len(),
+            QueueItem::Evicted(_) => 0,
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Out>,
+    frames: VecDeque<QueueItem>,
     bytes: usize,
     closed: Option<Close>,
 }
 
 /// The queue of one connection.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct SendQueue {
     queue: Mutex<Queue>,
     ready: Notify,
     limit: usize,
 }
 
-impl Outbox {
+impl SendQueue {
     /// A queue of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { queue: Mutex::default(), ready: Notify::new(), limit }
     }
 
     /// Queues a frame, or, if that would exceed the limit, drops what waits and closes with [`Close::Slow`].
-    pub fn push(&self, out: Out) {
+    pub fn push(&self, item: QueueItem) {
         let mut queue = self.lock();
         if queue.closed.is_some() {
             return;
         }
-        let bytes = queue.bytes + out.bytes();
+        let bytes = queue.bytes + item.bytes();
         if bytes > self.limit {
             Self::shut(&mut queue, Close::Slow);
         } else {
             queue.bytes = bytes;
-            queue.frames.push_back(out);
+            queue.frames.push_back(item);
         }
         drop(queue);
         self.ready.notify_one();
@@ -76,18 +76,18 @@ impl Outbox {
     }
 
     /// Takes the next frame, or the reason to close. `None`: nothing waits.
-    pub fn take(&self) -> Option<Result<Out, Close>> {
+    pub fn take(&self) -> Option<Result<QueueItem, Close>> {
         let mut queue = self.lock();
         if let Some(why) = queue.closed {
             return Some(Err(why));
         }
-        let out = queue.frames.pop_front()?;
-        queue.bytes -= out.bytes();
+        let item = queue.frames.pop_front()?;
+        queue.bytes -= item.bytes();
         if queue.frames.is_empty() {
             // A burst must not leave its buffer behind on an idle connection.
             queue.frames = VecDeque::new();
         }
-        Some(Ok(out))
+        Some(Ok(item))
     }
 
     /// Why it was closed, if it was.
@@ -115,27 +115,27 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn frame(len: usize) -> Out {
-        Out::Frame("x".repeat(len).into())
+    fn frame(len: usize) -> QueueItem {
+        QueueItem::Frame("x".repeat(len).into())
     }
 
     #[test]
     fn a_full_outbox_drops_its_content_and_closes_as_slow() {
-        let outbox = Outbox::new(10);
-        outbox.push(frame(6));
-        outbox.push(frame(5));
-        assert!(matches!(outbox.take(), Some(Err(Close::Slow))));
-        outbox.push(frame(1));
-        assert!(matches!(outbox.take(), Some(Err(Close::Slow))));
+        let queue = SendQueue::new(10);
+        queue.push(frame(6));
+        queue.push(frame(5));
+        assert!(matches!(queue.take(), Some(Err(Close::Slow))));
+        queue.push(frame(1));
+        assert!(matches!(queue.take(), Some(Err(Close::Slow))));
     }
 
     #[test]
     fn room_is_made_by_taking() {
-        let outbox = Outbox::new(10);
+        let queue = SendQueue::new(10);
         for _ in 0..100 {
-            outbox.push(frame(10));
-            assert!(matches!(outbox.take(), Some(Ok(Out::Frame(_)))));
+            queue.push(frame(10));
+            assert!(matches!(queue.take(), Some(Ok(QueueItem::Frame(_)))));
         }
-        assert!(outbox.take().is_none());
+        assert!(queue.take().is_none());
     }
 }

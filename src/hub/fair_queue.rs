@@ -9,19 +9,19 @@ use tokio::task::yield_now;
 
 /// Those who wait apart, in the order in which they came.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct FairQueue {
     turn: Semaphore,
 }
 
-impl Default for Crowd {
+impl Default for FairQueue {
     fn default() -> Self {
         Self { turn: Semaphore::new(1) }
     }
 }
 
-impl Crowd {
+impl FairQueue {
     /// Waits until it is one's turn, and everybody who is not of this crowd and could go on has gone on.
-    pub async fn turn(&self) {
+    pub async fn wait_turn(&self) {
         let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
         yield_now().await;
     }
@@ -37,12 +37,12 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn who_is_not_of_the_crowd_waits_for_few_of_it_and_all_of_it_get_their_turn() {
         const MANY: usize = 1_000;
-        let (crowd, done) = (Rc::new(Crowd::default()), Rc::new(Cell::new(0)));
+        let (crowd, done) = (Rc::new(FairQueue::default()), Rc::new(Cell::new(0)));
         let local = tokio::task::LocalSet::new();
         for number in 0..MANY {
             let (crowd, done) = (crowd.clone(), done.clone());
             local.spawn_local(async move {
-                crowd.turn().await;
+                crowd.wait_turn().await;
                 assert_eq!(done.get(), number, "in the order in which they came");
                 done.set(number + 1);
             });

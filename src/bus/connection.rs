@@ -12,10 +12,10 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::BadAddress;
+use super::BusAddressError;
 
 /// How long Redis may take to answer before a connection counts as dead.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is called with what Redis says by itself.
 pub type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
@@ -28,28 +28,28 @@ pub enum Servers {
 
 /// A connection; cheap to clone.
 #[derive(Clone)]
-pub enum Link {
+pub enum RedisConnection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Servers {
     /// One address, or several of a cluster, separated by commas.
-    pub fn at(addresses: &str) -> Result<Self, BadAddress> {
+    pub fn at(addresses: &str) -> Result<Self, BusAddressError> {
         let all: Vec<&str> = addresses.split(',').map(str::trim).collect();
         if let [address] = all[..] {
-            let info = address.into_connection_info().map_err(|_| BadAddress)?;
+            let info = address.into_connection_info().map_err(|_| BusAddressError)?;
             let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-            let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BadAddress)?;
+            let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BusAddressError)?;
             return Ok(Servers::One(Box::new(client)));
         }
         let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        ClusterClientBuilder::new(all.clone()).build().map_err(|_| BadAddress)?;
+        ClusterClientBuilder::new(all.clone()).build().map_err(|_| BusAddressError)?;
         Ok(Servers::Cluster(all))
     }
 
     /// Opens a connection; what Redis says by itself on it goes to `on_push`.
-    pub async fn connect(&self, on_push: Option<OnPush>) -> RedisResult<Link> {
+    pub async fn connect(&self, on_push: Option<OnPush>) -> RedisResult<RedisConnection> {
         let send = on_push.map(|on_push| {
             move |push: PushInfo| {
                 on_push(push);
@@ -59,17 +59,19 @@ impl Servers {
         let connect = async {
             Ok(match self {
                 Servers::One(client) => {
-                    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+                    let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
                     let config = match send {
                         Some(send) => config.set_push_sender(send),
                         None => config,
                     };
-                    Link::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+                    RedisConnection::One(client.get_multiplexed_async_connection_with_config(&config).await?)
                 }
-                Servers::Cluster(addresses) => Link::Cluster(cluster(addresses, send)?.get_async_connection().await?),
+                Servers::Cluster(addresses) => {
+                    RedisConnection::Cluster(cluster(addresses, send)?.get_async_connection().await?)
+                }
             })
         };
-        timeout(2 * PATIENCE, connect).await.unwrap_or_else(|_| Err(late()))
+        timeout(2 * RESPONSE_TIMEOUT, connect).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -79,8 +81,8 @@ where
 {
     let builder = ClusterClientBuilder::new(addresses.to_vec())
         .use_protocol(ProtocolVersion::RESP3)
-        .connection_timeout(PATIENCE)
-        .response_timeout(PATIENCE)
+        .connection_timeout(RESPONSE_TIMEOUT)
+        .response_timeout(RESPONSE_TIMEOUT)
         .retries(1);
     match send {
         Some(send) => builder.push_sender(send).build(),
@@ -88,16 +90,16 @@ where
     }
 }
 
-impl Link {
+impl RedisConnection {
     /// Sends a command and waits for its answer.
     pub async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
         let answer = async {
             match self {
-                Link::One(connection) => command.query_async(connection).await,
-                Link::Cluster(connection) => command.query_async(connection).await,
+                RedisConnection::One(connection) => command.query_async(connection).await,
+                RedisConnection::Cluster(connection) => command.query_async(connection).await,
             }
         };
-        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late()))
+        timeout(RESPONSE_TIMEOUT, answer).await.unwrap_or_else(|_| Err(late()))
     }
 }
 

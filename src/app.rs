@@ -16,8 +16,9 @@ use crate::config::Config;
 use crate::echo::Echo;
 use crate::egress::Egress;
 use crate::gateway::Gateway;
-use crate::http::{self, AppState};
+use crate::http;
 use crate::hub::Hub;
+use crate::hub::admission::AdmissionQueue;
 use crate::hub::appender::Appender;
 use crate::jobs;
 use crate::jobs::dispatch::Dispatcher;
@@ -26,7 +27,7 @@ use crate::push::Push;
 use crate::store::Store;
 use crate::store::history::History;
 use crate::turn::Relay;
-use crate::ws::arrivals::Arrivals;
+use crate::web::AppState;
 
 /// A hub that is ready to serve.
 pub struct App {
@@ -78,11 +79,22 @@ impl App {
         }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
-        let (gateway, arrivals) = (Arc::new(gateway), Arrivals::new(config.limits.arrivals_per_second));
+        let (gateway, admission) = (Arc::new(gateway), AdmissionQueue::new(config.limits.arrivals_per_second));
         let history =
             History::open(store.clone(), &config.database).context("cannot use WARDROOM_DATABASE_READ_URL")?;
-        let state =
-            AppState { store, history, auth, hub, gateway, relay, echo, config: Arc::new(config), clock, arrivals };
+        let state = AppState {
+            store,
+            history,
+            auth,
+            hub,
+            gateway,
+            relay,
+            echo,
+            config: Arc::new(config),
+            clock,
+            admission,
+            documents: http::documents(),
+        };
         Ok(Self { state, stop })
     }
 

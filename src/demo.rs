@@ -12,8 +12,8 @@ use rooms::text::{Line, Text};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use crate::http::AppState;
 use crate::store::slots::PublishedSlot;
+use crate::web::AppState;
 
 /// The demo's own ids, so that a second start finds what the first one made.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_7d3e_52a4_5b7b_9c1a_7761_7264_726d);

@@ -25,4 +25,5 @@ pub mod seed;
 pub mod store;
 pub mod telemetry;
 pub mod turn;
+pub mod web;
 pub mod ws;

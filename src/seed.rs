@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::http::AppState;
 use crate::hub::Submission;
 use crate::store::people::{Status, User};
+use crate::web::AppState;
 
 /// The version of the file's form, which `loadtest` checks.
 const VERSION: u32 = 1;

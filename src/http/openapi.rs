@@ -8,10 +8,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::idempotency::Keep;
-use super::operation::{Access, Answer, Matching, Operation, Tag};
-use super::problem::{CONTENT_TYPE, ProblemBody};
-use super::table;
+use super::api;
+use super::operation::{Access, Answer, Matching, Operation, ResponseCache, Tag};
+use crate::web::ACCESS_COOKIE;
+use crate::web::problem::{CONTENT_TYPE, ProblemBody};
 
 const ABOUT: &str = "A real-time consultation and status hub for telemedicine: one room per case, from the booking to \
     the delivery. This is the REST side; `/asyncapi.json` describes the socket, and docs/protocol.md both in words.\n\n\
@@ -39,7 +39,7 @@ fn document() -> Value {
     let problem = generator.subschema_for::<ProblemBody>();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let mut problems = BTreeMap::new();
-    for operation in table::operations() {
+    for operation in api::operations() {
         let item = paths.entry(operation.path).or_default();
         let described = describe(&operation, &problem, &mut problems, &mut generator);
         item.insert(operation.method.as_str().to_lowercase(), described);
@@ -65,7 +65,7 @@ fn document() -> Value {
                     "description": "An access token; its keys are at /.well-known/jwks.json.",
                 },
                 "cookie": {
-                    "type": "apiKey", "in": "cookie", "name": super::guard::ACCESS_COOKIE,
+                    "type": "apiKey", "in": "cookie", "name": ACCESS_COOKIE,
                     "description": "The access token in a cookie, where a cookie domain is configured. A change must \
                         carry an Origin that may use the hub.",
                 },
@@ -139,7 +139,7 @@ fn explanation(operation: &Operation) -> Option<String> {
         Access::WithGuests => Some("For everybody with a token, guests too.".to_owned()),
         Access::Anyone | Access::Partners | Access::SignedIn => None,
     };
-    let kept = (operation.keep() == Some(Keep::Nothing)).then(|| {
+    let kept = (operation.cache() == Some(ResponseCache::NotStored)).then(|| {
         "The answer is not kept: the same key takes effect once, but answers with what is true then.".to_owned()
     });
     let parts: Vec<String> = who.into_iter().chain(kept).collect();
@@ -155,7 +155,7 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
     if let Some(query) = operation.query {
         parameters.extend(query_parameters(&query(generator), generator));
     }
-    if operation.keep().is_some() {
+    if operation.cache().is_some() {
         parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
     }
     if operation.matching != Matching::Never {

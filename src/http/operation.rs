@@ -10,8 +10,7 @@ use rooms::role::Role;
 use rooms::wire::code::Code;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::AppState;
-use super::idempotency::Keep;
+use crate::web::AppState;
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,15 @@ pub enum Access {
     WithGuests,
     /// Those of these roles.
     Roles(&'static [Role]),
+}
+
+/// Whether the answer to a call with an `Idempotency-Key` is stored for its repetition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseCache {
+    /// The answer is stored and sent again.
+    Stored,
+    /// The call runs again: its command is known by the key, and its answer is too large to store twice.
+    NotStored,
 }
 
 /// The groups of the document.
@@ -120,7 +128,7 @@ pub struct Operation {
     pub tag: Tag,
     pub access: Access,
     /// Whether an `Idempotency-Key` is needed, and what is kept under it.
-    keep: Option<Keep>,
+    cache: Option<ResponseCache>,
     pub matching: Matching,
     pub query: Option<Describe>,
     pub body: Option<Describe>,
@@ -131,7 +139,7 @@ pub struct Operation {
 }
 
 macro_rules! constructors {
-    ($($(#[$doc:meta])* $name:ident = $method:ident, $keep:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $method:ident, $cache:expr;)*) => {$(
         $(#[$doc])*
         pub fn $name<H, T>(path: &'static str, id: &'static str, handler: H) -> Operation
         where
@@ -145,7 +153,7 @@ macro_rules! constructors {
                 summary: "",
                 tag: Tag::Service,
                 access: Access::SignedIn,
-                keep: $keep,
+                cache: $cache,
                 matching: Matching::Never,
                 query: None,
                 body: None,
@@ -161,27 +169,27 @@ macro_rules! constructors {
 constructors! {
     /// A read.
     get = GET, None;
-    post = POST, Some(Keep::Answer);
-    put = PUT, Some(Keep::Answer);
-    patch = PATCH, Some(Keep::Answer);
-    delete = DELETE, Some(Keep::Answer);
+    post = POST, Some(ResponseCache::Stored);
+    put = PUT, Some(ResponseCache::Stored);
+    patch = PATCH, Some(ResponseCache::Stored);
+    delete = DELETE, Some(ResponseCache::Stored);
 }
 
 impl Operation {
     /// For calls that need no key: they are safe to repeat, or have a protection of their own.
-    pub fn unkeyed(mut self) -> Self {
-        self.keep = None;
+    pub fn without_key(mut self) -> Self {
+        self.cache = None;
         self
     }
 
     /// For calls whose answer is not kept: the command that they send is known by the key.
-    pub fn unkept(mut self) -> Self {
-        self.keep = Some(Keep::Nothing);
+    pub fn without_cached_response(mut self) -> Self {
+        self.cache = Some(ResponseCache::NotStored);
         self
     }
 
-    pub fn keep(&self) -> Option<Keep> {
-        self.keep
+    pub fn cache(&self) -> Option<ResponseCache> {
+        self.cache
     }
 
     pub fn about(mut self, tag: Tag, summary: &'static str) -> Self {
@@ -285,9 +293,9 @@ impl Operation {
             // Forbidden also for a cookie that came from a page that may not use it.
             codes.extend([Code::Unauthenticated, Code::Forbidden]);
         }
-        match self.keep {
+        match self.cache {
             None => {}
-            Some(Keep::Answer) => codes.extend([
+            Some(ResponseCache::Stored) => codes.extend([
                 Code::KeyRequired,
                 Code::IdConflict,
                 Code::InFlight,
@@ -295,7 +303,7 @@ impl Operation {
                 Code::TooLarge,
                 Code::StorageFull,
             ]),
-            Some(Keep::Nothing) => {
+            Some(ResponseCache::NotStored) => {
                 codes.extend([Code::KeyRequired, Code::Malformed, Code::TooLarge, Code::StorageFull]);
             }
         }

@@ -4,6 +4,7 @@
 //! task per active room decides, the [`appender`] commits the events of many rooms together, and the room's [`members`]
 //! get what they may see. What a room means is the crate `rooms`; what is stored and how is the store's.
 
+pub mod admission;
 pub mod appender;
 pub mod connection;
 mod desk;

@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use super::transport::EventStream;
 use super::upgrade::serve;
 use crate::auth::Caller;
-use crate::http::{AppState, Body as Parsed, Problem};
 use crate::hub::{Submission, SubmitError};
+use crate::web::{AppState, Body as Parsed, Problem};
 
 /// Frames that may wait between the session and the response's body.
 const DOWN: usize = 16;

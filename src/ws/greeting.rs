@@ -7,10 +7,10 @@ use rooms::wire::close::Close;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::arrivals::Crowded;
 use super::transport::{Incoming, Transport};
 use crate::auth::Claims;
-use crate::http::AppState;
+use crate::hub::admission::AdmissionTimeout;
+use crate::web::AppState;
 
 /// How long a client may take to say `hello`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub async fn greet<T: Transport>(transport: &mut T, state: &AppState, known: Opt
     let Ok(ClientFrame::Hello { token, replaces }) = serde_json::from_str(&text) else {
         return Err(Close::NoHello);
     };
-    state.arrivals.admit(replaces.is_some()).await.map_err(|Crowded| Close::Overloaded)?;
+    state.admission.admit(replaces.is_some()).await.map_err(|AdmissionTimeout| Close::Overloaded)?;
     state.hub.connect_queue().wait_turn().await;
     let claims = match (token, known) {
         (Some(Token(token)), _) => state.auth.verify(&token, state.clock.now()).map_err(|error| error.close())?,

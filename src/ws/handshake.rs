@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::socket::Socket;
-use crate::http::Problem;
+use crate::web::Problem;
 
 /// The version that the RFC defines, and the only one there is.
 pub const VERSION: HeaderValue = HeaderValue::from_static("13");

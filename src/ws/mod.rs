@@ -2,7 +2,6 @@
 //!
 //! Both carry the same frames and run the same [`session`]; they differ in their [`transport`] only.
 
-pub mod arrivals;
 pub mod fallback;
 mod greeting;
 mod handshake;

@@ -13,8 +13,8 @@ use super::handshake::{Handshake, VERSION};
 use super::session::Session;
 use super::transport::Transport;
 use crate::auth::Claims;
-use crate::http::{AppState, Problem};
 use crate::hub::connection::{Connection, ConnectionPermit};
+use crate::web::{AppState, Problem};
 
 /// Upgrades to a WebSocket. The token may come in the `Authorization` header; browsers send it in the first frame.
 pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {

@@ -23,8 +23,9 @@ const BELOW: &[(&str, &[&str])] = &[
     ("egress", &["turn"]),
     ("keyfile", &[]),
     ("jobs", &["hub", "store", "gateway", "push"]),
-    ("ws", &["hub", "auth", "http"]),
-    ("http", &["hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus", "turn"]),
+    ("web", &["hub", "auth", "store", "echo", "gateway", "turn"]),
+    ("ws", &["hub", "auth", "web"]),
+    ("http", &["web", "hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus"]),
     ("lifecycle", &["hub"]),
     ("doctor", &["bus", "lifecycle", "push", "store"]),
 ];
@@ -32,7 +33,7 @@ const BELOW: &[(&str, &[&str])] = &[
 /// Libraries and the parts of the server that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
-    ("axum::", &["http", "ws", "auth", "lifecycle"]),
+    ("axum::", &["web", "http", "ws", "auth", "lifecycle"]),
     ("redis::", &["bus"]),
     ("web_push::", &["push"]),
     ("reqwest::", &["egress", "config", "push", "gateway"]),

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wardroom::app::App;
 use wardroom::config::{Config, DatabaseSettings};
-use wardroom::http::AppState;
 use wardroom::hub::{Committed, Submission, SubmitError};
 use wardroom::store::people::{Status, User};
 use wardroom::turn::Relay;
+use wardroom::web::AppState;
 
 use super::{panics, stall_detector};
 

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Body, Path};
-use super::operation::{Operation, Tag, delete, get, post, put};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::operation::{Operation, Tag, delete, get, post, put};
 use crate::push::SubscribeError;
 use crate::store::devices::{NoticeKind, Preferences, Quiet, Subscription};
+use crate::web::extract::{Body, Path};
+use crate::web::{AppState, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -20,19 +20,19 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::Notifications, "Shows the key that a browser subscribes to notifications with")
             .answers::<PushKey>(200, "The key."),
         post("/v1/push/subscriptions", "subscribe", subscribe)
-            .unkeyed()
+            .without_key()
             .about(Tag::Notifications, "Lets a device get notifications; again for the same device changes its keys")
             .body::<SubscriptionRequest>()
             .answers::<SubscriptionView>(201, "The device gets notifications."),
         delete("/v1/push/subscriptions/{subscription}", "unsubscribe", unsubscribe)
-            .unkeyed()
+            .without_key()
             .about(Tag::Notifications, "Ends the notifications of a device")
             .answers_nothing(204, "It gets none any more."),
         get("/v1/push/preferences", "getPushPreferences", preferences)
             .about(Tag::Notifications, "Shows what one is notified of")
             .answers::<PreferencesView>(200, "What, and when."),
         put("/v1/push/preferences", "setPushPreferences", set_preferences)
-            .unkeyed()
+            .without_key()
             .about(Tag::Notifications, "Chooses what one is notified of, and when")
             .body::<PreferencesView>()
             .answers::<PreferencesView>(200, "What, and when."),

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::problem::Problem;
 use crate::store::page::{Page, PageRequest};
+use crate::web::Problem;
 
 /// Items of a page, unless the caller wants fewer or more.
 const LIMIT: u32 = 50;

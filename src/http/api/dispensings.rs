@@ -15,14 +15,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::consultations::case_of;
-use super::idempotency::Key;
-use super::input::{Body, IfMatch, Path, Query};
-use super::listing::{List, page_request};
-use super::operation::{Matching, Operation, Tag, get, post};
 use super::prescriptions::InRoom;
-use super::submit::{Done, Versioned, by_precondition, find, submit};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Matching, Operation, Tag, get, post};
+use crate::http::pagination::{List, page_request};
+use crate::web::extract::{Body, IfMatch, Path, Query};
+use crate::web::{AppState, Problem};
 
 const PHARMACIST: &[Role] = &[Role::Pharmacist];
 
@@ -107,7 +107,7 @@ async fn show(
 async fn claim(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(dispensing): Path<DispensingId>,
     IfMatch(expect): IfMatch,
     Body(Nothing {}): Body<Nothing>,
@@ -120,7 +120,7 @@ async fn claim(
 async fn step(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(dispensing): Path<DispensingId>,
     IfMatch(expect): IfMatch,
     Body(DispensingMove { to, hold, reason, proof }): Body<DispensingMove>,
@@ -131,7 +131,7 @@ async fn step(
 async fn change(
     state: &AppState,
     caller: &Caller,
-    key: Key,
+    key: IdempotencyKey,
     expect: Option<u64>,
     step: MoveDispensing,
 ) -> Result<Done, Problem> {

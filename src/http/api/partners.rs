@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::operation::{Operation, Tag, post};
-use super::{AppState, Problem};
 use crate::gateway::inbound::{Deaf, Heard, MAX_BODY};
+use crate::http::operation::{Operation, Tag, post};
+use crate::web::{AppState, Problem};
 
 /// Headers that may carry the signature.
 const SIGNATURES: [&str; 2] = ["partner-signature", "stripe-signature"];
@@ -21,14 +21,14 @@ pub fn operations() -> Vec<Operation> {
     vec![
         post("/v1/partners/payment", "hearPayment", payment)
             .for_partners()
-            .unkeyed()
+            .without_key()
             .about(Tag::Partners, "Takes a webhook of the payment provider, signed in Partner-Signature")
             .body::<Value>()
             .answers::<Taken>(200, "It took effect, or is known.")
             .errors(&codes),
         post("/v1/partners/courier", "hearCourier", courier)
             .for_partners()
-            .unkeyed()
+            .without_key()
             .about(Tag::Partners, "Takes a webhook of the courier partner, signed in Partner-Signature")
             .body::<Value>()
             .answers::<Taken>(200, "It took effect, or is known.")

@@ -13,12 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Path, Query};
-use super::listing::{List, page_request};
-use super::operation::{Operation, Tag, get, post};
-use super::{AppState, Problem};
 use crate::gateway::breaker::BreakerState;
+use crate::http::operation::{Operation, Tag, get, post};
+use crate::http::pagination::{List, page_request};
 use crate::store::dispatches::{Dispatch, DispatchState, LaneCount, Sink};
+use crate::web::extract::{Path, Query};
+use crate::web::{AppState, Problem};
 
 const WATCHERS: &[Role] = &[Role::Admin, Role::Support];
 

@@ -14,12 +14,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::idempotency::Key;
-use super::{AppState, Problem};
+use super::middleware::idempotency::IdempotencyKey;
 use crate::auth::Caller;
 use crate::hub::Submission;
 use crate::store::StoreError;
 use crate::store::audit::Access;
+use crate::web::{AppState, Problem};
 
 /// A command that is committed.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct Done {
 pub async fn submit(
     state: &AppState,
     caller: &Caller,
-    key: Key,
+    key: IdempotencyKey,
     room: RoomId,
     expect: Option<u64>,
     command: Command,

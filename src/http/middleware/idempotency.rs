@@ -21,61 +21,53 @@ use rooms::wire::code::Code;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{AppState, Problem};
+use crate::http::operation::ResponseCache;
 use crate::store::idempotency::{Begin, SavedAnswer};
+use crate::web::{AppState, Problem};
 
 /// A claim older than this is of a hub that died: no call runs that long.
 const STALE: Duration = Duration::from_secs(60);
 /// Headers that belong to an answer.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
 
-/// What is kept of a keyed call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Its answer.
-    Answer,
-    /// Nothing: the command that it sends is known by the key, and the answer is too large to keep twice.
-    Nothing,
-}
-
 /// The key of the call at hand, for its handler.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct IdempotencyKey {
     /// The id of the command that the call sends: the key itself, if it is a UUID.
     pub command: CommandId,
     /// The id of what the call makes: the same for every repetition.
     pub fresh: Uuid,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Key {
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
         // Missing only if the table's entry asks for no key: a mistake of the program.
-        parts.extensions.get::<Key>().copied().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+        parts.extensions.get::<IdempotencyKey>().copied().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
 /// Runs the rest of the call at most once for its key.
-pub async fn once(
+pub async fn run_idempotent(
     state: &AppState,
     operation: &'static str,
     user: UserId,
-    keep: Keep,
+    cache: ResponseCache,
     request: Request,
     next: Next,
 ) -> Response {
-    match try_once(state, operation, user, keep, request, next).await {
+    match try_run(state, operation, user, cache, request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn try_once(
+async fn try_run(
     state: &AppState,
     operation: &'static str,
     user: UserId,
-    keep: Keep,
+    cache: ResponseCache,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -86,8 +78,8 @@ async fn try_once(
         .await
         .map_err(|_| Problem::new(Code::TooLarge, "the body is larger than allowed, or broke off"))?;
     let fresh = state.clock.fresh_id();
-    if keep == Keep::Nothing {
-        parts.extensions.insert(Key { command, fresh });
+    if cache == ResponseCache::NotStored {
+        parts.extensions.insert(IdempotencyKey { command, fresh });
         return Ok(next.run(Request::from_parts(parts, Body::from(body))).await);
     }
     let (store, now) = (&state.store, state.clock.now());
@@ -106,7 +98,7 @@ async fn try_once(
         }
         Begin::Answered(answer) => return Ok(repeat(answer)),
     };
-    parts.extensions.insert(Key { command, fresh });
+    parts.extensions.insert(IdempotencyKey { command, fresh });
     // A client that hangs up must not stop half-way what it started: the call goes on by itself.
     let (owned, request) = (state.clone(), Request::from_parts(parts, Body::from(body)));
     let key = text.clone();

@@ -8,10 +8,10 @@ use rooms::wire::code::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Tag, get, post};
-use super::{AppState, Body, Problem};
 use crate::auth::Caller;
 use crate::echo::{EchoError, LASTS};
+use crate::http::operation::{Operation, Tag, get, post};
+use crate::web::{AppState, Body, Problem};
 use crate::ws;
 use crate::ws::fallback::{FramesRequest, FramesResponse, StreamRequest};
 
@@ -30,7 +30,7 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::Live, "STUN and TURN servers with credentials for a few minutes, for a check before a call")
             .answers::<Servers>(200, "The servers, as a call of this sign-in would get them."),
         post("/v1/echo", "startEcho", start_echo)
-            .unkeyed()
+            .without_key()
             .for_guests_too()
             .about(
                 Tag::Live,
@@ -41,7 +41,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<EchoAnswer>(200, "The answer, with all its candidates.")
             .errors(&[Code::Invalid, Code::RateLimited, Code::Unavailable]),
         post("/v1/stream", "openStream", ws::fallback::stream)
-            .unkeyed()
+            .without_key()
             .for_guests_too()
             .about(Tag::Live, "Server frames as server-sent events, for networks that break WebSockets")
             .body::<StreamRequest>()
@@ -51,7 +51,7 @@ pub fn operations() -> Vec<Operation> {
                 "text/event-stream",
             ),
         post("/v1/frames", "sendFrames", ws::fallback::frames)
-            .unkeyed()
+            .without_key()
             .for_guests_too()
             .about(Tag::Live, "Commands, signals and marks beside a stream; each command has its own id")
             .body::<FramesRequest>()

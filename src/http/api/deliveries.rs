@@ -15,14 +15,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::consultations::case_of;
-use super::idempotency::Key;
-use super::input::{Body, IfMatch, Path, Query};
-use super::listing::{List, PageQuery};
-use super::operation::{Matching, Operation, Tag, get, post};
 use super::prescriptions::InRoom;
-use super::submit::{Done, Versioned, by_precondition, find, submit};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Matching, Operation, Tag, get, post};
+use crate::http::pagination::{List, PageQuery};
+use crate::web::extract::{Body, IfMatch, Path, Query};
+use crate::web::{AppState, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -106,7 +106,7 @@ async fn show(
 async fn assign(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(delivery): Path<DeliveryId>,
     IfMatch(expect): IfMatch,
     Body(AssignRequest { courier }): Body<AssignRequest>,
@@ -118,7 +118,7 @@ async fn assign(
 async fn step(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(delivery): Path<DeliveryId>,
     IfMatch(expect): IfMatch,
     Body(DeliveryMove { to, reason, proof, window, occurred_at }): Body<DeliveryMove>,
@@ -130,7 +130,7 @@ async fn step(
 async fn change(
     state: &AppState,
     caller: &Caller,
-    key: Key,
+    key: IdempotencyKey,
     id: DeliveryId,
     expect: Option<u64>,
     command: Command,

@@ -13,10 +13,11 @@ use rooms::wire::code::Code;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::origin::{Verdict, judge};
-use super::problem::{self, Problem};
 use crate::auth::AuthError;
 use crate::config::Config;
+use crate::web::Problem;
+use crate::web::origin::{Verdict, judge};
+use crate::web::problem;
 
 /// How long a request may take until its answer begins, its body's arrival included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

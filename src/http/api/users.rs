@@ -12,15 +12,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use super::input::{Body, IfMatch, Path, Query};
-use super::listing::{List, PageQuery, page_request};
-use super::operation::{Matching, Operation, Tag, get, patch};
 use super::sign_in::Person;
-use super::submit::Versioned;
-use super::{AppState, Problem};
 use crate::auth::{Caller, Change, account_version};
+use crate::http::commands::Versioned;
+use crate::http::operation::{Matching, Operation, Tag, get, patch};
+use crate::http::pagination::{List, PageQuery, page_request};
 use crate::store::audit::Access;
 use crate::store::people::{Status, User};
+use crate::web::extract::{Body, IfMatch, Path, Query};
+use crate::web::{AppState, Problem};
 
 const ADMIN: &[Role] = &[Role::Admin];
 

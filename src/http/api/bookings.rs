@@ -15,13 +15,13 @@ use rooms::wire::snapshot::FeedItem;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::idempotency::Key;
-use super::input::{Body, IfMatch, Path, Query};
-use super::listing::{List, PageQuery};
-use super::operation::{Matching, Operation, Tag, get, post};
-use super::submit::{Done, by_precondition, look, submit};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::commands::{Done, by_precondition, look, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Matching, Operation, Tag, get, post};
+use crate::http::pagination::{List, PageQuery};
+use crate::web::extract::{Body, IfMatch, Path, Query};
+use crate::web::{AppState, Problem};
 
 const PATIENT: &[Role] = &[Role::Patient];
 const BOTH: &[Role] = &[Role::Patient, Role::Doctor];
@@ -121,7 +121,7 @@ async fn payment(
 async fn book(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Body(request): Body<Request>,
 ) -> Result<Response, Problem> {
     let room = RoomId(key.fresh);
@@ -134,7 +134,7 @@ async fn book(
 async fn confirm(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     IfMatch(expect): IfMatch,
     Body(nothing): Body<Nothing>,
@@ -146,7 +146,7 @@ async fn confirm(
 async fn reschedule(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     IfMatch(expect): IfMatch,
     Body(slot): Body<Reschedule>,
@@ -158,7 +158,7 @@ async fn reschedule(
 async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     IfMatch(expect): IfMatch,
     Body(reason): Body<Reason>,

@@ -11,13 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::idempotency::Key;
-use super::input::{Body, Path};
-use super::listing::List;
-use super::operation::{Operation, Tag, delete, get, post};
-use super::{AppState, Problem};
 use crate::gateway::webhook::{OVERLAP, fresh_secret, written};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Operation, Tag, delete, get, post};
+use crate::http::pagination::List;
 use crate::store::webhooks::Webhook;
+use crate::web::extract::{Body, Path};
+use crate::web::{AppState, Problem};
 
 const ADMIN: &[Role] = &[Role::Admin];
 /// Endpoints of one hub.
@@ -110,7 +110,7 @@ async fn list(State(state): State<AppState>) -> Result<Json<List<WebhookView>>, 
 
 async fn add(
     State(state): State<AppState>,
-    key: Key,
+    key: IdempotencyKey,
     Body(WebhookRequest { url, mut kinds }): Body<WebhookRequest>,
 ) -> Result<(StatusCode, Json<NewWebhook>), Problem> {
     let desk = state.gateway.webhooks();
@@ -151,7 +151,7 @@ async fn enable(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<J
 
 async fn test(
     State(state): State<AppState>,
-    key: Key,
+    key: IdempotencyKey,
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<TestSent>), Problem> {
     find(&state, id).await?;

@@ -7,17 +7,19 @@ use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::operation::{Operation, Tag, get};
-use super::{AppState, Problem, asyncapi, files, openapi};
 use crate::bus::BusState;
+use crate::http::operation::{Operation, Tag, get};
+use crate::http::static_files;
 use crate::store::dispatches::{DispatchState, Sink};
 use crate::telemetry::metrics::{ScrapedValues, SinkValues, render};
+use crate::web::{AppState, Problem};
 
 /// How long the store may take to answer before the hub counts as not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -105,7 +107,7 @@ async fn metrics(
         connections: state.hub.connections().len(),
         rooms: state.hub.rooms(),
         appends_waiting: state.hub.appends_waiting(),
-        arrivals_waiting: state.arrivals.waiting(),
+        arrivals_waiting: state.admission.waiting(),
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
         replica: state.history.reads().map(Vec::from).unwrap_or_default(),
         relay: state.relay.figures().all(),
@@ -141,18 +143,18 @@ async fn keys(State(state): State<AppState>) -> Response {
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(state.auth.jwks())).into_response()
 }
 
-async fn openapi_document() -> Response {
-    document(openapi::document_text())
+async fn openapi_document(State(state): State<AppState>) -> Response {
+    document(state.documents.openapi)
 }
 
-async fn asyncapi_document() -> Response {
-    document(asyncapi::document_text())
+async fn asyncapi_document(State(state): State<AppState>) -> Response {
+    document(state.documents.asyncapi)
 }
 
-fn document(text: String) -> Response {
+fn document(text: Bytes) -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 async fn docs(method: Method, headers: HeaderMap) -> Response {
-    files::serve(method, Uri::from_static("/docs.html"), headers).await
+    static_files::serve(method, Uri::from_static("/docs.html"), headers).await
 }

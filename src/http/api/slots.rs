@@ -13,13 +13,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::idempotency::Key;
-use super::input::{Body, Path, Query};
-use super::listing::List;
-use super::operation::{Operation, Tag, delete, get, post};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Operation, Tag, delete, get, post};
+use crate::http::pagination::List;
 use crate::store::slots::{Published, PublishedSlot};
+use crate::web::extract::{Body, Path, Query};
+use crate::web::{AppState, Problem};
 
 /// Slots of one call.
 const MAX_SLOTS: usize = 200;
@@ -112,7 +112,7 @@ impl WindowQuery {
 async fn publish(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Body(request): Body<PublishRequest>,
 ) -> Result<(StatusCode, Json<List<OwnSlot>>), Problem> {
     let now = state.clock.now();

@@ -14,13 +14,13 @@ use rooms::wire::snapshot::{FeedItem, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::idempotency::Key;
-use super::input::{Body, Path, Query};
-use super::listing::{List, page_request};
-use super::operation::{Operation, Tag, get, post};
-use super::submit::{Done, Versioned, event_at, look, note_read, submit};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::commands::{Done, Versioned, event_at, look, note_read, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Operation, Tag, get, post};
+use crate::http::pagination::{List, page_request};
+use crate::web::extract::{Body, Path, Query};
+use crate::web::{AppState, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -131,7 +131,7 @@ async fn show(
 async fn command(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     Body(request): Body<CommandRequest>,
 ) -> Result<Json<Done>, Problem> {
@@ -145,7 +145,7 @@ async fn command(
 async fn draft(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     Body(draft): Body<Draft>,
 ) -> Result<(StatusCode, Json<Drafted>), Problem> {

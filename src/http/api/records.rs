@@ -13,15 +13,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::idempotency::Key;
-use super::input::{Body, Path, Query};
-use super::operation::{Operation, Tag, get, post};
-use super::submit::{note_read, submit};
-use super::{AppState, Problem};
 use crate::archive::Export;
 use crate::auth::Caller;
+use crate::http::commands::{note_read, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Operation, Tag, get, post};
 use crate::hub::room::RoomView;
 use crate::store::StoreError;
+use crate::web::extract::{Body, Path, Query};
+use crate::web::{AppState, Problem};
 
 /// Events of an answer, unless the caller wants fewer or more, and most of them.
 const LIMIT: usize = 100;
@@ -37,7 +37,7 @@ pub fn operations() -> Vec<Operation> {
             .query::<EventsQuery>()
             .answers::<Events>(200, "Events in the order of their numbers."),
         post("/v1/rooms/{room}/export", "exportRecord", export)
-            .unkept()
+            .without_cached_response()
             .for_roles(&[Role::Patient, Role::Doctor, Role::Admin])
             .about(Tag::Records, "Takes a copy of the whole record, which the record itself notes")
             .body::<Purpose>()
@@ -158,7 +158,7 @@ async fn backwards(
 async fn export(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(room): Path<RoomId>,
     Body(purpose): Body<Purpose>,
 ) -> Result<Response, Problem> {

@@ -1,10 +1,26 @@
-//! The table of all operations.
+//! The table of all operations, one file per resource.
+
+mod bookings;
+mod consultations;
+mod deliveries;
+mod dispatches;
+mod dispensings;
+mod doctors;
+mod guests;
+mod meta;
+mod partners;
+mod pharmacies;
+mod prescriptions;
+mod push;
+mod realtime;
+mod records;
+mod sandbox;
+mod sign_in;
+mod slots;
+mod users;
+mod webhooks;
 
 use super::operation::Operation;
-use super::{
-    bookings, consultations, deliveries, dispatches, dispensings, doctors, guests, live, partners, pharmacies,
-    prescriptions, push, records, sandbox, service, sign_in, slots, users, webhooks,
-};
 
 /// Every operation, resource by resource.
 pub fn operations() -> Vec<Operation> {
@@ -20,14 +36,14 @@ pub fn operations() -> Vec<Operation> {
         deliveries::operations(),
         pharmacies::operations(),
         records::operations(),
-        live::operations(),
+        realtime::operations(),
         push::operations(),
         users::operations(),
         dispatches::operations(),
         webhooks::operations(),
         partners::operations(),
         sandbox::operations(),
-        service::operations(),
+        meta::operations(),
     ]
     .into_iter()
     .flatten()

@@ -14,14 +14,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consultations::{Drafted, case_of, drafted};
-use super::idempotency::Key;
-use super::input::{Body, IfMatch, Path, Query};
-use super::listing::{List, PageQuery};
-use super::operation::{Matching, Operation, Tag, get, post, put};
-use super::submit::{Done, Versioned, by_precondition, find, submit};
-use super::{AppState, Problem};
 use crate::auth::Caller;
+use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Matching, Operation, Tag, get, post, put};
+use crate::http::pagination::{List, PageQuery};
 use crate::store::cases::PrescriptionLine;
+use crate::web::extract::{Body, IfMatch, Path, Query};
+use crate::web::{AppState, Problem};
 
 const DOCTOR: &[Role] = &[Role::Doctor];
 
@@ -122,7 +122,7 @@ async fn show(
 async fn amend(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(prescription): Path<PrescriptionId>,
     version: IfMatch,
     Body(Draft { items }): Body<Draft>,
@@ -136,7 +136,7 @@ async fn amend(
 async fn sign(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(prescription): Path<PrescriptionId>,
     IfMatch(expect): IfMatch,
     Body(Nothing {}): Body<Nothing>,
@@ -148,7 +148,7 @@ async fn sign(
 async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(prescription): Path<PrescriptionId>,
     IfMatch(expect): IfMatch,
     Body(Reason { reason }): Body<Reason>,
@@ -160,7 +160,7 @@ async fn cancel(
 async fn send(
     State(state): State<AppState>,
     caller: Caller,
-    key: Key,
+    key: IdempotencyKey,
     Path(prescription): Path<PrescriptionId>,
     IfMatch(expect): IfMatch,
     Body(SendRequest { pharmacy, hand_over }): Body<SendRequest>,
@@ -172,7 +172,7 @@ async fn send(
 async fn change(
     state: &AppState,
     caller: &Caller,
-    key: Key,
+    key: IdempotencyKey,
     id: PrescriptionId,
     expect: Option<u64>,
     command: Command,

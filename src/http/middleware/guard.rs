@@ -10,14 +10,12 @@ use axum_extra::extract::CookieJar;
 use rooms::role::Role;
 use rooms::wire::code::Code;
 
-use super::idempotency::{self, Keep};
-use super::operation::{Access, Operation};
-use super::origin::{Verdict, judge};
-use super::{AppState, Problem};
+use super::idempotency;
 use crate::auth::{AuthError, Caller, Claims, Client, Subject};
+use crate::http::operation::{Access, Operation, ResponseCache};
+use crate::web::origin::{Verdict, judge};
+use crate::web::{ACCESS_COOKIE, AppState, Problem};
 
-/// The cookie of the access token, for sibling services of a parent domain.
-pub const ACCESS_COOKIE: &str = "wardroom_access";
 /// Bytes of what a device calls itself that are kept.
 const MAX_LABEL: usize = 120;
 
@@ -26,12 +24,12 @@ const MAX_LABEL: usize = 120;
 pub struct Rule {
     id: &'static str,
     access: Access,
-    keep: Option<Keep>,
+    cache: Option<ResponseCache>,
 }
 
 impl Rule {
     pub fn of(operation: &Operation) -> Self {
-        Self { id: operation.id, access: operation.access, keep: operation.keep() }
+        Self { id: operation.id, access: operation.access, cache: operation.cache() }
     }
 }
 
@@ -53,8 +51,8 @@ pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: 
     let Some(caller) = caller else { return next.run(request).await };
     let user = caller.user();
     request.extensions_mut().insert(caller);
-    match rule.keep {
-        Some(keep) => idempotency::once(&state, rule.id, user, keep, request, next).await,
+    match rule.cache {
+        Some(cache) => idempotency::run_idempotent(&state, rule.id, user, cache, request, next).await,
         None => next.run(request).await,
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rooms::wire::code::Code;
 use rust_embed::RustEmbed;
 
-use super::Problem;
+use crate::web::Problem;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]

@@ -12,11 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::operation::{Operation, Tag, get, post};
-use super::submit::look;
-use super::{AppState, Body, Problem, input::Path};
 use crate::auth::{AuthError, Caller, GuestLink};
+use crate::http::commands::look;
+use crate::http::operation::{Operation, Tag, get, post};
 use crate::hub::{Submission, SubmitError};
+use crate::web::extract::Path;
+use crate::web::{AppState, Body, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -25,7 +26,7 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::Consultations, "Gives the link for somebody who was invited by `guest.invite`")
             .answers::<Link>(200, "What the link carries. Whoever has it comes in as this guest."),
         post("/v1/guests/enter", "enterAsGuest", enter)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Comes in by a guest's link; again for a fresh access token")
             .body::<EnterRequest>()

@@ -14,9 +14,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Body, Path};
-use super::operation::{Operation, Tag, get, post, put};
-use super::{AppState, Problem, files};
 use crate::gateway::courier::Couriers;
 use crate::gateway::courier::sandbox::Sandbox as Parcels;
 use crate::gateway::inbound::Heard;
@@ -24,7 +21,11 @@ use crate::gateway::mail::post::{Filed, Post};
 use crate::gateway::partner::Failure;
 use crate::gateway::payment::Payments;
 use crate::gateway::payment::sandbox::{Choice, Sandbox};
+use crate::http::operation::{Operation, Tag, get, post, put};
+use crate::http::static_files;
 use crate::store::sandbox::{PlayState, PlayedPayment, Whims};
+use crate::web::extract::{Body, Path};
+use crate::web::{AppState, Problem};
 
 const ADMIN: &[Role] = &[Role::Admin];
 
@@ -40,14 +41,14 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Played>(200, "The payment."),
         post("/v1/sandbox/payments/{payment}", "settleSandboxPayment", settle)
             .for_anyone()
-            .unkeyed()
+            .without_key()
             .about(Tag::Sandbox, "Pays, or declines to")
             .body::<Settlement>()
             .answers::<Played>(200, "The payment as it is now.")
             .errors(&[Code::IllegalTransition]),
         put("/v1/sandbox/payments/{payment}/whims", "setSandboxWhims", whims)
             .for_anyone()
-            .unkeyed()
+            .without_key()
             .about(Tag::Sandbox, "Tells a played payment what to do wrong")
             .body::<Whims>()
             .answers::<Played>(200, "The payment as it is now."),
@@ -152,7 +153,7 @@ async fn find(state: &AppState, id: Uuid) -> Result<PlayedPayment, Problem> {
 
 async fn page(State(state): State<AppState>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
     payments(&state)?;
-    Ok(files::serve(method, Uri::from_static("/sandbox/checkout.html"), headers).await)
+    Ok(static_files::serve(method, Uri::from_static("/sandbox/checkout.html"), headers).await)
 }
 
 async fn payment(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<Played>, Problem> {

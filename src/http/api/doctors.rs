@@ -10,12 +10,12 @@ use rooms::wire::code::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::input::{Path, Query};
-use super::listing::{List, page_request};
-use super::operation::{Operation, Tag, get};
 use super::slots::{Window, WindowQuery};
-use super::{AppState, Problem};
+use crate::http::operation::{Operation, Tag, get};
+use crate::http::pagination::{List, page_request};
 use crate::store::people::{Status, User};
+use crate::web::extract::{Path, Query};
+use crate::web::{AppState, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![

@@ -10,11 +10,11 @@ use rooms::text::{Line, Text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::idempotency::Key;
-use super::input::{Body, Query};
-use super::listing::{List, page_request};
-use super::operation::{Operation, Tag, get, post};
-use super::{AppState, Problem};
+use crate::http::middleware::idempotency::IdempotencyKey;
+use crate::http::operation::{Operation, Tag, get, post};
+use crate::http::pagination::{List, page_request};
+use crate::web::extract::{Body, Query};
+use crate::web::{AppState, Problem};
 
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -65,7 +65,7 @@ async fn list(
 
 async fn add(
     State(state): State<AppState>,
-    key: Key,
+    key: IdempotencyKey,
     Body(PharmacyRequest { name, address }): Body<PharmacyRequest>,
 ) -> Result<(StatusCode, Json<Pharmacy>), Problem> {
     let id = PharmacyId(key.fresh);

@@ -14,15 +14,15 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::guard::ACCESS_COOKIE;
-use super::input::{Body, Path, parse};
-use super::listing::List;
-use super::operation::{Operation, Tag, delete, get, post, put};
-use super::origin::{Verdict, judge};
-use super::{AppState, Problem};
 use crate::auth::{Caller, Client, Registration, SignedIn};
+use crate::http::operation::{Operation, Tag, delete, get, post, put};
+use crate::http::pagination::List;
 use crate::store::people::{Language, Status, User};
 use crate::store::sessions::Session;
+use crate::web::ACCESS_COOKIE;
+use crate::web::extract::{Body, Path, parse};
+use crate::web::origin::{Verdict, judge};
+use crate::web::{AppState, Problem};
 
 /// The cookie of the refresh token; it goes to this host's sign-in only.
 const REFRESH_COOKIE: &str = "wardroom_refresh";
@@ -31,28 +31,28 @@ const REFRESH_PATH: &str = "/v1/auth";
 pub fn operations() -> Vec<Operation> {
     vec![
         post("/v1/auth/register", "register", register)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Makes an account; doctors and pharmacists wait for an administrator's approval")
             .body::<RegisterRequest>()
             .answers::<Registered>(201, "The account.")
             .errors(&[Code::EmailTaken]),
         post("/v1/auth/sign-in", "signIn", sign_in)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Signs in by e-mail address and password")
             .body::<SignInRequest>()
             .answers::<SignInAnswer>(200, "Tokens. With transport `cookie` the refresh token is in a cookie.")
             .errors(&[Code::BadCredentials, Code::AccountInactive, Code::Forbidden]),
         post("/v1/auth/demo", "signInDemo", demo)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Signs in by a demo link; in demo mode only")
             .body::<DemoRequest>()
             .answers::<SignInAnswer>(200, "Tokens.")
             .errors(&[Code::BadCredentials, Code::AccountInactive]),
         post("/v1/auth/refresh", "refresh", refresh)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Exchanges a refresh token for fresh tokens; a token of before ends the sign-in")
             .body::<RefreshRequest>()
@@ -60,7 +60,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<SignInAnswer>(200, "Tokens, by the way the refresh token came.")
             .errors(&[Code::Unauthenticated, Code::AccountInactive, Code::Forbidden]),
         post("/v1/auth/sign-out", "signOut", sign_out)
-            .unkeyed()
+            .without_key()
             .for_anyone()
             .about(Tag::SignIn, "Ends the sign-in of the access token, or else of the refresh token")
             .body::<RefreshRequest>()
@@ -68,7 +68,7 @@ pub fn operations() -> Vec<Operation> {
             .answers_nothing(204, "It has ended, or there was none.")
             .errors(&[Code::Forbidden]),
         post("/v1/auth/sign-out-everywhere", "signOutEverywhere", sign_out_everywhere)
-            .unkeyed()
+            .without_key()
             .about(Tag::SignIn, "Ends all own sign-ins")
             .answers_nothing(204, "They have ended."),
         get("/v1/auth/sessions", "listSessions", sessions).about(Tag::SignIn, "Lists the own sign-ins").answers::<List<
@@ -78,7 +78,7 @@ pub fn operations() -> Vec<Operation> {
             "Those that stand, newest first.",
         ),
         delete("/v1/auth/sessions/{session}", "endSession", end_session)
-            .unkeyed()
+            .without_key()
             .about(Tag::SignIn, "Ends one of the own sign-ins")
             .answers_nothing(204, "It has ended."),
         get("/v1/me", "getMe", me).about(Tag::SignIn, "Says who the caller is").answers::<Person>(200, "The caller."),

@@ -1,0 +1,5 @@
+//! Layers around the handlers: every request passes the outer layer, then its operation's guard, then idempotency.
+
+pub mod guard;
+pub mod idempotency;
+pub mod outer_layer;

@@ -1,0 +1,26 @@
+//! Builds the router from the table of operations.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+
+use super::middleware::guard::{Guarded, Rule, guard};
+use super::middleware::outer_layer::{self, Headers};
+use super::{api, static_files};
+use crate::web::AppState;
+
+/// Routes every operation of the table, and the embedded pages.
+pub fn router(state: AppState) -> Router {
+    let mut router = Router::new();
+    for operation in api::operations() {
+        let guarded = Guarded { state: state.clone(), rule: Rule::of(&operation) };
+        let path = operation.path;
+        router = router.route(path, operation.into_route().route_layer(from_fn_with_state(guarded, guard)));
+    }
+    router
+        .fallback(static_files::serve)
+        .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
+        .layer(from_fn(outer_layer::speak_in_problems))
+        .layer(from_fn_with_state(Headers::new(&state.config), outer_layer::finish))
+        .with_state(state)
+}

@@ -1,0 +1,56 @@
+//! The application's state.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use rooms::wire::code::Code;
+
+use super::origin;
+use super::problem::Problem;
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::echo::Echo;
+use crate::gateway::Gateway;
+use crate::hub::Hub;
+use crate::hub::admission::AdmissionQueue;
+use crate::store::Store;
+use crate::store::history::History;
+use crate::turn::Relay;
+
+/// The generated API documents, as JSON texts.
+#[derive(Clone)]
+pub struct Documents {
+    pub openapi: Bytes,
+    pub asyncapi: Bytes,
+}
+
+/// The services that every handler can use; cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub store: Store,
+    /// For long reads of a log; may use a replica.
+    pub history: History,
+    pub auth: Auth,
+    pub hub: Hub,
+    /// Shared, because axum clones this state for every request.
+    pub gateway: Arc<Gateway>,
+    pub relay: Arc<Relay>,
+    pub echo: Echo,
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    /// Admission of new sockets and streams.
+    pub admission: AdmissionQueue,
+    pub documents: Documents,
+}
+
+impl AppState {
+    /// Refuses a request from a page of a foreign origin. A request without `Origin` does not come from a page.
+    pub fn origin_allowed(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match origin::judge(&self.config, headers) {
+            origin::Verdict::Absent | origin::Verdict::Own | origin::Verdict::Allowed(_) => Ok(()),
+            origin::Verdict::Foreign => Err(Problem::new(Code::Forbidden, "pages of this origin may not use this hub")),
+        }
+    }
+}

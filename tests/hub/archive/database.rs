@@ -1,4 +1,4 @@
-//! A database can be checked as a whole: each record by its chain, and the tables by the records.
+//! Verification of a whole database: each record by its hash chain, and the tables by the records.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::support::both;
 use crate::support::room_log::{doctor_with_slots, slot_request};
 use crate::support::test_server::TestServer;
 
-/// What somebody with access to the database does to one room.
+/// Changes one room's rows as somebody with access to the database could.
 async fn tamper(store: &Store, sql: &str, room: RoomId) {
     for sql in sql.split(';') {
         let changed = match store {
@@ -28,7 +28,7 @@ async fn tamper(store: &Store, sql: &str, room: RoomId) {
                 sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
             }
         };
-        assert!(changed > 0, "{sql} changes something");
+        assert!(changed > 0, "{sql} changes a row");
     }
 }
 
@@ -43,7 +43,7 @@ async fn faults(store: &Store) -> (u64, BTreeMap<RoomId, Why>) {
     (tally.rooms, faults)
 }
 
-async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: DatabaseSettings) {
+async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let store = &server.state.store;
     let case = server.case().await;
@@ -74,7 +74,7 @@ async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: Datab
         let said = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
         let mark = Mark { delivered: said.last, seen: said.last };
         store.save_marks(&[(case.room, case.doctor.user().unwrap(), mark)]).await.unwrap();
-        // The prescription was sent last, in two events.
+        // Sending the prescription appended two events.
         let sql = sql.replace("LAST", &said.last.to_string()).replace("CASE", &(said.last - 2).to_string());
         tamper(store, &sql, case.room).await;
         expected.insert(case.room, why);
@@ -82,12 +82,12 @@ async fn whatever_is_changed_behind_the_hub_is_found_in_its_room(database: Datab
     let (doctor, slots) = doctor_with_slots(store, 1).await;
     let (_, booking) = slot_request(&slots[0], &doctor);
     assert_eq!(store.append(std::slice::from_ref(&booking)).await.unwrap(), [Appended::Committed]);
-    assert_eq!(faults(store).await, (expected.len() as u64 + 2, expected.clone()), "all others are whole");
+    assert_eq!(faults(store).await, (expected.len() as u64 + 2, expected.clone()), "all other rooms are intact");
     tamper(store, "update slots set room = null where room = ROOM", booking.room).await;
     expected.insert(booking.room, Why::Table("slots"));
     assert_eq!(faults(store).await.1, expected);
 }
 
 both! {
-    whatever_is_changed_behind_the_hub_is_found_in_its_room
+    tampering_is_found_in_the_room_it_affects
 }

@@ -1,4 +1,4 @@
-//! The record can be checked: whatever one changes in it is found, and named.
+//! Verification of exported records: every change is found and located.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::support::room_log::{RoomLog, new_ids};
 
 const EVENTS: usize = 6;
 
-/// Read from where it is written.
-fn whole(store: &Store) -> History {
-    History::open(store.clone(), &DatabaseSettings::new("")).expect("there is no replica to be reached")
+/// Reads from the primary only.
+fn primary_only(store: &Store) -> History {
+    History::open(store.clone(), &DatabaseSettings::new("")).expect("no replica is configured")
 }
 
-/// Stores a room of six messages, and exports it.
-async fn exported(store: &Store) -> (RoomId, Vec<String>) {
+/// Stores a room of six messages and exports it.
+async fn stored_and_exported(store: &Store) -> (RoomId, Vec<String>) {
     let (room, sender) = (RoomId(Uuid::now_v7()), UserId(Uuid::now_v7()));
     let mut hash = GENESIS;
     for seq in 1..=EVENTS as u64 {
@@ -58,7 +58,7 @@ async fn exported(store: &Store) -> (RoomId, Vec<String>) {
 }
 
 async fn export(store: &Store, room: RoomId) -> String {
-    let mut export = Export::begin(&whole(store), room, Timestamp::from_micros(0)).await.unwrap();
+    let mut export = Export::begin(&primary_only(store), room, Timestamp::from_micros(0)).await.unwrap();
     let mut text = String::new();
     while let Some(piece) = export.next().await.unwrap() {
         assert!(piece.ends_with('\n'));
@@ -67,26 +67,26 @@ async fn export(store: &Store, room: RoomId) -> String {
     text
 }
 
-/// The line and the reason that `verify` names.
+/// Returns the line and the reason that `verify` reports.
 fn found(lines: &[String]) -> (u64, Why) {
-    let mismatch = verify(Cursor::new(lines.join("\n"))).expect_err("something was changed");
+    let mismatch = verify(Cursor::new(lines.join("\n"))).expect_err("the change is detected");
     (mismatch.line, mismatch.why)
 }
 
-async fn a_whole_record_is_whole_in_any_spelling(database: DatabaseSettings) {
+async fn intact_record_verifies_in_any_json_formatting(database: DatabaseSettings) {
     let store = Store::connect(&database).await.unwrap();
-    let (room, mut lines) = exported(&store).await;
+    let (room, mut lines) = stored_and_exported(&store).await;
     let report = verify(Cursor::new(lines.join("\n") + "\n")).unwrap();
     assert_eq!((report.room, report.events), (room, EVENTS as u64));
     assert_eq!(verify_room(&store, room).await.unwrap().unwrap(), report);
-    // Another program may write the same JSON with other white space.
+    // Another program may write the same JSON with different white space.
     lines[3] = lines[3].replace("\",\"", "\" ,  \"");
     assert_eq!(verify(Cursor::new(lines.join("\r\n"))).unwrap(), report);
 }
 
-async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(database: DatabaseSettings) {
+async fn every_edit_deletion_insertion_swap_and_truncation_is_located(database: DatabaseSettings) {
     let store = Store::connect(&database).await.unwrap();
-    let (_, lines) = exported(&store).await;
+    let (_, lines) = stored_and_exported(&store).await;
     for at in 1..lines.len() {
         let line = at as u64 + 1;
         let changed = |change: &dyn Fn(&mut Vec<String>)| {
@@ -105,7 +105,7 @@ async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(databa
         assert_eq!(edit("\"hash\":\"", "\"hash\":\"0"), (line, Why::NotAnEntry));
         assert_eq!(edit("}", ""), (line, Why::NotAnEntry));
         assert_eq!(changed(&|lines| lines[at].insert_str(9, "00")), (line, Why::NotAnEntry));
-        // Some programs would read the first value and others, like the one that made the hash, the last.
+        // Some parsers take the first of two values and others, like the one behind the hash, the last.
         assert_eq!(edit("\"text\":", "\"text\":\"forged\",\"text\":"), (line, Why::NamedTwice));
         let repeated = changed(&|lines| lines.insert(at, lines[at].clone()));
         assert_eq!(repeated, (line + 1, Why::Place { found: at as u64 }));
@@ -124,15 +124,15 @@ async fn every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place(databa
     };
     let mut cut = lines.clone();
     promise_less(&mut cut);
-    assert_eq!(found(&cut), (1, Why::Head), "the manifest's hash still tells");
+    assert_eq!(found(&cut), (1, Why::Head), "the manifest's hash still differs");
     assert_eq!(found(&lines[1..]), (1, Why::NoManifest));
-    let (_, other) = exported(&store).await;
+    let (_, other) = stored_and_exported(&store).await;
     let mut mixed = lines.clone();
     mixed[2] = other[2].clone();
     assert_eq!(found(&mixed), (3, Why::OtherRoom));
 }
 
-async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: DatabaseSettings) {
+async fn export_of_a_long_record_ends_where_it_was_when_the_export_began(database: DatabaseSettings) {
     let store = Store::connect(&database).await.unwrap();
     let mut log = RoomLog::new();
     for size in [600, 700] {
@@ -144,7 +144,7 @@ async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: D
         assert_eq!(store.append(std::slice::from_ref(&append)).await.unwrap(), [Appended::Committed]);
         log = log.after(&append);
     }
-    let mut lines = Export::begin(&whole(&store), log.room, Timestamp::from_micros(0)).await.unwrap();
+    let mut lines = Export::begin(&primary_only(&store), log.room, Timestamp::from_micros(0)).await.unwrap();
     assert_eq!(lines.manifest().events, 1300);
     let later = log.chat(new_ids().0, new_ids().1, "later");
     assert_eq!(store.append(&[later]).await.unwrap(), [Appended::Committed]);
@@ -160,7 +160,7 @@ async fn a_long_record_is_exported_as_far_as_it_went_when_that_began(database: D
 }
 
 both! {
-    a_long_record_is_exported_as_far_as_it_went_when_that_began
-    a_whole_record_is_whole_in_any_spelling
-    every_edit_deletion_insertion_swap_and_cut_is_found_at_its_place
+    export_of_a_long_record_ends_where_it_was_when_the_export_began
+    intact_record_verifies_in_any_json_formatting
+    every_edit_deletion_insertion_swap_and_truncation_is_located
 }

@@ -1,4 +1,4 @@
-//! What an append promises, on both databases.
+//! Appends to the log, on both databases.
 
 use std::sync::Arc;
 
@@ -17,28 +17,28 @@ async fn seqs(store: &Store, room: RoomId) -> Vec<u64> {
     store.events_after(room, 0, 1000).await.unwrap().iter().map(|stored| stored.seq).collect()
 }
 
-async fn one_bad_append_harms_no_other(settings: DatabaseSettings) {
+async fn failed_append_does_not_affect_others_in_its_batch(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (sender, command) = new_ids();
     let log = RoomLog::new();
     let first = log.chat(sender, command, "one");
     assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
-    let (late, fresh, elsewhere) = (new_ids(), new_ids(), new_ids());
+    let (overtaken, fresh, other_room) = (new_ids(), new_ids(), new_ids());
     let now = log.after(&first);
     let second = now.chat(sender, fresh.1, "two");
     let then = now.after(&second);
     let other = RoomLog::new();
-    // Parts of a case without the case: a mistake that no hub makes, and that the tables refuse.
+    // Parts of a case without the case: no hub makes this mistake, and the tables reject it.
     let impossible = crate::support::room_log::append_without_case();
     let batch = [
         second.clone(),
-        // Its place is taken.
-        log.chat(late.0, late.1, "late"),
+        // Its number is taken.
+        log.chat(overtaken.0, overtaken.1, "late"),
         // It took effect before.
         then.chat(sender, command, "one"),
         then.chat(sender, command, "another"),
         impossible.clone(),
-        other.chat(elsewhere.0, elsewhere.1, "elsewhere"),
+        other.chat(other_room.0, other_room.1, "elsewhere"),
     ];
     let duplicate = |same_body| Appended::Duplicate { first: 1, last: 1, same_body };
     assert_eq!(
@@ -55,41 +55,45 @@ async fn one_bad_append_harms_no_other(settings: DatabaseSettings) {
     assert_eq!(seqs(&store, log.room).await, [1, 2]);
     assert_eq!(seqs(&store, other.room).await, [1]);
     assert!(seqs(&store, impossible.room).await.is_empty());
-    let found = store.find_command(log.room, sender, command).await.unwrap().expect("it took effect");
+    let found = store.find_command(log.room, sender, command).await.unwrap().expect("the command took effect");
     assert_eq!((found.first, found.last, found.hash), (1, 1, first.command_hash));
     let before = store.events_before(log.room, 3, 1).await.unwrap();
     assert_eq!(before[0].canonical, *second.records[0].canonical);
 }
 
-async fn an_event_is_appended_only_behind_the_one_it_was_chained_to(settings: DatabaseSettings) {
+async fn append_requires_the_predecessor_it_was_chained_to(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (sender, command) = new_ids();
     let log = RoomLog::new();
     let first = log.chat(sender, command, "one");
     let second = log.after(&first).chat(sender, new_ids().1, "two");
-    // As on a database that came back from an older copy: the room in memory is further than the stored one.
+    // As on a database restored from an older copy: the room in memory is ahead of the stored one.
     assert_eq!(store.append(std::slice::from_ref(&second)).await.unwrap(), [conflict_with(&[])]);
     let another = log.chat(sender, new_ids().1, "another one");
     assert_eq!(store.append(&[another]).await.unwrap(), [Appended::Committed]);
-    assert_eq!(store.append(&[second]).await.unwrap(), [conflict_with(&[])], "its place is free, but not behind that");
+    assert_eq!(
+        store.append(&[second]).await.unwrap(),
+        [conflict_with(&[])],
+        "the number is free, but the hash does not follow"
+    );
     assert_eq!(seqs(&store, log.room).await, [1]);
 }
 
-async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(settings: DatabaseSettings) {
+async fn concurrent_writers_never_leave_a_gap_or_share_a_number(settings: DatabaseSettings) {
     let room = RoomId(Uuid::now_v7());
     let mut tasks = Vec::new();
     for _ in 0..8 {
-        // Each as a hub of its own, with its own connections.
+        // Each writer is like a hub of its own, with its own connections.
         let store = open_store(&settings).await;
         tasks.push(tokio::spawn(async move {
-            let mut places = Vec::new();
+            let mut numbers = Vec::new();
             for _ in 0..10 {
                 let (sender, command) = new_ids();
                 loop {
                     let log = RoomLog::read(&store, room).await;
                     match &store.append(&[log.chat(sender, command, "x")]).await.unwrap()[0] {
                         Appended::Committed => {
-                            places.push(log.head + 1);
+                            numbers.push(log.head + 1);
                             break;
                         }
                         Appended::Conflict { .. } => {}
@@ -97,20 +101,20 @@ async fn writers_of_one_room_never_leave_a_gap_or_share_a_number(settings: Datab
                     }
                 }
             }
-            places
+            numbers
         }));
     }
-    let mut places = Vec::new();
+    let mut numbers = Vec::new();
     for task in tasks {
-        places.extend(task.await.unwrap());
+        numbers.extend(task.await.unwrap());
     }
-    places.sort_unstable();
-    assert_eq!(places, (1..=80).collect::<Vec<_>>(), "each writer had a number of its own");
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=80).collect::<Vec<_>>(), "each append has a number of its own");
     let store = open_store(&settings).await;
-    assert_eq!(seqs(&store, room).await, places);
+    assert_eq!(seqs(&store, room).await, numbers);
 }
 
-async fn a_batch_of_any_size_is_committed_whole_and_survives_a_restart(settings: DatabaseSettings) {
+async fn batch_of_any_size_commits_whole_and_survives_a_restart(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let mut all = Vec::new();
     for size in [0usize, 1, 2, 3, 100, 129, 256] {
@@ -136,12 +140,12 @@ async fn a_batch_of_any_size_is_committed_whole_and_survives_a_restart(settings:
     }
 }
 
-/// SQLite's way to say that the disk is full; the same as a real one, as far as the driver and we can tell.
+/// Simulates a full disk with SQLite's page limit, which raises the same error as a real one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_costs_no_acknowledged_event_and_writing_goes_on_when_there_is_space() {
+async fn full_disk_loses_no_acknowledged_event_and_writes_resume_with_space() {
     let database = Database::sqlite();
     let store = open_store(&database.settings()).await;
-    let Store::Sqlite { write, .. } = &store else { panic!("this is SQLite") };
+    let Store::Sqlite { write, .. } = &store else { panic!("an SQLite store") };
     let limit =
         |pages: u32| sqlx::query(sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"))).execute(write);
     let (pages,): (u32,) = sqlx::query_as("pragma page_count").fetch_one(write).await.unwrap();
@@ -157,13 +161,13 @@ async fn a_full_disk_costs_no_acknowledged_event_and_writing_goes_on_when_there_
             }
             Err(StoreError::Full(_)) => {
                 failures += 1;
-                // The limit is the connection's, and that one may have been replaced.
+                // The limit belongs to the connection, which may have been replaced.
                 limit(pages + 20).await.unwrap();
             }
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert!(!acknowledged.is_empty() && failures > 10, "it filled up on the way");
+    assert!(!acknowledged.is_empty() && failures > 10, "the database fills up on the way");
     limit(1_000_000).await.unwrap();
     let append = RoomLog::new().chat(new_ids().0, new_ids().1, "again");
     acknowledged.push(append.room);
@@ -174,7 +178,7 @@ async fn a_full_disk_costs_no_acknowledged_event_and_writing_goes_on_when_there_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_keep_what_it_confirms_is_refused() {
+async fn database_without_durable_commits_is_rejected() {
     for url in ["sqlite::memory:", "mysql://localhost/x", "sqlite:/no/such/folder/x.db?mode=nonsense"] {
         let error = Store::connect(&DatabaseSettings::new(url)).await.expect_err(url);
         assert!(matches!(error, StoreError::Setting(_)), "{url}: {error:?}");
@@ -182,13 +186,15 @@ async fn a_database_that_cannot_keep_what_it_confirms_is_refused() {
     let database = Database::postgres();
     let settings = database.settings();
     let url = format!("{}&options[synchronous_commit]=off", settings.url());
-    let error = Store::connect(&DatabaseSettings::new(url)).await.expect_err("it would lose what it confirmed");
+    let error = Store::connect(&DatabaseSettings::new(url))
+        .await
+        .expect_err("without synchronous commits it could lose acknowledged data");
     assert!(error.to_string().contains("synchronous_commit"), "{error}");
 }
 
 both! {
-    one_bad_append_harms_no_other
-    an_event_is_appended_only_behind_the_one_it_was_chained_to
-    writers_of_one_room_never_leave_a_gap_or_share_a_number
-    a_batch_of_any_size_is_committed_whole_and_survives_a_restart
+    failed_append_does_not_affect_others_in_its_batch
+    append_requires_the_predecessor_it_was_chained_to
+    concurrent_writers_never_leave_a_gap_or_share_a_number
+    batch_of_any_size_commits_whole_and_survives_a_restart
 }

@@ -1,4 +1,4 @@
-//! What the feeds show, and rows that many ask for at the same time. On both databases.
+//! Feeds, sessions, idempotency keys, read receipts, and due rooms under concurrency, on both databases.
 
 use std::time::Duration;
 
@@ -23,16 +23,17 @@ use crate::support::both;
 use crate::support::room_log::open_store;
 use crate::support::room_log::{doctor_with_slots, new_user, slot_request};
 
-/// More rooms than a feed shows of what is closed.
-const MANY: i64 = 120;
+/// More rooms than a feed shows of closed ones.
+const ROOM_COUNT: i64 = 120;
 
 fn keys(items: &[FeedItem]) -> Vec<&str> {
     items.iter().map(|item| &*item.key).collect()
 }
 
-/// A doctor's bookings, oldest first; all but the oldest are over. Each has a dispensing in the same condition.
-async fn busy_months(store: &Store, pharmacy: &Pharmacy) -> (User, Vec<Append>) {
-    let (doctor, slots) = doctor_with_slots(store, MANY).await;
+/// Creates a doctor's bookings, oldest first; all but the oldest are closed. Each has a dispensing in the same
+/// condition.
+async fn closed_and_open_bookings(store: &Store, pharmacy: &Pharmacy) -> (User, Vec<Append>) {
+    let (doctor, slots) = doctor_with_slots(store, ROOM_COUNT).await;
     let mut appends: Vec<Append> = slots.iter().map(|slot| slot_request(slot, &doctor).1).collect();
     for (at, append) in appends.iter_mut().enumerate() {
         let after = append.after.as_mut().unwrap();
@@ -55,14 +56,14 @@ async fn busy_months(store: &Store, pharmacy: &Pharmacy) -> (User, Vec<Append>) 
     (doctor, appends)
 }
 
-async fn what_is_open_stays_in_a_feed_however_much_came_after_it(settings: DatabaseSettings) {
+async fn open_items_stay_in_a_feed_however_many_follow(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let pharmacy = Pharmacy {
         id: PharmacyId(Uuid::now_v7()),
         name: Line::parse("Pharmacy").unwrap(),
         address: Text::parse("1 Street").unwrap(),
     };
-    let (doctor, appends) = busy_months(&store, &pharmacy).await;
+    let (doctor, appends) = closed_and_open_bookings(&store, &pharmacy).await;
     let feed = store.person_feed(doctor.id, Role::Doctor).await.unwrap();
     let newest = appends.iter().rev().take(100).map(|append| append.room.to_string());
     let expected: Vec<String> = newest.chain([appends[0].room.to_string()]).collect();
@@ -76,7 +77,7 @@ async fn what_is_open_stays_in_a_feed_however_much_came_after_it(settings: Datab
     assert_eq!(queue[100].key, held);
 }
 
-/// A room of this doctor that waits since `since`, or is in `state`.
+/// Returns a room of this doctor in `state`, waiting or running since `since`.
 fn room(slot: &wardroom::store::slots::PublishedSlot, doctor: &User, state: ConsultationState, since: i64) -> Append {
     let (_, mut append) = slot_request(slot, doctor);
     let consultation = append.after.as_mut().unwrap().consultation.as_mut().unwrap();
@@ -95,7 +96,7 @@ fn minutes(count: i64) -> Timestamp {
     Timestamp::from_micros(1_800_000_000_000_000 + count * 60_000_000)
 }
 
-async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consultations(settings: DatabaseSettings) {
+async fn lobby_orders_by_arrival_and_estimates_from_recent_consultations(settings: DatabaseSettings) {
     use ConsultationState::{Booked, Called, Completed, InProgress, Waiting};
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 6).await;
@@ -116,14 +117,14 @@ async fn the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consul
     let key = |at: usize| appends[at].room.to_string();
     let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap());
     assert_eq!(lobby, [(key(1), 1, None), (key(2), 0, None), (key(0), 2, None)]);
-    // One took ten minutes, and one has been going for four.
+    // One consultation took ten minutes, and another has run for four.
     let more = [room(&slots[4], &doctor, Completed, 0), room(&slots[5], &doctor, InProgress, 26)];
     assert_eq!(store.append(&more).await.unwrap(), vec![Appended::Committed; 2]);
     let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap());
     assert_eq!(lobby, [(key(1), 1, Some(360)), (key(2), 0, Some(0)), (key(0), 2, Some(960))]);
 }
 
-async fn of_many_who_refresh_at_once_one_wins(settings: DatabaseSettings) {
+async fn one_of_many_concurrent_refreshes_wins(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let user = new_user("Ann", Role::Patient);
     assert!(store.insert_user(&user).await.unwrap());
@@ -141,26 +142,26 @@ async fn of_many_who_refresh_at_once_one_wins(settings: DatabaseSettings) {
         label: "a browser".into(),
     };
     store.insert_session(&session).await.unwrap();
-    let tries: Vec<_> = (0..10)
+    let attempts: Vec<_> = (0..10)
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move { store.rotate_session(id, 7, minutes(1)).await.unwrap() })
         })
         .collect();
     let mut won = 0;
-    for attempt in tries {
+    for attempt in attempts {
         won += u32::from(attempt.await.unwrap());
     }
     assert_eq!(won, 1);
     assert_eq!(store.session(id).await.unwrap().unwrap().counter, 8);
     assert_eq!(store.revoke_sessions(user.id, minutes(2)).await.unwrap(), [id]);
-    assert!(!store.rotate_session(id, 8, minutes(3)).await.unwrap(), "what has ended stays so");
+    assert!(!store.rotate_session(id, 8, minutes(3)).await.unwrap(), "a revoked session stays revoked");
 }
 
-async fn of_many_requests_with_one_key_one_runs(settings: DatabaseSettings) {
+async fn one_of_many_requests_with_the_same_key_runs(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let user = UserId(Uuid::now_v7());
-    let tries: Vec<_> = (0..10)
+    let attempts: Vec<_> = (0..10)
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -170,7 +171,7 @@ async fn of_many_requests_with_one_key_one_runs(settings: DatabaseSettings) {
         })
         .collect();
     let (mut fresh, mut running) = (0, 0);
-    for attempt in tries {
+    for attempt in attempts {
         match attempt.await.unwrap() {
             Begin::Fresh(_) => fresh += 1,
             Begin::Running => running += 1,
@@ -180,7 +181,7 @@ async fn of_many_requests_with_one_key_one_runs(settings: DatabaseSettings) {
     assert_eq!((fresh, running), (1, 9));
 }
 
-async fn marks_never_go_back(settings: DatabaseSettings) {
+async fn read_receipts_never_move_back(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (room, user) = (RoomId(Uuid::now_v7()), UserId(Uuid::now_v7()));
     for (delivered, seen) in [(5, 3), (4, 4), (6, 1)] {
@@ -189,7 +190,7 @@ async fn marks_never_go_back(settings: DatabaseSettings) {
     assert_eq!(store.marks(room).await.unwrap()[&user], Mark { delivered: 6, seen: 4 });
 }
 
-async fn a_room_is_due_once_its_time_has_come(settings: DatabaseSettings) {
+async fn room_is_due_from_its_wake_time_on(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 1).await;
     let (_, append) = slot_request(&slots[0], &doctor);
@@ -202,10 +203,10 @@ async fn a_room_is_due_once_its_time_has_come(settings: DatabaseSettings) {
 }
 
 both! {
-    what_is_open_stays_in_a_feed_however_much_came_after_it
-    the_lobby_counts_from_who_came_first_and_estimates_from_the_last_consultations
-    of_many_who_refresh_at_once_one_wins
-    of_many_requests_with_one_key_one_runs
-    marks_never_go_back
-    a_room_is_due_once_its_time_has_come
+    open_items_stay_in_a_feed_however_many_follow
+    lobby_orders_by_arrival_and_estimates_from_recent_consultations
+    one_of_many_concurrent_refreshes_wins
+    one_of_many_requests_with_the_same_key_runs
+    read_receipts_never_move_back
+    room_is_due_from_its_wake_time_on
 }

@@ -1,4 +1,4 @@
-//! Long reading goes to a replica, and nobody is shown less there than they have seen.
+//! Reads of history on a replica: nobody sees less there than they have seen already.
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -12,13 +12,13 @@ use crate::support::postgres::PostgresServer;
 use crate::support::test_cluster::wait_until;
 use crate::support::test_server::{Case, TestServer};
 
-/// What the replica was asked for: answered, behind, away.
-fn reads(server: &TestServer) -> [u64; 3] {
-    server.state.history.reads().expect("there is a replica").map(|(_, count)| count)
+/// Reads by outcome: from the replica, replica behind, replica unreachable.
+fn read_counts(server: &TestServer) -> [u64; 3] {
+    server.state.history.reads().expect("a replica is configured").map(|(_, count)| count)
 }
 
-/// The last page of the room, and the first, must show everything up to `head`.
-async fn shows(server: &TestServer, case: &Case, head: u64) {
+/// Asserts that the last page of the room, and all pages from the first, show everything up to `head`.
+async fn assert_shows_all(server: &TestServer, case: &Case, head: u64) {
     for query in ["limit=500", "limit=500&after=0"] {
         let url = format!("http://{}/v1/rooms/{}/events?{query}", server.address, case.room);
         let answer = http().get(url).bearer_auth(server.token(&case.doctor).0).send().await.unwrap();
@@ -39,12 +39,12 @@ async fn export(server: &TestServer, case: &Case) -> usize {
     let answer = call.json(&serde_json::json!({"purpose": "a second opinion"})).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let text = answer.text().await.unwrap();
-    wardroom::archive::verify(text.as_bytes()).expect("the record is whole");
+    wardroom::archive::verify(text.as_bytes()).expect("the record is intact");
     text.lines().count() - 1
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing() {
+async fn replica_serves_history_and_a_lagging_or_lost_one_hides_nothing() {
     let primary = PostgresServer::start(50);
     let database: Database = primary.database();
     let mut replica = primary.replica();
@@ -61,44 +61,46 @@ async fn a_replica_serves_history_and_one_that_is_behind_or_away_hides_nothing()
     }
     let reached = format!("select coalesce(max(seq), 0) from events where room = '{}'", case.room);
     let caught_up = async |replica: &PostgresServer, head: u64| {
-        wait_until("the replica has it", async || replica.sql(&database, &reached) == head.to_string()).await;
+        wait_until("the replica catches up", async || replica.sql(&database, &reached) == head.to_string()).await;
     };
     caught_up(&replica, head).await;
-    shows(&server, &case, head).await;
-    assert_eq!(reads(&server), [2, 0, 0], "the replica is read");
+    assert_shows_all(&server, &case, head).await;
+    assert_eq!(read_counts(&server), [2, 0, 0], "the replica is read");
 
-    // It stands still. What was acknowledged meanwhile is shown all the same.
+    // The replica stops replaying; what is acknowledged from now on is shown all the same.
     replica.sql(&database, "select pg_wal_replay_pause()");
-    wait_until("it stands", async || replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused")
-        .await;
+    wait_until("the replay is paused", async || {
+        replica.sql(&database, "select pg_get_wal_replay_pause_state()") == "paused"
+    })
+    .await;
     for at in 0..5 {
         head = send_chat(&mut patient, case.room, format!("later {at}")).await;
-        shows(&server, &case, head).await;
+        assert_shows_all(&server, &case, head).await;
     }
-    assert_eq!(reads(&server)[1..], [10, 0], "each time it was found behind");
+    assert_eq!(read_counts(&server)[1..], [10, 0], "each read found the replica behind");
     head = export(&server, &case).await as u64;
-    shows(&server, &case, head).await;
+    assert_shows_all(&server, &case, head).await;
     replica.sql(&database, "select pg_wal_replay_resume()");
     caught_up(&replica, head).await;
-    let before = reads(&server);
-    shows(&server, &case, head).await;
-    assert_eq!(reads(&server), [before[0] + 2, before[1], 0]);
+    let before = read_counts(&server);
+    assert_shows_all(&server, &case, head).await;
+    assert_eq!(read_counts(&server), [before[0] + 2, before[1], 0]);
 
-    // It is away, and comes back.
+    // The replica crashes and restarts.
     replica.crash();
     for _ in 0..3 {
-        shows(&server, &case, head).await;
+        assert_shows_all(&server, &case, head).await;
     }
-    assert_eq!(reads(&server)[2], 1, "it is not asked each time");
+    assert_eq!(read_counts(&server)[2], 1, "an unreachable replica is not tried each time");
     replica.restart();
-    let before = reads(&server)[0];
-    wait_until("it is read again", async || {
-        shows(&server, &case, head).await;
-        reads(&server)[0] > before
+    let before = read_counts(&server)[0];
+    wait_until("the replica is read again", async || {
+        assert_shows_all(&server, &case, head).await;
+        read_counts(&server)[0] > before
     })
     .await;
 
-    // Verification reads the replica as well, or the database if it is away.
+    // Verification reads the replica as well, or the primary if the replica is unreachable.
     let mut process = HubProcess::new("serve", &settings);
     process.set("WARDROOM_DATABASE_READ_URL", settings.read_url().unwrap());
     let (whole, said) = process.run(&["verify", "--database"]);

@@ -1,4 +1,4 @@
-//! Slots: published without overlap, sold once, given back. On both databases.
+//! Slots: published without overlap, booked once, and released, on both databases.
 
 use std::collections::BTreeSet;
 
@@ -27,38 +27,38 @@ async fn append(store: &Store, append: &Append) -> Appended {
     store.append(std::slice::from_ref(append)).await.unwrap().remove(0)
 }
 
-async fn room_of(store: &Store, doctor: &User, slot: SlotId) -> Option<RoomId> {
+async fn room_with_slot(store: &Store, doctor: &User, slot: SlotId) -> Option<RoomId> {
     let slots = store.slots(doctor.id, minutes(-1_000), minutes(10_000)).await.unwrap();
-    slots.iter().find(|it| it.id == slot).expect("it is published").room
+    slots.iter().find(|it| it.id == slot).expect("the slot is published").room
 }
 
-async fn a_slot_is_sold_once_whoever_asks_at_the_same_time(settings: DatabaseSettings) {
+async fn slot_is_booked_once_under_concurrent_requests(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 50).await;
-    // Two hubs, so that the tries meet within one batch and between two.
+    // Two hubs, so that attempts conflict both within a batch and between two.
     let start = |store| Appender::start(store, Clock::system(), tokio::sync::mpsc::channel(1).0);
     let hubs = [start(store.clone()), start(open_store(&settings).await)];
-    let tries =
+    let attempts =
         slots.iter().flat_map(|slot| (0..10).map(|_| slot_request(slot, &doctor).1)).enumerate().map(|(at, append)| {
             let hub = hubs[at % 2].clone();
             tokio::spawn(async move { hub.append(append).await.unwrap() })
         });
-    let mut sold = 0;
-    for task in tries.collect::<Vec<_>>() {
+    let mut booked = 0;
+    for task in attempts.collect::<Vec<_>>() {
         match task.await.unwrap() {
-            Appended::Committed => sold += 1,
+            Appended::Committed => booked += 1,
             Appended::SlotTaken => {}
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(sold, 50);
+    assert_eq!(booked, 50);
     let taken = store.slots(doctor.id, minutes(-10), minutes(1000)).await.unwrap();
-    let rooms: BTreeSet<_> = taken.iter().map(|slot| slot.room.expect("each slot is sold")).collect();
+    let rooms: BTreeSet<_> = taken.iter().map(|slot| slot.room.expect("each slot is booked")).collect();
     assert_eq!(rooms.len(), 50);
     assert_eq!(store.next_free(doctor.id, minutes(-10)).await.unwrap(), None);
 }
 
-async fn a_slot_given_back_is_free_for_another_and_stays_theirs(settings: DatabaseSettings) {
+async fn released_slot_can_be_booked_by_another_and_stays_theirs(settings: DatabaseSettings) {
     use ConsultationState::{Cancelled, EnteredInError, Requested};
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 2).await;
@@ -70,13 +70,13 @@ async fn a_slot_given_back_is_free_for_another_and_stays_theirs(settings: Databa
     assert_eq!(store.events_after(second.room, 0, 1).await.unwrap(), []);
     let cancelled = moved(&log, Requested, Cancelled);
     assert_eq!(append(&store, &cancelled).await, Appended::Committed);
-    assert_eq!(room_of(&store, &doctor, slots[0].id).await, None);
+    assert_eq!(room_with_slot(&store, &doctor, slots[0].id).await, None);
     assert_eq!(append(&store, &second).await, Appended::Committed);
-    // Whatever becomes of the case that had it first.
+    // Whatever becomes of the case that held it first.
     let marked = moved(&log.after(&cancelled), Cancelled, EnteredInError);
     assert_eq!(append(&store, &marked).await, Appended::Committed);
-    assert_eq!(room_of(&store, &doctor, slots[0].id).await, Some(second.room));
-    assert_eq!(room_of(&store, &doctor, slots[1].id).await, None);
+    assert_eq!(room_with_slot(&store, &doctor, slots[0].id).await, Some(second.room));
+    assert_eq!(room_with_slot(&store, &doctor, slots[1].id).await, None);
 }
 
 async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings) {
@@ -97,14 +97,14 @@ async fn rescheduling_swaps_slots_or_changes_nothing(settings: DatabaseSettings)
         log.append(&Actor::System, CommandId(Uuid::now_v7()), vec![event])
     };
     assert_eq!(append(&store, &to(&slots[1])).await, Appended::SlotTaken);
-    assert_eq!(room_of(&store, &doctor, slots[0].id).await, Some(log.room), "it keeps what it had");
+    assert_eq!(room_with_slot(&store, &doctor, slots[0].id).await, Some(log.room), "the room keeps its slot");
     assert_eq!(append(&store, &to(&slots[2])).await, Appended::Committed);
-    assert_eq!(room_of(&store, &doctor, slots[0].id).await, None);
-    assert_eq!(room_of(&store, &doctor, slots[1].id).await, Some(other.room));
-    assert_eq!(room_of(&store, &doctor, slots[2].id).await, Some(log.room));
+    assert_eq!(room_with_slot(&store, &doctor, slots[0].id).await, None);
+    assert_eq!(room_with_slot(&store, &doctor, slots[1].id).await, Some(other.room));
+    assert_eq!(room_with_slot(&store, &doctor, slots[2].id).await, Some(log.room));
 }
 
-async fn a_slot_that_was_withdrawn_cannot_be_taken_and_one_that_is_taken_not_withdrawn(settings: DatabaseSettings) {
+async fn withdrawn_slot_cannot_be_booked_and_booked_slot_cannot_be_withdrawn(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 2).await;
     assert!(store.withdraw_slot(doctor.id, slots[0].id).await.unwrap());
@@ -117,12 +117,12 @@ async fn overlapping_slots_of_a_doctor_are_never_published(database: DatabaseSet
     let store = Store::connect(&database).await.unwrap();
     let doctor = new_user("Doctor", Role::Doctor);
     assert!(store.insert_user(&doctor).await.unwrap());
-    let tries = (0..8).map(|at| {
+    let attempts = (0..8).map(|at| {
         let (store, doctor) = (store.clone(), doctor.id);
         tokio::spawn(async move { store.publish_slots(doctor, &[slot(at, at + 10)]).await.unwrap() })
     });
     let mut published = 0;
-    for task in tries.collect::<Vec<_>>() {
+    for task in attempts.collect::<Vec<_>>() {
         published += usize::from(task.await.unwrap() == Published::All);
     }
     assert_eq!(published, 1, "all eight overlap each other");
@@ -132,9 +132,9 @@ async fn overlapping_slots_of_a_doctor_are_never_published(database: DatabaseSet
 }
 
 both! {
-    a_slot_is_sold_once_whoever_asks_at_the_same_time
-    a_slot_given_back_is_free_for_another_and_stays_theirs
+    slot_is_booked_once_under_concurrent_requests
+    released_slot_can_be_booked_by_another_and_stays_theirs
     rescheduling_swaps_slots_or_changes_nothing
-    a_slot_that_was_withdrawn_cannot_be_taken_and_one_that_is_taken_not_withdrawn
+    withdrawn_slot_cannot_be_booked_and_booked_slot_cannot_be_withdrawn
     overlapping_slots_of_a_doctor_are_never_published
 }

@@ -1,4 +1,4 @@
-//! What protects people in browsers: cookies, origins, headers.
+//! Protection of browsers: cookies, origins, and security headers.
 
 use serde_json::json;
 use wardroom::config::{BaseUrl, Config, Origin};
@@ -6,18 +6,18 @@ use wardroom::config::{BaseUrl, Config, Origin};
 use crate::support::database::Database;
 use crate::support::rest::{PASSWORD, RestClient, RestResponse, document};
 
-const HOME: &str = "https://hub.example.org";
-const SIBLING: &str = "https://portal.example.org";
+const HUB_ORIGIN: &str = "https://hub.example.org";
+const SIBLING_ORIGIN: &str = "https://portal.example.org";
 
-/// As behind a proxy that speaks TLS, with a sibling service on another subdomain.
-fn public(config: &mut Config) {
-    config.public_url = Some(BaseUrl::parse(HOME).unwrap());
+/// Settings as behind a TLS proxy, with a sibling service on another subdomain.
+fn behind_tls_proxy(config: &mut Config) {
+    config.public_url = Some(BaseUrl::parse(HUB_ORIGIN).unwrap());
     config.behind_proxy = true;
     config.cookie_domain = Some("example.org".to_owned());
-    config.allowed_origins = vec![Origin::parse(SIBLING).unwrap()];
+    config.allowed_origins = vec![Origin::parse(SIBLING_ORIGIN).unwrap()];
 }
 
-/// `name=value` and the rest of a cookie that was set.
+/// Returns a cookie that was set, as `name=value` and its attributes.
 fn cookie(answer: &RestResponse, name: &str) -> (String, String) {
     let all = answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
     let one = all.into_iter().find(|text| text.starts_with(&format!("{name}="))).expect("the cookie is set");
@@ -25,20 +25,20 @@ fn cookie(answer: &RestResponse, name: &str) -> (String, String) {
     (pair.to_owned(), rest.to_owned())
 }
 
-async fn signed_in(rest: &RestClient) -> RestResponse {
+async fn sign_in_with_cookies(rest: &RestClient) -> RestResponse {
     rest.register("pat@example.org", "patient").await;
     let body = json!({"email": "pat@example.org", "password": PASSWORD, "transport": "cookie"});
-    let answer = rest.call("post", "/v1/auth/sign-in").header("origin", HOME).json(body).send().await;
+    let answer = rest.call("post", "/v1/auth/sign-in").header("origin", HUB_ORIGIN).json(body).send().await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
+async fn cookies_are_unreachable_for_scripts_other_sites_and_plain_http() {
     let database = Database::sqlite();
-    let rest = RestClient::start_with(database.settings(), public).await;
-    let answer = signed_in(&rest).await;
-    assert!(answer.json["refresh_token"].is_null(), "what is in the cookie is not in the body");
+    let rest = RestClient::start_with(database.settings(), behind_tls_proxy).await;
+    let answer = sign_in_with_cookies(&rest).await;
+    assert!(answer.json["refresh_token"].is_null(), "the refresh token is only in the cookie");
     let (_, refresh) = cookie(&answer, "wardroom_refresh");
     let (_, access) = cookie(&answer, "wardroom_access");
     for attributes in [&refresh, &access] {
@@ -46,7 +46,10 @@ async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
             assert!(attributes.contains(attribute), "{attributes}");
         }
     }
-    assert!(refresh.contains("Path=/v1/auth") && !refresh.contains("Domain"), "for this host only: {refresh}");
+    assert!(
+        refresh.contains("Path=/v1/auth") && !refresh.contains("Domain"),
+        "the refresh cookie is for this host only: {refresh}"
+    );
     assert!(access.contains("Domain=example.org"), "{access}");
 
     let database = Database::sqlite();
@@ -55,15 +58,15 @@ async fn cookies_are_out_of_reach_of_scripts_other_sites_and_plain_http() {
     let body = json!({"email": "pat@example.org", "password": PASSWORD, "transport": "cookie"});
     let answer = local.call("post", "/v1/auth/sign-in").json(body).send().await;
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
-    assert_eq!(cookies.len(), 1, "without a parent domain there is no cookie of the access token");
-    assert!(!cookies[0].to_str().unwrap().contains("Secure"), "plain HTTP on this machine only");
+    assert_eq!(cookies.len(), 1, "without a parent domain the access token has no cookie");
+    assert!(!cookies[0].to_str().unwrap().contains("Secure"), "plain HTTP is allowed on this machine only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_somebody_elses_can_use_no_cookie() {
+async fn pages_of_other_origins_cannot_use_cookies() {
     let database = Database::sqlite();
-    let rest = RestClient::start_with(database.settings(), public).await;
-    let answer = signed_in(&rest).await;
+    let rest = RestClient::start_with(database.settings(), behind_tls_proxy).await;
+    let answer = sign_in_with_cookies(&rest).await;
     let (refresh, _) = cookie(&answer, "wardroom_refresh");
     let (access, _) = cookie(&answer, "wardroom_access");
     let hostile = [
@@ -92,26 +95,27 @@ async fn a_page_of_somebody_elses_can_use_no_cookie() {
     let call = rest.post("/v1/bookings").header("cookie", &access).json(json!({}));
     call.send().await.assert_problem(403, "forbidden");
 
-    // The hub's own page, and the sibling's.
-    for origin in [HOME, SIBLING] {
+    // The hub's own page and the sibling's are allowed.
+    for origin in [HUB_ORIGIN, SIBLING_ORIGIN] {
         let read = rest.get("/v1/me").header("cookie", &access).header("origin", origin).send().await;
         assert_eq!(read.status, 200, "{}", read.text);
         let call = rest.post("/v1/bookings").header("cookie", &access).header("origin", origin).json(json!({}));
         assert_ne!(call.send().await.status, 403);
     }
-    let fresh = rest.call("post", "/v1/auth/refresh").header("cookie", &refresh).header("origin", HOME).send().await;
+    let fresh =
+        rest.call("post", "/v1/auth/refresh").header("cookie", &refresh).header("origin", HUB_ORIGIN).send().await;
     assert_eq!(fresh.status, 200, "{}", fresh.text);
     assert_ne!(cookie(&fresh, "wardroom_refresh").0, refresh);
-    let preflight = rest.call("options", "/v1/bookings").header("origin", SIBLING);
+    let preflight = rest.call("options", "/v1/bookings").header("origin", SIBLING_ORIGIN);
     let preflight = preflight.header("access-control-request-method", "POST").send_unchecked().await;
     assert_eq!(preflight.status, 204);
-    assert_eq!(preflight.header("access-control-allow-origin"), SIBLING);
+    assert_eq!(preflight.header("access-control-allow-origin"), SIBLING_ORIGIN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_the_headers_that_protect_browsers() {
+async fn every_response_has_security_headers() {
     let database = Database::sqlite();
-    let rest = RestClient::start_with(database.settings(), public).await;
+    let rest = RestClient::start_with(database.settings(), behind_tls_proxy).await;
     let paths = document()["paths"].as_object().unwrap().keys().map(String::as_str);
     for path in paths.chain(["/", "/docs.js", "/nothing"]) {
         if path == "/v1/ws" {
@@ -129,12 +133,12 @@ async fn every_answer_carries_the_headers_that_protect_browsers() {
         assert!(answer.header("strict-transport-security").contains("max-age=63072000"), "{path}");
         assert!(!answer.header("cache-control").is_empty(), "{path}");
         assert!(!answer.header("x-request-id").is_empty(), "{path}");
-        assert_eq!(answer.header("server"), "", "{path} says what it runs on");
+        assert_eq!(answer.header("server"), "", "{path} reveals the server software");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_come_with_their_type_and_are_not_sent_twice() {
+async fn pages_have_content_types_and_are_not_sent_twice() {
     let database = Database::sqlite();
     let rest = RestClient::start(database.settings()).await;
     for (path, kind) in [("/docs", "text/html; charset=utf-8"), ("/docs.js", "text/javascript; charset=utf-8")] {
@@ -146,11 +150,11 @@ async fn pages_come_with_their_type_and_are_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demo_link_works_in_demo_mode_only() {
+async fn demo_links_work_in_demo_mode_only() {
     let database = Database::sqlite();
     let rest = RestClient::start_with(database.settings(), |config| config.demo = true).await;
     wardroom::demo::prepare(&rest.server.state).await.unwrap();
-    wardroom::demo::prepare(&rest.server.state).await.expect("a second start finds what the first one made");
+    wardroom::demo::prepare(&rest.server.state).await.expect("a second start reuses what the first one created");
     let text = wardroom::demo::welcome(&rest.server.state, rest.server.address);
     let tokens: Vec<&str> = text.lines().filter_map(|line| line.split_once("#demo=").map(|(_, token)| token)).collect();
     assert_eq!(tokens.len(), 8, "{text}");

@@ -1,4 +1,4 @@
-//! What the hub's log says, at its most talkative: never a password, a token, or a word of a patient's.
+//! Secrecy of the log at its most verbose: it never holds a password, a token, or anything a patient wrote.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_holds_no_secret_and_no_patients_word() {
+async fn log_holds_no_secrets_and_no_patient_data() {
     let data = tempfile::tempdir().unwrap();
     let mut hub = Command::new(env!("CARGO_BIN_EXE_wardroom"))
         .arg("serve")
@@ -57,9 +57,9 @@ async fn the_log_holds_no_secret_and_no_patients_word() {
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(hub.wait().await.unwrap().success());
     let log = log.await.unwrap().unwrap();
-    assert!(log.contains("somebody signed in"), "the log is there: {log}");
+    assert!(log.contains("somebody signed in"), "the log was read: {log}");
     let secrets = [access, refresh, refreshed["access_token"].as_str().unwrap(), "$argon2id", "PRIVATE KEY"];
-    // Not even parts of tokens: the last one is the signature.
+    // Parts of tokens are secret, too: the last part is the signature.
     let parts = secrets.iter().flat_map(|secret| secret.rsplit('.').next());
     for secret in secrets.into_iter().chain(parts).chain(["canary-", "Canary-"]) {
         let place = log.lines().find(|line| line.contains(secret));

@@ -1,4 +1,4 @@
-//! What ends or changes by REST reaches open sockets within a second.
+//! Sign-outs and changes by REST reach open sockets within a second.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::support::both;
 use crate::support::rest::RestClient;
 use crate::support::stall_detector::running_time_since;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the hub takes to close a socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A patient who signed in twice: the tokens, and an open socket of the first sign-in.
-async fn signed_in(rest: &RestClient, email: &str) -> (Value, Value, Client) {
+/// Registers a patient who signs in twice; returns both sign-ins and an open socket of the first.
+async fn signed_in_twice(rest: &RestClient, email: &str) -> (Value, Value, Client) {
     rest.register(email, "patient").await;
     let (one, other) = (rest.sign_in(email).await.ok(), rest.sign_in(email).await.ok());
     let token = Token(one["access_token"].as_str().unwrap().to_owned());
     let mut client = Client::new(Target::new(rest.server.address).expect("loopback"), token);
-    client.connect().await.expect("the hub welcomes");
+    client.connect().await.expect("the hub welcomes the client");
     (one, other, client)
 }
 
-async fn close_of(client: &mut Client) -> Option<Close> {
+async fn await_close(client: &mut Client) -> Option<Close> {
     let end = async {
         loop {
             if let Err(error) = client.next().await {
@@ -38,16 +38,16 @@ async fn close_of(client: &mut Client) -> Option<Close> {
         }
     };
     let begin = Instant::now();
-    let close = timeout(PATIENCE, end).await.expect("the socket ends");
+    let close = timeout(CLOSE_TIMEOUT, end).await.expect("the hub closes the socket");
     assert!(running_time_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
     close
 }
 
-async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
+async fn revocation_closes_the_sockets_of_a_sign_in(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for way in ["sign-out", "everywhere", "from another device", "copied token", "changed", "disabled"] {
-        let (one, other, mut client) = signed_in(&rest, &format!("{}@example.org", way.replace(' ', "-"))).await;
+        let (one, other, mut client) = signed_in_twice(&rest, &format!("{}@example.org", way.replace(' ', "-"))).await;
         let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
         let (token, device) = (text(&one, "access_token"), text(&other, "access_token"));
         let change = |body: Value| {
@@ -85,19 +85,19 @@ async fn whatever_ends_a_sign_in_ends_its_sockets(database: DatabaseSettings) {
                 Close::Revoked
             }
         };
-        assert_eq!(close_of(&mut client).await, Some(expected), "{way}");
-        let again = client.connect().await.expect_err("and the token lets nobody in again");
+        assert_eq!(await_close(&mut client).await, Some(expected), "{way}");
+        let again = client.connect().await.expect_err("the token is invalid for new connections");
         assert_eq!(again.close(), Some(expected), "{way}");
     }
 }
 
-async fn another_persons_end_is_nobody_elses(database: DatabaseSettings) {
+async fn revocation_does_not_affect_other_people(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
-    let (_, _, mut client) = signed_in(&rest, "stays@example.org").await;
-    let (_, other, mut ended) = signed_in(&rest, "goes@example.org").await;
+    let (_, _, mut client) = signed_in_twice(&rest, "stays@example.org").await;
+    let (_, other, mut ended) = signed_in_twice(&rest, "goes@example.org").await;
     let token = other["access_token"].as_str().unwrap();
     rest.call("post", "/v1/auth/sign-out-everywhere").bearer(token).send().await;
-    close_of(&mut ended).await;
+    await_close(&mut ended).await;
     assert!(client.is_connected());
     let absent = rooms::id::RoomId(Uuid::now_v7());
     let hi = serde_json::from_value(json!({"kind": "chat.send", "data": {"text": "hi"}})).unwrap();
@@ -105,6 +105,6 @@ async fn another_persons_end_is_nobody_elses(database: DatabaseSettings) {
 }
 
 both! {
-    whatever_ends_a_sign_in_ends_its_sockets
-    another_persons_end_is_nobody_elses
+    revocation_closes_the_sockets_of_a_sign_in
+    revocation_does_not_affect_other_people
 }

@@ -1,4 +1,4 @@
-//! Accounts, sign-ins and what ends them.
+//! Registration, sign-in, refresh, sign-out, and tokens.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn me(rest: &RestClient, token: &str) -> RestResponse {
     rest.get("/v1/me").bearer(token).send().await
 }
 
-async fn a_patient_registers_signs_in_and_is_known(database: DatabaseSettings) {
+async fn patient_registers_and_signs_in(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let user = rest.register("Pat@Example.org", "patient").await;
     assert_eq!((&user["status"], &user["email"]), (&json!("active"), &json!("pat@example.org")));
@@ -53,7 +53,7 @@ async fn a_patient_registers_signs_in_and_is_known(database: DatabaseSettings) {
     }
 }
 
-async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSettings) {
+async fn sign_in_does_not_reveal_which_addresses_have_accounts(database: DatabaseSettings) {
     let rest = RestClient::start_with(database, |config| config.limits.sign_ins_per_minute = 1000).await;
     rest.register("known@example.org", "patient").await;
     let attempt = |email: &'static str| {
@@ -63,11 +63,11 @@ async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSetti
     let (known, unknown) = (attempt("known@example.org").await, attempt("unknown@example.org").await);
     known.assert_problem(401, "bad_credentials");
     assert_eq!(known.text, unknown.text);
-    // The fastest of each: what else the machine does only ever makes one slower, so the two come together as more are
-    // tried. Without the same work for an unknown address they would stay more than tenfold apart.
+    // Compare the fastest attempt of each: noise only ever slows one down, so the two converge as attempts add up.
+    // Without the same work for an unknown address they would stay more than tenfold apart.
     let mut fastest = [f64::INFINITY; 2];
     for round in 0..150 {
-        // Twice the one, twice the other: neither is always the one that waits for a core.
+        // Alternate in pairs, so that neither is always the one that waits for a core.
         for at in [round % 4 / 2, 1 - round % 4 / 2] {
             let start = Instant::now();
             attempt(["known@example.org", "unknown@example.org"][at]).await;
@@ -80,7 +80,7 @@ async fn whether_an_address_has_an_account_does_not_show(database: DatabaseSetti
     panic!("known {} s, unknown {} s", fastest[0], fastest[1]);
 }
 
-async fn guessing_is_slowed_down(database: DatabaseSettings) {
+async fn password_guessing_is_rate_limited(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("target@example.org", "patient").await;
     let attempt = || {
@@ -96,7 +96,7 @@ async fn guessing_is_slowed_down(database: DatabaseSettings) {
     assert!(limited.header("retry-after").parse::<u64>().unwrap() > 0);
 }
 
-async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings) {
+async fn staff_need_approval_and_lose_access_at_once(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     let user = rest.register("doc@example.org", "doctor").await;
@@ -117,7 +117,7 @@ async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings)
     let (token, refresh) = (access(&signed_in), refresh_token(&signed_in));
     me(&rest, &token).await.ok();
 
-    // A changed role: the token of before is refused, its refresh gives one of the new role.
+    // After a role change the old token is rejected, and a refresh returns one with the new role.
     let moved = change(json!({"role": "support"}), Some(&old)).await;
     assert_eq!(moved.json["role"], "support", "{}", moved.text);
     me(&rest, &token).await.assert_problem(401, "unauthenticated");
@@ -126,7 +126,7 @@ async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings)
     let (token, refresh) = (access(&refreshed), refresh_token(&refreshed));
     assert_eq!(me(&rest, &token).await.ok()["role"], "support");
 
-    // A disabled account: nothing works any more.
+    // Nothing works for a disabled account.
     change(json!({"status": "disabled"}), None).await.ok();
     me(&rest, &token).await.assert_problem(401, "unauthenticated");
     rest.refresh(&refresh).await.assert_problem(401, "unauthenticated");
@@ -135,7 +135,7 @@ async fn staff_wait_for_approval_and_lose_it_at_once(database: DatabaseSettings)
     rest.call("post", "/v1/auth/sign-in").json(wrong).send().await.assert_problem(401, "bad_credentials");
 }
 
-async fn an_active_pharmacist_has_a_pharmacy_and_an_admin_keeps_the_own_rights(database: DatabaseSettings) {
+async fn active_pharmacist_needs_a_pharmacy_and_admins_cannot_change_their_own_rights(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let (admin, token) = rest.person_with_token(Role::Admin, None).await;
     let user = rest.register("phil@example.org", "pharmacist").await;
@@ -157,20 +157,20 @@ async fn an_active_pharmacist_has_a_pharmacy_and_an_admin_keeps_the_own_rights(d
     change(Uuid::now_v7().to_string(), json!({"status": "active"})).await.assert_problem(404, "not_found");
 }
 
-async fn a_refresh_token_is_good_once_and_its_copy_ends_the_sign_in(database: DatabaseSettings) {
+async fn reuse_of_a_refresh_token_revokes_the_sign_in(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let first = refresh_token(&rest.sign_in("pat@example.org").await);
     let answer = rest.refresh(&first).await;
     let (second, token) = (refresh_token(&answer), access(&answer));
-    // The answer was lost, the client asks again: the same successor, for a while.
+    // The response was lost and the client repeats its request: for a while it gets the same successor.
     assert_eq!(refresh_token(&rest.refresh(&first).await), second);
     rest.server.state.clock.advance(Duration::from_secs(9));
     assert_eq!(refresh_token(&rest.refresh(&first).await), second);
     let third = refresh_token(&rest.refresh(&second).await);
     assert_ne!(third, second);
     me(&rest, &token).await.ok();
-    // Older than the immediate predecessor: a copy. Whoever has the newest is signed out too.
+    // A token older than the immediate predecessor is a copy, so the holder of the newest is signed out, too.
     rest.refresh(&first).await.assert_problem(401, "unauthenticated");
     rest.refresh(&third).await.assert_problem(401, "unauthenticated");
     me(&rest, &token).await.assert_problem(401, "unauthenticated");
@@ -187,7 +187,7 @@ async fn a_refresh_token_is_good_once_and_its_copy_ends_the_sign_in(database: Da
     me(&rest, &first).await.assert_problem(401, "unauthenticated");
 }
 
-async fn many_refreshes_at_once_get_one_successor(database: DatabaseSettings) {
+async fn concurrent_refreshes_get_the_same_successor(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let mut token = refresh_token(&rest.sign_in("pat@example.org").await);
@@ -195,12 +195,12 @@ async fn many_refreshes_at_once_get_one_successor(database: DatabaseSettings) {
         let answers = futures_util::future::join_all((0..10).map(|_| rest.refresh(&token))).await;
         let mut successors: Vec<String> = answers.iter().map(refresh_token).collect();
         successors.dedup();
-        assert_eq!(successors.len(), 1, "two tabs that refresh at once stay signed in, both");
+        assert_eq!(successors.len(), 1, "two tabs that refresh at once both stay signed in");
         token = successors.remove(0);
     }
 }
 
-async fn a_sign_in_ends_at_its_time_however_often_it_is_refreshed(database: DatabaseSettings) {
+async fn sign_in_expires_however_often_it_is_refreshed(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let signed_in = rest.sign_in("pat@example.org").await;
@@ -215,7 +215,7 @@ async fn a_sign_in_ends_at_its_time_however_often_it_is_refreshed(database: Data
     rest.refresh(&refresh).await.assert_problem(401, "unauthenticated");
 }
 
-async fn signing_out_ends_one_sign_in_or_all(database: DatabaseSettings) {
+async fn sign_out_ends_one_sign_in_or_all(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let mut tokens = Vec::new();
@@ -254,25 +254,25 @@ async fn signing_out_ends_one_sign_in_or_all(database: DatabaseSettings) {
     rest.refresh(&refresh_token(&more)).await.assert_problem(401, "unauthenticated");
 }
 
-async fn what_was_ended_stays_ended_after_a_restart(database: DatabaseSettings) {
+async fn revoked_sign_ins_stay_revoked_after_a_restart(database: DatabaseSettings) {
     let data = tempfile::tempdir().unwrap();
-    let (mut ended, mut stands) = (String::new(), String::new());
+    let (mut ended, mut remaining) = (String::new(), String::new());
     for restart in [false, true] {
         let folder = data.path().to_owned();
         let rest = RestClient::start_with(database.clone(), |config| config.data_dir = folder).await;
         if restart {
             me(&rest, &ended).await.assert_problem(401, "unauthenticated");
-            me(&rest, &stands).await.ok();
+            me(&rest, &remaining).await.ok();
         } else {
             rest.register("pat@example.org", "patient").await;
             ended = access(&rest.sign_in("pat@example.org").await);
-            stands = access(&rest.sign_in("pat@example.org").await);
+            remaining = access(&rest.sign_in("pat@example.org").await);
             rest.call("post", "/v1/auth/sign-out").bearer(&ended).send().await;
         }
     }
 }
 
-async fn forged_tokens_let_nobody_in(database: DatabaseSettings) {
+async fn forged_tokens_are_rejected(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let good = access(&rest.sign_in("pat@example.org").await);
@@ -307,7 +307,7 @@ async fn forged_tokens_let_nobody_in(database: DatabaseSettings) {
     rest.get(&format!("/v1/me?access_token={good}")).send().await.assert_problem(401, "unauthenticated");
 }
 
-async fn others_verify_tokens_by_the_published_keys(database: DatabaseSettings) {
+async fn tokens_verify_with_the_published_keys(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.register("pat@example.org", "patient").await;
     let token = access(&rest.sign_in("pat@example.org").await);
@@ -323,16 +323,16 @@ async fn others_verify_tokens_by_the_published_keys(database: DatabaseSettings) 
 }
 
 both! {
-    a_patient_registers_signs_in_and_is_known
-    whether_an_address_has_an_account_does_not_show
-    guessing_is_slowed_down
-    staff_wait_for_approval_and_lose_it_at_once
-    an_active_pharmacist_has_a_pharmacy_and_an_admin_keeps_the_own_rights
-    a_refresh_token_is_good_once_and_its_copy_ends_the_sign_in
-    many_refreshes_at_once_get_one_successor
-    a_sign_in_ends_at_its_time_however_often_it_is_refreshed
-    signing_out_ends_one_sign_in_or_all
-    what_was_ended_stays_ended_after_a_restart
-    forged_tokens_let_nobody_in
-    others_verify_tokens_by_the_published_keys
+    patient_registers_and_signs_in
+    sign_in_does_not_reveal_which_addresses_have_accounts
+    password_guessing_is_rate_limited
+    staff_need_approval_and_lose_access_at_once
+    active_pharmacist_needs_a_pharmacy_and_admins_cannot_change_their_own_rights
+    reuse_of_a_refresh_token_revokes_the_sign_in
+    concurrent_refreshes_get_the_same_successor
+    sign_in_expires_however_often_it_is_refreshed
+    sign_out_ends_one_sign_in_or_all
+    revoked_sign_ins_stay_revoked_after_a_restart
+    forged_tokens_are_rejected
+    tokens_verify_with_the_published_keys
 }

@@ -1,4 +1,4 @@
-//! What the socket promises, seen from the other end of it.
+//! The socket protocol, as its client observes it.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn say(text: &str) -> Command {
     chat(text, Thread::Care)
 }
 
-/// Reads frames until one is what is looked for.
+/// Reads frames until one satisfies `find`.
 async fn wait_until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Option<T>) -> T {
     let search = async {
         loop {
@@ -42,7 +42,7 @@ async fn wait_until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Opti
             }
         }
     };
-    timeout(SOON, search).await.expect("the frame comes soon")
+    timeout(SOON, search).await.expect("the frame arrives in time")
 }
 
 async fn error_of(client: &mut Client) -> Code {
@@ -60,13 +60,13 @@ async fn closed(client: &mut Client) -> Option<Close> {
             }
         }
     };
-    timeout(SOON, end).await.expect("the hub closes soon").close()
+    timeout(SOON, end).await.expect("the hub closes in time").close()
 }
 
 async fn refused(client: &mut Client, room: RoomId, command: Command) -> Code {
-    match client.command(room, command).await.expect("an answer") {
+    match client.command(room, command).await.expect("the command is answered") {
         Answer::Refused(error) => error.code,
-        Answer::Done { .. } => panic!("the command was carried out"),
+        Answer::Done { .. } => panic!("the command succeeds"),
     }
 }
 
@@ -74,7 +74,7 @@ async fn head(server: &TestServer, room: RoomId) -> u64 {
     server.state.store.events_before(room, u64::MAX, 1).await.unwrap().last().map_or(0, |stored| stored.seq)
 }
 
-async fn hostile_frames_get_a_code_and_change_nothing(database: DatabaseSettings) {
+async fn hostile_frames_get_an_error_code_and_change_nothing(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let before = head(&server, case.room).await;
@@ -109,7 +109,7 @@ async fn hostile_frames_get_a_code_and_change_nothing(database: DatabaseSettings
         assert_eq!(error_of(&mut client).await, code, "{:.80}", text);
     }
     assert_eq!(head(&server, room).await, before);
-    // However much too long: the reason comes through, though the rest of the frame is still on its way.
+    // However large the frame: the close reason arrives, although the rest of the frame is still in transit.
     for bytes in [rooms::wire::MAX_FRAME + 1, 4 << 20] {
         client.queue_text("x".repeat(bytes));
         assert_eq!(closed(&mut client).await, Some(Close::Protocol), "{bytes}");
@@ -125,7 +125,7 @@ async fn strangers_learn_nothing_about_a_room(database: DatabaseSettings) {
         let mut client = server.client(&server.person(role, "Stranger", None).await);
         client.connect().await.unwrap();
         for room in [case.room, nowhere] {
-            let error = client.join(room).await.expect_err("a stranger does not join");
+            let error = client.join(room).await.expect_err("a stranger cannot join");
             assert!(matches!(error, ClientError::Refused(error) if error.code == Code::NotFound), "{role:?}");
         }
         let code = refused(&mut client, case.room, say("hello")).await;
@@ -133,7 +133,7 @@ async fn strangers_learn_nothing_about_a_room(database: DatabaseSettings) {
     }
 }
 
-async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database: DatabaseSettings) {
+async fn retried_command_takes_effect_once_and_gets_its_first_answer(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut client = server.joined(&case.doctor, case.room).await;
@@ -141,8 +141,8 @@ async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database:
     client.send_as(id, case.room, None, Command::End(Nothing {}));
     let first = client.answer(id).await.unwrap();
     assert!(matches!(first, Answer::Done { .. }));
-    // Now the same command would be refused, but it has taken effect already. Enough others come in between for the
-    // room to forget it and look into the log.
+    // The command would be refused now, but it has taken effect already. Send enough others for the room to forget it
+    // and look it up in the log.
     for number in 0..40 {
         assert!(matches!(client.command(case.room, say(&format!("{number}"))).await, Ok(Answer::Done { .. })));
     }
@@ -159,11 +159,11 @@ async fn a_retried_command_takes_effect_once_and_gets_its_first_answer(database:
         Some(version - 1),
         Command::Refer(rooms::command::Reason { reason: Prose::parse("x").unwrap() }),
     );
-    let Answer::Refused(error) = client.answer(stale).await.unwrap() else { panic!("a stale version is refused") };
+    let Answer::Refused(error) = client.answer(stale).await.unwrap() else { panic!("a stale version is rejected") };
     assert!(matches!(error.code, Code::StaleVersion | Code::IllegalTransition), "{error:?}");
 }
 
-async fn a_client_that_comes_back_gets_what_it_missed_once(database: DatabaseSettings) {
+async fn reconnecting_client_receives_each_missed_event_once(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut patient = server.joined(&case.patient, case.room).await;
@@ -171,14 +171,14 @@ async fn a_client_that_comes_back_gets_what_it_missed_once(database: DatabaseSet
     for round in 0..10 {
         patient.cut();
         let mut last = 0;
-        // More than a room keeps at hand, every other time, so that both the store and the tail are used.
+        // Every other time more than a room keeps in memory, so that both the store and the tail are used.
         for number in 0..if round % 2 == 0 { 3 } else { 150 } {
             if let Answer::Done { last: seq, .. } = doctor.command(case.room, say(&format!("{number}"))).await.unwrap()
             {
                 last = seq;
             }
             if number % 100 == 99 {
-                // The hub allows so many frames a second.
+                // Stay within the hub's limit of frames per second.
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         }
@@ -191,7 +191,7 @@ async fn a_client_that_comes_back_gets_what_it_missed_once(database: DatabaseSet
     }
 }
 
-async fn a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all(database: DatabaseSettings) {
+async fn pharmacist_sees_only_the_dispensing_and_can_verify_completeness(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut doctor = server.joined(&case.doctor, case.room).await;
@@ -202,7 +202,7 @@ async fn a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all(database
     let Answer::Done { last, .. } =
         doctor.command(case.room, chat("thank you", Thread::Pharmacy(case.pharmacy))).await.unwrap()
     else {
-        panic!("a chat message is carried out")
+        panic!("a chat message succeeds")
     };
     pharmacist.until_seq(case.room, last).await.unwrap();
     let mut kinds = Vec::new();
@@ -221,7 +221,7 @@ async fn a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all(database
     assert_eq!(refused(&mut pharmacist, case.room, say("let me in")).await, Code::Forbidden);
 }
 
-async fn a_reader_that_does_not_read_is_cut_and_harms_nobody(database: DatabaseSettings) {
+async fn slow_reader_is_cut_without_affecting_others(database: DatabaseSettings) {
     let server = TestServer::start_with(database, |config| config.limits.outbox_bytes = 64 * 1024).await;
     let case = server.case().await;
     let mut slow = server.client(&case.patient);
@@ -253,7 +253,7 @@ async fn a_reader_that_does_not_read_is_cut_and_harms_nobody(database: DatabaseS
     assert_eq!(slow.tally(case.room).unwrap().repeated(), 0);
 }
 
-async fn what_is_taken_from_a_person_ends_their_sockets_within_a_second(database: DatabaseSettings) {
+async fn revoked_access_closes_sockets_within_a_second(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut client = server.client(&case.patient);
@@ -264,7 +264,7 @@ async fn what_is_taken_from_a_person_ends_their_sockets_within_a_second(database
     assert!(running_time_since(begin) < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
-async fn a_token_that_ends_closes_the_socket_and_a_fresh_one_keeps_it_open(database: DatabaseSettings) {
+async fn expired_token_closes_the_socket_and_a_renewed_one_keeps_it_open(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let short = || Token(server.state.auth.token_for_test(&case.patient, Duration::from_secs(2)));
@@ -275,19 +275,19 @@ async fn a_token_that_ends_closes_the_socket_and_a_fresh_one_keeps_it_open(datab
     assert_eq!(closed(&mut client).await, Some(Close::TokenExpired));
     for (token, why) in [("", Close::Unauthenticated), ("a.b.c", Close::Unauthenticated)] {
         client.set_token(Token(token.to_owned()));
-        let error = client.connect().await.expect_err("a forged token is refused");
+        let error = client.connect().await.expect_err("a forged token is rejected");
         assert_eq!(error.close(), Some(why), "{error}");
     }
     let mut silent = server.client(&case.patient);
     silent.set_token(server.token(&case.doctor));
     silent.connect().await.unwrap();
-    // Somebody else's token on an open socket.
+    // A token of another person on an open socket.
     silent.set_token(server.token(&case.patient));
     silent.flush().await.unwrap();
     assert_eq!(closed(&mut silent).await, Some(Close::Unauthenticated));
 }
 
-async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSettings) {
+async fn typing_presence_and_read_receipts_reach_those_concerned(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut doctor = server.joined(&case.doctor, case.room).await;
@@ -306,8 +306,8 @@ async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSetti
     patient.flush().await.unwrap();
     wait_until(&mut doctor, |frame| (frame["type"] == "signal" && frame["from"] == user).then_some(())).await;
     let mark = wait_until(&mut doctor, |frame| (frame["type"] == "mark").then(|| frame["mark"].clone())).await;
-    assert_eq!(mark, json!({"delivered": last, "seen": 2}), "nobody has read what is not there");
-    // The pharmacist hears of the own thread alone.
+    assert_eq!(mark, json!({"delivered": last, "seen": 2}), "a read receipt cannot be ahead of the log");
+    // The pharmacist receives signals of the dispensing thread only.
     let signal =
         wait_until(&mut pharmacist, |frame| (frame["type"] == "signal").then(|| frame["signal"].clone())).await;
     assert_eq!(signal["data"]["thread"], json!({"pharmacy": case.pharmacy}));
@@ -320,12 +320,12 @@ async fn typing_presence_and_marks_reach_those_concerned(database: DatabaseSetti
             }
         }
     };
-    timeout(Duration::from_secs(15), gone).await.expect("after the grace time");
+    timeout(Duration::from_secs(15), gone).await.expect("after the grace period");
     let state = server.state.hub.read(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
-    assert_eq!(state.as_str(), "interrupted", "the talk broke off");
+    assert_eq!(state.as_str(), "interrupted", "the consultation was interrupted");
 }
 
-async fn the_waiting_room_moves_on_every_screen(database: DatabaseSettings) {
+async fn waiting_room_updates_live_for_everybody(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let first = server.person(Role::Patient, "First", None).await;
@@ -342,7 +342,7 @@ async fn the_waiting_room_moves_on_every_screen(database: DatabaseSettings) {
     while !seen.contains(&json!(behind)) {
         let set = wait_until(&mut screen, |frame| {
             (frame["type"] == "feed_change").then(|| {
-                assert_eq!(frame["version"], version + 1, "no version is left out");
+                assert_eq!(frame["version"], version + 1, "no version is skipped");
                 frame["set"].as_array().unwrap().clone()
             })
         })
@@ -354,14 +354,14 @@ async fn the_waiting_room_moves_on_every_screen(database: DatabaseSettings) {
     phone.connect().await.unwrap();
     phone.queue(&ClientFrame::Subscribe { feed: of });
     let items = wait_until(&mut phone, |frame| (frame["type"] == "feed").then(|| frame["items"].clone())).await;
-    assert_eq!(items.as_array().unwrap().len(), 1, "a patient sees the own place alone");
+    assert_eq!(items.as_array().unwrap().len(), 1, "a patient sees only their own place");
     assert_eq!(items[0]["position"], 2);
     server.submit(ahead, &doctor, Command::Admit(Nothing {})).await.unwrap();
     let row = wait_until(&mut phone, |frame| (frame["type"] == "feed_change").then(|| frame["set"][0].clone())).await;
     assert_eq!((&row["position"], &row["room"]), (&json!(1), &json!(behind)));
 }
 
-async fn a_new_connection_fences_the_one_it_replaces(database: DatabaseSettings) {
+async fn new_connection_closes_the_one_it_replaces(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut client = server.joined(&case.patient, case.room).await;
@@ -377,7 +377,7 @@ async fn a_new_connection_fences_the_one_it_replaces(database: DatabaseSettings)
     assert!(matches!(client.command(case.room, say("here")).await, Ok(Answer::Done { .. })));
 }
 
-async fn networks_that_break_sockets_have_another_way(database: DatabaseSettings) {
+async fn clients_without_sockets_use_the_http_fallback(database: DatabaseSettings) {
     use futures_util::StreamExt;
     let server = TestServer::start(database).await;
     let case = server.case().await;
@@ -404,7 +404,7 @@ async fn networks_that_break_sockets_have_another_way(database: DatabaseSettings
             text.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
         }
     };
-    timeout(SOON, read).await.expect("the message comes down the stream");
+    timeout(SOON, read).await.expect("the message arrives on the stream");
     let mut feed = rooms::feed::Feed::new(0);
     for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
         let Ok(frame) = serde_json::from_str::<Value>(line) else { continue };
@@ -419,7 +419,7 @@ async fn networks_that_break_sockets_have_another_way(database: DatabaseSettings
     assert_eq!(answer["frames"][0]["code"], "invalid");
 }
 
-async fn too_many_frames_are_told_to_slow_down(database: DatabaseSettings) {
+async fn too_many_frames_are_rate_limited(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let mut client = server.joined(&case.patient, case.room).await;
@@ -434,17 +434,17 @@ async fn too_many_frames_are_told_to_slow_down(database: DatabaseSettings) {
 }
 
 both! {
-    hostile_frames_get_a_code_and_change_nothing
+    hostile_frames_get_an_error_code_and_change_nothing
     strangers_learn_nothing_about_a_room
-    a_retried_command_takes_effect_once_and_gets_its_first_answer
-    a_client_that_comes_back_gets_what_it_missed_once
-    a_pharmacist_sees_the_dispensing_alone_and_can_prove_it_is_all
-    a_reader_that_does_not_read_is_cut_and_harms_nobody
-    what_is_taken_from_a_person_ends_their_sockets_within_a_second
-    a_token_that_ends_closes_the_socket_and_a_fresh_one_keeps_it_open
-    typing_presence_and_marks_reach_those_concerned
-    the_waiting_room_moves_on_every_screen
-    a_new_connection_fences_the_one_it_replaces
-    networks_that_break_sockets_have_another_way
-    too_many_frames_are_told_to_slow_down
+    retried_command_takes_effect_once_and_gets_its_first_answer
+    reconnecting_client_receives_each_missed_event_once
+    pharmacist_sees_only_the_dispensing_and_can_verify_completeness
+    slow_reader_is_cut_without_affecting_others
+    revoked_access_closes_sockets_within_a_second
+    expired_token_closes_the_socket_and_a_renewed_one_keeps_it_open
+    typing_presence_and_read_receipts_reach_those_concerned
+    waiting_room_updates_live_for_everybody
+    new_connection_closes_the_one_it_replaces
+    clients_without_sockets_use_the_http_fallback
+    too_many_frames_are_rate_limited
 }

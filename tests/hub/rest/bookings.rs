@@ -1,4 +1,4 @@
-//! A slot is given to one patient, however many want it at the same time.
+//! Concurrent bookings: each slot goes to exactly one patient.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,25 +14,25 @@ use wardroom::store::slots::PublishedSlot;
 use crate::support::both;
 use crate::support::test_server::TestServer;
 
-/// How often somebody asks who gets no answer, or one that says to ask again.
-const AGAIN: usize = 60;
-const SLOTS: usize = 50;
-const PATIENTS: usize = 10;
-const QUARTER: Duration = Duration::from_secs(900);
+/// How often a request is repeated that gets no answer, or a retryable one.
+const MAX_ATTEMPTS: usize = 60;
+const SLOT_COUNT: usize = 50;
+const PATIENT_COUNT: usize = 10;
+const SLOT_LENGTH: Duration = Duration::from_secs(900);
 
-async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseSettings) {
+async fn concurrent_bookings_give_each_slot_to_one_patient(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let doctor_id = doctor.user().unwrap();
     let tomorrow = server.state.clock.now().plus(Duration::from_secs(86_400));
     let slot = |at: usize| {
-        let starts_at = tomorrow.plus(QUARTER * u32::try_from(at).unwrap());
-        PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at, ends_at: starts_at.plus(QUARTER), room: None }
+        let starts_at = tomorrow.plus(SLOT_LENGTH * u32::try_from(at).unwrap());
+        PublishedSlot { id: SlotId(Uuid::now_v7()), starts_at, ends_at: starts_at.plus(SLOT_LENGTH), room: None }
     };
-    let slots: Vec<PublishedSlot> = (0..SLOTS).map(slot).collect();
+    let slots: Vec<PublishedSlot> = (0..SLOT_COUNT).map(slot).collect();
     server.state.store.publish_slots(doctor_id, &slots).await.unwrap();
     let mut tokens = Vec::new();
-    for number in 0..PATIENTS {
+    for number in 0..PATIENT_COUNT {
         let patient = server.person(Role::Patient, &format!("Pat {number}"), None).await;
         tokens.push(server.token(&patient).0);
     }
@@ -47,9 +47,9 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
             let call = call.json(&json!({"slot": slot.id}));
             let slot = slot.id;
             calls.spawn(async move {
-                // A slow machine may have too much to do. It is asked again with the same key, as clients do.
-                for _ in 0..AGAIN {
-                    let again = call.try_clone().expect("its body is in memory");
+                // A slow machine may be overloaded, so repeat with the same key, as clients do.
+                for _ in 0..MAX_ATTEMPTS {
+                    let again = call.try_clone().expect("the body is in memory");
                     if let Ok(answer) = again.send().await {
                         let status = answer.status().as_u16();
                         let body: Value = answer.json().await.expect("JSON");
@@ -59,7 +59,7 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                panic!("the hub answers nothing else, or not at all");
+                panic!("no final answer within the allowed attempts");
             });
         }
     }
@@ -67,14 +67,14 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
     for (slot, status, body) in calls.join_all().await {
         if status == 201 {
             let room = body["room"].as_str().expect("a room").to_owned();
-            assert!(rooms.insert(slot, room).is_none(), "a slot was given twice");
+            assert!(rooms.insert(slot, room).is_none(), "a slot was booked twice");
         } else {
             assert_eq!((status, &body["code"]), (409, &json!("slot_taken")), "{body}");
         }
     }
-    assert_eq!(rooms.len(), SLOTS, "every slot was given to somebody");
+    assert_eq!(rooms.len(), SLOT_COUNT, "every slot was booked");
 
-    // What the doctor sees agrees with what the patients were told.
+    // The doctor's list agrees with what the patients were answered.
     let own = format!("http://{}/v1/slots", server.address);
     let list: Value =
         http.get(own).bearer_auth(server.token(&doctor).0).send().await.unwrap().json().await.expect("JSON");
@@ -85,4 +85,4 @@ async fn of_ten_patients_who_want_a_slot_at_once_one_gets_it(database: DatabaseS
     assert_eq!(listed, rooms);
 }
 
-both! { of_ten_patients_who_want_a_slot_at_once_one_gets_it }
+both! { concurrent_bookings_give_each_slot_to_one_patient }

@@ -1,4 +1,4 @@
-//! A whole case by REST alone: booking, consultation, prescription, dispensing, delivery, record.
+//! A whole case over REST alone: booking, consultation, prescription, dispensing, delivery, record.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn items(quantity: u32) -> Value {
     json!({"items": [{"medicine": "Testamol 500 mg", "dosage": "one a day", "quantity": quantity, "days": 10}]})
 }
 
-/// Who takes part: tokens by role, and the ids that a case needs.
-struct Cast {
+/// Participants of a case: tokens by role, and the ids that the case needs.
+struct Participants {
     rest: RestClient,
     patient: String,
     doctor: String,
@@ -30,7 +30,7 @@ struct Cast {
     doctor_id: String,
 }
 
-impl Cast {
+impl Participants {
     async fn start(database: DatabaseSettings) -> Self {
         let rest = RestClient::start(database).await;
         let pharmacy = PharmacyId(Uuid::now_v7());
@@ -64,7 +64,7 @@ impl Cast {
         self.post(token, &format!("/v1/consultations/{room}/commands"), body).await
     }
 
-    /// A booked, admitted and answered consultation.
+    /// Books, admits, and starts a consultation.
     async fn in_progress(&self) -> String {
         let starts_at = self.rest.server.state.clock.now().plus(Duration::from_secs(300));
         let slot = json!({"slots": [{"starts_at": starts_at, "ends_at": starts_at.plus(Duration::from_secs(900))}]});
@@ -90,7 +90,7 @@ impl Cast {
         room
     }
 
-    /// A prescription of `room` that was sent to the pharmacy.
+    /// Sends a prescription of `room` to the pharmacy.
     async fn sent(&self, room: &str, hand_over: Value) -> String {
         let drafted = self.post(&self.doctor, &format!("/v1/consultations/{room}/prescriptions"), items(10)).await;
         let id = drafted["prescription"].as_str().unwrap().to_owned();
@@ -101,8 +101,8 @@ impl Cast {
     }
 }
 
-async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseSettings) {
-    let cast = Cast::start(database).await;
+async fn case_runs_from_booking_to_delivery_over_rest_alone(database: DatabaseSettings) {
+    let cast = Participants::start(database).await;
     let room = cast.in_progress().await;
     cast.command(&cast.patient, &room, "chat.send", json!({"text": "it hurts here"})).await;
     let prescription = cast.sent(&room, json!({"delivery": "5 Home Road"})).await;
@@ -143,13 +143,13 @@ async fn a_case_goes_from_the_slot_to_the_door_by_rest_alone(database: DatabaseS
     assert_eq!(done["items"][0]["deliveries"], json!(["delivered"]));
     assert_eq!(cast.get(&cast.patient, "/v1/bookings").await["items"], json!([]));
 
-    let fault = |fault: archive::Fault| panic!("the tables say what the record says, but: {}", fault.mismatch);
+    let fault = |fault: archive::Fault| panic!("tables and record agree, except: {}", fault.mismatch);
     let tally = archive::verify_database(&cast.rest.server.state.store, fault, |_| {}).await.unwrap();
     assert_eq!(tally.rooms, 1);
 }
 
-async fn a_prescription_is_amended_at_the_version_that_was_seen_only(database: DatabaseSettings) {
-    let cast = Cast::start(database).await;
+async fn prescription_is_amended_only_at_the_version_seen(database: DatabaseSettings) {
+    let cast = Participants::start(database).await;
     let room = cast.in_progress().await;
     let drafted = cast.post(&cast.doctor, &format!("/v1/consultations/{room}/prescriptions"), items(10)).await;
     let path = format!("/v1/prescriptions/{}", drafted["prescription"].as_str().unwrap());
@@ -181,8 +181,8 @@ async fn a_prescription_is_amended_at_the_version_that_was_seen_only(database: D
     assert!([403, 404].contains(&foreign.status.as_u16()), "{}", foreign.text);
 }
 
-async fn the_log_is_read_in_both_directions_as_far_as_one_may_see(database: DatabaseSettings) {
-    let cast = Cast::start(database).await;
+async fn log_is_paged_in_both_directions_within_the_callers_view(database: DatabaseSettings) {
+    let cast = Participants::start(database).await;
     let room = cast.in_progress().await;
     for at in 0..40 {
         cast.command(&cast.patient, &room, "chat.send", json!({"text": format!("line {at}")})).await;
@@ -212,7 +212,7 @@ async fn the_log_is_read_in_both_directions_as_far_as_one_may_see(database: Data
             let page = cast.get(token, &format!("{path}?before={before}&limit=7")).await;
             let here = numbers(&page);
             backwards = [here.clone(), backwards].concat();
-            // `prev` is the very next event of the page before, or 0 at the beginning.
+            // `prev` is the previous page's last event, or 0 at the beginning.
             let at = all.iter().position(|seq| *seq == here[0]).unwrap();
             assert_eq!(page["prev"], if at == 0 { 0 } else { all[at - 1] });
             before = here[0];
@@ -223,7 +223,7 @@ async fn the_log_is_read_in_both_directions_as_far_as_one_may_see(database: Data
         assert_eq!(backwards, all);
     }
     let seen = cast.get(&cast.pharmacist, &format!("{path}?after=0&limit=500")).await.to_string();
-    assert!(!seen.contains("line 1") && !seen.contains("a cough"), "the pharmacy sees no clinical talk: {seen}");
+    assert!(!seen.contains("line 1") && !seen.contains("a cough"), "the pharmacy sees no clinical messages: {seen}");
     assert!(seen.contains("Testamol"));
     let both_ways = cast.rest.get(&format!("{path}?after=1&before=2")).bearer(&cast.patient);
     both_ways.send().await.assert_problem(422, "invalid");
@@ -232,15 +232,15 @@ async fn the_log_is_read_in_both_directions_as_far_as_one_may_see(database: Data
     assert!(case["snapshot"]["consultation"].is_null());
 }
 
-async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSettings) {
-    let cast = Cast::start(database).await;
+async fn record_is_exported_whole_and_every_access_is_audited(database: DatabaseSettings) {
+    let cast = Participants::start(database).await;
     let room = cast.in_progress().await;
     let export = format!("/v1/rooms/{room}/export");
     let answer = cast.rest.post(&export).bearer(&cast.patient).json(json!({})).send().await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/jsonl"), "{}", answer.text);
     assert!(answer.header("content-disposition").starts_with("attachment"));
-    archive::verify(answer.text.as_bytes()).expect("the record is whole");
-    assert!(answer.text.lines().last().unwrap().contains("record.exported"), "the export notes itself");
+    archive::verify(answer.text.as_bytes()).expect("the record is intact");
+    assert!(answer.text.lines().last().unwrap().contains("record.exported"), "the export records itself");
     let altered = answer.text.replacen("a cough", "a fever", 1);
     assert!(archive::verify(altered.as_bytes()).is_err());
     let key = Uuid::now_v7().to_string();
@@ -251,7 +251,7 @@ async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSe
     let call = cast.rest.call("post", &export).key(&key).bearer(&cast.doctor).json(json!({"purpose": "another"}));
     call.send().await.assert_problem(422, "id_conflict");
     let log = cast.get(&cast.patient, &format!("/v1/rooms/{room}/events?after=0&limit=500")).await.to_string();
-    assert_eq!(log.matches("record.exported").count(), 2, "one for each of the two who took a copy");
+    assert_eq!(log.matches("record.exported").count(), 2, "one entry for each of the two who exported");
     cast.rest.post(&export).bearer(&cast.pharmacist).json(json!({})).send().await.assert_problem(403, "forbidden");
 
     let noted = cast.get(&cast.admin, &format!("/v1/audit?room={room}&limit=200")).await;
@@ -263,7 +263,7 @@ async fn a_record_is_exported_whole_and_every_read_is_noted(database: DatabaseSe
     assert_eq!(actions[0], "events.read", "newest first");
 }
 
-async fn lists_are_paged_without_gap_or_repeat(database: DatabaseSettings) {
+async fn lists_are_paged_without_gaps_or_repeats(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for _ in 0..12 {
@@ -294,9 +294,9 @@ async fn lists_are_paged_without_gap_or_repeat(database: DatabaseSettings) {
 }
 
 both! {
-    a_case_goes_from_the_slot_to_the_door_by_rest_alone
-    a_prescription_is_amended_at_the_version_that_was_seen_only
-    the_log_is_read_in_both_directions_as_far_as_one_may_see
-    a_record_is_exported_whole_and_every_read_is_noted
-    lists_are_paged_without_gap_or_repeat
+    case_runs_from_booking_to_delivery_over_rest_alone
+    prescription_is_amended_only_at_the_version_seen
+    log_is_paged_in_both_directions_within_the_callers_view
+    record_is_exported_whole_and_every_access_is_audited
+    lists_are_paged_without_gaps_or_repeats
 }

@@ -1,4 +1,4 @@
-//! Whatever is wrong with a call has a code, and changes nothing.
+//! Errors: every invalid request has a code and changes nothing.
 
 use rooms::role::Role;
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use crate::support::both;
 use crate::support::database::Database;
 use crate::support::rest::RestClient;
 
-/// A room with a walk-in patient in the waiting room, and the tokens of both sides.
-async fn waiting(rest: &RestClient) -> (String, String, String) {
+/// Opens a room with a walk-in patient in the waiting room; returns it with both tokens.
+async fn waiting_consultation(rest: &RestClient) -> (String, String, String) {
     let (patient, patient_token) = rest.person_with_token(Role::Patient, None).await;
     let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;
     let room = rest.server.waiting_room(&patient, &doctor).await;
@@ -21,9 +21,9 @@ async fn head(rest: &RestClient, room: &str, token: &str) -> u64 {
     rest.get(&format!("/v1/consultations/{room}")).bearer(token).send().await.ok()["head"].as_u64().unwrap()
 }
 
-async fn what_is_not_understood_is_refused_and_changes_nothing(database: DatabaseSettings) {
+async fn invalid_requests_are_rejected_without_effect(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
-    let (room, patient, _) = waiting(&rest).await;
+    let (room, patient, _) = waiting_consultation(&rest).await;
     let before = head(&rest, &room, &patient).await;
     let path = format!("/v1/consultations/{room}/commands");
     let chat = |text: &str| json!({"kind": "chat.send", "data": {"text": text}});
@@ -61,7 +61,7 @@ async fn what_is_not_understood_is_refused_and_changes_nothing(database: Databas
         let answer = call.send().await;
         println!("{what}: {}", answer.text);
         answer.assert_problem(status, code);
-        assert!(!answer.text.contains("SECRET"), "{what} is repeated: {}", answer.text);
+        assert!(!answer.text.contains("SECRET"), "{what} is echoed: {}", answer.text);
     }
     let large = json!({"email": "a@example.org", "password": "x".repeat(300_000)});
     rest.call("post", "/v1/auth/sign-in").json(large).send().await.assert_problem(413, "too_large");
@@ -70,9 +70,9 @@ async fn what_is_not_understood_is_refused_and_changes_nothing(database: Databas
     assert_eq!(head(&rest, &room, &patient).await, before);
 }
 
-async fn a_foreign_room_is_as_one_that_does_not_exist(database: DatabaseSettings) {
+async fn foreign_rooms_look_like_missing_rooms(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
-    let (room, _, _) = waiting(&rest).await;
+    let (room, _, _) = waiting_consultation(&rest).await;
     let absent = Uuid::now_v7().to_string();
     for role in [Role::Patient, Role::Doctor, Role::Pharmacist, Role::Courier, Role::Support, Role::Admin] {
         let stranger = rest.token(role).await;
@@ -88,17 +88,17 @@ async fn a_foreign_room_is_as_one_that_does_not_exist(database: DatabaseSettings
             assert!([403, 404].contains(&sent.status.as_u16()), "{role:?} {}", sent.text);
             answers.push([shown.text, events.text, sent.text]);
         }
-        // An administrator may open any record, with a reason, and so may know that it is there.
+        // An administrator may open any record with a reason, and may therefore know that it exists.
         let may_know = role == Role::Admin;
-        assert!(may_know || answers[0] == answers[1], "{role:?} can tell that the room exists: {answers:?}");
+        assert!(may_know || answers[0] == answers[1], "{role:?} can detect that the room exists: {answers:?}");
     }
     let patient = rest.token(Role::Patient).await;
     rest.get("/v1/consultations/not-an-id").bearer(&patient).send().await.assert_problem(404, "not_found");
 }
 
-async fn a_stale_version_and_an_illegal_move_say_what_is_true_now(database: DatabaseSettings) {
+async fn stale_versions_and_illegal_moves_report_the_current_state(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
-    let (room, patient, doctor) = waiting(&rest).await;
+    let (room, patient, doctor) = waiting_consultation(&rest).await;
     let path = format!("/v1/consultations/{room}/commands");
     let version = |case: &Value| case["snapshot"]["consultation"]["version"].as_u64().unwrap();
     let case = rest.get(&format!("/v1/consultations/{room}")).bearer(&doctor).send().await.ok();
@@ -132,10 +132,10 @@ async fn a_stale_version_and_an_illegal_move_say_what_is_true_now(database: Data
         .await
         .assert_problem(412, "precondition_failed");
     let after = rest.get(&format!("/v1/consultations/{room}")).bearer(&doctor).send().await.ok();
-    assert_eq!(after["head"], case["head"], "nothing happened");
+    assert_eq!(after["head"], case["head"], "nothing has changed");
 }
 
-async fn addresses_and_methods_that_do_not_exist_are_problems_too(database: DatabaseSettings) {
+async fn unknown_paths_and_methods_are_problems_too(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     rest.get("/v1/nothing").send_unchecked().await.assert_problem(404, "not_found");
     rest.get("/nothing.html").send_unchecked().await.assert_problem(404, "not_found");
@@ -157,7 +157,7 @@ async fn addresses_and_methods_that_do_not_exist_are_problems_too(database: Data
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
+async fn request_with_a_missing_body_times_out() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let database = Database::sqlite();
     let rest = RestClient::start(database.settings()).await;
@@ -167,13 +167,13 @@ async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 64];
     let read = tokio::time::timeout(std::time::Duration::from_secs(40), socket.read(&mut answer)).await;
-    let read = read.expect("the hub gives up within its limit").unwrap();
+    let read = read.expect("the hub closes the request within its time limit").unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&answer));
 }
 
 both! {
-    what_is_not_understood_is_refused_and_changes_nothing
-    a_foreign_room_is_as_one_that_does_not_exist
-    a_stale_version_and_an_illegal_move_say_what_is_true_now
-    addresses_and_methods_that_do_not_exist_are_problems_too
+    invalid_requests_are_rejected_without_effect
+    foreign_rooms_look_like_missing_rooms
+    stale_versions_and_illegal_moves_report_the_current_state
+    unknown_paths_and_methods_are_problems_too
 }

@@ -1,4 +1,4 @@
-//! A call with an `Idempotency-Key` takes effect once, however often and however much at once it is sent.
+//! Idempotency: a request with an `Idempotency-Key` takes effect once, however often and concurrently it is sent.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,14 +22,14 @@ fn slots(rest: &RestClient, from_minute: u64, count: u64) -> Value {
     json!({"slots": slots})
 }
 
-fn same(one: &RestResponse, other: &RestResponse) {
+fn assert_same_response(one: &RestResponse, other: &RestResponse) {
     assert_eq!((one.status, &one.text), (other.status, &other.text));
     for name in ["content-type", "etag", "location"] {
         assert_eq!(one.header(name), other.header(name), "{name}");
     }
 }
 
-async fn fifty_duplicates_at_once_take_effect_once(database: DatabaseSettings) {
+async fn fifty_concurrent_duplicates_take_effect_once(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;
     let slot = rest.post("/v1/slots").bearer(&doctor_token).json(slots(&rest, 0, 1)).send().await.ok();
@@ -49,14 +49,14 @@ async fn fifty_duplicates_at_once_take_effect_once(database: DatabaseSettings) {
     }
     assert_eq!(rooms.len(), 1, "one booking for one key");
     let again = rest.call("post", "/v1/bookings").bearer(&patient).key(&key).json(body).send().await;
-    same(answers.iter().find(|answer| answer.status == 201).unwrap(), &again);
+    assert_same_response(answers.iter().find(|answer| answer.status == 201).unwrap(), &again);
     let listed = rest.get("/v1/bookings").bearer(&patient).send().await.ok();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     let open = rest.get(&format!("/v1/doctors/{}/slots", doctor.user().unwrap())).bearer(&patient).send().await.ok();
     assert_eq!(open["items"][0]["free"], false);
 }
 
-async fn a_key_belongs_to_one_content_of_one_person_and_operation(database: DatabaseSettings) {
+async fn idempotency_key_is_scoped_to_person_operation_and_content(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let (one, other) = (rest.token(Role::Doctor).await, rest.token(Role::Doctor).await);
     let key = "a key that is no UUID".replace(' ', "-");
@@ -64,16 +64,16 @@ async fn a_key_belongs_to_one_content_of_one_person_and_operation(database: Data
     let first = publish(&one, slots(&rest, 0, 2)).send().await;
     assert_eq!(first.status, 201, "{}", first.text);
     publish(&one, slots(&rest, 500, 2)).send().await.assert_problem(422, "id_conflict");
-    assert_eq!(publish(&other, slots(&rest, 0, 1)).send().await.status, 201, "another person's key is another key");
+    assert_eq!(publish(&other, slots(&rest, 0, 1)).send().await.status, 201, "keys are scoped by person");
     let id = first.json["items"][0]["id"].as_str().unwrap();
     let withdraw = || rest.call("delete", &format!("/v1/slots/{id}")).bearer(&one).key(&key).send();
-    assert_eq!(withdraw().await.status, 204, "another operation's key is another key");
-    assert_eq!(withdraw().await.status, 204, "and its answer is kept, though the slot is gone");
+    assert_eq!(withdraw().await.status, 204, "keys are scoped by operation");
+    assert_eq!(withdraw().await.status, 204, "the stored response is repeated, although the slot is gone");
     let quoted = rest.call("delete", &format!("/v1/slots/{id}")).bearer(&one).key(&format!("\"{key}\"")).send().await;
-    assert_eq!(quoted.status, 204, "quoted as the draft has it, it is the same key");
+    assert_eq!(quoted.status, 204, "quotation marks, as in the draft standard, do not change the key");
 }
 
-async fn a_refusal_is_an_answer_too_and_is_repeated(database: DatabaseSettings) {
+async fn refusals_are_repeated_like_other_responses(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let doctor = rest.token(Role::Doctor).await;
     let taken = slots(&rest, 0, 1);
@@ -82,15 +82,15 @@ async fn a_refusal_is_an_answer_too_and_is_repeated(database: DatabaseSettings) 
     let publish = || rest.call("post", "/v1/slots").bearer(&doctor).key(&key).json(taken.clone()).send();
     let refused = publish().await;
     refused.assert_problem(409, "slot_overlap");
-    same(&refused, &publish().await);
+    assert_same_response(&refused, &publish().await);
 }
 
-async fn a_call_whose_hub_died_is_taken_over_and_makes_the_same_thing(database: DatabaseSettings) {
+async fn request_of_a_dead_hub_is_taken_over_with_the_same_result(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let (doctor, token) = rest.person_with_token(Role::Doctor, None).await;
     let (state, key) = (&rest.server.state, Uuid::now_v7().to_string());
     let body = slots(&rest, 0, 2);
-    // What a hub leaves behind that died after the slots were published and before it answered.
+    // The state that a hub leaves behind when it dies after publishing the slots and before answering.
     let mut hasher = Sha256::new();
     for part in [&b"/v1/slots"[..], b"", b"", body.to_string().as_bytes()] {
         hasher.update((part.len() as u64).to_be_bytes());
@@ -122,8 +122,8 @@ async fn a_call_whose_hub_died_is_taken_over_and_makes_the_same_thing(database: 
 }
 
 both! {
-    fifty_duplicates_at_once_take_effect_once
-    a_key_belongs_to_one_content_of_one_person_and_operation
-    a_refusal_is_an_answer_too_and_is_repeated
-    a_call_whose_hub_died_is_taken_over_and_makes_the_same_thing
+    fifty_concurrent_duplicates_take_effect_once
+    idempotency_key_is_scoped_to_person_operation_and_content
+    refusals_are_repeated_like_other_responses
+    request_of_a_dead_hub_is_taken_over_with_the_same_result
 }

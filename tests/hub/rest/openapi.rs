@@ -1,4 +1,4 @@
-//! The documents say what the code does: they are made from it, are complete, and the committed copies are theirs.
+//! The generated documents: complete, consistent, and equal to the committed copies.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ fn openapi_document() -> Value {
     serde_json::from_str(&openapi::document_text()).unwrap()
 }
 
-/// Every `$ref` anywhere in a document.
+/// Collects every `$ref` in a document.
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -31,7 +31,7 @@ fn assert_references_resolve(document: &Value) {
     assert!(found.len() > 20, "{found:?}");
     for reference in found {
         let pointer = reference.strip_prefix('#').expect("all references are local");
-        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        assert!(document.pointer(pointer).is_some(), "{reference} does not resolve");
     }
 }
 
@@ -41,46 +41,49 @@ fn committed(name: &str) -> String {
 }
 
 #[test]
-fn the_committed_documents_are_those_of_the_code() {
+fn committed_documents_match_the_code() {
     for (name, text) in [("openapi", openapi::document_text()), ("asyncapi", asyncapi::document_text())] {
         let same = committed(&format!("{name}.json")) == text + "\n";
-        assert!(same, "docs/{name}.json is of another code: run `cargo run -- {name} > docs/{name}.json`");
+        assert!(same, "docs/{name}.json is out of date: run `cargo run -- {name} > docs/{name}.json`");
     }
 }
 
 #[test]
-fn every_reference_in_the_documents_leads_somewhere() {
+fn every_reference_in_the_documents_resolves() {
     assert_references_resolve(&openapi_document());
     assert_references_resolve(&serde_json::from_str(&asyncapi::document_text()).unwrap());
 }
 
 #[test]
-fn every_operation_is_described_with_its_answers_and_errors() {
+fn every_operation_documents_its_responses_and_errors() {
     let document = openapi_document();
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let what = format!("{method} {path}");
             let id = operation["operationId"].as_str().unwrap();
-            assert!(ids.insert(id.to_owned()), "{what}: {id} is there twice");
+            assert!(ids.insert(id.to_owned()), "{what}: {id} is not unique");
             assert!(!operation["summary"].as_str().unwrap().is_empty(), "{what} has no summary");
             let responses = operation["responses"].as_object().unwrap();
-            assert!(responses.keys().any(|status| status.starts_with('2') || status == "101"), "{what} never succeeds");
+            assert!(
+                responses.keys().any(|status| status.starts_with('2') || status == "101"),
+                "{what} has no success response"
+            );
             assert!(responses.contains_key("500") && responses.contains_key("503"), "{what}");
             let public = operation["security"].as_array().unwrap().is_empty();
-            assert!(public || responses.contains_key("401"), "{what} needs a token and says no 401");
+            assert!(public || responses.contains_key("401"), "{what} needs a token and documents no 401");
             let open = path.matches('{').count();
             let named = operation["parameters"]
                 .as_array()
                 .map_or(0, |all| all.iter().filter(|parameter| parameter["in"] == "path").count());
-            assert_eq!(open, named, "{what} leaves a part of its path unexplained");
+            assert_eq!(open, named, "{what} does not describe all path parameters");
         }
     }
     assert!(ids.len() >= 50, "{}", ids.len());
 }
 
 #[test]
-fn every_code_means_something_and_is_explained() {
+fn every_error_code_is_explained() {
     let document = openapi_document();
     let codes = document["components"]["schemas"]["Code"]["oneOf"].as_array().unwrap();
     for code in Code::ALL {
@@ -90,11 +93,11 @@ fn every_code_means_something_and_is_explained() {
 }
 
 #[test]
-fn the_socket_document_has_every_frame_and_every_close_code() {
+fn socket_document_covers_every_frame_and_close_code() {
     let document: Value = serde_json::from_str(&asyncapi::document_text()).unwrap();
     let messages = document["components"]["messages"].as_object().unwrap();
     for name in ["client.hello", "client.command", "client.join", "server.welcome", "server.ack", "server.error"] {
-        assert!(messages.contains_key(name), "{name} is missing of {:?}", messages.keys());
+        assert!(messages.contains_key(name), "{name} lacks {:?}", messages.keys());
     }
     assert!(messages.len() >= 25, "{:?}", messages.keys());
     let closes = document["channels"]["socket"]["x-close-codes"].as_array().unwrap();

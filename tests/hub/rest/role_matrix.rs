@@ -1,4 +1,5 @@
-//! Every operation of the document against every role: generated, so that a new operation is in it by itself.
+//! Every documented operation against every role. The matrix is generated, so new operations are included
+//! automatically.
 
 use rooms::role::Role;
 use serde_json::{Value, json};
@@ -10,11 +11,11 @@ use crate::support::rest::{RestClient, document};
 
 struct Operation {
     method: String,
-    /// With a fresh id in place of each name.
+    /// With a new id in place of each parameter.
     path: String,
     public: bool,
     keyed: bool,
-    /// `None`: all.
+    /// `None` means all roles.
     roles: Option<Vec<String>>,
 }
 
@@ -40,7 +41,7 @@ fn operations() -> Vec<Operation> {
     operations
 }
 
-async fn no_operation_but_the_public_ones_answers_without_a_token(database: DatabaseSettings) {
+async fn only_public_operations_work_without_a_token(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let mut closed = 0;
     for operation in operations().iter().filter(|operation| !operation.public) {
@@ -57,7 +58,7 @@ async fn no_operation_but_the_public_ones_answers_without_a_token(database: Data
     assert!(closed > 100, "{closed}");
 }
 
-async fn a_role_without_the_right_is_refused_before_anything_else(database: DatabaseSettings) {
+async fn roles_are_checked_before_anything_else(database: DatabaseSettings) {
     let rest = RestClient::start_with(database, |config| config.limits.requests_per_second = 10_000).await;
     let mut cells = 0;
     for role in Role::PEOPLE.into_iter().chain([Role::Guest]) {
@@ -67,7 +68,7 @@ async fn a_role_without_the_right_is_refused_before_anything_else(database: Data
                 continue;
             }
             let call = rest.call(&operation.method, &operation.path).bearer(&token).key(&Uuid::now_v7().to_string());
-            // Even with content that nobody understands: the role comes first.
+            // The role is checked before the content, even if that is invalid.
             let answer = call.json(json!({"nonsense": Value::Null})).send().await;
             let may = operation.roles.as_ref().is_none_or(|roles| roles.iter().any(|it| it == role.as_str()));
             let what = format!("{} {} by {role:?}: {}", operation.method, operation.path, answer.text);
@@ -84,7 +85,7 @@ async fn a_role_without_the_right_is_refused_before_anything_else(database: Data
     assert!(cells > 250, "{cells}");
 }
 
-async fn every_keyed_operation_demands_its_key(database: DatabaseSettings) {
+async fn keyed_operations_require_a_key(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let mut keyed = 0;
     for operation in operations().iter().filter(|operation| operation.keyed) {
@@ -99,7 +100,7 @@ async fn every_keyed_operation_demands_its_key(database: DatabaseSettings) {
 }
 
 #[test]
-fn every_unsafe_operation_outside_sign_in_has_a_key() {
+fn unsafe_operations_outside_sign_in_are_keyed() {
     for operation in operations() {
         let free = [
             "/v1/auth/",
@@ -117,7 +118,7 @@ fn every_unsafe_operation_outside_sign_in_has_a_key() {
 }
 
 both! {
-    no_operation_but_the_public_ones_answers_without_a_token
-    a_role_without_the_right_is_refused_before_anything_else
-    every_keyed_operation_demands_its_key
+    only_public_operations_work_without_a_token
+    roles_are_checked_before_anything_else
+    keyed_operations_require_a_key
 }

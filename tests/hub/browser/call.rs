@@ -1,4 +1,4 @@
-//! Calls between real browsers, through the pages: pictures that move on both sides, whatever breaks.
+//! Calls between real browsers through the pages: video keeps arriving on both sides, whatever breaks.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::support::turn::Coturn;
 
 const SECRET: &str = "a secret of the tests";
 /// The peer connection of the page.
-const PC: &str = "const { app } = await import('/app.js'); const [peer] = app.calls.session.peers.values(); const { pc } = peer.negotiator;";
+const PEER_CONNECTION_JS: &str = "const { app } = await import('/app.js'); const [peer] = app.calls.session.peers.values(); const { pc } = peer.negotiator;";
 
-/// A hub, and a patient and a doctor who talk.
-struct Talk {
+/// A hub, and a patient and a doctor in a consultation.
+struct Consultation {
     hub: HubProcess,
     database: Database,
     driver: Driver,
@@ -25,7 +25,7 @@ struct Talk {
     doctor: Browser,
 }
 
-impl Talk {
+impl Consultation {
     async fn start(settings: &[(&str, String)]) -> Self {
         let database = Database::sqlite();
         let mut hub = HubProcess::new("demo", &database.settings());
@@ -42,20 +42,20 @@ impl Talk {
         Self { hub, database, driver, patient, doctor }
     }
 
-    /// The doctor calls, the patient answers, and both see the other.
+    /// Starts a call as the doctor and answers it as the patient, until both have video.
     async fn call(&self) {
         self.doctor.click("call-video").await;
         self.patient.click("call-accept").await;
-        self.moves().await;
+        self.wait_for_video().await;
     }
 
-    /// Waits until both pictures move.
-    async fn moves(&self) {
+    /// Waits until video arrives on both sides.
+    async fn wait_for_video(&self) {
         for browser in [&self.patient, &self.doctor] {
             let before = frames(browser).await;
             while frames(browser).await < before + 5 {
-                let body = format!("return {} >= {}", FRAMES, before + 5);
-                browser.wait_until("a picture that moves", &body).await;
+                let body = format!("return {} >= {}", DECODED_FRAMES_JS, before + 5);
+                browser.wait_until("video arrives", &body).await;
             }
         }
     }
@@ -66,23 +66,23 @@ impl Talk {
     }
 }
 
-/// Pictures of the other side that were decoded.
-const FRAMES: &str =
+/// The number of decoded video frames from the other side.
+const DECODED_FRAMES_JS: &str =
     "(document.querySelector('[data-testid=call-remote]')?.getVideoPlaybackQuality().totalVideoFrames ?? 0)";
 
 async fn frames(browser: &Browser) -> u64 {
-    browser.run(&format!("return {FRAMES}")).await.as_u64().unwrap_or(0)
+    browser.run(&format!("return {DECODED_FRAMES_JS}")).await.as_u64().unwrap_or(0)
 }
 
-/// The short name of the present ICE generation of the page's own side.
+/// Returns the ICE user name fragment of the page's own side, which identifies the ICE generation.
 async fn ufrag(browser: &Browser) -> Value {
-    browser.run(&format!("{PC} return pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1]")).await
+    browser.run(&format!("{PEER_CONNECTION_JS} return pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1]")).await
 }
 
-/// The kinds of the candidates that carry the media, own and other.
+/// Returns the types of the selected candidates, local and remote.
 async fn candidates(browser: &Browser) -> Value {
     let body = format!(
-        "{PC} const stats = await pc.getStats(); const all = [...stats.values()];
+        "{PEER_CONNECTION_JS} const stats = await pc.getStats(); const all = [...stats.values()];
         const pair = stats.get(all.find(it => it.type === 'transport').selectedCandidatePairId);
         return [stats.get(pair.localCandidateId).candidateType, stats.get(pair.remoteCandidateId).candidateType];"
     );
@@ -90,12 +90,12 @@ async fn candidates(browser: &Browser) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
-    let mut talk = Talk::start(&[]).await;
+async fn call_survives_a_hub_restart_and_moves_to_another_device() {
+    let mut talk = Consultation::start(&[]).await;
     let room = room_id_in_url(&talk.patient).await;
-    // The check before the call, and what it found is in the log.
+    // The check before the call, whose result is in the log.
     talk.patient.click("check-open").await;
-    talk.patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    talk.patient.wait_until("the check has finished", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
     talk.patient.click("check-save").await;
     talk.doctor.css("[data-testid=timeline-item][data-kind='call.checked']").await;
     talk.call().await;
@@ -104,28 +104,28 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
     let before = ufrag(&talk.doctor).await;
     talk.hub.kill();
     talk.doctor.css("[data-testid=connection-state]:not([data-state=live])").await;
-    talk.moves().await;
+    talk.wait_for_video().await;
     talk.hub.start();
     for browser in [&talk.patient, &talk.doctor] {
         browser.css("[data-testid=connection-state][data-state=live]").await;
     }
     let changed = format!(
-        "{PC} return pc.connectionState === 'connected' && !pc.localDescription.sdp.includes('ice-ufrag:{}')",
+        "{PEER_CONNECTION_JS} return pc.connectionState === 'connected' && !pc.localDescription.sdp.includes('ice-ufrag:{}')",
         before.as_str().unwrap()
     );
-    talk.doctor.wait_until("another way after the restart of the hub", &changed).await;
-    talk.moves().await;
+    talk.doctor.wait_until("a new ICE generation after the restart of the hub", &changed).await;
+    talk.wait_for_video().await;
 
-    // A second device of the patient takes over: the first one says so and sends nothing more.
+    // A second device of the patient takes over: the first one says so and stops sending.
     let tablet = sign_in(&talk.driver, &talk.hub, "Pia Lindqvist", DESKTOP_SIZE).await;
     tablet.click("consultation-row").await;
     tablet.click("call-take").await;
     talk.patient.wait_for("call-elsewhere").await;
     let stopped =
         "const { app } = await import('/app.js'); return !app.calls.stream && app.calls.session.peers.size === 0";
-    assert_eq!(talk.patient.run(stopped).await, true, "camera and microphone are free again");
-    let talk = Talk { patient: tablet, ..talk };
-    talk.moves().await;
+    assert_eq!(talk.patient.run(stopped).await, true, "camera and microphone are released");
+    let talk = Consultation { patient: tablet, ..talk };
+    talk.wait_for_video().await;
 
     talk.patient.click("call-hangup").await;
     talk.doctor.wait_until_gone("[data-testid=call-stage]").await;
@@ -143,13 +143,13 @@ async fn a_call_outlives_the_death_of_the_hub_and_moves_to_another_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_relay_neither_side_learns_the_others_address() {
-    let talk = Talk::start(&[("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned())]).await;
+async fn relayed_call_reveals_neither_sides_address() {
+    let talk = Consultation::start(&[("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned())]).await;
     let room = room_id_in_url(&talk.patient).await;
     talk.call().await;
     for browser in [&talk.patient, &talk.doctor] {
         assert_eq!(candidates(browser).await, serde_json::json!(["relay", "relay"]));
-        let told = browser.run(&format!("{PC} return pc.remoteDescription.sdp")).await;
+        let told = browser.run(&format!("{PEER_CONNECTION_JS} return pc.remoteDescription.sdp")).await;
         let told = told.as_str().unwrap();
         let other = told.lines().any(|line| line.contains("typ ") && !line.contains("typ relay"));
         assert!(!other && !told.contains("raddr 1"), "{told}");
@@ -166,10 +166,10 @@ async fn over_a_relay_neither_side_learns_the_others_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_dies_in_a_call_is_replaced_by_another_within_seconds() {
+async fn failed_relay_is_replaced_within_seconds() {
     let (first, second) = (Coturn::start(SECRET).await, Coturn::start(SECRET).await);
     let url = |coturn: &Coturn| format!("turn:{}?transport=udp", coturn.address);
-    let talk = Talk::start(&[
+    let talk = Consultation::start(&[
         ("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned()),
         ("WARDROOM_TURN_URLS", format!("{},{}", url(&first), url(&second))),
         ("WARDROOM_TURN_SECRET", SECRET.to_owned()),
@@ -177,9 +177,9 @@ async fn a_relay_that_dies_in_a_call_is_replaced_by_another_within_seconds() {
     .await;
     talk.call().await;
     assert_eq!(candidates(&talk.doctor).await, serde_json::json!(["relay", "relay"]));
-    // The one that carries the doctor's media, and so drops the pair.
+    // Stop the relay that carries the doctor's media, and thereby drops the pair.
     let body = format!(
-        "{PC} const stats = await pc.getStats(); const all = [...stats.values()];
+        "{PEER_CONNECTION_JS} const stats = await pc.getStats(); const all = [...stats.values()];
         const pair = stats.get(all.find(it => it.type === 'transport').selectedCandidatePairId);
         return stats.get(pair.localCandidateId).url;"
     );
@@ -188,55 +188,57 @@ async fn a_relay_that_dies_in_a_call_is_replaced_by_another_within_seconds() {
     let (dies, stays) = if is_first { (first, second) } else { (second, first) };
     drop(dies);
     let started = Instant::now();
-    talk.moves_again().await;
+    talk.wait_for_video_after_stall().await;
     let took = started.elapsed();
-    println!("{took:?} without a picture");
-    // Alone it takes less than five seconds; here other tests share the cores.
-    assert!(took < Duration::from_secs(15), "{took:?} without a picture");
+    println!("{took:?} without video");
+    // Alone this takes less than five seconds; here other tests share the cores.
+    assert!(took < Duration::from_secs(15), "{took:?} without video");
     drop(stays);
 }
 
-impl Talk {
-    /// Waits until pictures stop on both sides, if they do, and move again.
-    async fn moves_again(&self) {
-        // What was under way still arrives.
+impl Consultation {
+    /// Waits until video stalls on both sides, if it does, and arrives again.
+    async fn wait_for_video_after_stall(&self) {
+        // Signals in flight still arrive.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        self.moves().await;
+        self.wait_for_video().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_sides_renegotiate_at_once_200_times_and_the_call_goes_on() {
-    // Few candidates, so that the pace of the hub does not make it long.
-    let talk = Talk::start(&[("WARDROOM_TURN_LISTEN", "off".to_owned())]).await;
+async fn call_survives_200_simultaneous_renegotiations() {
+    // Few candidates, so that the hub's rate limit does not prolong the test.
+    let talk = Consultation::start(&[("WARDROOM_TURN_LISTEN", "off".to_owned())]).await;
     talk.call().await;
     let settle = format!(
-        "{PC} if (pc.signalingState !== 'stable') return false;
+        "{PEER_CONNECTION_JS} if (pc.signalingState !== 'stable') return false;
         return pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1] !== window.last;"
     );
-    let glare = format!("{PC} window.last = pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1]; pc.restartIce();");
+    let glare = format!(
+        "{PEER_CONNECTION_JS} window.last = pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1]; pc.restartIce();"
+    );
     for _ in 0..200 {
         tokio::join!(talk.patient.run(&glare), talk.doctor.run(&glare));
         tokio::join!(
-            talk.patient.wait_until("the patient's side is settled", &settle),
-            talk.doctor.wait_until("the doctor's side is settled", &settle)
+            talk.patient.wait_until("the patient's side is stable", &settle),
+            talk.doctor.wait_until("the doctor's side is stable", &settle)
         );
     }
-    // The ladder may have paused the pictures meanwhile; what arrives tells.
+    // The quality ladder may have paused video meanwhile, so check received packets.
     let arrives = format!(
-        "{PC} if (pc.connectionState !== 'connected') return false;
+        "{PEER_CONNECTION_JS} if (pc.connectionState !== 'connected') return false;
         const now = [...(await pc.getStats()).values()].find(it => it.type === 'transport').packetsReceived;
         const grows = now > (window.arrived ?? now); window.arrived = now; return grows;"
     );
-    talk.patient.wait_until("something from the doctor", &arrives).await;
-    talk.doctor.wait_until("something from the patient", &arrives).await;
+    talk.patient.wait_until("media from the doctor", &arrives).await;
+    talk.doctor.wait_until("media from the patient", &arrives).await;
     talk.both_clean().await;
     let toasts = talk.doctor.run("return document.querySelectorAll('.toast.bad').length").await;
-    assert_eq!(toasts, 0, "nobody is shown an error");
+    assert_eq!(toasts, 0, "no error is shown");
 }
 
-/// Leaves a page no other way than a relay by TCP, as a network does that lets nothing else out.
-const TCP_ONLY: &str = "const Own = globalThis.RTCPeerConnection;
+/// Restricts a page to TURN over TCP, as a network does that allows nothing else.
+const TCP_ONLY_JS: &str = "const Own = globalThis.RTCPeerConnection;
     const left = (c) => ({ ...c, iceTransportPolicy: 'relay', iceServers: (c.iceServers ?? []).map((it) =>
         ({ ...it, urls: [it.urls].flat().filter((url) => url.includes('transport=tcp')) })).filter((it) => it.urls.length) });
     globalThis.RTCPeerConnection = class extends Own {
@@ -245,14 +247,14 @@ const TCP_ONLY: &str = "const Own = globalThis.RTCPeerConnection;
     };";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_only_tcp_gets_out_a_call_goes_over_the_relay_by_tcp() {
-    let talk = Talk::start(&[]).await;
+async fn call_uses_the_relay_over_tcp_where_only_tcp_is_open() {
+    let talk = Consultation::start(&[]).await;
     for browser in [&talk.patient, &talk.doctor] {
-        browser.run(TCP_ONLY).await;
+        browser.run(TCP_ONLY_JS).await;
     }
     talk.call().await;
     let body = format!(
-        "{PC} const all = [...(await pc.getStats()).values()];
+        "{PEER_CONNECTION_JS} const all = [...(await pc.getStats()).values()];
         return [...new Set(all.filter(it => it.type === 'local-candidate').map(it => it.relayProtocol))];"
     );
     for browser in [&talk.patient, &talk.doctor] {

@@ -1,4 +1,4 @@
-//! Whole stories in real browsers, through the pages that people use.
+//! Whole cases in real browsers, through the pages that people use.
 
 use rooms::event::Event;
 use rooms::record::Record;
@@ -10,12 +10,12 @@ use crate::support::browser::{Browser, Driver};
 use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, room_id_in_url, sign_in, stored_log, walk_in};
 
-async fn says(browser: &Browser, text: &str) {
+async fn send_message(browser: &Browser, text: &str) {
     browser.write("chat-input", text).await;
     browser.click("chat-send").await;
 }
 
-/// How often a page shows a message with this text.
+/// Counts the messages with this text on a page.
 async fn count(browser: &Browser, text: &str) -> u64 {
     let body = format!(
         "return [...document.querySelectorAll('[data-testid=chat-message] p')].filter(it => it.textContent === {}).length",
@@ -32,7 +32,7 @@ fn messages(log: &[Record]) -> Vec<String> {
     log.iter().filter_map(text).collect()
 }
 
-async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database: DatabaseSettings) {
+async fn whole_case_on_four_screens_survives_hub_kills(database: DatabaseSettings) {
     let mut hub = HubProcess::new("demo", &database);
     hub.start();
     let driver = Driver::start();
@@ -46,9 +46,9 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     doctor.click("lobby-admit").await;
     patient.click("enter-call").await;
     doctor.wait_for_state("consultation", "in_progress").await;
-    says(&doctor, "Good morning, what brings you here?").await;
+    send_message(&doctor, "Good morning, what brings you here?").await;
     patient.wait_for_text("Good morning, what brings you here?").await;
-    says(&patient, "My throat hurts.").await;
+    send_message(&patient, "My throat hurts.").await;
     doctor.wait_for_text("My throat hurts.").await;
 
     doctor.write("rx-medicine", "Amoxicillin 500 mg").await;
@@ -61,8 +61,8 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
 
     hub.kill();
     patient.css("[data-testid=connection-state]:not([data-state=live])").await;
-    // Written while there is no hub: it waits, and says so.
-    says(&patient, "Are you still there?").await;
+    // Written while the hub is down: the message is queued, and shown as waiting.
+    send_message(&patient, "Are you still there?").await;
     patient.css("[data-testid=chat-message][data-state=waiting]").await;
     hub.start();
 
@@ -105,13 +105,13 @@ async fn a_whole_case_is_played_on_four_screens_while_the_hub_is_killed(database
     assert_eq!(messages(&log), ["Good morning, what brings you here?", "My throat hurts.", "Are you still there?"]);
     let mut kinds: Vec<_> = log.iter().map(|record| record.event.kind()).collect();
     kinds.retain(|kind| matches!(*kind, "prescription.signed" | "prescription.sent" | "delivery.assigned"));
-    assert_eq!(kinds, ["prescription.signed", "prescription.sent", "delivery.assigned"], "each happened once");
+    assert_eq!(kinds, ["prescription.signed", "prescription.sent", "delivery.assigned"], "each event happened once");
     let (whole, told) = hub.run(&["verify", "--database"]);
     assert!(whole, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
+async fn messages_written_offline_survive_a_reload_and_are_sent_once() {
     let database = crate::support::database::Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
@@ -119,27 +119,27 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     let patient = sign_in(&driver, &hub, "Tom Abara", PHONE_SIZE).await;
     walk_in(&patient).await;
     let room = room_id_in_url(&patient).await;
-    says(&patient, "before").await;
+    send_message(&patient, "before").await;
     patient.css("[data-testid=chat-message][data-state=sent]").await;
     hub.kill();
     patient.css("[data-testid=connection-state]:not([data-state=live])").await;
     let written = ["first offline", "second offline", "third offline"];
     for text in written {
-        says(&patient, text).await;
+        send_message(&patient, text).await;
     }
     patient
         .wait_until(
-            "all wait",
+            "all messages are queued",
             "return document.querySelectorAll('[data-testid=chat-message][data-state=waiting]').length === 3",
         )
         .await;
-    // The page can only be loaded anew with a hub; what is stopped is its way to the socket and the fallback.
+    // A page can only be reloaded while there is a hub, so block its socket and fallback instead.
     hub.start();
     patient.client.refresh().await.unwrap();
     patient.css("[data-testid=connection-state][data-state=live]").await;
     patient
         .wait_until(
-            "all are sent",
+            "all messages are sent",
             "return document.querySelectorAll('[data-testid=chat-message][data-state=sent]').length === 4",
         )
         .await;
@@ -153,7 +153,7 @@ async fn what_is_written_offline_survives_a_reload_and_is_sent_once() {
     patient.assert_no_errors().await;
 }
 
-/// What has the focus: its test id, or its text; and whether it shows that it has it.
+/// Returns the test id or text of the focused element, and whether its focus is visible.
 async fn focus(browser: &Browser) -> (String, bool) {
     let body = "const it = document.activeElement; const style = getComputedStyle(it);
         return [it === document.body ? '' : it.dataset.testid ?? it.textContent.slice(0, 40), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0];";
@@ -161,14 +161,14 @@ async fn focus(browser: &Browser) -> (String, bool) {
     (value[0].as_str().unwrap_or_default().to_owned(), value[1] == true)
 }
 
-/// Goes on by the tabulator key until this has the focus.
+/// Presses Tab until this element has the focus.
 async fn tab_to(browser: &Browser, testid: &str) {
     browser.wait_for(testid).await;
     for _ in 0..80 {
         browser.press("\u{e004}").await;
         let (now, visible) = focus(browser).await;
-        // After the last element the browser's own controls have it, for a moment.
-        assert!(visible || now.is_empty(), "{now} has the focus and does not show it");
+        // After the last element the browser's own controls briefly take the focus.
+        assert!(visible || now.is_empty(), "{now} has the focus without showing it");
         if now == testid {
             return;
         }
@@ -177,7 +177,7 @@ async fn tab_to(browser: &Browser, testid: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_from_registration_to_a_message_works_by_keyboard() {
+async fn registration_to_message_works_by_keyboard_alone() {
     let database = crate::support::database::Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
@@ -208,12 +208,12 @@ async fn everything_from_registration_to_a_message_works_by_keyboard() {
     tab_to(&person, "chat-input").await;
     person.press("By keyboard alone\u{e007}").await;
     person.css("[data-testid=chat-message][data-state=sent]").await;
-    assert_eq!(focus(&person).await.0, "chat-input", "one goes on writing");
+    assert_eq!(focus(&person).await.0, "chat-input", "the input keeps the focus");
     person.assert_no_errors().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_home_fits_a_phone() {
+async fn every_home_screen_fits_a_phone() {
     let database = crate::support::database::Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
@@ -226,7 +226,7 @@ async fn every_home_fits_a_phone() {
             .filter(it => it.offsetParent && it.getBoundingClientRect().height < 43 && !it.classList.contains('link'))
             .map(it => it.textContent || it.dataset.testid)";
         let small = phone.run(body).await;
-        assert_eq!(small, json!([]), "{what} has targets too small for a thumb");
+        assert_eq!(small, json!([]), "{what} has touch targets that are too small");
     };
     phone.go(&format!("http://{address}/")).await;
     phone.wait_for("signin-email").await;
@@ -247,5 +247,5 @@ async fn every_home_fits_a_phone() {
 }
 
 both! {
-    a_whole_case_is_played_on_four_screens_while_the_hub_is_killed
+    whole_case_on_four_screens_survives_hub_kills
 }

@@ -1,4 +1,4 @@
-//! A guest in a real browser: in by the link, in the talk, in the call of three, and out.
+//! A guest in a real browser: enters by the link, takes part in chat and a call of three, and leaves.
 
 use serde_json::Value;
 
@@ -7,17 +7,17 @@ use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, PHONE_SIZE, sign_in, walk_in};
 
-/// Whether as many pictures of others as this move.
-async fn sees_moving(browser: &Browser, others: usize) {
+/// Waits until this many videos of others play.
+async fn wait_for_videos(browser: &Browser, others: usize) {
     let body = format!(
         "const all = [...document.querySelectorAll('[data-testid=call-remote]')];
         return all.length === {others} && all.every(it => it.getVideoPlaybackQuality().totalVideoFrames > 10)"
     );
-    browser.wait_until("the others' pictures move", &body).await;
+    browser.wait_until("the others' videos play", &body).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
+async fn guest_enters_by_link_takes_part_and_leaves_with_it() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
@@ -34,7 +34,8 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     doctor.write("guest-name", "Ines Terpreter").await;
     doctor.click("guest-make").await;
     doctor.click("guest-link").await;
-    let url = doctor.wait_until("the link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
+    let url =
+        doctor.wait_until("the guest link", "return document.querySelector('[data-testid=guest-url]')?.value").await;
     let guest = driver.browser(DESKTOP_SIZE).await;
     guest.go(url.as_str().expect("a link")).await;
     guest.css("[data-testid=connection-state][data-state=live]").await;
@@ -47,21 +48,21 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
     patient.click("call-accept").await;
     guest.click("call-accept").await;
     for browser in [&patient, &doctor, &guest] {
-        sees_moving(browser, 2).await;
+        wait_for_videos(browser, 2).await;
     }
     guest.write("chat-input", "bonjour").await;
     guest.click("chat-send").await;
-    patient.wait_until("the guest's words", "return [...document.querySelectorAll('[data-testid=chat-message] p')].some(it => it.textContent === 'bonjour')").await;
+    patient.wait_until("the guest's message", "return [...document.querySelectorAll('[data-testid=chat-message] p')].some(it => it.textContent === 'bonjour')").await;
     let page = guest.run("return document.body.innerText").await;
     let page = page.as_str().unwrap();
     assert!(!page.contains("between the two of us") && !page.contains("sore throat"), "{page}");
 
-    // The page may be loaded anew: the guest comes back into the same call.
+    // After a reload the guest is back in the same call.
     guest.run("location.reload()").await;
     guest.css("[data-testid=connection-state][data-state=live]").await;
     guest.click("call-take").await;
     for browser in [&patient, &doctor, &guest] {
-        sees_moving(browser, 2).await;
+        wait_for_videos(browser, 2).await;
     }
 
     patient.click("guest-dismiss").await;
@@ -69,7 +70,7 @@ async fn a_guest_comes_by_a_link_talks_along_and_leaves_with_the_link() {
         .wait_until("the room is closed to the guest", "return document.body.innerText.includes('not open to you')")
         .await;
     for browser in [&patient, &doctor] {
-        sees_moving(browser, 1).await;
+        wait_for_videos(browser, 1).await;
     }
     guest.go(url.as_str().unwrap()).await;
     guest.run("location.reload()").await;

@@ -1,7 +1,7 @@
 //! Notifications in a real browser: the service worker shows them in the right language, and a click opens the room.
 //!
-//! A push service cannot be reached from a test, so the message is handed to the browser by its own debugging protocol,
-//! and so is the click.
+//! A test cannot reach a push service, so it delivers the message over the DevTools protocol, and so it does with the
+//! click.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::support::devtools::DevTools;
 use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 
-/// What the browser shows at the moment: language, title and text of each notification.
+/// Returns language, title, and text of each notification that the browser shows.
 async fn shown(browser: &Browser) -> Vec<(String, String, String)> {
     let shown = browser
         .run("return navigator.serviceWorker.ready.then((it) => it.getNotifications()).then((all) => all.map(({ lang, title, body }) => [lang, title, body]))")
@@ -51,8 +51,8 @@ impl Pushing {
         Self { tools, page, origin: origin.to_owned(), registration }
     }
 
-    /// Returns when the worker is done with it. To ask for what is shown any earlier would be wrong: Chromium forgets a
-    /// notification that a page asks for between its being noted and its being shown.
+    /// Delivers a push message and waits until the worker has handled it. Asking for notifications earlier would be
+    /// wrong: Chromium forgets one that a page asks for between its creation and its display.
     async fn push(&mut self, data: &Value) {
         let data = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
         let message = json!({"origin": self.origin, "registrationId": self.registration, "data": data});
@@ -64,10 +64,10 @@ impl Pushing {
                 (event["eventName"] == "Push event completed").then(|| event["eventMetadata"][0]["value"].clone())
             })
             .await;
-        assert_eq!(status, "Success", "what the worker came to");
+        assert_eq!(status, "Success", "the worker's result");
     }
 
-    /// As a person would; the browser does not believe that it was one, and so lets no window come to the front.
+    /// Clicks a notification. Without a real user gesture the browser does not bring a window to the front.
     async fn click(&mut self, title: &str) {
         let worker = self.tools.attach("service_worker").await;
         let click = format!(
@@ -81,7 +81,7 @@ impl Pushing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room() {
+async fn notification_is_localized_and_its_click_opens_the_room() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
@@ -105,9 +105,9 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
         patient.wait_until(language, &format!("{noted}.then((it) => it === '{language}')")).await;
         pushing.push(&json!({"kind": "message", "room": room, "id": room})).await;
         is_shown(&patient, language, title).await;
-        assert_eq!(shown(&patient).await.len(), 1, "the last of a kind stands for all");
+        assert_eq!(shown(&patient).await.len(), 1, "the last notification of a kind replaces the others");
     }
-    // Whatever comes, something is shown: a browser that sees nothing withdraws the right.
+    // Every push shows something: browsers withdraw the permission from pages that stay silent.
     pushing.push(&json!("no JSON at all")).await;
     is_shown(&patient, "ko", "Wardroom").await;
     pushing.push(&json!({"kind": "constructor", "room": "javascript:alert(1)"})).await;
@@ -116,7 +116,7 @@ async fn a_notification_speaks_the_persons_language_and_its_click_opens_the_room
     pushing.push(&json!({"kind": "missed_call", "room": room})).await;
     is_shown(&patient, "ko", "부재중 전화").await;
     let all = shown(&patient).await;
-    assert!(!all.iter().any(|it| it.1 == "전화가 왔습니다"), "a missed call takes the place of the ring: {all:?}");
+    assert!(!all.iter().any(|it| it.1 == "전화가 왔습니다"), "a missed call replaces its ring: {all:?}");
 
     pushing.click("부재중 전화").await;
     patient.wait_until("the room", &format!("return location.hash === '#/room/{room}'")).await;

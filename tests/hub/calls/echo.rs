@@ -1,4 +1,4 @@
-//! The echo call: one hears and sees oneself, and nobody takes more of it than their share.
+//! The echo call: people hear and see themselves, within their share of the capacity.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::rest::{RestClient, RestResponse};
 
-/// An offer of sound from a browser whose network is gone: it is answered, and then nobody comes.
+/// Returns an audio offer of a browser that is unreachable: it is answered, and nobody connects.
 fn offer(codec: &str) -> String {
     let fingerprint = vec!["AB"; 32].join(":");
     format!(
@@ -28,7 +28,7 @@ async fn echo(rest: &RestClient, token: &str, sdp: &str) -> RestResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn echoes_are_for_those_signed_in_and_bounded_in_number() {
+async fn echo_requires_sign_in_and_is_bounded_in_number() {
     let rest = RestClient::start(Database::sqlite().settings()).await;
     rest.call("post", "/v1/echo")
         .json(json!({"sdp": offer("opus/48000/2")}))
@@ -47,13 +47,13 @@ async fn echoes_are_for_those_signed_in_and_bounded_in_number() {
     let refused = echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await;
     refused.assert_problem(429, "rate_limited");
     assert!(refused.json["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{}", refused.text);
-    // Whoever has one may begin anew: the former one ends.
+    // A person may start again; that ends their former echo.
     echo(&rest, &tokens[0], &offer("opus/48000/2")).await.ok();
     echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.assert_problem(429, "rate_limited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_echo_nobody_comes_to_gives_its_place_back() {
+async fn unconnected_echo_releases_its_capacity() {
     let rest = RestClient::start(Database::sqlite().settings()).await;
     let mut tokens = Vec::new();
     for _ in 0..=MAX_ECHOES {
@@ -67,11 +67,11 @@ async fn an_echo_nobody_comes_to_gives_its_place_back() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), given_back).await.expect("places come back");
+    tokio::time::timeout(Duration::from_secs(60), given_back).await.expect("capacity is released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offers_that_cannot_be_answered_are_refused_and_cost_no_place() {
+async fn unanswerable_offers_are_rejected_without_using_capacity() {
     let rest = RestClient::start(Database::sqlite().settings()).await;
     let token = rest.token(Role::Patient).await;
     for _ in 0..=MAX_ECHOES {
@@ -86,8 +86,8 @@ async fn offers_that_cannot_be_answered_are_refused_and_cost_no_place() {
     echo(&rest, &token, &offer("opus/48000/2")).await.ok();
 }
 
-/// Pictures of oneself that were shown, and how loud the sound that came back was.
-const BACK: &str = "const picture = document.querySelector('[data-testid=echo-picture]');
+/// Returned video frames that were shown, and the loudness of the returned sound.
+const ECHO_RECEIVED_JS: &str = "const picture = document.querySelector('[data-testid=echo-picture]');
     if (!picture) return null;
     window.loudest ??= 0;
     if (!window.ear) {
@@ -101,7 +101,7 @@ const BACK: &str = "const picture = document.querySelector('[data-testid=echo-pi
     return picture.getVideoPlaybackQuality().totalVideoFrames > 10 && window.loudest > 0.01";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_alone_hears_and_sees_themselves() {
+async fn echo_returns_own_sound_and_video() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.start();
@@ -110,17 +110,17 @@ async fn a_person_alone_hears_and_sees_themselves() {
     walk_in(&patient).await;
     let room = room_id_in_url(&patient).await;
     patient.run(&format!("location.hash = '#/check/{room}'")).await;
-    patient.wait_until("the check is over", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    patient.wait_until("the check has finished", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
     for _ in 0..2 {
         patient.run("window.loudest = 0; window.ear = null").await;
         patient.click("echo-call").await;
-        patient.wait_until("own picture and sound", BACK).await;
+        patient.wait_until("own video and sound", ECHO_RECEIVED_JS).await;
         let said = patient
-            .wait_until("a word on it", "return document.querySelector('[data-testid=echo-state]').innerText")
+            .wait_until("the echo's status", "return document.querySelector('[data-testid=echo-state]').innerText")
             .await;
         assert_ne!(said, Value::Null);
     }
     patient.click("echo-stop").await;
-    patient.wait_until("it is over", "return !document.querySelector('[data-testid=echo-picture]')").await;
+    patient.wait_until("the echo has ended", "return !document.querySelector('[data-testid=echo-picture]')").await;
     patient.assert_no_errors().await;
 }

@@ -1,4 +1,4 @@
-//! Calls, as sessions see them: ringing, attaching, what passes between them, coming back, taking over, and who may not.
+//! Signalling as sessions observe it: ringing, attaching, relaying, resuming, taking over, and permissions.
 
 use rooms::case::call::{LeaveCall, LeaveReason, Media, StartCall};
 use rooms::command::{Command, Nothing};
@@ -12,14 +12,14 @@ use crate::support::both;
 use crate::support::call::{CallMember, HOST_CANDIDATE, must_succeed, sdp, start_and_answer, text};
 use crate::support::test_server::{Case, TestServer};
 
-/// A call that the patient has answered: the doctor's and the patient's session, not attached yet.
+/// Returns a call that the patient has answered: the doctor's and the patient's session, not yet attached.
 async fn answered(server: &TestServer, case: &Case) -> (CallMember, CallMember) {
     let doctor = server.joined(&case.doctor, case.room).await;
     let patient = server.joined(&case.patient, case.room).await;
     start_and_answer(server, case, doctor, patient).await
 }
 
-/// The same, attached; and their epoch.
+/// Returns the two sessions attached, and their epoch.
 async fn attached(server: &TestServer, case: &Case) -> (CallMember, CallMember, u64) {
     let (mut doctor, mut patient) = answered(server, case).await;
     doctor.attach(1, json!([])).await;
@@ -28,10 +28,10 @@ async fn attached(server: &TestServer, case: &Case) -> (CallMember, CallMember, 
     let (_, same) = doctor.next_signal().await;
     assert_eq!(peer["epoch"], same["epoch"]);
     assert_ne!(peer["polite"], same["polite"]);
-    (doctor, patient, peer["epoch"].as_u64().expect("a number"))
+    (doctor, patient, peer["epoch"].as_u64().expect("an epoch"))
 }
 
-async fn offers_answers_and_candidates_reach_the_other_session_in_order(database: DatabaseSettings) {
+async fn offers_answers_and_candidates_arrive_in_order(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
@@ -58,7 +58,7 @@ async fn offers_answers_and_candidates_reach_the_other_session_in_order(database
     assert_eq!(doctor.next_signal().await.1["description"]["type"], "answer");
 }
 
-async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSettings) {
+async fn session_resumes_after_a_broken_socket(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
@@ -72,12 +72,12 @@ async fn a_session_whose_socket_broke_goes_on_where_it_was(database: DatabaseSet
     patient.attach(2, json!([{"peer": case.doctor.user(), "epoch": epoch, "got": 0}])).await;
     let (kind, peer) = patient.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"], &peer["epoch"]), ("peer", &json!(true), &json!(epoch)));
-    assert_eq!(patient.next_signal().await.0, "description", "what was missed is sent again");
+    assert_eq!(patient.next_signal().await.0, "description", "the missed signal is sent again");
     let (kind, peer) = doctor.next_signal().await;
     assert_eq!((kind.as_str(), &peer["resumed"]), ("peer", &json!(true)));
 }
 
-async fn one_session_of_a_person_has_the_media_and_another_can_take_it(database: DatabaseSettings) {
+async fn one_session_owns_a_persons_media_and_another_can_take_over(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut first, epoch) = attached(&server, &case).await;
@@ -95,7 +95,7 @@ async fn one_session_of_a_person_has_the_media_and_another_can_take_it(database:
     assert_eq!(first.next_signal().await.0, "not_in_call");
 }
 
-async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: DatabaseSettings) {
+async fn outsiders_and_malformed_signals_change_nothing(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient, epoch) = attached(&server, &case).await;
@@ -130,7 +130,7 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
     other_call.signal("servers", json!({}));
     assert_eq!(other_call.next_signal().await.0, "not_in_call");
     let mut doctor = CallMember { call: patient.call, ..other_call };
-    // What is stale or for nobody is dropped without a word; the call goes on.
+    // Stale and misaddressed signals are dropped silently; the call goes on.
     doctor.signal(
         "description",
         json!({"to": case.patient.user(), "epoch": 1, "description": {"type": "offer", "sdp": sdp()}}),
@@ -142,10 +142,10 @@ async fn who_is_not_in_the_call_and_what_is_malformed_changes_nothing(database: 
     doctor.signal("candidate", candidate(HOST_CANDIDATE));
     doctor.client.flush().await.unwrap();
     let (kind, data) = patient.next_signal().await;
-    assert_eq!((kind.as_str(), &data["n"]), ("candidate", &json!(1)), "the first thing the patient hears of all this");
+    assert_eq!((kind.as_str(), &data["n"]), ("candidate", &json!(1)), "the first signal that the patient receives");
 }
 
-async fn in_a_relayed_call_no_address_passes_the_hub(database: DatabaseSettings) {
+async fn relayed_call_passes_no_addresses_through_the_hub(database: DatabaseSettings) {
     let server = TestServer::start_with(database, |config| config.policy.relay_only = true).await;
     let case = server.case().await;
     let (mut doctor, mut patient) = answered(&server, &case).await;
@@ -163,7 +163,7 @@ async fn in_a_relayed_call_no_address_passes_the_hub(database: DatabaseSettings)
     assert!(passed.contains("198.51.100.9") && !passed.contains("192.0.2.7"), "{passed}");
 }
 
-async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
+async fn ended_call_accepts_no_signals(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient, _) = attached(&server, &case).await;
@@ -175,17 +175,17 @@ async fn a_call_that_ended_has_no_desk(database: DatabaseSettings) {
     must_succeed(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
     must_succeed(&mut doctor.client, room, Command::End(Nothing {})).await;
     let look = server.state.hub.read(room, &case.doctor).await.unwrap();
-    assert_eq!(look.snapshot.call.expect("the latest").state.as_str(), "ended");
+    assert_eq!(look.snapshot.call.expect("the newest").state.as_str(), "ended");
     doctor.client.queue(&ClientFrame::Leave { room });
     doctor.signal("detach", json!({}));
     assert_eq!(doctor.next_signal().await.0, "not_joined");
 }
 
 both! {
-    offers_answers_and_candidates_reach_the_other_session_in_order
-    a_session_whose_socket_broke_goes_on_where_it_was
-    one_session_of_a_person_has_the_media_and_another_can_take_it
-    who_is_not_in_the_call_and_what_is_malformed_changes_nothing
-    in_a_relayed_call_no_address_passes_the_hub
-    a_call_that_ended_has_no_desk
+    offers_answers_and_candidates_arrive_in_order
+    session_resumes_after_a_broken_socket
+    one_session_owns_a_persons_media_and_another_can_take_over
+    outsiders_and_malformed_signals_change_nothing
+    relayed_call_passes_no_addresses_through_the_hub
+    ended_call_accepts_no_signals
 }

@@ -1,4 +1,4 @@
-//! The relay: who may use it, for how long, how much of it, and to reach whom.
+//! The relay: authentication, lifetime, quotas, and peer policy.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -21,8 +21,8 @@ use webrtc_util::Conn;
 
 use crate::support::turn::{Coturn, TURN_TIMEOUT, Transport, client, credentials, echoes};
 
-/// On a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for a busy machine.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(30);
 const SECRET: &str = "a secret of the tests";
 
 fn settings(change: impl FnOnce(&mut EmbeddedTurn)) -> TurnSettings {
@@ -43,12 +43,12 @@ fn given(secret: &str) -> TurnSecret {
 }
 
 async fn relay(change: impl FnOnce(&mut EmbeddedTurn)) -> (Relay, SocketAddr) {
-    let relay = Relay::start(&settings(change), Clock::system()).await.expect("it starts");
-    let address = relay.address().expect("it is embedded");
+    let relay = Relay::start(&settings(change), Clock::system()).await.expect("the relay starts");
+    let address = relay.address().expect("the relay is embedded");
     (relay, address)
 }
 
-/// A client with credentials of a fresh session.
+/// Connects a client with credentials of a new session.
 async fn guest(relay: &Relay, by: Transport) -> Client {
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
     client(relay.address().unwrap(), by, &username, &password).await
@@ -59,12 +59,12 @@ async fn peer() -> UdpSocket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_reaches_its_peer_by_udp_and_by_tcp() {
+async fn session_reaches_its_peer_over_udp_and_tcp() {
     let (relay, address) = relay(|_| {}).await;
     for by in [Transport::Udp, Transport::Tcp] {
         let guest = guest(&relay, by).await;
         assert!(guest.send_binding_request().await.is_ok(), "{by:?}: STUN answers");
-        let allocation = guest.allocate().await.expect("an address");
+        let allocation = guest.allocate().await.expect("a relay address");
         let peer = peer().await;
         for _ in 0..50 {
             assert!(echoes(&allocation, &peer).await, "{by:?}");
@@ -79,7 +79,7 @@ async fn a_session_reaches_its_peer_by_udp_and_by_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_ended_or_that_the_hub_never_gave_are_refused_and_counted() {
+async fn expired_and_forged_credentials_are_rejected_and_counted() {
     let (relay, address) = relay(|_| {}).await;
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
     let own = Secret::open(&given(SECRET)).unwrap();
@@ -103,12 +103,12 @@ async fn credentials_that_ended_or_that_the_hub_never_gave_are_refused_and_count
     assert_eq!(figures.allocations.load(Relaxed), 0);
     assert!(
         client(address, Transport::Udp, &username, &password).await.allocate().await.is_ok(),
-        "the right ones are good"
+        "valid credentials are accepted"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_last_five_minutes_and_an_allocation_made_with_them_longer() {
+async fn allocation_outlives_its_five_minute_credentials() {
     let clock = Clock::system();
     let relay = Relay::start(&settings(|_| {}), clock.clone()).await.unwrap();
     let session = SessionId(Uuid::now_v7());
@@ -118,58 +118,61 @@ async fn credentials_last_five_minutes_and_an_allocation_made_with_them_longer()
     clock.advance(LIFETIME - Duration::from_secs(5));
     let address = relay.address().unwrap();
     let early = client(address, Transport::Udp, &username, &password).await;
-    let allocation = early.allocate().await.expect("they are good");
+    let allocation = early.allocate().await.expect("the credentials are valid");
     clock.advance(Duration::from_secs(5));
-    assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err(), "they have ended");
-    // A browser keeps an allocation by the credentials it was made with, and asks for new peers by them.
-    assert!(echoes(&allocation, &peer().await).await, "the call goes on");
-    assert!(echoes(&allocation, &peer().await).await, "also to a peer that is new");
+    assert!(
+        client(address, Transport::Udp, &username, &password).await.allocate().await.is_err(),
+        "the credentials have expired"
+    );
+    // A browser keeps its allocation by its original credentials, and asks for new peers with them.
+    assert!(echoes(&allocation, &peer().await).await, "the allocation stays");
+    assert!(echoes(&allocation, &peer().await).await, "also for a new peer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_session_has_twelve_allocations_and_others_are_not_touched() {
+async fn session_is_limited_to_twelve_allocations_without_affecting_others() {
     let clock = Clock::system();
     let relay = Relay::start(&settings(|_| {}), clock.clone()).await.unwrap();
     let address = relay.address().unwrap();
     let session = SessionId(Uuid::now_v7());
     let mut kept = Vec::new();
     for at in 0..12 {
-        // Fresh credentials are no fresh share.
+        // New credentials are no new quota.
         clock.advance(Duration::from_secs(2));
         let (username, password) = credentials(&relay.servers(session).ice_servers);
         let guest =
             client(address, if at % 2 == 0 { Transport::Udp } else { Transport::Tcp }, &username, &password).await;
-        let allocation = guest.allocate().await.expect("one of twelve");
+        let allocation = guest.allocate().await.expect("one of twelve allocations");
         kept.push((guest, allocation));
     }
     let (username, password) = credentials(&relay.servers(session).ice_servers);
     assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err());
     assert_eq!(relay.figures().over_quota.load(Relaxed), 1);
-    assert!(guest(&relay, Transport::Tcp).await.allocate().await.is_ok(), "another session's are its own");
+    assert!(guest(&relay, Transport::Tcp).await.allocate().await.is_ok(), "another session has a quota of its own");
     let (_guest, allocation) = kept.pop().unwrap();
     allocation.close().await.unwrap();
     let again = Instant::now() + TURN_TIMEOUT;
     while client(address, Transport::Udp, &username, &password).await.allocate().await.is_err() {
-        assert!(Instant::now() < again, "what was given back can be had again");
+        assert!(Instant::now() < again, "a released allocation can be made again");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_on_the_relays_own_machine_is_reached_through_it() {
+async fn relay_does_not_reach_its_own_machine() {
     let (relay, _) = relay(|embedded| embedded.private_peers = false).await;
     let guest = guest(&relay, Transport::Udp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
-    assert!(!echoes(&allocation, &peer).await, "it must not arrive");
+    assert!(!echoes(&allocation, &peer).await, "the datagram must not arrive");
     assert!(relay.figures().forbidden_peers.load(Relaxed) > 0);
-    // And what knocks from there is not let through to the client.
+    // Traffic from there does not reach the client either.
     let mut buf = [0; 100];
     peer.send_to(b"knock", allocation.local_addr().unwrap()).await.unwrap();
     assert!(tokio::time::timeout(TURN_TIMEOUT / 3, allocation.recv_from(&mut buf)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_allocation_relays_no_more_than_its_share() {
+async fn allocation_is_limited_to_its_bandwidth() {
     let (relay, _) = relay(|embedded| embedded.bytes_per_second = NonZeroU32::new(8_000).unwrap()).await;
     let guest = guest(&relay, Transport::Udp).await;
     let allocation = guest.allocate().await.unwrap();
@@ -177,7 +180,7 @@ async fn an_allocation_relays_no_more_than_its_share() {
     let (started, mut sent, mut arrived) = (Instant::now(), 0, 0);
     let mut buf = [0; 1500];
     while relay.figures().over_bandwidth.load(Relaxed) < 100 {
-        assert!(started.elapsed() < PATIENCE, "{sent} packets of 1,000 bytes, and all went through");
+        assert!(started.elapsed() < CONDITION_TIMEOUT, "all {sent} packets of 1,000 bytes got through");
         for _ in 0..10 {
             allocation.send_to(&[7; 1_000], peer.local_addr().unwrap()).await.unwrap();
             sent += 1;
@@ -188,11 +191,11 @@ async fn an_allocation_relays_no_more_than_its_share() {
         arrived += 1;
     }
     let most = 8 + 8 * (started.elapsed().as_secs() + 1);
-    assert!((1..=most).contains(&arrived), "{arrived} of {sent} packets, at most {most}");
+    assert!((1..=most).contains(&arrived), "{arrived} of {sent} packets, expected at most {most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_by_udp_and_tcp_harms_nobody() {
+async fn garbage_over_udp_and_tcp_affects_nobody() {
     let (relay, address) = relay(|_| {}).await;
     let guest = guest(&relay, Transport::Tcp).await;
     let allocation = guest.allocate().await.unwrap();
@@ -202,7 +205,7 @@ async fn garbage_by_udp_and_tcp_harms_nobody() {
     for round in 0..3_000 {
         let mut packet = vec![0; random.random_range(0..600)];
         random.fill_bytes(&mut packet);
-        // Mostly what looks like a message at first: a known method, the right length, the cookie.
+        // Mostly datagrams that look like messages at first: a known method, the right length, the cookie.
         if packet.len() >= 20 && round % 4 != 0 {
             let length = u16::try_from(packet.len() - 20).unwrap().to_be_bytes();
             packet[..2].copy_from_slice(&[0, [1, 3, 4, 6, 8, 9, 0x16, 0x17][round % 8]]);
@@ -217,13 +220,13 @@ async fn garbage_by_udp_and_tcp_harms_nobody() {
             let _ = stream.write_all(&vec![9; 10_000]).await;
         }
     }
-    assert!(echoes(&allocation, &peer).await, "who was there goes on");
-    let newcomer = guest_when_there_is_room(&relay).await;
-    assert!(echoes(&newcomer.1, &peer).await, "who comes is served");
+    assert!(echoes(&allocation, &peer).await, "existing clients are served");
+    let newcomer = client_once_admitted(&relay).await;
+    assert!(echoes(&newcomer.1, &peer).await, "new clients are served");
 }
 
-/// After a flood from this very address one waits a little.
-async fn guest_when_there_is_room(relay: &Relay) -> (Client, impl Conn) {
+/// Connects a client, waiting if a flood from this very address has used up its rate.
+async fn client_once_admitted(relay: &Relay) -> (Client, impl Conn) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         let guest = guest(relay, Transport::Udp).await;
@@ -235,42 +238,42 @@ async fn guest_when_there_is_room(relay: &Relay) -> (Client, impl Conn) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_neither_fill_the_relays_memory_nor_lock_others_out() {
+async fn unauthenticated_traffic_neither_fills_memory_nor_blocks_others() {
     let (relay, address) = relay(|_| {}).await;
     let mut request = vec![0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     request.extend([5; 12]);
     let mut nonces = std::collections::BTreeSet::new();
     let mut buf = [0; 1500];
-    // A crowd, each below the rate of one address: Linux takes all of 127/8 for its own.
+    // Many addresses, each below the rate of one: Linux accepts all of 127/8 as its own.
     for at in 0..200_u8 {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::new(127, 0, 1, at), 0)).await.unwrap();
         for _ in 0..20 {
             socket.send_to(&request, address).await.unwrap();
             let (len, _) =
-                tokio::time::timeout(PATIENCE, socket.recv_from(&mut buf)).await.expect("an answer").unwrap();
-            assert_eq!(buf[..2], [1, 0x13], "an error that says how to go on");
+                tokio::time::timeout(CONDITION_TIMEOUT, socket.recv_from(&mut buf)).await.expect("a response").unwrap();
+            assert_eq!(buf[..2], [1, 0x13], "an error response with a nonce");
             nonces.insert(buf[20..len].to_vec());
         }
     }
-    assert!(nonces.len() < 10, "{} nonces for 4,000 requests: the server keeps each for ever", nonces.len());
-    // And one that is above it is held back, while others are served.
+    assert!(nonces.len() < 10, "{} nonces for 4,000 requests: the server stores every one", nonces.len());
+    // An address above the rate is limited while others are served.
     let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + CONDITION_TIMEOUT;
     let mut sent = 0;
     while relay.figures().flood.load(Relaxed) < 500 {
-        assert!(Instant::now() < end, "{} of {sent} were held back", relay.figures().flood.load(Relaxed));
-        // In small parts: what the relay's socket has no room for is lost before anybody can count it.
+        assert!(Instant::now() < end, "{} of {sent} were limited", relay.figures().flood.load(Relaxed));
+        // In small batches: datagrams that exceed the relay's socket buffer are lost before anybody can count them.
         for _ in 0..50 {
             socket.send_to(&request, address).await.unwrap();
             sent += 1;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    guest_when_there_is_room(&relay).await;
+    client_once_admitted(&relay).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn coturn_takes_the_same_credentials_by_the_configuration_in_deploy() {
+async fn coturn_accepts_the_same_credentials_with_the_shipped_configuration() {
     let coturn = Coturn::start(SECRET).await;
     let urls = vec![format!("turn:{}?transport=udp", coturn.address)];
     let settings = TurnSettings { embedded: None, urls, secret: given(SECRET) };
@@ -278,7 +281,7 @@ async fn coturn_takes_the_same_credentials_by_the_configuration_in_deploy() {
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
     for by in [Transport::Udp, Transport::Tcp] {
         let guest = client(coturn.address, by, &username, &password).await;
-        let allocation = guest.allocate().await.expect("coturn takes them");
+        let allocation = guest.allocate().await.expect("coturn accepts the credentials");
         assert!(echoes(&allocation, &peer().await).await, "{by:?}");
     }
     let forged = client(coturn.address, Transport::Udp, &username, "bm90IHRoaXMgb25l").await;

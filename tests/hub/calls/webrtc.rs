@@ -1,4 +1,4 @@
-//! Calls with a WebRTC stack that is no browser: two of them, and one with a browser's.
+//! Calls with a native WebRTC stack: between two of them, and with a browser.
 
 use std::time::Duration;
 
@@ -17,72 +17,73 @@ use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::test_server::{Case, TestServer};
 
-/// Longer than anything waited for here takes.
-const SOON: Duration = Duration::from_secs(60);
+/// Longer than any condition takes to become true.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Doctor and patient of this case in a call, both connected.
+/// Returns doctor and patient of this case in a call, both connected.
 async fn connected(server: &TestServer, case: &Case) -> (Peer, Peer) {
     let doctor = server.joined(&case.doctor, case.room).await;
     let patient = server.joined(&case.patient, case.room).await;
     let (doctor, patient) = tokio::join!(Peer::ring(doctor, case.room, Media::Audio), Peer::answer(patient, case.room));
-    let (mut doctor, mut patient) = (doctor.expect("it rings"), patient.expect("it is answered"));
-    flows(&mut doctor, &mut patient).await;
+    let (mut doctor, mut patient) = (doctor.expect("the call rings"), patient.expect("the call is answered"));
+    assert_media_flows(&mut doctor, &mut patient).await;
     (doctor, patient)
 }
 
-/// Media goes both ways from now on, and words do.
-async fn flows(doctor: &mut Peer, patient: &mut Peer) {
+/// Asserts that from now on media and messages flow both ways.
+async fn assert_media_flows(doctor: &mut Peer, patient: &mut Peer) {
     let more = |peer: &Peer| peer.progress().packets + 25;
     let (doctors, patients) = (more(doctor), more(patient));
     let (one, other) = tokio::join!(
-        doctor.until(SOON, |now| now.connected.is_some() && now.packets >= doctors && now.state.is_some()),
-        patient.until(SOON, |now| now.connected.is_some() && now.packets >= patients && now.state.is_some()),
+        doctor.until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets >= doctors && now.state.is_some()),
+        patient
+            .until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets >= patients && now.state.is_some()),
     );
-    one.expect("the doctor hears the patient");
-    other.expect("the patient hears the doctor");
+    one.expect("the doctor receives the patient's media");
+    other.expect("the patient receives the doctor's media");
 }
 
-async fn two_peers_hear_each_other_and_exchange_data(database: DatabaseSettings) {
+async fn two_peers_exchange_media_and_data(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient) = connected(&server, &case).await;
     doctor.say("good morning").await.unwrap();
     patient.say("good morning to you").await.unwrap();
     let (one, other) = tokio::join!(
-        patient.until(SOON, |now| now.heard == ["good morning"]),
-        doctor.until(SOON, |now| now.heard == ["good morning to you"]),
+        patient.until(CONDITION_TIMEOUT, |now| now.heard == ["good morning"]),
+        doctor.until(CONDITION_TIMEOUT, |now| now.heard == ["good morning to you"]),
     );
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
     patient.leave().await.unwrap();
 }
 
-async fn a_call_goes_on_when_the_sockets_to_the_hub_break(database: DatabaseSettings) {
+async fn call_survives_broken_sockets_to_the_hub(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient) = connected(&server, &case).await;
     for _ in 0..3 {
         let (one, other) = tokio::join!(doctor.reconnect(), patient.reconnect());
         assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
-        flows(&mut doctor, &mut patient).await;
+        assert_media_flows(&mut doctor, &mut patient).await;
     }
-    assert_eq!((doctor.progress().connections, patient.progress().connections), (1, 1), "on the connection there was");
+    assert_eq!((doctor.progress().connections, patient.progress().connections), (1, 1), "on the existing connection");
 }
 
-async fn peers_that_may_not_know_each_other_meet_at_the_relay(database: DatabaseSettings) {
+async fn relayed_call_connects_peers_through_the_relay_only(database: DatabaseSettings) {
     let server = TestServer::start_with(database, |config| {
         config.policy.relay_only = true;
-        config.turn.embedded.as_mut().expect("it is on beside a hub on loopback").private_peers = true;
+        config.turn.embedded.as_mut().expect("the relay is enabled beside a hub on loopback").private_peers = true;
     })
     .await;
     let case = server.case().await;
     let (doctor, _patient) = connected(&server, &case).await;
     let relayed = server.relay.figures().bytes.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(relayed > 1_000, "{relayed} bytes went over the relay");
+    assert!(relayed > 1_000, "{relayed} bytes went through the relay");
     doctor.leave().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
+async fn browser_and_native_peer_interoperate() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
@@ -90,7 +91,7 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     let patient = sign_in(&driver, &hub, "Pia Lindqvist", DESKTOP_SIZE).await;
     walk_in(&patient).await;
     let room = room_id_in_url(&patient).await.parse().unwrap();
-    // The doctor has no browser.
+    // The doctor uses the native client.
     let link = hub.demo_link("Dana Okafor");
     let token = link.split("#demo=").nth(1).unwrap();
     let sign_in = crate::support::http().post(format!("http://{address}/v1/auth/demo")).json(&json!({"token": token}));
@@ -102,28 +103,33 @@ async fn a_browser_and_a_peer_of_another_make_understand_each_other() {
     doctor.command(room, rooms::command::Command::Admit(rooms::command::Nothing {})).await.unwrap();
     patient.click("enter-call").await;
     patient.wait_for_state("consultation", "in_progress").await;
-    let mut doctor = Peer::ring(doctor, room, Media::Audio).await.expect("it rings");
+    let mut doctor = Peer::ring(doctor, room, Media::Audio).await.expect("the call rings");
     patient.click("call-accept-audio").await;
-    let heard = doctor.until(SOON, |now| now.connected.is_some() && now.packets > 50).await;
-    heard.expect("the browser is heard");
+    let heard = doctor.until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets > 50).await;
+    heard.expect("the browser's media arrives");
     let arrives = "const { app } = await import('/app.js'); const [peer] = app.calls.session.peers.values();
         const all = [...(await peer.negotiator.pc.getStats()).values()];
         return all.some(it => it.type === 'inbound-rtp' && it.packetsReceived > 50)";
-    let (_, _) =
-        tokio::join!(patient.wait_until("sound from the peer", arrives), doctor.until(SOON, |now| now.packets > 400));
-    // What the page says of its microphone comes over the channel that both agreed on beforehand.
-    let told = doctor.until(SOON, |now| now.state.is_some()).await.expect("the page says so when the channel opens");
+    let (_, _) = tokio::join!(
+        patient.wait_until("sound from the peer", arrives),
+        doctor.until(CONDITION_TIMEOUT, |now| now.packets > 400)
+    );
+    // The page reports its microphone over the pre-negotiated data channel.
+    let told = doctor
+        .until(CONDITION_TIMEOUT, |now| now.state.is_some())
+        .await
+        .expect("the page reports its state when the channel opens");
     assert_eq!(told.state, Some(State { microphone: true, camera: false }));
     let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
         return peer.told.microphone === true && peer.told.camera === false";
-    patient.wait_until("the word of the peer", heard).await;
+    patient.wait_until("the peer's message", heard).await;
     doctor.leave().await.unwrap();
     patient.wait_until_gone("[data-testid=call-stage]").await;
     patient.assert_no_errors().await;
 }
 
 both! {
-    two_peers_hear_each_other_and_exchange_data
-    a_call_goes_on_when_the_sockets_to_the_hub_break
-    peers_that_may_not_know_each_other_meet_at_the_relay
+    two_peers_exchange_media_and_data
+    call_survives_broken_sockets_to_the_hub
+    relayed_call_connects_peers_through_the_relay_only
 }

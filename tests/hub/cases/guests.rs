@@ -1,4 +1,4 @@
-//! Guests: by a link into one consultation, without its past and without anything else of the hub.
+//! Guests: admitted to one consultation by a link, without its past and without any other part of the hub.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::both;
 use crate::support::rest::{RestClient, RestResponse};
 use crate::support::test_server::Case;
 
-/// A talk, somebody who was invited to it, and the link.
+/// A consultation, an invited guest, and the link.
 struct Invitation {
     rest: RestClient,
     case: Case,
@@ -46,7 +46,7 @@ impl Invitation {
         self.rest.call("post", "/v1/guests/enter").json(body).send().await
     }
 
-    /// The guest's access token.
+    /// Enters with the link and returns the guest's access token.
     async fn entered(&self) -> String {
         self.enter().await.ok()["access_token"].as_str().unwrap().to_owned()
     }
@@ -66,7 +66,7 @@ async fn says(rest: &RestClient, room: RoomId, who: &Actor, text: &str) {
     rest.server.submit(room, who, Command::Chat(chat)).await.unwrap();
 }
 
-async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: DatabaseSettings) {
+async fn guest_sees_only_what_follows_their_entry(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
     let token = at.entered().await;
     let room = at.case.room;
@@ -76,7 +76,8 @@ async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: 
     says(&at.rest, room, &at.case.doctor, "to the guest").await;
     let mut texts = String::new();
     while !texts.contains("to the guest") {
-        let heard = tokio::time::timeout(Duration::from_secs(5), client.next()).await.expect("it comes").unwrap();
+        let heard =
+            tokio::time::timeout(Duration::from_secs(5), client.next()).await.expect("the frame arrives").unwrap();
         texts.push_str(&heard.text);
     }
     let read = at.rest.get(&format!("/v1/rooms/{room}/events?after=0")).bearer(&token).send().await.ok();
@@ -87,7 +88,7 @@ async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: 
     for text in [texts, read.to_string(), seen.to_string()] {
         assert!(!text.contains("from before") && !text.contains("Testamol"), "{text}");
     }
-    // What the guest writes, the others get.
+    // The others receive what the guest writes.
     let chat = json!({"command": {"kind": "chat.send", "data": {"text": "bonjour"}}});
     at.rest.post(&format!("/v1/consultations/{room}/commands")).bearer(&token).json(chat).send().await.ok();
     let doctor = at.rest.server.token(&at.case.doctor).0;
@@ -99,7 +100,7 @@ async fn a_guest_gets_the_talk_from_coming_in_and_nothing_from_before(database: 
     );
 }
 
-async fn a_guest_who_is_dismissed_is_out_at_once_and_stays_out(database: DatabaseSettings) {
+async fn dismissed_guest_is_disconnected_and_stays_out(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
     let token = at.entered().await;
     let mut client = Client::new(Target::new(at.rest.server.address).unwrap(), Token(token.clone()));
@@ -109,14 +110,14 @@ async fn a_guest_who_is_dismissed_is_out_at_once_and_stays_out(database: Databas
     says(&at.rest, at.case.room, &at.case.doctor, "among ourselves").await;
     let left = async {
         loop {
-            let heard = client.next().await.expect("the connection stays");
+            let heard = client.next().await.expect("the connection stays open");
             assert!(!heard.text.contains("among ourselves"));
             if heard.text.contains(r#""type":"left""#) {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), left).await.expect("the guest is told");
+    tokio::time::timeout(Duration::from_secs(5), left).await.expect("the guest is informed");
     at.rest
         .get(&format!("/v1/consultations/{}", at.case.room))
         .bearer(&token)
@@ -128,11 +129,11 @@ async fn a_guest_who_is_dismissed_is_out_at_once_and_stays_out(database: Databas
     at.rest.get(&path(at.case.room, at.guest)).bearer(&doctor).send().await.assert_problem(404, "not_found");
 }
 
-async fn a_link_is_for_its_room_and_time_and_nobody_makes_one(database: DatabaseSettings) {
+async fn guest_link_is_bound_to_room_and_time_and_cannot_be_forged(database: DatabaseSettings) {
     let at = Invitation::start(database).await;
     let other = at.rest.server.case().await;
     let access = at.entered().await;
-    // Nothing of the hub but this room.
+    // The guest reaches no other part of the hub.
     at.rest
         .get(&format!("/v1/consultations/{}", other.room))
         .bearer(&access)
@@ -142,13 +143,13 @@ async fn a_link_is_for_its_room_and_time_and_nobody_makes_one(database: Database
     for path in ["/v1/doctors", "/v1/me", "/v1/auth/sessions", "/v1/prescriptions", "/v1/consultations"] {
         at.rest.get(path).bearer(&access).send().await.assert_problem(403, "forbidden");
     }
-    // Only those who talk get links, and only for guests of theirs.
+    // Only members of the consultation get links, and only for their own guests.
     for who in [&other.doctor, &other.patient, &at.case.pharmacist] {
         let token = at.rest.server.token(who).0;
         let refused = at.rest.get(&path(at.case.room, at.guest)).bearer(&token).send().await;
         assert!([403, 404].contains(&refused.status.as_u16()), "{}", refused.text);
     }
-    // A link is no access token, an access token no link, and a changed one neither.
+    // Links are no access tokens, access tokens are no links, and altered ones are neither.
     at.rest
         .get(&format!("/v1/consultations/{}", at.case.room))
         .bearer(&at.link)
@@ -162,13 +163,13 @@ async fn a_link_is_for_its_room_and_time_and_nobody_makes_one(database: Database
         let refused = at.rest.call("post", "/v1/guests/enter").json(body).send().await;
         refused.assert_problem(401, "unauthenticated");
     }
-    // The talk ends, and with it the link.
+    // The link expires with the consultation.
     at.rest.server.submit(at.case.room, &at.case.doctor, Command::End(Nothing {})).await.unwrap();
     at.enter().await.assert_problem(404, "not_found");
 }
 
 both! {
-    a_guest_gets_the_talk_from_coming_in_and_nothing_from_before
-    a_guest_who_is_dismissed_is_out_at_once_and_stays_out
-    a_link_is_for_its_room_and_time_and_nobody_makes_one
+    guest_sees_only_what_follows_their_entry
+    dismissed_guest_is_disconnected_and_stays_out
+    guest_link_is_bound_to_room_and_time_and_cannot_be_forged
 }

@@ -1,4 +1,4 @@
-//! The load generator's cases go through the hub from the booking to the medicine, and it finds nothing amiss.
+//! Generated cases run from the booking to the medicine, and the load generator finds no fault.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use wardroom::config::DatabaseSettings;
 use crate::support::both;
 use crate::support::hub_process::HubProcess;
 
-both!(every_case_of_a_day_comes_to_its_end);
+both!(every_generated_case_completes);
 
-async fn every_case_of_a_day_comes_to_its_end(database: DatabaseSettings) {
+async fn every_generated_case_completes(database: DatabaseSettings) {
     let mut hub = HubProcess::new("serve", &database);
     let file = hub.data().join("fixture.json");
     let (seeded, said) = hub.run(&["seed", "--rooms", "4", "--out", file.to_str().unwrap()]);
@@ -34,10 +34,10 @@ async fn every_case_of_a_day_comes_to_its_end(database: DatabaseSettings) {
     let Played { account, verdict, day, .. } = &played;
     assert!(day.cases > 20 && day.done == day.cases, "{day:?}");
     assert_eq!((day.failed, account.unanswered, account.errors.len()), (0, 0, 0), "{day:?}");
-    // Every other case is delivered, and its courier reads too.
+    // Every other case is delivered, and its courier reads, too.
     assert!(verdict.readers > day.cases * 3, "{verdict:?}");
     assert_eq!(*verdict, Verdict { readers: verdict.readers, delivered: verdict.delivered, ..Verdict::default() });
-    // Nothing that is timed to its last socket is missing: two see the talk, three the pharmacy's work.
+    // Every timed delivery to the last socket was recorded: two read the consultation, three the dispensing.
     let (first, last) = (account.first.summary().count, account.last.summary().count);
     assert!(first > account.sent && last == first, "{first} {last} {}", account.sent);
 }

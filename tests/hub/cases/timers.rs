@@ -1,4 +1,4 @@
-//! Timers are rows: they outlive the hub that set them. And two hubs over one database agree.
+//! Timers are rows, so they survive the hub that set them; two hubs over one database agree.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use wardroom::store::slots::{Published, PublishedSlot};
 use crate::support::both;
 use crate::support::test_server::TestServer;
 
-async fn a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted(database: DatabaseSettings) {
+async fn unconfirmed_hold_expires_across_a_restart(database: DatabaseSettings) {
     let server = TestServer::start(database.clone()).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let patient = server.person(Role::Patient, "Pat", None).await;
@@ -44,7 +44,7 @@ async fn a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted(databas
     assert_eq!(look.snapshot.consultation.unwrap().state.as_str(), "expired");
 }
 
-async fn two_hubs_that_append_to_one_room_leave_one_log(database: DatabaseSettings) {
+async fn two_hubs_appending_to_one_room_leave_one_log(database: DatabaseSettings) {
     let here = TestServer::start(database.clone()).await;
     let there = TestServer::start(database).await;
     let case = here.case().await;
@@ -76,6 +76,6 @@ async fn two_hubs_that_append_to_one_room_leave_one_log(database: DatabaseSettin
 }
 
 both! {
-    a_hold_that_nobody_confirms_ends_although_the_hub_was_restarted
-    two_hubs_that_append_to_one_room_leave_one_log
+    unconfirmed_hold_expires_across_a_restart
+    two_hubs_appending_to_one_room_leave_one_log
 }

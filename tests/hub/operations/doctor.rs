@@ -1,4 +1,4 @@
-//! `wardroom doctor`: it says what is wrong and what to do, and changes nothing.
+//! `wardroom doctor` reports problems with their remedies and changes nothing.
 
 use std::net::TcpListener;
 
@@ -6,13 +6,13 @@ use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
 use crate::support::ports;
 
-/// The line about this.
+/// Returns the line about a subject.
 fn line<'a>(said: &'a str, about: &str) -> &'a str {
     let fits = |line: &&str| line.split_whitespace().nth(1) == Some(about);
     said.lines().find(fits).unwrap_or_else(|| panic!("nothing about {about}: {said}"))
 }
 
-/// A hub that would call nobody outside this machine.
+/// Prepares a hub that would contact nothing outside this machine.
 fn hub(database: &Database) -> HubProcess {
     let mut hub = HubProcess::new("serve", &database.settings());
     hub.set("WARDROOM_PUSH_SERVICES", format!("http://127.0.0.1:{}", ports::free()));
@@ -20,21 +20,21 @@ fn hub(database: &Database) -> HubProcess {
 }
 
 #[test]
-fn a_fresh_hub_on_one_machine_is_well_and_nothing_is_made() {
+fn doctor_passes_a_fresh_hub_and_creates_nothing() {
     let database = Database::sqlite();
     let hub = hub(&database);
     let (well, said) = hub.run(&["doctor"]);
     assert!(well, "{said}");
-    assert!(line(&said, "database_url").contains("made at the first start"), "{said}");
-    assert!(line(&said, "push.key").contains("made at the first start"), "{said}");
+    assert!(line(&said, "database_url").contains("created at the first start"), "{said}");
+    assert!(line(&said, "push.key").contains("created at the first start"), "{said}");
     assert!(line(&said, "push.subject").starts_with("warn") && said.contains("mailto:"), "{said}");
-    assert_eq!(std::fs::read_dir(hub.data()).unwrap().count(), 0, "the data folder is as it was");
+    assert_eq!(std::fs::read_dir(hub.data()).unwrap().count(), 0, "the data folder is unchanged");
     let file = database.settings().url().trim_start_matches("sqlite:").split('?').next().unwrap().to_owned();
-    assert!(!std::path::Path::new(&file).exists(), "no database was made");
+    assert!(!std::path::Path::new(&file).exists(), "no database was created");
 }
 
 #[test]
-fn what_does_not_answer_is_named_with_its_remedy() {
+fn doctor_names_unreachable_services_with_their_remedies() {
     let database = Database::postgres();
     let mut hub = hub(&database);
     let gone = ports::free();
@@ -51,7 +51,7 @@ fn what_does_not_answer_is_named_with_its_remedy() {
     assert!(line(&said, "push.services").starts_with("warn"), "{said}");
     assert!(said.contains("3 bad"), "{said}");
 
-    // And when somebody is there, it is well.
+    // Once something listens there, the check succeeds.
     let there = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = there.local_addr().unwrap().port();
     hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{port}"));
@@ -62,7 +62,7 @@ fn what_does_not_answer_is_named_with_its_remedy() {
 }
 
 #[test]
-fn a_broken_key_is_found_before_devices_stop_hearing() {
+fn doctor_finds_a_broken_key_before_notifications_stop() {
     let database = Database::sqlite();
     let hub = hub(&database);
     std::fs::create_dir_all(hub.data().join("keys")).unwrap();
@@ -73,7 +73,7 @@ fn a_broken_key_is_found_before_devices_stop_hearing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_used_is_found_up_to_date() {
+async fn doctor_finds_a_used_database_up_to_date() {
     let database = Database::sqlite();
     let mut hub = hub(&database);
     hub.start();

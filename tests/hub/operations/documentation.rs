@@ -1,4 +1,4 @@
-//! What the pages for people promise: every setting is explained, and every file and page that they name is there.
+//! Documentation: every setting is explained, and every referenced file and page exists.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,25 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names in the table from which the configuration is read.
+/// Returns the names in the table from which the configuration is read.
 fn settings() -> Vec<String> {
     let code = read("src/config/sources.rs");
-    let table =
-        code.split("const SETTINGS").nth(1).and_then(|rest| rest.split("];").next()).expect("the table is there");
+    let table = code.split("const SETTINGS").nth(1).and_then(|rest| rest.split("];").next()).expect("the table exists");
     table.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next().map(str::to_owned)).collect()
 }
 
 #[test]
-fn every_setting_is_explained_and_every_explained_one_exists() {
+fn documented_settings_match_the_code() {
     let page = read("docs/operations.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned));
     let explained: Vec<String> = rows.collect();
     let known = settings();
-    assert!(known.len() > 30, "the table is read");
-    assert_eq!(explained, known, "docs/operations.md has the settings in the code's order");
+    assert!(known.len() > 30, "the table was parsed");
+    assert_eq!(explained, known, "docs/operations.md lists the settings in the code's order");
 }
 
 #[test]
-fn links_and_files_that_pages_name_are_there() {
+fn referenced_links_and_files_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = vec![root.join("README.md")];
     pages.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
@@ -35,7 +34,7 @@ fn links_and_files_that_pages_name_are_there() {
     let mut missing = Vec::new();
     for page in pages {
         let text = read(&page);
-        let folder = page.parent().expect("a file is in a folder");
+        let folder = page.parent().expect("a file has a folder");
         let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         let links = links.filter(|link| !link.is_empty() && !link.contains("://")).map(|link| folder.join(link));
         let starts = ["src/", "rooms/", "static/", "tests/", "loadtest/", "migrations/", "docs/"];
@@ -51,5 +50,5 @@ fn links_and_files_that_pages_name_are_there() {
                 .map(|path| format!("{}: {}", page.display(), path.display())),
         );
     }
-    assert!(missing.is_empty(), "named and not there:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "referenced but missing:\n{}", missing.join("\n"));
 }

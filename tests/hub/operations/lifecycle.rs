@@ -1,4 +1,4 @@
-//! How many may connect, and how a hub ends.
+//! Connection limits and shutdown.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::support::both;
 use crate::support::database::Database;
 use crate::support::test_server::TestServer;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any condition takes to become true.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(20);
 
-async fn a_socket_keeps_its_place_as_long_as_it_is_open(database: DatabaseSettings) {
+async fn open_socket_counts_against_the_connection_limit(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -36,23 +36,24 @@ async fn a_socket_keeps_its_place_as_long_as_it_is_open(database: DatabaseSettin
         socket.connect().await.unwrap();
     }
     let third = tokio::spawn(reqwest::get(format!("http://{address}/healthz")));
-    // The request waits in the kernel. Nothing tells that it will go on waiting, so it gets a while to be wrong.
+    // The request waits in the kernel's queue. Nothing can prove that it keeps waiting, so give it time to be
+    // admitted wrongly.
     sleep(Duration::from_millis(300)).await;
-    assert!(!third.is_finished(), "both places are taken");
+    assert!(!third.is_finished(), "both connections are in use");
     let [first, _second] = &mut sockets;
     first.close().await;
-    let answer = timeout(PATIENCE, third).await.expect("a place is free again").unwrap().unwrap();
+    let answer = timeout(CONDITION_TIMEOUT, third).await.expect("a connection is free again").unwrap().unwrap();
     assert_eq!(answer.status(), 200);
     stop.cancel();
 }
 
-async fn a_hub_that_stops_says_so_until_its_last_socket_is_closed(database: DatabaseSettings) {
+async fn stopping_hub_reports_draining_until_the_last_socket_closes(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let patient = server.person(Role::Patient, "Pat", None).await;
     let (mut gone, mut there) = (server.client(&patient), server.client(&patient));
     gone.connect().await.unwrap();
     there.connect().await.unwrap();
-    // It will not answer the hub's goodbye, so that the hub waits for it for a while.
+    // A client that does not answer the hub's close frame, so that the hub waits for it.
     let _stalled = gone.half_open();
     let ready = format!("http://{}/readyz", server.address);
     assert_eq!(reqwest::get(&ready).await.unwrap().status(), 200);
@@ -66,7 +67,7 @@ async fn a_hub_that_stops_says_so_until_its_last_socket_is_closed(database: Data
             }
         }
     };
-    assert_eq!(timeout(PATIENCE, told).await.unwrap(), Some(Close::Restart));
+    assert_eq!(timeout(CONDITION_TIMEOUT, told).await.unwrap(), Some(Close::Restart));
     let refused = reqwest::get(&ready).await.unwrap();
     assert_eq!(refused.status(), 503);
     let socket = there.connect().await.unwrap_err().to_string();
@@ -76,33 +77,33 @@ async fn a_hub_that_stops_says_so_until_its_last_socket_is_closed(database: Data
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, end).await.expect("then it listens no more");
+    timeout(CONDITION_TIMEOUT, end).await.expect("the listener is closed");
 }
 
 both! {
-    a_socket_keeps_its_place_as_long_as_it_is_open
-    a_hub_that_stops_says_so_until_its_last_socket_is_closed
+    open_socket_counts_against_the_connection_limit
+    stopping_hub_reports_draining_until_the_last_socket_closes
 }
 
-/// Asks for a room when it is dropped, as what a runtime ends does that is in the middle of something.
-struct LastWord(Hub, RoomId);
+/// Opens a room when dropped, as a task may that a runtime drops midway.
+struct OpensRoomOnDrop(Hub, RoomId);
 
-impl Drop for LastWord {
+impl Drop for OpensRoomOnDrop {
     fn drop(&mut self) {
         self.0.wake(self.1);
     }
 }
 
 #[test]
-fn a_runtime_that_ends_is_not_kept_by_somebody_who_asks_for_a_room() {
+fn runtime_shutdown_is_not_blocked_by_room_requests() {
     let (ended, end) = std::sync::mpsc::channel();
-    // In a thread of its own, which this test does not wait for.
+    // In a thread of its own, for which this test does not wait.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::sqlite();
             let server = TestServer::start(database.settings()).await;
-            let word = LastWord(server.state.hub.clone(), RoomId(Uuid::now_v7()));
+            let word = OpensRoomOnDrop(server.state.hub.clone(), RoomId(Uuid::now_v7()));
             tokio::spawn(async move {
                 let _word = word;
                 std::future::pending::<()>().await;
@@ -111,5 +112,5 @@ fn a_runtime_that_ends_is_not_kept_by_somebody_who_asks_for_a_room() {
         drop(runtime);
         ended.send(()).unwrap();
     });
-    end.recv_timeout(PATIENCE).expect("the runtime ends");
+    end.recv_timeout(CONDITION_TIMEOUT).expect("the runtime ends");
 }

@@ -1,4 +1,4 @@
-//! What the hub measures, as Prometheus reads it.
+//! Metrics, as Prometheus reads them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use uuid::Uuid;
 use crate::support::database::Database;
 use crate::support::hub_process::HubProcess;
 
-async fn figures(address: SocketAddr) -> String {
+async fn metrics_text(address: SocketAddr) -> String {
     reqwest::get(format!("http://{address}/metrics")).await.unwrap().error_for_status().unwrap().text().await.unwrap()
 }
 
-/// The value of a line; 0 for a figure that is not there yet.
+/// Returns the value of a metric, or 0 while it does not exist.
 fn value(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(it, _)| it == name));
     line.map_or(0.0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
-/// A patient of the demo clinic.
+/// Signs in a patient of the demo clinic.
 async fn signed_in(hub: &HubProcess, address: SocketAddr) -> (Client, String) {
     let link = hub.demo_link("Pia Lindqvist");
     let token = link.split("#demo=").nth(1).unwrap();
@@ -38,7 +38,7 @@ async fn signed_in(hub: &HubProcess, address: SocketAddr) -> (Client, String) {
     (client, token)
 }
 
-/// Walks in to some doctor by REST.
+/// Walks in to any doctor over REST.
 async fn walk_in(address: SocketAddr, token: &str) -> RoomId {
     let http = reqwest::Client::new();
     let doctors: Value =
@@ -51,48 +51,48 @@ async fn walk_in(address: SocketAddr, token: &str) -> RoomId {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_promise_with_a_time_has_a_histogram_and_the_relay_its_counters() {
+async fn timed_promises_have_histograms_and_the_relay_has_counters() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     let address = hub.start();
     let (mut client, token) = signed_in(&hub, address).await;
     let room = walk_in(address, &token).await;
     client.join(room).await.unwrap();
-    let before = figures(address).await;
+    let before = metrics_text(address).await;
     for _ in 0..3 {
         let chat = Chat { text: Prose::parse("hello").unwrap(), thread: Thread::Care };
         client.command(room, Command::Chat(chat)).await.unwrap();
     }
-    let after = figures(address).await;
+    let after = metrics_text(address).await;
     let grew = |name: &str| value(&after, name) - value(&before, name);
     assert_eq!(grew("wardroom_ack_seconds_count"), 3.0, "{after}");
     assert!(grew("wardroom_commit_seconds_count") >= 1.0 && grew("wardroom_commit_appends_sum") == 3.0, "{after}");
     assert_eq!(grew("wardroom_fan_out_seconds_count"), 3.0, "{after}");
     assert!(value(&after, "wardroom_resume_seconds_count") >= 1.0, "{after}");
     assert_eq!((value(&after, "wardroom_connections"), value(&after, "wardroom_rooms")), (1.0, 1.0), "{after}");
-    // A credential that the hub never wrote.
+    // A credential that the hub never issued.
     let relay = hub.config().turn.embedded.is_some();
     assert!(relay && after.contains(r#"wardroom_turn_total{what="forged"} 0"#), "{after}");
-    assert!(!after.contains(&room.to_string()), "nobody's room is a label");
+    assert!(!after.contains(&room.to_string()), "no label holds a room");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_leaves_the_hub_has_figures_for_each_kind_of_receiver() {
+async fn outbound_deliveries_have_metrics_per_sink() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("demo", &database.settings());
     hub.set("WARDROOM_POLICY_PRICE", 2500);
     let address = hub.start();
     let (_client, token) = signed_in(&hub, address).await;
     walk_in(address, &token).await;
-    // The provider is asked to reserve the price; that it was is written down a moment later.
+    // The provider is asked to reserve the price; the reservation is recorded a moment later.
     let reserved = r#"wardroom_dispatches{sink="payment",state="done"} 1"#;
-    let mut seen = figures(address).await;
+    let mut seen = metrics_text(address).await;
     for _ in 0..100 {
         if seen.contains(reserved) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        seen = figures(address).await;
+        seen = metrics_text(address).await;
     }
     assert!(seen.contains(reserved), "{seen}");
     assert_eq!(value(&seen, r#"wardroom_dispatch_attempts_total{sink="payment",outcome="done"}"#), 1.0, "{seen}");
@@ -107,7 +107,7 @@ async fn what_leaves_the_hub_has_figures_for_each_kind_of_receiver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_are_for_those_who_have_the_token() {
+async fn metrics_require_their_token() {
     let database = Database::sqlite();
     let mut hub = HubProcess::new("serve", &database.settings());
     hub.set("WARDROOM_METRICS_TOKEN", "a token for the tests");

@@ -1,5 +1,5 @@
-//! A courier partner: told where to fetch and where to bring, and nothing else; believed when it signs; and a parcel that
-//! was delivered stays delivered whatever comes late.
+//! Courier partners: an order contains the two addresses and nothing else, signed reports are applied, and a
+//! delivered parcel stays delivered whatever arrives late.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ use crate::support::both;
 use crate::support::courier_stub::{CourierStub, SECRET};
 use crate::support::paid_clinic::{PaidClinic, eventually};
 
-/// A parcel that waits for a courier.
-struct Parcel {
+/// A delivery that waits for a courier.
+struct CourierCase {
     clinic: PaidClinic,
     room: RoomId,
     delivery: DeliveryId,
     pharmacist: Actor,
 }
 
-impl Parcel {
+impl CourierCase {
     async fn start(clinic: PaidClinic) -> Self {
         let (server, pharmacy) = (clinic.server(), PharmacyId(Uuid::now_v7()));
         let (name, address) = (Line::parse("Corner Pharmacy").unwrap(), Text::parse("1 Main Street").unwrap());
@@ -68,7 +68,7 @@ impl Parcel {
         eventually(state, async || (self.state().await == state).then_some(())).await;
     }
 
-    /// The partner's account, as pharmacies find it.
+    /// Returns the partner's account, as pharmacies find it.
     async fn partner(&self, name: &str) -> UserId {
         let token = self.clinic.server().token(&self.pharmacist).0;
         let couriers = self.clinic.rest.get("/v1/couriers").bearer(&token).send().await.ok();
@@ -85,7 +85,7 @@ impl Parcel {
         self.clinic.server().state.clock.now()
     }
 
-    /// What the partner would say.
+    /// Builds a report of the partner.
     fn event(&self, id: &str, status: &str, at: Timestamp) -> Value {
         let mut data = json!({"delivery": self.delivery, "order": "ord_1", "status": status});
         match status {
@@ -101,24 +101,24 @@ impl Parcel {
         self.clinic.send_webhook_now("courier", SECRET, &event.to_string()).await
     }
 
-    /// How often each kind of event about the parcel is in the log.
+    /// Counts events of this kind about the delivery in the log.
     async fn log(&self, kind: &str) -> usize {
         let stored = self.clinic.server().state.store.events_after(self.room, 0, 1000).await.unwrap();
         stored.iter().filter(|it| it.canonical.contains(&format!("\"kind\":\"{kind}\""))).count()
     }
 }
 
-async fn ordered(database: DatabaseSettings) -> (Parcel, CourierStub) {
+async fn ordered(database: DatabaseSettings) -> (CourierCase, CourierStub) {
     let courier = CourierStub::start().await;
     let settings = courier.settings(false);
-    let parcel = Parcel::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
+    let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
     let partner = parcel.partner("Swift Parcels").await;
     parcel.assign(partner).await;
-    eventually("it is ordered", async || (courier.orders() == 1).then_some(())).await;
+    eventually("the order was placed", async || (courier.orders() == 1).then_some(())).await;
     (parcel, courier)
 }
 
-async fn a_partner_is_told_where_to_fetch_and_where_to_bring_and_nothing_else(database: DatabaseSettings) {
+async fn order_contains_pickup_and_destination_and_nothing_else(database: DatabaseSettings) {
     let (parcel, courier) = ordered(database).await;
     let calls = courier.calls();
     assert_eq!((calls.len(), calls[0].what.as_str()), (1, "POST /v1/orders"));
@@ -130,18 +130,18 @@ async fn a_partner_is_told_where_to_fetch_and_where_to_bring_and_nothing_else(da
         "dropoff": {"name": "A patient", "address": "5 Home Road"},
     });
     assert_eq!(body, expected);
-    // Given to somebody else, it is called off.
+    // Assigning another courier cancels the order.
     let person = parcel.clinic.server().person(Role::Courier, "Casey", None).await;
     parcel.assign(person.user().unwrap()).await;
     let called_off = async || courier.calls().iter().find(|it| it.what == "POST /v1/orders/ord_1/cancel").map(drop);
-    eventually("it is called off", called_off).await;
-    // And what the partner still says of it concerns nobody.
+    eventually("the order was cancelled", called_off).await;
+    // Later reports of the partner have no effect.
     let late = parcel.event("evt_1", "picked_up", parcel.now());
     assert_eq!(parcel.tell(&late).await.ok(), json!({"taken": false}));
     assert_eq!(parcel.state().await, "assigned");
 }
 
-async fn a_parcel_goes_its_way_by_signed_reports_alone(database: DatabaseSettings) {
+async fn signed_reports_move_a_delivery_to_its_end(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     for status in ["picked_up", "in_transit", "out_for_delivery", "attempt_failed", "rescheduled", "out_for_delivery"] {
         let id = format!("evt_{}", Uuid::now_v7());
@@ -156,28 +156,28 @@ async fn a_parcel_goes_its_way_by_signed_reports_alone(database: DatabaseSetting
     assert_eq!(snapshot.prescriptions[0].state.as_str(), "completed");
 }
 
-async fn what_comes_late_or_twice_is_kept_and_a_delivered_parcel_stays_delivered(database: DatabaseSettings) {
+async fn late_and_repeated_reports_never_move_a_delivery_back(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     let begin = parcel.now();
     parcel.clinic.advance_clock(Duration::from_secs(10));
     let at = |seconds: u64| begin.plus(Duration::from_secs(seconds));
     let (first, second, third) = (at(1), at(2), at(3));
-    // The last report comes first: the steps that were left out are recorded with it.
+    // The last report arrives first: the skipped steps are recorded with it.
     let delivered = parcel.event("evt_3", "delivered", third);
     assert_eq!(parcel.tell(&delivered).await.ok(), json!({"taken": true}));
     assert_eq!((parcel.state().await, parcel.log("delivery.moved").await), ("delivered", 3));
-    // What came before it is kept with its time, and moves nothing.
+    // Earlier reports are recorded with their times and change no state.
     for (id, status, when) in [("evt_2", "out_for_delivery", second), ("evt_1", "picked_up", first)] {
         assert_eq!(parcel.tell(&parcel.event(id, status, when)).await.ok(), json!({"taken": true}));
     }
     assert_eq!((parcel.state().await, parcel.log("delivery.reported").await), ("delivered", 2));
-    // Repeated, all of it is known.
+    // Repeated reports are recognised as duplicates.
     for (id, status, when) in
         [("evt_1", "picked_up", first), ("evt_2", "out_for_delivery", second), ("evt_3", "delivered", third)]
     {
         assert_eq!(parcel.tell(&parcel.event(id, status, when)).await.ok(), json!({"taken": false}));
     }
-    // And nothing that is said afterwards leads back, or on.
+    // No later report leads back, or further.
     for status in ["in_transit", "attempt_failed", "returning", "lost", "delivered"] {
         let event = parcel.event(&format!("evt_after_{status}"), status, at(4));
         assert_eq!(parcel.tell(&event).await.ok(), json!({"taken": false}), "{status}");
@@ -185,7 +185,7 @@ async fn what_comes_late_or_twice_is_kept_and_a_delivered_parcel_stays_delivered
     assert_eq!((parcel.state().await, parcel.log("delivery.moved").await), ("delivered", 3));
 }
 
-async fn a_step_that_cannot_follow_yet_is_asked_for_again(database: DatabaseSettings) {
+async fn premature_report_is_requested_again(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     for (id, status) in [("evt_1", "out_for_delivery"), ("evt_2", "attempt_failed")] {
         parcel.tell(&parcel.event(id, status, parcel.now())).await.ok();
@@ -196,13 +196,13 @@ async fn a_step_that_cannot_follow_yet_is_asked_for_again(database: DatabaseSett
     assert_eq!(parcel.tell(&parcel.event("evt_3", "rescheduled", parcel.now())).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.tell(&again).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "out_for_delivery");
-    // The partner's word that a parcel is lost is the hub's to take.
+    // The partner may report a parcel as lost.
     let lost = parcel.event("evt_5", "lost", parcel.now().plus(Duration::from_secs(120)));
     assert_eq!(parcel.tell(&lost).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "lost");
 }
 
-async fn what_is_forged_broken_or_about_nothing_is_refused(database: DatabaseSettings) {
+async fn forged_malformed_and_unknown_reports_are_rejected(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     let event = parcel.event("evt_1", "picked_up", parcel.now());
     let clinic = &parcel.clinic;
@@ -226,7 +226,7 @@ async fn what_is_forged_broken_or_about_nothing_is_refused(database: DatabaseSet
     for broken in [unheard, timeless, ahead, not_theirs] {
         parcel.tell(&broken).await.assert_problem(400, "malformed");
     }
-    // Nor are the steps taken that such a report leaves out.
+    // Such a report does not imply the skipped steps.
     parcel.tell(&unproven).await.assert_problem(400, "malformed");
     let other = json!({"id": "evt_5", "type": "courier.lunch", "data": {"menu": "soup"}});
     assert_eq!(parcel.tell(&other).await.ok(), json!({"taken": false}));
@@ -234,26 +234,26 @@ async fn what_is_forged_broken_or_about_nothing_is_refused(database: DatabaseSet
     assert_eq!(parcel.tell(&event).await.ok(), json!({"taken": true}));
 }
 
-async fn a_partner_that_is_down_gets_its_order_once_when_it_is_back(database: DatabaseSettings) {
+async fn order_reaches_a_recovered_partner_once(database: DatabaseSettings) {
     let courier = CourierStub::start().await;
     courier.is_down(true);
     let settings = courier.settings(true);
-    let parcel = Parcel::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
-    // By the setting it is given to the partner by itself, down or not.
+    let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
+    // With automatic assignment the partner gets the order, whether it is down or not.
     parcel.wait_until("assigned").await;
     assert_eq!(parcel.view().await.courier.unwrap().name.as_str(), "Swift Parcels");
-    eventually("it was tried", async || (!courier.calls().is_empty()).then_some(())).await;
+    eventually("an attempt was made", async || (!courier.calls().is_empty()).then_some(())).await;
     courier.is_down(false);
     parcel.clinic.wait_until_settled(Sink::Courier).await;
     assert_eq!(courier.orders(), 1);
     let keys: std::collections::BTreeSet<String> = courier.calls().into_iter().map(|call| call.key).collect();
-    assert_eq!(keys.len(), 1, "one order, one key");
+    assert_eq!(keys.len(), 1, "one order with one key");
 }
 
-async fn a_person_may_carry_what_no_setting_gives_to_the_partner(database: DatabaseSettings) {
+async fn deliveries_without_automatic_assignment_go_to_a_person(database: DatabaseSettings) {
     let courier = CourierStub::start().await;
     let settings = courier.settings(false);
-    let parcel = Parcel::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
+    let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
     let person = parcel.clinic.server().person(Role::Courier, "Casey", None).await;
     parcel.assign(person.user().unwrap()).await;
     let step = MoveDelivery {
@@ -269,8 +269,8 @@ async fn a_person_may_carry_what_no_setting_gives_to_the_partner(database: Datab
     assert!(courier.calls().is_empty(), "{:?}", courier.calls());
 }
 
-async fn the_played_courier_brings_a_parcel_by_itself_and_by_buttons(database: DatabaseSettings) {
-    let parcel = Parcel::start(PaidClinic::free(database, |_| {}).await).await;
+async fn sandbox_courier_delivers_by_itself_and_by_hand(database: DatabaseSettings) {
+    let parcel = CourierCase::start(PaidClinic::free(database, |_| {}).await).await;
     let partner = parcel.partner("Sandbox courier").await;
     parcel.assign(partner).await;
     let admin = parcel.clinic.rest.token(Role::Admin).await;
@@ -278,7 +278,7 @@ async fn the_played_courier_brings_a_parcel_by_itself_and_by_buttons(database: D
         let parcels = parcel.clinic.rest.get("/v1/sandbox/parcels").bearer(&admin).send().await.ok();
         parcels["items"].as_array().unwrap().first().cloned()
     };
-    let id = eventually("it is with the played courier", list).await["id"].as_str().unwrap().to_owned();
+    let id = eventually("the sandbox courier is assigned", list).await["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/sandbox/parcels/{id}/moves");
     let push = async |body: Value| parcel.clinic.rest.post(&path).bearer(&admin).json(body).send().await;
     assert_eq!(push(json!({"to": "out_for_delivery"})).await.ok(), json!({"taken": true}));
@@ -288,7 +288,7 @@ async fn the_played_courier_brings_a_parcel_by_itself_and_by_buttons(database: D
     let earlier = Timestamp::from_micros(parcel.now().micros() - 60_000_000);
     push(json!({"to": "in_transit", "occurred_at": earlier})).await.ok();
     assert_eq!((parcel.state().await, parcel.log("delivery.reported").await), ("attempt_failed", 1));
-    // And from there on by itself.
+    // The rest happens automatically.
     for state in ["rescheduled", "out_for_delivery", "delivered"] {
         parcel.clinic.advance_clock(Duration::from_secs(9));
         parcel.wait_until(state).await;
@@ -296,12 +296,12 @@ async fn the_played_courier_brings_a_parcel_by_itself_and_by_buttons(database: D
 }
 
 both! {
-    a_partner_is_told_where_to_fetch_and_where_to_bring_and_nothing_else
-    a_parcel_goes_its_way_by_signed_reports_alone
-    what_comes_late_or_twice_is_kept_and_a_delivered_parcel_stays_delivered
-    a_step_that_cannot_follow_yet_is_asked_for_again
-    what_is_forged_broken_or_about_nothing_is_refused
-    a_partner_that_is_down_gets_its_order_once_when_it_is_back
-    a_person_may_carry_what_no_setting_gives_to_the_partner
-    the_played_courier_brings_a_parcel_by_itself_and_by_buttons
+    order_contains_pickup_and_destination_and_nothing_else
+    signed_reports_move_a_delivery_to_its_end
+    late_and_repeated_reports_never_move_a_delivery_back
+    premature_report_is_requested_again
+    forged_malformed_and_unknown_reports_are_rejected
+    order_reaches_a_recovered_partner_once
+    deliveries_without_automatic_assignment_go_to_a_person
+    sandbox_courier_delivers_by_itself_and_by_hand
 }

@@ -1,4 +1,4 @@
-//! Mail: each letter once, in the person's language, with nothing clinical in it.
+//! Mail: each letter is sent once, in the recipient's language, and without clinical data.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::support::both;
 use crate::support::mail_stub::{MailStub, SmtpReply};
 use crate::support::paid_clinic::{PaidClinic, eventually};
 
-const DAY: Duration = Duration::from_secs(86_400);
+const ONE_DAY: Duration = Duration::from_secs(86_400);
 
-/// What is in the folder, oldest first: to whom, subject, and everything that is written.
+/// Returns the mails in the folder, oldest first: recipient, subject, and full text.
 async fn folder(clinic: &PaidClinic) -> Vec<Value> {
     let admin = clinic.server().token(&clinic.admin).0;
     let mut mails =
@@ -28,12 +28,12 @@ fn subjects(mails: &[Value]) -> Vec<&str> {
     mails.iter().map(|mail| mail["subject"].as_str().unwrap()).collect()
 }
 
-/// Waits for so many mails.
+/// Waits for this many mails.
 async fn mails(clinic: &PaidClinic, count: usize) -> Vec<Value> {
     eventually("mail", async || Some(folder(clinic).await).filter(|mails| mails.len() >= count)).await
 }
 
-/// Books a slot so far ahead, with a reason that nobody but the doctor is to read.
+/// Books a slot this far ahead, with a reason that only the doctor may read.
 async fn book(clinic: &PaidClinic, ahead: Duration) -> RoomId {
     let slot = clinic.slot(ahead).await;
     let booking = json!({"slot": slot, "reason": "a cough"});
@@ -52,7 +52,7 @@ async fn pay(clinic: &PaidClinic, room: RoomId) {
     clinic.rest.call("post", &path).json(json!({"action": "pay"})).send().await.ok();
 }
 
-async fn every_letter_comes_once_in_the_persons_language_and_says_nothing_clinical(database: DatabaseSettings) {
+async fn each_letter_is_sent_once_in_the_recipients_language_without_clinical_data(database: DatabaseSettings) {
     let clinic = PaidClinic::start(database, |config| config.mail.offset_minutes = 540).await;
     let chosen = clinic
         .rest
@@ -61,10 +61,10 @@ async fn every_letter_comes_once_in_the_persons_language_and_says_nothing_clinic
         .bearer(&clinic.token)
         .json(json!({"language": "ko"}));
     assert_eq!(chosen.send().await.ok(), json!({"language": "ko"}));
-    let room = book(&clinic, 3 * DAY).await;
+    let room = book(&clinic, 3 * ONE_DAY).await;
     pay(&clinic, room).await;
     assert_eq!(subjects(&mails(&clinic, 1).await), ["예약이 확정되었습니다"]);
-    clinic.advance_clock(2 * DAY + Duration::from_secs(60));
+    clinic.advance_clock(2 * ONE_DAY + Duration::from_secs(60));
     assert_eq!(subjects(&mails(&clinic, 2).await)[1], "상담 시간이 다가옵니다");
     clinic.complete(room).await;
     clinic.wait_until(room, "completed", "captured").await;
@@ -81,8 +81,8 @@ async fn every_letter_comes_once_in_the_persons_language_and_says_nothing_clinic
             assert!(!whole.contains(secret), "{secret}: {whole}");
         }
     }
-    // Nothing more comes, however long one waits.
-    clinic.advance_clock(DAY);
+    // No further mail follows, however much time passes.
+    clinic.advance_clock(ONE_DAY);
     clinic.wait_until_settled(Sink::Mail).await;
     assert_eq!(folder(&clinic).await.len(), 3);
 }
@@ -90,48 +90,48 @@ async fn every_letter_comes_once_in_the_persons_language_and_says_nothing_clinic
 async fn two_hubs_over_one_database_remind_once(database: DatabaseSettings) {
     let here = PaidClinic::free(database.clone(), |_| {}).await;
     let there = PaidClinic::free(database, |_| {}).await;
-    let room = book(&here, 2 * DAY).await;
+    let room = book(&here, 2 * ONE_DAY).await;
     confirm(&here, room).await;
     let total = async || folder(&here).await.len() + folder(&there).await.len();
     eventually("booked", async || (total().await == 1).then_some(())).await;
-    here.advance_clock(DAY + Duration::from_secs(60));
-    there.advance_clock(DAY + Duration::from_secs(60));
+    here.advance_clock(ONE_DAY + Duration::from_secs(60));
+    there.advance_clock(ONE_DAY + Duration::from_secs(60));
     eventually("reminded", async || (total().await >= 2).then_some(())).await;
-    // Not by going on in time: on one node alone that would look as if the other had died with it.
+    // Without advancing the clock: advancing it on one node alone would make the other look dead.
     let done = async || {
         here.delivery_counts(Sink::Mail).await.iter().all(|(state, _)| *state == DispatchState::Done).then_some(())
     };
-    eventually("nothing is under way", done).await;
-    assert_eq!(total().await, 2, "each once");
+    eventually("no delivery is in flight", done).await;
+    assert_eq!(total().await, 2, "each letter once");
 }
 
-async fn nobody_is_reminded_of_what_was_cancelled_or_moved(database: DatabaseSettings) {
+async fn cancelled_and_moved_appointments_cause_no_reminder(database: DatabaseSettings) {
     let clinic = PaidClinic::free(database, |_| {}).await;
-    let cancelled = book(&clinic, 2 * DAY).await;
+    let cancelled = book(&clinic, 2 * ONE_DAY).await;
     confirm(&clinic, cancelled).await;
-    let moved = book(&clinic, 2 * DAY).await;
+    let moved = book(&clinic, 2 * ONE_DAY).await;
     confirm(&clinic, moved).await;
     mails(&clinic, 2).await;
     let reason = Prose::parse("better").unwrap();
     clinic.server().submit(cancelled, &clinic.patient, Command::Cancel(Reason { reason })).await.unwrap();
-    // An hour sooner: the first reminder would still be of an appointment that is ahead.
-    let sooner = clinic.slot(2 * DAY - Duration::from_secs(3600)).await;
+    // An hour earlier than due, or the first reminder would still be for an appointment ahead.
+    let sooner = clinic.slot(2 * ONE_DAY - Duration::from_secs(3600)).await;
     let reschedule = Command::Reschedule(Reschedule { slot: sooner });
     clinic.server().submit(moved, &clinic.patient, reschedule).await.unwrap();
     mails(&clinic, 3).await;
-    clinic.advance_clock(DAY + Duration::from_secs(1200));
+    clinic.advance_clock(ONE_DAY + Duration::from_secs(1200));
     let all = mails(&clinic, 4).await;
     let booked = "Your appointment is booked";
     assert_eq!(subjects(&all), [booked, booked, "Your appointment has moved", "Your appointment is near"]);
     assert!(all[3].to_string().contains(&moved.to_string()));
     clinic.wait_until_settled(Sink::Mail).await;
     assert_eq!(folder(&clinic).await.len(), 4);
-    clinic.advance_clock(2 * DAY);
+    clinic.advance_clock(2 * ONE_DAY);
     clinic.wait_until_settled(Sink::Mail).await;
     assert_eq!(folder(&clinic).await.len(), 4);
 }
 
-async fn a_consultation_that_is_near_when_it_is_booked_needs_no_reminder(database: DatabaseSettings) {
+async fn booking_shortly_ahead_causes_no_reminder(database: DatabaseSettings) {
     let clinic = PaidClinic::free(database, |_| {}).await;
     let room = book(&clinic, Duration::from_secs(1800)).await;
     confirm(&clinic, room).await;
@@ -140,7 +140,7 @@ async fn a_consultation_that_is_near_when_it_is_booked_needs_no_reminder(databas
     assert_eq!(clinic.delivery_counts(Sink::Mail).await, [(DispatchState::Done, 1)]);
 }
 
-async fn mail_goes_by_smtp_is_tried_again_when_put_off_and_given_up_when_refused(database: DatabaseSettings) {
+async fn smtp_mail_is_retried_when_deferred_and_dead_when_rejected(database: DatabaseSettings) {
     let mailbox = MailStub::start().await;
     let url = format!("smtp://{}", mailbox.address);
     let clinic = PaidClinic::free(database, |config| {
@@ -151,7 +151,7 @@ async fn mail_goes_by_smtp_is_tried_again_when_put_off_and_given_up_when_refused
     mailbox.respond_with(SmtpReply::Defer);
     let room = book(&clinic, Duration::from_secs(1800)).await;
     confirm(&clinic, room).await;
-    eventually("put off", async || (mailbox.attempts() >= 1).then_some(())).await;
+    eventually("the mail is deferred", async || (mailbox.attempts() >= 1).then_some(())).await;
     mailbox.respond_with(SmtpReply::Accept);
     clinic.wait_until_settled(Sink::Mail).await;
     let taken = mailbox.received();
@@ -166,17 +166,17 @@ async fn mail_goes_by_smtp_is_tried_again_when_put_off_and_given_up_when_refused
     let room = book(&clinic, Duration::from_secs(1800)).await;
     confirm(&clinic, room).await;
     let dead = async || clinic.delivery_counts(Sink::Mail).await.contains(&(DispatchState::Dead, 1)).then_some(());
-    eventually("given up", dead).await;
+    eventually("the mail is dead", dead).await;
     assert_eq!(mailbox.received().len(), 1);
-    // No folder where a server is set.
+    // With a mail server configured there is no mail folder.
     let admin = clinic.server().token(&clinic.admin).0;
     clinic.rest.get("/v1/sandbox/mail").bearer(&admin).send().await.assert_problem(404, "not_found");
 }
 
 both! {
-    every_letter_comes_once_in_the_persons_language_and_says_nothing_clinical
+    each_letter_is_sent_once_in_the_recipients_language_without_clinical_data
     two_hubs_over_one_database_remind_once
-    nobody_is_reminded_of_what_was_cancelled_or_moved
-    a_consultation_that_is_near_when_it_is_booked_needs_no_reminder
-    mail_goes_by_smtp_is_tried_again_when_put_off_and_given_up_when_refused
+    cancelled_and_moved_appointments_cause_no_reminder
+    booking_shortly_ahead_causes_no_reminder
+    smtp_mail_is_retried_when_deferred_and_dead_when_rejected
 }

@@ -1,5 +1,5 @@
-//! What the one way out promises, on both databases: nothing that was committed is forgotten, nothing is written down
-//! twice, and nobody sends what somebody else is sending.
+//! The outbox, on both databases: no committed change is lost, no delivery is recorded twice, and no two nodes send
+//! the same one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use wardroom::store::page::PageRequest;
 use crate::support::both;
 use crate::support::room_log::{RoomLog, new_ids, open_store};
 
-const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
+const FIRST_PAGE: PageRequest = PageRequest { after: None, limit: 200 };
 
 fn now() -> Timestamp {
     Timestamp::new(chrono::Utc::now())
@@ -40,11 +40,11 @@ fn wish(lane: &str, seq: u64) -> Wish {
 }
 
 fn report(dispatch: &Dispatch, state: DispatchState, due_at: Option<Timestamp>) -> Report {
-    let error = due_at.map(|_| "it was not there".to_owned());
+    let error = due_at.map(|_| "the delivery is new".to_owned());
     Report { id: dispatch.id, attempts: dispatch.attempts, state, due_at, error }
 }
 
-async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: DatabaseSettings) {
+async fn outbox_entry_exists_exactly_for_committed_changes(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (doctor, slots) = crate::support::room_log::doctor_with_slots(&store, 1).await;
     let (log, asked) = crate::support::room_log::slot_request(&slots[0], &doctor);
@@ -59,7 +59,7 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
         log = log.after(&chat);
         batch.push(chat);
     }
-    // A place that is taken: the batch goes in one by one, and this one does not.
+    // A conflicting append: the batch falls back to single appends, and this one fails.
     let late = crate::support::room_log::slot_request(&slots[0], &doctor).1;
     batch.push(late);
     let talk = note();
@@ -82,7 +82,7 @@ async fn a_commit_notes_what_goes_out_and_only_what_was_committed(settings: Data
     assert_eq!(store.notes().await.unwrap(), 0);
 }
 
-async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: DatabaseSettings) {
+async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let (doctor, slots) = crate::support::room_log::doctor_with_slots(&store, 20).await;
     let begin = now();
@@ -91,7 +91,10 @@ async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: D
         let note = Note { id: Uuid::now_v7(), taken_until: begin.plus(seconds(30)) };
         store.append_noting(&[asked], Some(note)).await.unwrap();
     }
-    assert!(store.take_notes(begin.plus(seconds(29)), begin, 100).await.unwrap().is_empty(), "it is still at it");
+    assert!(
+        store.take_notes(begin.plus(seconds(29)), begin, 100).await.unwrap().is_empty(),
+        "its lease has not expired"
+    );
     let later = begin.plus(seconds(31));
     let mut nodes = Vec::new();
     for _ in 0..4 {
@@ -113,26 +116,26 @@ async fn a_note_is_taken_over_when_its_lease_is_over_and_by_one_node(settings: D
     assert_eq!(store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap().len(), 5);
 }
 
-async fn the_same_delivery_is_written_down_once(settings: DatabaseSettings) {
+async fn delivery_is_recorded_once(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let wishes: Vec<Wish> = (0..200).map(|seq| wish("a", seq)).collect();
     assert_eq!(store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap(), 200);
     assert_eq!(store.enqueue(&wishes[50..], now(), Uuid::now_v7).await.unwrap(), 0);
     let other = Wish { kind: "another".to_owned(), ..wish("a", 7) };
     assert_eq!(store.enqueue(&[wish("a", 7), other], now(), Uuid::now_v7).await.unwrap(), 1);
-    // Also when the first has long been sent.
+    // Even long after the first was sent.
     let later = now().plus(seconds(1));
     let taken = store.take_dispatches((Sink::Webhook, "a"), later, later, 1000).await.unwrap();
     let reports: Vec<_> = taken.iter().map(|it| report(it, DispatchState::Done, None)).collect();
     store.report(&reports, later).await.unwrap();
     assert_eq!(store.enqueue(&wishes, later, Uuid::now_v7).await.unwrap(), 0);
     store.sweep_dispatches(later.plus(seconds(6 * 86_400))).await.unwrap();
-    assert_eq!(store.dispatches(None, None, EVERYTHING).await.unwrap().items.len(), 200);
+    assert_eq!(store.dispatches(None, None, FIRST_PAGE).await.unwrap().items.len(), 200);
     store.sweep_dispatches(later.plus(seconds(8 * 86_400))).await.unwrap();
-    assert!(store.dispatches(None, None, EVERYTHING).await.unwrap().items.is_empty());
+    assert!(store.dispatches(None, None, FIRST_PAGE).await.unwrap().items.is_empty());
 }
 
-async fn a_delivery_is_taken_by_one_node_at_a_time(settings: DatabaseSettings) {
+async fn delivery_is_claimed_by_one_node_at_a_time(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     let wishes: Vec<Wish> = (0..100).map(|seq| wish("a", seq)).collect();
     store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap();
@@ -159,7 +162,7 @@ async fn a_delivery_is_taken_by_one_node_at_a_time(settings: DatabaseSettings) {
     assert!(store.due_lanes(later).await.unwrap().is_empty());
 }
 
-async fn an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_nothing(settings: DatabaseSettings) {
+async fn unanswered_attempt_is_retried_and_its_late_answer_is_ignored(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
     store.enqueue(&[wish("a", 1)], now(), Uuid::now_v7).await.unwrap();
     let later = now().plus(seconds(1));
@@ -174,20 +177,20 @@ async fn an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_
     store.report(&[report(&second, DispatchState::Waiting, Some(again))], after).await.unwrap();
     let waiting = store.dispatch(first.id).await.unwrap().unwrap();
     assert_eq!((waiting.state, waiting.due_at), (DispatchState::Waiting, Some(again)));
-    assert_eq!(waiting.last_error.as_deref(), Some("it was not there"));
-    assert!(!store.retry_dispatch(first.id, after).await.unwrap(), "it was not given up");
+    assert_eq!(waiting.last_error.as_deref(), Some("the delivery is new"));
+    assert!(!store.retry_dispatch(first.id, after).await.unwrap(), "the delivery is not dead");
     let third = store.take_dispatches(lane, again, again, 5).await.unwrap().remove(0);
     store.report(&[report(&third, DispatchState::Dead, None)], again).await.unwrap();
     store.sweep_dispatches(again.plus(seconds(20 * 86_400))).await.unwrap();
-    assert!(store.retry_dispatch(first.id, again).await.unwrap(), "what was given up stays for a person to look at");
+    assert!(store.retry_dispatch(first.id, again).await.unwrap(), "a dead delivery stays for an operator to look at");
     let lanes = store.lanes().await.unwrap();
     assert_eq!((lanes.len(), lanes[0].state, lanes[0].count, lanes[0].attempts), (1, DispatchState::Waiting, 1, 0));
 }
 
 both! {
-    a_commit_notes_what_goes_out_and_only_what_was_committed
-    a_note_is_taken_over_when_its_lease_is_over_and_by_one_node
-    the_same_delivery_is_written_down_once
-    a_delivery_is_taken_by_one_node_at_a_time
-    an_attempt_without_an_answer_is_made_again_and_its_late_answer_changes_nothing
+    outbox_entry_exists_exactly_for_committed_changes
+    expired_outbox_lease_is_taken_over_by_one_node
+    delivery_is_recorded_once
+    delivery_is_claimed_by_one_node_at_a_time
+    unanswered_attempt_is_retried_and_its_late_answer_is_ignored
 }

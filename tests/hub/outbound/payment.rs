@@ -1,4 +1,4 @@
-//! A booking that costs something, with the played provider: from the checkout page to the receipt, and every way back.
+//! Paid bookings with the sandbox provider: from the checkout page to the receipt, and every way to a refund.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ async fn start(database: DatabaseSettings) -> PaidClinic {
     PaidClinic::start(database, |_| {}).await
 }
 
-/// What a person does on the checkout page.
+/// Takes an action on the checkout page.
 async fn settle(clinic: &PaidClinic, room: RoomId, action: &str) -> Value {
     let page = clinic.checkout_url(room).await;
     let shown = clinic.rest.get(&page).send().await;
     assert!(shown.status.is_success() && shown.text.contains("no money moves"), "{}", shown.text);
-    assert_eq!(shown.text.matches("<script").count(), 1, "no script but the linked one");
+    assert_eq!(shown.text.matches("<script").count(), 1, "the page has only the linked script");
     let id = page.rsplit('/').next().unwrap();
     let path = format!("/v1/sandbox/payments/{id}");
     clinic.rest.call("post", &path).json(json!({"action": action})).send().await.ok()
 }
 
-/// Where the played provider says that the money is.
-async fn played(clinic: &PaidClinic, page: &str) -> String {
+/// Returns the payment's state at the sandbox provider.
+async fn sandbox_state(clinic: &PaidClinic, page: &str) -> String {
     let id = page.rsplit('/').next().unwrap();
     let payment = clinic.rest.get(&format!("/v1/sandbox/payments/{id}")).send().await.ok();
     payment["state"].as_str().unwrap().to_owned()
 }
 
-async fn a_booking_is_paid_on_the_page_confirmed_and_captured_at_its_end(database: DatabaseSettings) {
+async fn paid_booking_is_confirmed_and_captured_on_completion(database: DatabaseSettings) {
     let clinic = start(database).await;
     let room = clinic.book().await;
     assert_eq!(clinic.states(room).await, ("requested", "pending"));
@@ -48,32 +48,32 @@ async fn a_booking_is_paid_on_the_page_confirmed_and_captured_at_its_end(databas
 
     clinic.complete(room).await;
     clinic.wait_until(room, "completed", "captured").await;
-    assert_eq!(played(&clinic, &page).await, "captured");
-    // Paid is paid: pressing the button again does nothing.
+    assert_eq!(sandbox_state(&clinic, &page).await, "captured");
+    // Pressing the button again has no effect on a settled payment.
     let id = page.rsplit('/').next().unwrap();
     let again = clinic.rest.call("post", &format!("/v1/sandbox/payments/{id}")).json(json!({"action": "pay"}));
     again.send().await.assert_problem(409, "illegal_transition");
 }
 
-async fn a_hold_that_nobody_pays_gives_the_slot_back_and_takes_no_money_later(database: DatabaseSettings) {
+async fn unpaid_hold_releases_the_slot_and_accepts_no_late_payment(database: DatabaseSettings) {
     let clinic = start(database).await;
     let slot = clinic.slot(Duration::from_secs(3600)).await;
     let room = clinic.book_slot(slot).await;
     let page = clinic.checkout_url(room).await;
     clinic.advance_clock(Duration::from_secs(u64::from(clinic.server().state.config.policy.hold_s) + 1));
     clinic.wait_until(room, "expired", "failed").await;
-    assert_eq!(played(&clinic, &page).await, "released");
+    assert_eq!(sandbox_state(&clinic, &page).await, "released");
     let id = page.rsplit('/').next().unwrap();
     let late = clinic.rest.call("post", &format!("/v1/sandbox/payments/{id}")).json(json!({"action": "pay"}));
     late.send().await.assert_problem(409, "illegal_transition");
     assert_eq!(clinic.states(room).await, ("expired", "failed"));
-    // The slot is somebody's who pays.
+    // The slot belongs to the patient who pays.
     let other = clinic.book_slot(slot).await;
     settle(&clinic, other, "pay").await;
     assert_eq!(clinic.states(other).await, ("booked", "authorized"));
 }
 
-async fn a_declined_payment_gives_the_slot_back_at_once(database: DatabaseSettings) {
+async fn declined_payment_releases_the_slot_at_once(database: DatabaseSettings) {
     let clinic = start(database).await;
     let slot = clinic.slot(Duration::from_secs(3600)).await;
     let room = clinic.book_slot(slot).await;
@@ -82,7 +82,7 @@ async fn a_declined_payment_gives_the_slot_back_at_once(database: DatabaseSettin
     clinic.book_slot(slot).await;
 }
 
-async fn money_goes_back_on_cancellation_and_when_the_doctor_does_not_come(database: DatabaseSettings) {
+async fn cancellation_and_absent_doctor_are_refunded(database: DatabaseSettings) {
     let clinic = start(database).await;
     let cancelled = clinic.book().await;
     let page = clinic.checkout_url(cancelled).await;
@@ -90,7 +90,7 @@ async fn money_goes_back_on_cancellation_and_when_the_doctor_does_not_come(datab
     let reason = Prose::parse("better already").unwrap();
     clinic.server().submit(cancelled, &clinic.patient, Command::Cancel(Reason { reason })).await.unwrap();
     clinic.wait_until(cancelled, "cancelled", "refunded").await;
-    assert_eq!(played(&clinic, &page).await, "released");
+    assert_eq!(sandbox_state(&clinic, &page).await, "released");
 
     let alone = clinic.book_slot(clinic.slot(Duration::from_secs(7200)).await).await;
     let page = clinic.checkout_url(alone).await;
@@ -100,10 +100,10 @@ async fn money_goes_back_on_cancellation_and_when_the_doctor_does_not_come(datab
     clinic.server().submit(alone, &clinic.patient, check_in).await.unwrap();
     clinic.advance_clock(Duration::from_secs(4 * 3600));
     clinic.wait_until(alone, "no_show", "refunded").await;
-    assert_eq!(played(&clinic, &page).await, "released");
+    assert_eq!(sandbox_state(&clinic, &page).await, "released");
 }
 
-async fn a_patient_who_does_not_come_pays(database: DatabaseSettings) {
+async fn absent_patient_pays(database: DatabaseSettings) {
     let clinic = start(database).await;
     let room = clinic.book().await;
     settle(&clinic, room, "pay").await;
@@ -111,7 +111,7 @@ async fn a_patient_who_does_not_come_pays(database: DatabaseSettings) {
     clinic.wait_until(room, "no_show", "captured").await;
 }
 
-async fn a_walk_in_pays_before_checking_in(database: DatabaseSettings) {
+async fn walk_in_pays_before_checking_in(database: DatabaseSettings) {
     let clinic = start(database).await;
     let walk_in = json!({"doctor": clinic.doctor.user()});
     let booking = clinic.rest.post("/v1/bookings").bearer(&clinic.token).json(walk_in).send().await.ok();
@@ -122,9 +122,7 @@ async fn a_walk_in_pays_before_checking_in(database: DatabaseSettings) {
     clinic.wait_until(room, "completed", "captured").await;
 }
 
-async fn a_sandbox_that_fails_is_asked_until_it_works_and_one_that_says_all_twice_changes_nothing(
-    database: DatabaseSettings,
-) {
+async fn failing_sandbox_is_retried_and_duplicate_events_change_nothing(database: DatabaseSettings) {
     let clinic = start(database).await;
     let room = clinic.book().await;
     let page = clinic.checkout_url(room).await;
@@ -138,7 +136,7 @@ async fn a_sandbox_that_fails_is_asked_until_it_works_and_one_that_says_all_twic
     assert_eq!(clinic.states(room).await, ("booked", "authorized"));
     let events = clinic.server().state.store.events_after(room, 0, 100).await.unwrap();
     let moves = events.iter().filter(|it| it.canonical.contains("\"payment.moved\"")).count();
-    assert_eq!(moves, 2, "asked for and authorized, each once");
+    assert_eq!(moves, 2, "requested and authorized, each once");
 
     tell(true, false).await;
     clinic.complete(room).await;
@@ -156,7 +154,7 @@ async fn a_sandbox_that_fails_is_asked_until_it_works_and_one_that_says_all_twic
     assert_eq!(clinic.states(room).await, ("completed", "captured"));
 }
 
-async fn a_free_consultation_knows_no_payment(database: DatabaseSettings) {
+async fn free_consultation_has_no_payment(database: DatabaseSettings) {
     let clinic = PaidClinic::start(database, |config| config.policy.price = 0).await;
     let slot = clinic.slot(Duration::from_secs(600)).await;
     let booking = clinic.rest.post("/v1/bookings").bearer(&clinic.token).json(json!({"slot": slot})).send().await.ok();
@@ -166,18 +164,18 @@ async fn a_free_consultation_knows_no_payment(database: DatabaseSettings) {
     clinic.rest.get(&path).bearer(&clinic.token).send().await.assert_problem(404, "not_found");
     let confirmed = clinic.rest.post(&format!("/v1/bookings/{room}/confirm")).bearer(&clinic.token).json(json!({}));
     assert_eq!(confirmed.send().await.status, 200);
-    // And a stranger learns nothing of anybody's payment.
+    // A stranger learns nothing about anybody's payment.
     let (_, stranger) = clinic.rest.person_with_token(rooms::role::Role::Patient, None).await;
     clinic.rest.get(&path).bearer(&stranger).send().await.assert_problem(404, "not_found");
 }
 
 both! {
-    a_booking_is_paid_on_the_page_confirmed_and_captured_at_its_end
-    a_hold_that_nobody_pays_gives_the_slot_back_and_takes_no_money_later
-    a_declined_payment_gives_the_slot_back_at_once
-    money_goes_back_on_cancellation_and_when_the_doctor_does_not_come
-    a_patient_who_does_not_come_pays
-    a_walk_in_pays_before_checking_in
-    a_sandbox_that_fails_is_asked_until_it_works_and_one_that_says_all_twice_changes_nothing
-    a_free_consultation_knows_no_payment
+    paid_booking_is_confirmed_and_captured_on_completion
+    unpaid_hold_releases_the_slot_and_accepts_no_late_payment
+    declined_payment_releases_the_slot_at_once
+    cancellation_and_absent_doctor_are_refunded
+    absent_patient_pays
+    walk_in_pays_before_checking_in
+    failing_sandbox_is_retried_and_duplicate_events_change_nothing
+    free_consultation_has_no_payment
 }

@@ -1,5 +1,5 @@
-//! A provider by HTTP: asked as its API says, each thing once however often it must be tried, and of no concern to a
-//! room on its bad days.
+//! An HTTP payment provider: requests follow its API, take effect once however often they are retried, and its
+//! outages do not affect rooms.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn start(database: DatabaseSettings) -> (PaidClinic, PaymentStub) {
     (PaidClinic::start(database, |config| config.payment = settings).await, provider)
 }
 
-/// The one intent of a room.
+/// Returns a room's only intent.
 fn intent(provider: &PaymentStub, room: RoomId) -> (String, &'static str, bool) {
     let intents = provider.intents(&room.to_string());
     assert_eq!(intents.len(), 1, "{intents:?}");
@@ -32,7 +32,7 @@ fn intent(provider: &PaymentStub, room: RoomId) -> (String, &'static str, bool) 
     (id, intent.status, intent.refunded)
 }
 
-/// The patient pays on the provider's page, and the provider says so.
+/// Pays on the provider's page, which triggers its webhook.
 async fn pay(clinic: &PaidClinic, provider: &PaymentStub, room: RoomId) -> String {
     clinic.checkout_url(room).await;
     let (id, _, _) = intent(provider, room);
@@ -42,7 +42,7 @@ async fn pay(clinic: &PaidClinic, provider: &PaymentStub, room: RoomId) -> Strin
     id
 }
 
-async fn a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation(database: DatabaseSettings) {
+async fn requests_follow_the_providers_api_for_every_outcome(database: DatabaseSettings) {
     let (clinic, provider) = start(database).await;
     let completed = clinic.book().await;
     let page = clinic.checkout_url(completed).await;
@@ -60,7 +60,7 @@ async fn a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation(datab
     clinic.wait_until(cancelled, "cancelled", "refunded").await;
     assert_eq!(intent(&provider, cancelled).1, "canceled");
 
-    // Taken already, and then entered in error: paid back.
+    // Captured already, and then entered in error: refunded.
     let reason = || Command::MarkError(Reason { reason: Prose::parse("the wrong patient").unwrap() });
     for name in ["First", "Second"] {
         let admin = clinic.server().person(rooms::role::Role::Admin, name, None).await;
@@ -77,8 +77,8 @@ async fn a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation(datab
     assert_eq!(provider.violations(), Vec::<String>::new());
 }
 
-/// The time that a room takes for a message, in the middle and for the slowest of a hundred.
-async fn talk(clinic: &PaidClinic, room: RoomId) -> (Duration, Duration) {
+/// Returns the median and the slowest time of a hundred messages in a room.
+async fn chat_latencies(clinic: &PaidClinic, room: RoomId) -> (Duration, Duration) {
     let mut times = Vec::new();
     for number in 0..300 {
         let text = Prose::parse(&format!("message {number}")).unwrap();
@@ -91,26 +91,29 @@ async fn talk(clinic: &PaidClinic, room: RoomId) -> (Duration, Duration) {
     (times[150], times[297])
 }
 
-async fn a_partners_bad_day_concerns_no_room_and_loses_nothing(database: DatabaseSettings) {
+async fn provider_outage_does_not_affect_rooms_and_loses_nothing(database: DatabaseSettings) {
     let (clinic, provider) = start(database).await;
     let mut room = clinic.book().await;
     pay(&clinic, &provider, room).await;
-    let (good, good_slowest) = talk(&clinic, room).await;
-    for (number, mood) in
+    let (good, good_slowest) = chat_latencies(&clinic, room).await;
+    for (number, behaviour) in
         [Behaviour::Down, Behaviour::Slow, Behaviour::Garbage, Behaviour::Flapping, Behaviour::DropsResponses]
             .into_iter()
             .enumerate()
     {
         clinic.complete(room).await;
         clinic.wait_until(room, "completed", "captured").await;
-        provider.behave(mood);
+        provider.behave(behaviour);
         room = clinic.book_slot(clinic.slot(Duration::from_secs(600 + 1800 * number as u64)).await).await;
-        let (bad, bad_slowest) = talk(&clinic, room).await;
+        let (bad, bad_slowest) = chat_latencies(&clinic, room).await;
         // Far above any noise, and far below what waiting for the partner would cost.
         let bound = |good: Duration| good * 5 + Duration::from_millis(100);
-        assert!(bad < bound(good), "{mood:?}: {bad:?}, without a partner {good:?}");
-        assert!(bad_slowest < bound(good_slowest), "{mood:?}: {bad_slowest:?}, without a partner {good_slowest:?}");
-        if mood != Behaviour::Flapping {
+        assert!(bad < bound(good), "{behaviour:?}: {bad:?}, without a partner {good:?}");
+        assert!(
+            bad_slowest < bound(good_slowest),
+            "{behaviour:?}: {bad_slowest:?}, without a partner {good_slowest:?}"
+        );
+        if behaviour != Behaviour::Flapping {
             let failing = async || {
                 let lanes = clinic.server().state.store.lanes().await.unwrap();
                 let waits = lanes.iter().find(|it| it.sink == Sink::Payment && it.state == DispatchState::Waiting);
@@ -120,7 +123,7 @@ async fn a_partners_bad_day_concerns_no_room_and_loses_nothing(database: Databas
         }
         provider.behave(Behaviour::Normal);
         clinic.wait_until_settled(Sink::Payment).await;
-        // Asked however often, it has made one intent, and goes on as if nothing had been.
+        // However often it was asked, the provider has one intent, and the payment proceeds normally.
         let (id, _, _) = intent(&provider, room);
         provider.pay(&id);
         let event = provider.event(&format!("evt_{id}"), "payment_intent.amount_capturable_updated", &id);
@@ -132,29 +135,32 @@ async fn a_partners_bad_day_concerns_no_room_and_loses_nothing(database: Databas
     assert!(lanes.iter().all(|(state, _)| matches!(state, DispatchState::Done | DispatchState::Dropped)), "{lanes:?}");
 }
 
-async fn a_breaker_leaves_a_partner_alone_that_is_down(database: DatabaseSettings) {
+async fn breaker_stops_requests_to_a_provider_that_is_down(database: DatabaseSettings) {
     let (clinic, provider) = start(database).await;
     provider.behave(Behaviour::Down);
     for number in 0..12 {
         clinic.book_slot(clinic.slot(Duration::from_secs(600 + 1800 * number)).await).await;
     }
-    eventually("five have failed", async || (provider.calls().len() >= 5).then_some(())).await;
+    eventually("five attempts have failed", async || (provider.calls().len() >= 5).then_some(())).await;
     let state = || clinic.server().state.gateway.lanes().state(Sink::Payment, "http", Instant::now().into_std());
-    eventually("it is open", async || (state() == wardroom::gateway::breaker::BreakerState::Open).then_some(())).await;
+    eventually("the breaker is open", async || {
+        (state() == wardroom::gateway::breaker::BreakerState::Open).then_some(())
+    })
+    .await;
     let (before, since) = (provider.calls().len(), Instant::now());
     while since.elapsed() < Duration::from_secs(3) && state() == wardroom::gateway::breaker::BreakerState::Open {
         clinic.advance_clock(Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let asked = provider.calls().len() - before;
-    assert!(asked <= 8, "what was under way, and nothing more: {asked}");
+    assert!(asked <= 8, "only attempts in flight, and no further ones: {asked}");
 }
 
-async fn what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for(database: DatabaseSettings) {
+async fn obsolete_requests_are_not_sent_after_recovery(database: DatabaseSettings) {
     let (clinic, provider) = start(database).await;
     provider.behave(Behaviour::Down);
     let room = clinic.book().await;
-    eventually("it was asked", async || (!provider.calls().is_empty()).then_some(())).await;
+    eventually("the provider received the request", async || (!provider.calls().is_empty()).then_some(())).await;
     clinic.advance_clock(Duration::from_secs(301));
     clinic.wait_until(room, "expired", "failed").await;
     provider.behave(Behaviour::Normal);
@@ -163,20 +169,20 @@ async fn what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for(databa
     assert_eq!(clinic.delivery_counts(Sink::Payment).await, [(DispatchState::Done, 1), (DispatchState::Dropped, 1)]);
 }
 
-async fn a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_webhook(database: DatabaseSettings) {
+async fn refused_capture_reads_the_intent_and_lost_checkout_recovers_by_webhook(database: DatabaseSettings) {
     let (clinic, provider) = start(database).await;
     let room = clinic.book().await;
     let id = pay(&clinic, &provider, room).await;
     clinic.complete(room).await;
     clinic.wait_until(room, "completed", "captured").await;
-    // Somebody gave it back with the provider's own tools; the hub hears of it and does nothing more.
+    // Somebody refunded with the provider's own tools; the hub records that and does nothing more.
     let refunded = provider.event("evt_refund", "charge.refunded", &id);
     assert_eq!(clinic.send_webhook_now("payment", SECRET, &refunded).await.ok(), json!({"taken": true}));
     assert_eq!(clinic.states(room).await, ("completed", "refunded"));
     let calls = provider.calls();
     assert!(!calls.iter().any(|call| call.what.contains("refunds")), "{calls:?}");
 
-    // Captured by other hands before the hub could: asked, refused, looked at, known.
+    // Somebody captured before the hub could: its request fails, it reads the intent, and continues.
     let other = clinic.book_slot(clinic.slot(Duration::from_secs(7200)).await).await;
     let id = pay(&clinic, &provider, other).await;
     provider.capture(&id);
@@ -187,9 +193,9 @@ async fn a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_w
 }
 
 both! {
-    a_provider_is_asked_as_its_api_says_at_each_end_of_a_consultation
-    a_partners_bad_day_concerns_no_room_and_loses_nothing
-    a_breaker_leaves_a_partner_alone_that_is_down
-    what_is_no_longer_due_when_the_provider_is_back_is_not_asked_for
-    a_refusal_is_made_up_for_by_what_the_intent_says_and_a_lost_page_by_a_webhook
+    requests_follow_the_providers_api_for_every_outcome
+    provider_outage_does_not_affect_rooms_and_loses_nothing
+    breaker_stops_requests_to_a_provider_that_is_down
+    obsolete_requests_are_not_sent_after_recovery
+    refused_capture_reads_the_intent_and_lost_checkout_recovers_by_webhook
 }

@@ -1,5 +1,4 @@
-//! What a forged, replayed, expired, reordered or broken webhook of the payment provider gets, and what it changes:
-//! nothing.
+//! Payment webhooks that are forged, replayed, expired, reordered, or malformed change nothing.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ const CAPTURED: &str = "payment_intent.succeeded";
 const RELEASED: &str = "payment_intent.canceled";
 const REFUNDED: &str = "charge.refunded";
 
-/// A booking that waits for its payment.
+/// Starts a clinic with a booking that awaits payment.
 async fn start(database: DatabaseSettings) -> (PaidClinic, PaymentStub, RoomId, String) {
     let provider = PaymentStub::start().await;
     let settings = provider.settings();
@@ -34,7 +33,7 @@ async fn head(clinic: &PaidClinic, room: RoomId) -> u64 {
     clinic.server().state.store.events_after(room, 0, 1000).await.unwrap().last().unwrap().seq
 }
 
-async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: DatabaseSettings) {
+async fn forged_and_expired_webhooks_are_rejected_without_effect(database: DatabaseSettings) {
     let (clinic, provider, room, id) = start(database).await;
     let (event, now) = (provider.event("evt_1", AUTHORIZED, &id), clinic.server().state.clock.now());
     let before = head(&clinic, room).await;
@@ -60,10 +59,10 @@ async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: Da
         let what = format!("{header:?}");
         let answer = send(header, body).await;
         answer.assert_problem(401, "unauthenticated");
-        assert!(!answer.text.contains("2500"), "{what}: repeats what was sent");
+        assert!(!answer.text.contains("2500"), "{what}: echoes the request");
     }
     assert_eq!((head(&clinic, room).await, clinic.states(room).await), (before, ("requested", "pending")));
-    // The partner's own name for the header does as well, and two signatures while a secret changes.
+    // The provider's own header name works too, and so do two signatures during a rotation of secrets.
     let rotating =
         format!("{},v1={}", signature("the secret of tomorrow", now, &event), good.split("v1=").nth(1).unwrap());
     let call = clinic.rest.call("post", "/v1/partners/payment").header("stripe-signature", &rotating);
@@ -71,7 +70,7 @@ async fn a_forged_or_expired_webhook_is_refused_and_changes_nothing(database: Da
     assert_eq!(clinic.states(room).await, ("booked", "authorized"));
 }
 
-async fn a_webhook_that_comes_again_changes_nothing(database: DatabaseSettings) {
+async fn repeated_webhook_changes_nothing(database: DatabaseSettings) {
     let (clinic, provider, room, id) = start(database).await;
     let event = provider.event("evt_1", AUTHORIZED, &id);
     assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": true}));
@@ -79,13 +78,13 @@ async fn a_webhook_that_comes_again_changes_nothing(database: DatabaseSettings) 
     for _ in 0..3 {
         assert_eq!(clinic.send_webhook_now("payment", SECRET, &event).await.ok(), json!({"taken": false}));
     }
-    // Under another id too: what it says is so.
+    // Another event id does not matter either: the report describes the current state.
     let again = provider.event("evt_2", AUTHORIZED, &id);
     assert_eq!(clinic.send_webhook_now("payment", SECRET, &again).await.ok(), json!({"taken": false}));
     assert_eq!(head(&clinic, room).await, after);
 }
 
-async fn webhooks_out_of_order_never_move_a_payment_backwards(database: DatabaseSettings) {
+async fn reordered_webhooks_never_move_a_payment_back(database: DatabaseSettings) {
     let (clinic, provider, room, id) = start(database).await;
     let orders: [(&[&str], &str); 4] = [
         (&[CAPTURED, AUTHORIZED], "captured"),
@@ -106,13 +105,13 @@ async fn webhooks_out_of_order_never_move_a_payment_backwards(database: Database
         case = (room, provider.intents(&room.to_string())[0].0.clone());
         provider.pay(&case.1);
     }
-    // Money that was reserved for a payment that had failed is not kept.
+    // Money reserved for a failed payment is released.
     clinic.wait_until_settled(Sink::Payment).await;
     let kept = provider.calls().iter().filter(|call| call.what.contains("/cancel")).count();
     assert!(kept >= 1, "{:?}", provider.calls());
 }
 
-async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: DatabaseSettings) {
+async fn unknown_and_malformed_webhooks_get_the_documented_answer(database: DatabaseSettings) {
     let (clinic, provider, room, id) = start(database).await;
     let before = head(&clinic, room).await;
     let tell = async |body: &str| clinic.send_webhook_now("payment", SECRET, body).await;
@@ -149,17 +148,17 @@ async fn what_the_hub_does_not_know_or_read_is_answered_as_documented(database: 
     let huge = format!("{{\"id\":\"evt_h\",\"pad\":\"{}\"}}", "x".repeat(70_000));
     tell(&huge).await.assert_problem(413, "too_large");
     assert_eq!(head(&clinic, room).await, before);
-    // None of it was noted: the true one is taken.
+    // No forgery was recorded: the genuine event is accepted.
     assert_eq!(tell(&event.to_string()).await.ok(), json!({"taken": true}));
 }
 
-async fn a_webhook_that_overtakes_the_providers_own_answer_is_taken(database: DatabaseSettings) {
+async fn webhook_that_overtakes_the_response_is_accepted(database: DatabaseSettings) {
     let provider = PaymentStub::start().await;
     let settings = provider.settings();
     let clinic = PaidClinic::start(database, |config| config.payment = settings).await;
     provider.behave(Behaviour::DropsResponses);
     let room = clinic.book().await;
-    crate::support::paid_clinic::eventually("the intent is made", async || provider.intents(&room.to_string()).pop())
+    crate::support::paid_clinic::eventually("the intent exists", async || provider.intents(&room.to_string()).pop())
         .await;
     let id = provider.intents(&room.to_string())[0].0.clone();
     provider.pay(&id);
@@ -174,9 +173,9 @@ async fn a_webhook_that_overtakes_the_providers_own_answer_is_taken(database: Da
 }
 
 both! {
-    a_forged_or_expired_webhook_is_refused_and_changes_nothing
-    a_webhook_that_comes_again_changes_nothing
-    webhooks_out_of_order_never_move_a_payment_backwards
-    what_the_hub_does_not_know_or_read_is_answered_as_documented
-    a_webhook_that_overtakes_the_providers_own_answer_is_taken
+    forged_and_expired_webhooks_are_rejected_without_effect
+    repeated_webhook_changes_nothing
+    reordered_webhooks_never_move_a_payment_back
+    unknown_and_malformed_webhooks_get_the_documented_answer
+    webhook_that_overtakes_the_response_is_accepted
 }

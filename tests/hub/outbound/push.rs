@@ -1,4 +1,5 @@
-//! What notifications promise: each kind reaches each device of who is away, readable, once; who is here gets none.
+//! Notifications: each kind reaches every device of people who are away, decryptable, and once; people who are
+//! present get none.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::support::both;
 use crate::support::push_service::{Fault, PushService};
 use crate::support::test_server::TestServer;
 
-const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
+const FIRST_PAGE: PageRequest = PageRequest { after: None, limit: 200 };
 
 async fn server(database: DatabaseSettings, service: &PushService) -> TestServer {
     TestServer::start_with(database, |config| config.push.services = vec![Allowed::Origin(service.origin.clone())])
@@ -38,19 +39,19 @@ async fn subscribe(server: &TestServer, service: &PushService, who: &Actor, name
     Subscription { id, ..device }
 }
 
-async fn say(server: &TestServer, room: RoomId, who: &Actor, text: &str) -> u64 {
+async fn send_chat(server: &TestServer, room: RoomId, who: &Actor, text: &str) -> u64 {
     let chat = Chat { text: Prose::parse(text).unwrap(), thread: Thread::Care };
     server.submit(room, who, Command::Chat(chat)).await.unwrap().last
 }
 
-/// The pushes of this hub in the order in which they were written down.
+/// Returns this hub's push deliveries in the order of their creation.
 async fn pushes(server: &TestServer) -> Vec<Dispatch> {
-    let mut all = server.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
+    let mut all = server.state.store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
     all.reverse();
     all
 }
 
-async fn until_state(server: &TestServer, kind: NoticeKind, state: DispatchState) -> Dispatch {
+async fn wait_until_state(server: &TestServer, kind: NoticeKind, state: DispatchState) -> Dispatch {
     let end = Instant::now() + Duration::from_secs(40);
     loop {
         let all = pushes(server).await;
@@ -62,8 +63,8 @@ async fn until_state(server: &TestServer, kind: NoticeKind, state: DispatchState
     }
 }
 
-/// Waits until nothing that was written down is still to be sent.
-async fn until_all_are_over(server: &TestServer) {
+/// Waits until no delivery is waiting or in flight.
+async fn wait_until_delivered(server: &TestServer) {
     let over = |it: &Dispatch| !matches!(it.state, DispatchState::Waiting | DispatchState::Sending);
     let end = Instant::now() + Duration::from_secs(20);
     while !pushes(server).await.iter().all(over) {
@@ -72,16 +73,16 @@ async fn until_all_are_over(server: &TestServer) {
     }
 }
 
-/// Lets time pass until nothing is held back any more.
-async fn until_all_is_looked_at(server: &TestServer) {
+/// Advances the clock until no notice is delayed any more.
+async fn advance_past_grace_periods(server: &TestServer) {
     let end = Instant::now() + Duration::from_secs(40);
     while server.state.store.notes().await.unwrap() > 0 {
-        assert!(Instant::now() < end, "notes stay");
+        assert!(Instant::now() < end, "outbox entries remain");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database: DatabaseSettings) {
+async fn each_kind_reaches_each_device_of_absent_people_once(database: DatabaseSettings) {
     let service = PushService::start().await;
     let server = server(database, &service).await;
     let pharmacy = PharmacyId(Uuid::now_v7());
@@ -99,7 +100,7 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     let [patient, doctor, pharmacist, courier] = people.map(|(person, _)| person);
     subscribe(&server, &service, &patient, "tablet").await;
 
-    // Nobody has a page open.
+    // Nobody is connected.
     let room = RoomId(Uuid::now_v7());
     let submit = |who: &Actor, command| {
         let (server, who) = (&server, who.clone());
@@ -138,9 +139,9 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
             ["phone", "tablet"].iter().all(|device| it.iter().any(|it| it.device == *device && it.kind == "call"))
         })
         .await;
-    // What a jump of the clock would take for a sender that died must have been written down before.
-    until_all_are_over(&server).await;
-    // It rings until nobody answers.
+    // Deliveries must be recorded before the clock jumps, because the jump looks like the death of their sender.
+    wait_until_delivered(&server).await;
+    // The call rings until it times out.
     server.state.clock.advance(Duration::from_secs(u64::from(server.state.config.policy.ring_s)));
 
     let expected: [(&str, &[&str]); 5] = [
@@ -156,12 +157,12 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
         };
         service.wait_until(&format!("{kinds:?} on {device}"), |it| kinds.iter().all(|kind| has(it, kind))).await;
     }
-    until_all_is_looked_at(&server).await;
+    advance_past_grace_periods(&server).await;
     let taken = service.received();
     for one in &taken {
         assert_eq!(one.room, room.to_string());
         let (_, kinds) = expected.iter().find(|(device, _)| *device == one.device).unwrap();
-        // That a consultation goes on without those who were in it is news for both.
+        // A consultation that resumes without its members concerns both of them.
         let parties = ["phone", "tablet", "desk"].contains(&one.device.as_str());
         assert!(kinds.contains(&one.kind.as_str()) || (parties && one.kind == "consultation"), "{one:?}");
         let (urgency, life) = match one.kind.as_str() {
@@ -171,7 +172,7 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
         };
         assert!(one.urgency == urgency && life.contains(&one.ttl), "{one:?}");
         if one.kind == "call" && one.at > started {
-            assert!(one.at.duration_since(started) < Duration::from_secs(20), "a ring is told while it rings");
+            assert!(one.at.duration_since(started) < Duration::from_secs(20), "a ring is announced while it rings");
         }
     }
     let ids: BTreeSet<&String> = taken.iter().map(|it| &it.id).collect();
@@ -179,7 +180,7 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     let all = pushes(&server).await;
     assert!(all.iter().all(|it| it.state == DispatchState::Done && it.attempts == 1), "{all:#?}");
     assert_eq!(all.len(), taken.len());
-    // What replaces what: the missed call the ring; nothing of another room, person or kind.
+    // What replaces what: a missed call replaces its ring, and nothing of another room, person, or kind.
     let topic = |device: &str, kind: &str| {
         taken.iter().find(|it| it.device == device && it.kind == kind).unwrap().topic.clone()
     };
@@ -188,7 +189,7 @@ async fn each_kind_reaches_each_device_of_who_is_away_readable_and_once(database
     assert_ne!(topic("phone", "call"), topic("tablet", "call"));
 }
 
-async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSettings) {
+async fn every_push_service_response_has_its_documented_effect(database: DatabaseSettings) {
     let service = PushService::start().await;
     let server = server(database, &service).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
@@ -207,14 +208,14 @@ async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSet
         let device = subscribe(&server, &service, &patient, name).await;
         service.fail(name, faults);
         let room = server.waiting_room(&patient, &doctor).await;
-        say(&server, room, &doctor, "hello").await;
+        send_chat(&server, room, &doctor, "hello").await;
         cases.push((name, device.id, room));
     }
     for name in ["busy", "ill", "fine"] {
         service.wait_until(name, |it| it.iter().any(|it| it.device == name)).await;
     }
-    until_all_is_looked_at(&server).await;
-    until_all_are_over(&server).await;
+    advance_past_grace_periods(&server).await;
+    wait_until_delivered(&server).await;
     let all = pushes(&server).await;
     for (name, device, room) in cases {
         let found = all.iter().find(|it| it.room == room).unwrap();
@@ -230,10 +231,10 @@ async fn each_answer_of_a_push_service_has_its_consequence(database: DatabaseSet
         assert_eq!(service.kinds(name).len(), usize::from(state == DispatchState::Done), "{name}");
     }
     let asked = service.attempts("busy");
-    assert!(asked[1] - asked[0] >= Duration::from_secs(4), "not before it said");
+    assert!(asked[1] - asked[0] >= Duration::from_secs(4), "not before Retry-After");
 }
 
-async fn who_has_seen_it_gets_none_on_whichever_hub_they_are(database: DatabaseSettings) {
+async fn read_receipts_on_any_node_suppress_notifications(database: DatabaseSettings) {
     let service = PushService::start().await;
     let here = server(database.clone(), &service).await;
     let there = server(database, &service).await;
@@ -249,30 +250,30 @@ async fn who_has_seen_it_gets_none_on_whichever_hub_they_are(database: DatabaseS
         server.state.hub.mark(room, who, None, Mark { delivered: seq, seen: 0 });
     };
     for (name, room, patient) in &rooms {
-        // Somebody looks at the room, so that a mark finds it.
+        // The person joins the room, so that the read receipt is accepted.
         for server in [&here, &there] {
             server.state.hub.read(*room, patient).await.unwrap();
         }
-        let seq = say(&here, *room, &doctor, "hello").await;
+        let seq = send_chat(&here, *room, &doctor, "hello").await;
         match *name {
             "here" => mark(&here, *room, patient, seq),
             "there" => {
                 there.state.hub.read(*room, patient).await.unwrap();
-                // That hub has to know of the event before it lets anybody confirm it.
-                say(&there, *room, patient, "yes?").await;
+                // That hub must know the event before it accepts a read receipt for it.
+                send_chat(&there, *room, patient, "yes?").await;
                 mark(&there, *room, patient, seq);
             }
             "late" => mark(&here, *room, patient, seq - 1),
             _ => {}
         }
     }
-    service.wait_until("those who are away", |it| it.len() >= 2).await;
-    until_all_is_looked_at(&here).await;
+    service.wait_until("people who are away", |it| it.len() >= 2).await;
+    advance_past_grace_periods(&here).await;
     let told: BTreeSet<String> = service.received().into_iter().map(|it| it.device).collect();
     assert_eq!(told, ["away", "late"].map(str::to_owned).into());
 }
 
-async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSettings) {
+async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSettings) {
     let service = PushService::start().await;
     let server = server(database, &service).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
@@ -282,7 +283,7 @@ async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSe
     for (who, name) in [(&patient, "phone"), (&sleeper, "bed")] {
         subscribe(&server, &service, who, name).await;
     }
-    // Somebody whose account was closed.
+    // A person whose account was closed.
     subscribe(&server, &service, &gone, "lost").await;
     let closed = wardroom::store::people::Status::Disabled;
     let admin = server.person(Role::Admin, "Ada", None).await;
@@ -298,17 +299,17 @@ async fn what_somebody_does_not_want_to_hear_of_is_not_sent(database: DatabaseSe
     store.save_preferences(sleeper.user().unwrap(), &night).await.unwrap();
     for who in [&patient, &sleeper, &gone] {
         let room = server.waiting_room(who, &doctor).await;
-        say(&server, room, &doctor, "hello").await;
+        send_chat(&server, room, &doctor, "hello").await;
         server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
     }
     service.wait_until("rings", |it| it.len() >= 2).await;
-    until_all_is_looked_at(&server).await;
+    advance_past_grace_periods(&server).await;
     assert_eq!(service.kinds("phone"), ["call"]);
-    assert_eq!(service.kinds("bed"), ["call"], "a call that rings comes through");
+    assert_eq!(service.kinds("bed"), ["call"], "a ringing call overrides quiet hours");
     assert!(service.kinds("lost").is_empty());
 }
 
-async fn a_push_that_is_too_late_is_not_sent(database: DatabaseSettings) {
+async fn expired_notifications_are_not_sent(database: DatabaseSettings) {
     let service = PushService::start().await;
     let server = server(database, &service).await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
@@ -317,18 +318,18 @@ async fn a_push_that_is_too_late_is_not_sent(database: DatabaseSettings) {
     service.fail("phone", [Fault::status(503)]);
     let room = server.waiting_room(&patient, &doctor).await;
     server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
-    until_state(&server, NoticeKind::Call, DispatchState::Waiting).await;
+    wait_until_state(&server, NoticeKind::Call, DispatchState::Waiting).await;
     server.state.clock.advance(Duration::from_secs(u64::from(server.state.config.policy.ring_s)));
-    let late = until_state(&server, NoticeKind::Call, DispatchState::Dropped).await;
-    assert_eq!(late.last_error.as_deref(), Some("its time is over"));
+    let late = wait_until_state(&server, NoticeKind::Call, DispatchState::Dropped).await;
+    assert_eq!(late.last_error.as_deref(), Some("its time to live is over"));
     service.wait_until("the missed call", |it| it.iter().any(|it| it.kind == "missed_call")).await;
-    assert_eq!(service.kinds("phone"), ["missed_call"], "and the ring, which is over, does not come after it");
+    assert_eq!(service.kinds("phone"), ["missed_call"], "the expired ring does not follow it");
 }
 
 both! {
-    each_kind_reaches_each_device_of_who_is_away_readable_and_once
-    each_answer_of_a_push_service_has_its_consequence
-    who_has_seen_it_gets_none_on_whichever_hub_they_are
-    what_somebody_does_not_want_to_hear_of_is_not_sent
-    a_push_that_is_too_late_is_not_sent
+    each_kind_reaches_each_device_of_absent_people_once
+    every_push_service_response_has_its_documented_effect
+    read_receipts_on_any_node_suppress_notifications
+    muted_kinds_and_quiet_hours_suppress_notifications
+    expired_notifications_are_not_sent
 }

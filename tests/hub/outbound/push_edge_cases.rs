@@ -1,4 +1,4 @@
-//! The edges of notifications: addresses that must not be called, what REST lets in, and a hub that dies in between.
+//! Edge cases of notifications: forbidden addresses, validation by REST, and hubs that die midway.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use crate::support::push_service::{Fault, PushService};
 use crate::support::rest::RestClient;
 use crate::support::test_server::TestServer;
 
-const EVERYTHING: PageRequest = PageRequest { after: None, limit: 200 };
+const FIRST_PAGE: PageRequest = PageRequest { after: None, limit: 200 };
 
-/// Counts who connects.
-/// A key that was never used.
-fn fresh() -> String {
+/// Returns an unused idempotency key.
+fn unused_key() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-async fn trap() -> (u16, Arc<AtomicUsize>) {
+/// Starts a listener that counts connections; returns its port and the count.
+async fn counting_listener() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
     let counter = count.clone();
@@ -46,19 +46,19 @@ async fn trap() -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-async fn say(server: &TestServer, room: RoomId, who: &Actor) {
+async fn send_chat(server: &TestServer, room: RoomId, who: &Actor) {
     let chat = Chat { text: Prose::parse("hello").unwrap(), thread: Thread::Care };
     server.submit(room, who, Command::Chat(chat)).await.unwrap();
 }
 
-async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
+async fn internal_addresses_are_never_contacted(database: DatabaseSettings) {
     let service = PushService::start().await;
-    let (port, contacted) = trap().await;
+    let (port, contacted) = counting_listener().await;
     let rest = RestClient::start_with(database, |config| {
         config.push.services = vec![
             Allowed::Origin(service.origin.clone()),
             Allowed::Host("fcm.googleapis.com".to_owned()),
-            // As if an allowed name came to mean an address inside, or were one.
+            // As if an allowed name resolved to an internal address, or were one.
             Allowed::Host("localhost".to_owned()),
             Allowed::Host("127.0.0.1".to_owned()),
             Allowed::Host("[::1]".to_owned()),
@@ -82,7 +82,7 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         format!("https://[::ffff:7f00:1]:{port}/x"),
         "https://169.254.169.254/latest/meta-data/".to_owned(),
         "https://10.0.0.1/x".to_owned(),
-        // Not a service of the list, or not TLS, or not what it seems.
+        // Not on the list of services, or not TLS, or a disguised address.
         format!("http://127.0.0.1:{port}/x"),
         format!("https://fcm.googleapis.com@127.0.0.1:{port}/x"),
         format!("https://fcm.googleapis.com.localhost:{port}/x"),
@@ -98,7 +98,7 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         let answer = rest.post("/v1/push/subscriptions").bearer(&token).json(body).send().await;
         answer.assert_problem(422, "invalid");
     }
-    // The check at sending stands alone, too: these came into the table by some other way.
+    // The check at sending is independent: these rows bypassed the check at registration.
     for (at, endpoint) in hostile.iter().enumerate() {
         let device = Subscription { endpoint: endpoint.clone(), ..service.device(user, &format!("hostile {at}")) };
         let id = server.state.store.save_subscription(&device, server.state.clock.now()).await.unwrap();
@@ -116,7 +116,7 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
     }
     let end = Instant::now() + Duration::from_secs(30);
     loop {
-        let all = server.state.store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
+        let all = server.state.store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
         let over = |state| matches!(state, DispatchState::Dropped | DispatchState::Dead);
         if all.len() == hostile.len() && all.iter().all(|it| over(it.state)) {
             break;
@@ -124,7 +124,7 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         assert!(Instant::now() < end, "{all:#?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // A service that is allowed sends the hub elsewhere.
+    // An allowed service redirects the hub elsewhere.
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let device = service.device(user, "redirected");
     server.state.gateway.push().subscribe(&device).await.unwrap();
@@ -133,16 +133,16 @@ async fn no_address_inside_is_ever_contacted(database: DatabaseSettings) {
         .fail("redirected", [301, 302, 303, 307, 308].map(|status| Fault { status, header: Some(location.clone()) }));
     let room = server.waiting_room(&patient, &doctor).await;
     for asked in 1..=5 {
-        say(server, room, &doctor).await;
+        send_chat(server, room, &doctor).await;
         while service.attempts("redirected").len() < asked {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    assert_eq!(contacted.load(Ordering::SeqCst), 0, "somebody inside was called");
+    assert_eq!(contacted.load(Ordering::SeqCst), 0, "an internal address was contacted");
     assert!(service.received().is_empty());
 }
 
-async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
+async fn devices_and_preferences_are_private_to_their_owner(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
     let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
@@ -162,16 +162,17 @@ async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
     }
     let good = || body(&device.p256dh, &device.auth);
     let id = subscribe(&token, good()).await.ok()["id"].clone();
-    assert_eq!(subscribe(&token, good()).await.ok()["id"], id, "the same device again is the same device");
+    assert_eq!(subscribe(&token, good()).await.ok()["id"], id, "registering a device again returns the same one");
     let path = format!("/v1/push/subscriptions/{}", id.as_str().unwrap());
-    rest.call("delete", &path).key(&fresh()).bearer(&other).send().await.assert_problem(404, "not_found");
-    assert_eq!(rest.call("delete", &path).key(&fresh()).bearer(&token).send().await.status, 204);
-    rest.call("delete", &path).key(&fresh()).bearer(&token).send().await.assert_problem(404, "not_found");
+    rest.call("delete", &path).key(&unused_key()).bearer(&other).send().await.assert_problem(404, "not_found");
+    assert_eq!(rest.call("delete", &path).key(&unused_key()).bearer(&token).send().await.status, 204);
+    rest.call("delete", &path).key(&unused_key()).bearer(&token).send().await.assert_problem(404, "not_found");
 
     let preferences = || rest.get("/v1/push/preferences").bearer(&token).send();
     assert_eq!(preferences().await.ok(), json!({"muted": []}));
     let wish = json!({"muted": ["message", "payment"], "quiet": {"from": 1320, "until": 420, "offset": 540}});
-    let set = |wish: Value| rest.call("put", "/v1/push/preferences").key(&fresh()).bearer(&token).json(wish).send();
+    let set =
+        |wish: Value| rest.call("put", "/v1/push/preferences").key(&unused_key()).bearer(&token).json(wish).send();
     assert_eq!(set(wish.clone()).await.ok(), wish);
     assert_eq!(preferences().await.ok(), wish);
     assert_eq!(rest.get("/v1/push/preferences").bearer(&other).send().await.ok(), json!({"muted": []}));
@@ -182,10 +183,10 @@ async fn devices_and_wishes_are_everybodys_own(database: DatabaseSettings) {
         rest.server.state.gateway.push().subscribe(&device).await.unwrap();
     }
     let devices = rest.server.state.store.devices_of_people(&[patient.user().unwrap()]).await.unwrap();
-    assert_eq!(devices.len(), 20, "the oldest give way");
+    assert_eq!(devices.len(), 20, "the oldest devices are replaced");
 }
 
-async fn who_signs_out_gets_nothing_on_that_device_any_more(database: DatabaseSettings) {
+async fn sign_out_ends_notifications_to_that_device(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
     let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
@@ -206,14 +207,14 @@ async fn who_signs_out_gets_nothing_on_that_device_any_more(database: DatabaseSe
     let patient = server.state.store.user(id.into()).await.unwrap().unwrap();
     let patient = Actor::Person { id: patient.id, role: patient.role, name: patient.name, pharmacy: None };
     let room = server.waiting_room(&patient, &doctor).await;
-    say(server, room, &doctor).await;
+    send_chat(server, room, &doctor).await;
     service.wait_until("the phone", |it| !it.is_empty()).await;
     assert_eq!(service.received().iter().map(|it| it.device.as_str()).collect::<BTreeSet<_>>(), ["phone"].into());
     server.state.store.sweep_subscriptions().await.unwrap();
     assert_eq!(server.state.store.devices_of_people(&[id.into()]).await.unwrap().len(), 1);
 }
 
-async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(database: DatabaseSettings) {
+async fn operators_see_each_receiver_and_can_retry_dead_deliveries(database: DatabaseSettings) {
     let service = PushService::start().await;
     let origin = service.origin.clone();
     let rest = RestClient::start_with(database, |config| config.push.services = vec![Allowed::Origin(origin)]).await;
@@ -225,20 +226,20 @@ async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(data
     server.state.gateway.push().subscribe(&device).await.unwrap();
     service.fail("phone", [Fault::status(400)]);
     let room = server.waiting_room(&patient, &doctor).await;
-    say(server, room, &doctor).await;
+    send_chat(server, room, &doctor).await;
     let end = Instant::now() + Duration::from_secs(30);
     let dead = loop {
         let list = rest.get("/v1/dispatches?sink=push&state=dead").bearer(&support).send().await.ok();
         if let Some(dead) = list["items"].as_array().unwrap().first() {
             break dead.clone();
         }
-        assert!(Instant::now() < end, "nothing was given up");
+        assert!(Instant::now() < end, "no delivery is dead");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!((&dead["kind"], &dead["attempts"], &dead["room"]), (&json!("message"), &json!(1), &json!(room)));
     assert!(dead["last_error"].as_str().unwrap().contains("400"));
     let text = dead.to_string();
-    assert!(!text.contains("/push/"), "an endpoint is a secret: {text}");
+    assert!(!text.contains("/push/"), "endpoints are secret: {text}");
     let sinks = rest.get("/v1/sinks").bearer(&support).send().await.ok();
     let lane = &sinks["sinks"][0];
     assert_eq!((&lane["sink"], &lane["breaker"], &lane["dead"]), (&json!("push"), &json!("closed"), &json!(1)));
@@ -250,29 +251,29 @@ async fn those_who_watch_see_each_receiver_and_send_again_what_was_given_up(data
     rest.post(&again).bearer(&support).send().await.assert_problem(403, "forbidden");
     assert_eq!(rest.post(&again).bearer(&admin).send().await.status, 204);
     let taken = service.wait_until("it after all", |it| !it.is_empty()).await;
-    assert_eq!(json!(taken[0].id), dead["id"], "under the same key");
+    assert_eq!(json!(taken[0].id), dead["id"], "with the same key");
     rest.post(&again).bearer(&admin).send().await.assert_problem(404, "not_found");
 }
 
 both! {
-    no_address_inside_is_ever_contacted
-    devices_and_wishes_are_everybodys_own
-    who_signs_out_gets_nothing_on_that_device_any_more
-    those_who_watch_see_each_receiver_and_send_again_what_was_given_up
+    internal_addresses_are_never_contacted
+    devices_and_preferences_are_private_to_their_owner
+    sign_out_ends_notifications_to_that_device
+    operators_see_each_receiver_and_can_retry_dead_deliveries
 }
 
-/// How often the hub dies. With `WARDROOM_TEST_DEATHS=200` it dies so often, each time after a few messages.
-const DEATHS: usize = 4;
-/// Messages before each death, over a little more time than a notification waits: at the moment of death each is at
-/// another point of its way from the commit to the push service.
-const MESSAGES: usize = 25;
-const SPACING: Duration = Duration::from_millis(260);
+/// How often the hub is killed; `WARDROOM_TEST_DEATHS=200` raises it, with a few messages before each kill.
+const KILL_COUNT: usize = 4;
+/// Messages before each kill, spread over slightly more time than a notification is delayed, so that each is at
+/// another point between commit and push service.
+const MESSAGES_PER_KILL: usize = 25;
+const MESSAGE_INTERVAL: Duration = Duration::from_millis(260);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
+async fn killed_hub_loses_no_notification_between_commit_and_delivery() {
     let many = std::env::var("WARDROOM_TEST_DEATHS").ok().map(|text| text.parse().expect("a number"));
     let (deaths, messages, spacing) =
-        many.map_or((DEATHS, MESSAGES, SPACING), |deaths| (deaths, 3, Duration::from_millis(60)));
+        many.map_or((KILL_COUNT, MESSAGES_PER_KILL, MESSAGE_INTERVAL), |deaths| (deaths, 3, Duration::from_millis(60)));
     let database = Database::sqlite();
     let service = PushService::start().await;
     let mut hub = HubProcess::new("serve", &database.settings());
@@ -287,30 +288,30 @@ async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
             let url = format!("http://{address}/v1/consultations/{room}/commands");
             let key = Uuid::now_v7().to_string();
             let call = http.post(url).bearer_auth(&doctor).header("idempotency-key", key).json(&body).send();
-            let answer: Value = call.await.expect("the hub answers").json().await.unwrap();
+            let answer: Value = call.await.expect("the hub responds").json().await.unwrap();
             sent.insert((room.to_string(), answer["last"].as_u64().unwrap_or_else(|| panic!("{answer}"))));
             tokio::time::sleep(spacing).await;
         }
         hub.kill();
     }
     hub.start();
-    // What was delivered is found in the table by its key.
+    // Deliveries are found in the table by their keys.
     let store = Store::connect(&database.settings()).await.unwrap();
     let end = Instant::now() + Duration::from_secs(90);
     loop {
         let arrived: BTreeSet<String> = service.received().into_iter().map(|it| it.id).collect();
         let mut left = sent.clone();
         for id in &arrived {
-            let dispatch = store.dispatch(id.parse().unwrap()).await.unwrap().expect("what was sent was written down");
+            let dispatch = store.dispatch(id.parse().unwrap()).await.unwrap().expect("every sent message was recorded");
             left.remove(&(dispatch.room.to_string(), dispatch.seq));
         }
         if left.is_empty() {
-            // At least once each; and what came twice came under the same key.
+            // At least once each; repeats have the same key.
             assert_eq!(arrived.len(), sent.len(), "each message has one key");
             break;
         }
         if Instant::now() > end {
-            let known = store.dispatches(Some(Sink::Push), None, EVERYTHING).await.unwrap().items;
+            let known = store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
             panic!("{} of {} did not arrive; {:?}", left.len(), sent.len(), known.first());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -318,7 +319,8 @@ async fn a_hub_that_dies_between_commit_and_delivery_forgets_nothing() {
     hub.kill();
 }
 
-/// A doctor's token, and rooms in which a patient with a device waits; made by a hub in this process that then ends.
+/// Prepares a doctor's token, and rooms in which a patient with a device waits, with a hub in this process that then
+/// ends.
 async fn prepare(hub: &HubProcess, service: &PushService) -> (String, Vec<RoomId>) {
     let server = TestServer::start_with(hub.config().database, |config| {
         let listen = config.listen;
@@ -328,7 +330,7 @@ async fn prepare(hub: &HubProcess, service: &PushService) -> (String, Vec<RoomId
     .await;
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let mut rooms = Vec::new();
-    for number in 0..MESSAGES {
+    for number in 0..MESSAGES_PER_KILL {
         let patient = server.person(Role::Patient, "Pat", None).await;
         let device = service.device(patient.user().unwrap(), &format!("phone {number}"));
         server.state.gateway.push().subscribe(&device).await.unwrap();

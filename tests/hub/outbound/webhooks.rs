@@ -1,4 +1,5 @@
-//! What integrators are promised: what they asked for, signed, thin, again until it is taken, under one id.
+//! Outgoing webhooks: what an integrator subscribed to, signed, without personal data, and repeated under one id
+//! until it is accepted.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,7 @@ use crate::support::both;
 use crate::support::rest::RestClient;
 
 #[derive(Clone, Debug)]
-struct Heard {
+struct ReceivedWebhook {
     id: String,
     seconds: i64,
     signatures: Vec<String>,
@@ -30,12 +31,12 @@ struct Heard {
     event: Value,
 }
 
-/// An integrator's server.
+/// An integrator's endpoint; clones share its state.
 #[derive(Clone)]
 struct Integrator {
     url: String,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    /// The statuses of the next answers; then it takes all.
+    received: Arc<Mutex<Vec<ReceivedWebhook>>>,
+    /// Status codes of the next responses; then it accepts everything.
     answers: Arc<Mutex<Vec<u16>>>,
 }
 
@@ -43,24 +44,24 @@ impl Integrator {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let integrator = Self { url, heard: Arc::default(), answers: Arc::default() };
+        let integrator = Self { url, received: Arc::default(), answers: Arc::default() };
         let router = Router::new().route("/hook", post(hook)).with_state(integrator.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         integrator
     }
 
-    fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Vec<ReceivedWebhook> {
+        self.received.lock().unwrap().clone()
     }
 
-    async fn wait_until(&self, what: &str, wish: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
+    async fn wait_until(&self, what: &str, wish: impl Fn(&[ReceivedWebhook]) -> bool) -> Vec<ReceivedWebhook> {
         let end = Instant::now() + Duration::from_secs(40);
         loop {
-            let heard = self.heard();
-            if wish(&heard) {
-                return heard;
+            let received = self.received();
+            if wish(&received) {
+                return received;
             }
-            assert!(Instant::now() < end, "not heard: {what}; {heard:#?}");
+            assert!(Instant::now() < end, "timed out waiting for {what}; received {received:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -69,7 +70,7 @@ impl Integrator {
 async fn hook(State(integrator): State<Integrator>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    integrator.heard.lock().unwrap().push(Heard {
+    integrator.received.lock().unwrap().push(ReceivedWebhook {
         id: header("webhook-id"),
         seconds: header("webhook-timestamp").parse().unwrap(),
         signatures: header("webhook-signature").split(' ').map(str::to_owned).collect(),
@@ -81,12 +82,12 @@ async fn hook(State(integrator): State<Integrator>, headers: HeaderMap, body: By
     StatusCode::from_u16(status).unwrap()
 }
 
-/// As a receiver checks it, with the secret as it was shown.
-fn fits(secret: &str, heard: &Heard) -> bool {
+/// Verifies a signature as a receiver does, with the secret as it was shown.
+fn is_signed(secret: &str, received: &ReceivedWebhook) -> bool {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
-    let signed = format!("{}.{}.{}", heard.id, heard.seconds, heard.body);
-    heard.signatures.iter().any(|signature| {
+    let signed = format!("{}.{}.{}", received.id, received.seconds, received.body);
+    received.signatures.iter().any(|signature| {
         let tag = STANDARD.decode(signature.strip_prefix("v1,").unwrap()).unwrap();
         ring::hmac::verify(&key, signed.as_bytes(), &tag).is_ok()
     })
@@ -104,7 +105,7 @@ async fn add(rest: &RestClient, admin: &str, integrator: &Integrator, kinds: Val
     (added["id"].as_str().unwrap().to_owned(), added["secret"].as_str().unwrap().to_owned())
 }
 
-async fn an_integrator_hears_what_it_asked_for_signed_and_without_names(database: DatabaseSettings) {
+async fn integrator_receives_subscribed_events_signed_and_without_names(database: DatabaseSettings) {
     let (rest, admin) = hub(database).await;
     let (all, some) = (Integrator::start().await, Integrator::start().await);
     let (_, secret) = add(&rest, &admin, &all, json!([])).await;
@@ -112,29 +113,29 @@ async fn an_integrator_hears_what_it_asked_for_signed_and_without_names(database
     let case = rest.server.case().await;
     let chat = Chat { text: Prose::parse("it itches").unwrap(), thread: Thread::Care };
     rest.server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
-    let heard = all.wait_until("the message", |it| it.iter().any(|it| it.event["type"] == "chat.sent")).await;
+    let received = all.wait_until("the message", |it| it.iter().any(|it| it.event["type"] == "chat.sent")).await;
     let wanted: BTreeSet<String> = ["prescription.sent", "consultation.requested"].map(str::to_owned).into();
     some.wait_until("both", |it| it.len() >= 2).await;
-    let kinds = some.heard().into_iter().map(|it| it.event["type"].as_str().unwrap().to_owned());
+    let kinds = some.received().into_iter().map(|it| it.event["type"].as_str().unwrap().to_owned());
     assert_eq!(kinds.collect::<BTreeSet<_>>(), wanted);
-    for one in &heard {
-        assert!(fits(&secret, one) && one.signatures.len() == 1, "{one:?}");
-        assert!(!fits("whsec_AAAA", one));
+    for one in &received {
+        assert!(is_signed(&secret, one) && one.signatures.len() == 1, "{one:?}");
+        assert!(!is_signed("whsec_AAAA", one));
         let event = &one.event;
         assert_eq!((&event["specversion"], &event["id"]), (&json!("1.0"), &json!(one.id)));
         assert_eq!((&event["subject"], &event["data"]["room"]), (&json!(case.room), &json!(case.room)));
         assert!(event["source"].is_string() && event["time"].is_string() && event["sequence"].is_string());
         for word in ["Pat", "Doc", "Phil", "Testamol", "itches", "one a day", "Street"] {
-            assert!(!one.body.contains(word), "{word} is nobody's business: {}", one.body);
+            assert!(!one.body.contains(word), "{word} must not be in the payload: {}", one.body);
         }
     }
-    let ids: BTreeSet<&String> = heard.iter().map(|it| &it.id).collect();
-    assert_eq!(ids.len(), heard.len(), "each once");
+    let ids: BTreeSet<&String> = received.iter().map(|it| &it.id).collect();
+    assert_eq!(ids.len(), received.len(), "each event once");
     let listed = rest.get("/v1/webhooks").bearer(&admin).send().await;
     assert!(!listed.text.contains("whsec_"), "a secret is shown once");
 }
 
-async fn a_new_secret_and_the_former_one_both_sign_for_a_day(database: DatabaseSettings) {
+async fn rotated_and_former_secret_both_sign_for_a_day(database: DatabaseSettings) {
     let (rest, admin) = hub(database).await;
     let integrator = Integrator::start().await;
     let (id, former) = add(&rest, &admin, &integrator, json!([])).await;
@@ -142,17 +143,17 @@ async fn a_new_secret_and_the_former_one_both_sign_for_a_day(database: DatabaseS
     let present = rotated["secret"].as_str().unwrap();
     let test = || rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send();
     let sent = test().await.ok();
-    let heard = integrator.wait_until("a test", |it| it.len() == 1).await.remove(0);
-    assert_eq!((json!(heard.id), &heard.event["type"]), (sent["dispatch"].clone(), &json!("webhook.test")));
-    assert!(fits(present, &heard) && fits(&former, &heard));
+    let received = integrator.wait_until("a test", |it| it.len() == 1).await.remove(0);
+    assert_eq!((json!(received.id), &received.event["type"]), (sent["dispatch"].clone(), &json!("webhook.test")));
+    assert!(is_signed(present, &received) && is_signed(&former, &received));
     rest.server.state.clock.advance(Duration::from_secs(86_401));
     let admin = rest.token(Role::Admin).await;
     rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send().await.ok();
-    let heard = integrator.wait_until("another", |it| it.len() == 2).await.remove(1);
-    assert!(fits(present, &heard) && !fits(&former, &heard), "{heard:?}");
+    let received = integrator.wait_until("another", |it| it.len() == 2).await.remove(1);
+    assert!(is_signed(present, &received) && !is_signed(&former, &received), "{received:?}");
 }
 
-async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: DatabaseSettings) {
+async fn rejected_webhook_is_retried_under_its_id_until_410(database: DatabaseSettings) {
     let (rest, admin) = hub(database).await;
     let integrator = Integrator::start().await;
     let (id, _) = add(&rest, &admin, &integrator, json!([])).await;
@@ -160,9 +161,9 @@ async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: Da
     let test = || rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send();
     test().await.ok();
     integrator.wait_until("the first", |it| it.len() == 1).await;
-    let heard = integrator.wait_until("the second", |it| it.len() == 2).await;
-    assert!(heard.iter().all(|it| it.id == heard[0].id));
-    // The next pause is five minutes; a person need not wait for it.
+    let received = integrator.wait_until("the second", |it| it.len() == 2).await;
+    assert!(received.iter().all(|it| it.id == received[0].id));
+    // The next retry is five minutes away, but an operator can trigger it.
     let dispatch = || rest.get("/v1/dispatches?sink=webhook").bearer(&admin).send();
     let end = Instant::now() + Duration::from_secs(20);
     while dispatch().await.ok()["items"][0]["state"] != "waiting" {
@@ -182,7 +183,7 @@ async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: Da
     while dispatch().await.ok()["items"][0]["state"] != "dropped" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(integrator.heard().len(), 4);
+    assert_eq!(integrator.received().len(), 4);
     rest.post(&format!("/v1/webhooks/{id}/enable")).bearer(&admin).send().await.ok();
     test().await.ok();
     integrator.wait_until("it again", |it| it.len() == 5).await;
@@ -193,7 +194,7 @@ async fn what_is_not_taken_comes_again_under_its_id_and_410_ends_it(database: Da
     rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send().await.assert_problem(404, "not_found");
 }
 
-async fn an_endpoint_is_outside_unless_the_operator_says_otherwise(database: DatabaseSettings) {
+async fn endpoint_must_be_external_unless_configured_otherwise(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
     for url in ["http://example.org/x", "https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x", "x", ""] {
@@ -205,8 +206,8 @@ async fn an_endpoint_is_outside_unless_the_operator_says_otherwise(database: Dat
 }
 
 both! {
-    an_integrator_hears_what_it_asked_for_signed_and_without_names
-    a_new_secret_and_the_former_one_both_sign_for_a_day
-    what_is_not_taken_comes_again_under_its_id_and_410_ends_it
-    an_endpoint_is_outside_unless_the_operator_says_otherwise
+    integrator_receives_subscribed_events_signed_and_without_names
+    rotated_and_former_secret_both_sign_for_a_day
+    rejected_webhook_is_retried_under_its_id_until_410
+    endpoint_must_be_external_unless_configured_otherwise
 }

@@ -21,7 +21,7 @@ use crate::support::both;
 use crate::support::stall_detector::running_time_since;
 use crate::support::test_server::TestServer;
 
-const SOON: Duration = Duration::from_secs(5);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn chat(text: &str, thread: Thread) -> Command {
     Command::Chat(Chat { text: Prose::parse(text).unwrap(), thread })
@@ -42,7 +42,7 @@ async fn wait_until<T>(client: &mut Client, mut find: impl FnMut(&Value) -> Opti
             }
         }
     };
-    timeout(SOON, search).await.expect("the frame arrives in time")
+    timeout(FRAME_TIMEOUT, search).await.expect("the frame arrives in time")
 }
 
 async fn error_of(client: &mut Client) -> Code {
@@ -60,7 +60,7 @@ async fn closed(client: &mut Client) -> Option<Close> {
             }
         }
     };
-    timeout(SOON, end).await.expect("the hub closes in time").close()
+    timeout(FRAME_TIMEOUT, end).await.expect("the hub closes in time").close()
 }
 
 async fn refused(client: &mut Client, room: RoomId, command: Command) -> Code {
@@ -372,7 +372,7 @@ async fn new_connection_closes_the_one_it_replaces(database: DatabaseSettings) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(SOON, only_one).await.expect("the former connection is closed");
+    timeout(FRAME_TIMEOUT, only_one).await.expect("the former connection is closed");
     drop(stalled);
     assert!(matches!(client.command(case.room, say("here")).await, Ok(Answer::Done { .. })));
 }
@@ -404,7 +404,7 @@ async fn clients_without_sockets_use_the_http_fallback(database: DatabaseSetting
             text.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
         }
     };
-    timeout(SOON, read).await.expect("the message arrives on the stream");
+    timeout(FRAME_TIMEOUT, read).await.expect("the message arrives on the stream");
     let mut feed = rooms::feed::Feed::new(0);
     for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
         let Ok(frame) = serde_json::from_str::<Value>(line) else { continue };

@@ -1,12 +1,12 @@
-// Perfect negotiation between two negotiators, over a way that delays each message and keeps the order of each side.
+/** @file Perfect negotiation between two negotiators over a channel that delays messages and keeps each side’s order. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Negotiator } from '../../static/call/negotiator.js';
-import { FakePeerConnection, until } from './support/peers.mjs';
+import { FakePeerConnection, waitUntil } from './support/peers.mjs';
 
-/** Two sides; `cut` loses what is sent meanwhile. */
+/** Creates two connected negotiators; while `cut` is set, messages are lost. */
 function two() {
   const sides = {};
   const way = { cut: false, lost: 0, troubles: [] };
@@ -33,62 +33,62 @@ const agree = ({ one, two: other }) =>
   && one.pc.operations + other.pc.operations === 0
   && one.pc.current.local?.sdp === other.pc.current.remote?.sdp && one.pc.current.remote?.sdp === other.pc.current.local?.sdp && !!one.pc.current.local;
 
-test('a call begins with one offer, by the side that is not polite', async () => {
+test('the impolite side opens a call with one offer', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   assert.equal(both.one.pc.log.length, 1);
   assert.match(both.one.pc.log[0][0], /^offer/);
   assert.deepEqual(both.way.troubles, []);
 });
 
-test('both renegotiate at once, 200 times: it always ends stable, and nobody sees an error', async () => {
+test('200 simultaneous renegotiations end stable and without errors', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   for (let round = 0; round < 200; round += 1) {
     both.one.pc.restartIce();
     both.two.pc.restartIce();
-    await until(() => agree(both), `stable in round ${round}`);
+    await waitUntil(() => agree(both), `stable in round ${round}`);
   }
   assert.deepEqual(both.way.troubles, []);
   assert.equal(both.one.pc.ice, 200);
-  // Each side's last wish is in what was agreed on.
+  // Each side's last change is in the agreed descriptions.
   assert.match(both.one.pc.current.local.sdp, /ice 200/);
   assert.match(both.two.pc.current.local.sdp, /ice 200/);
 });
 
-test('an offer that was lost with the connection is made again when it is back', async () => {
+test('an offer lost with the connection is repeated after reconnecting', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   for (let round = 0; round < 30; round += 1) {
     both.way.cut = true;
     [both.one, both.two][round % 2].pc.restartIce();
-    await until(() => both.way.lost > round);
+    await waitUntil(() => both.way.lost > round);
     both.way.cut = false;
     both.one.restart();
     both.two.restart();
-    await until(() => agree(both), `stable in round ${round}`);
+    await waitUntil(() => agree(both), `stable in round ${round}`);
   }
-  // Candidates of an offer that never arrived fit nothing, which is told to the console alone.
+  // Candidates of an offer that never arrived match nothing; that is only logged.
   assert.deepEqual(both.way.troubles.filter((it) => it !== 'unknown ufrag'), []);
 });
 
-test('an answer to an offer that was taken back is dropped', async () => {
+test('an answer to a rolled-back offer is dropped', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   const before = both.one.pc.log.length;
   await both.one.take({ description: { type: 'answer', sdp: 'answer to nothing' } });
   assert.equal(both.one.pc.log.length, before);
   assert.deepEqual(both.way.troubles, []);
 });
 
-test('candidates that fit nothing are an error only if no offer was ignored', async () => {
+test('unmatched candidates are an error only if no offer was ignored', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   await both.one.take({ candidate: { candidate: 'of nothing' } });
   assert.equal(both.way.troubles.length, 1);
 });
 
-test('what the other side says of its microphone arrives, and nonsense does not', async () => {
+test('microphone state arrives over the data channel, and malformed messages do not', async () => {
   const both = two();
   const heard = [];
   both.one.addEventListener('told', ({ detail }) => heard.push(detail.state));
@@ -100,13 +100,13 @@ test('what the other side says of its microphone arrives, and nonsense does not'
   both.one.channel.onmessage({ data: '{"camera":true}' });
   both.one.channel.onmessage({ data: 'no JSON' });
   assert.deepEqual(heard, [{ camera: true }]);
-  // It may have come before the other side was ready for it, which its first word says it is, and once is enough.
+  // It may have arrived before the other side was ready; the first message from there triggers one repeat.
   assert.deepEqual(both.one.channel.sent, ['{"microphone":false}', '{"microphone":false}']);
 });
 
-test('a closed negotiator does nothing more', async () => {
+test('a closed negotiator does nothing', async () => {
   const both = two();
-  await until(() => agree(both));
+  await waitUntil(() => agree(both));
   both.one.close();
   await both.one.take({ description: { type: 'offer', sdp: 'late' } });
   await both.one.restart();

@@ -1,11 +1,11 @@
-// What the statistics of a connection come to: a grade, a step of the ladder, a report.
+/** @file Connection statistics become a grade, a step of the quality ladder, and a report. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Ladder, Recorder, grade, look } from '../../static/call/quality.js';
 
-/** Statistics as Chromium has them. */
+/** Returns statistics in Chromium’s format. */
 const stats = ({ received = 1000, lost = 0, roundTrip = 0.04, there = 0, type = 'host', relayProtocol, narrow = 'none' } = {}) => new Map([
   ['T', { type: 'transport', selectedCandidatePairId: 'P', timestamp: 1 }],
   ['P', { type: 'candidate-pair', localCandidateId: 'L', remoteCandidateId: 'R', currentRoundTripTime: roundTrip }],
@@ -18,7 +18,7 @@ const stats = ({ received = 1000, lost = 0, roundTrip = 0.04, there = 0, type = 
 
 const after = (from, to) => grade(look(stats({ received: 2000, ...to }), look(stats(from))));
 
-test('a good way is graded good, and each fault has its grade and cause', () => {
+test('a good connection is graded good, and each fault has its grade and cause', () => {
   assert.deepEqual(after({}, {}), { level: 3, cause: '' });
   assert.equal(after({}, { lost: 60 }).level, 2);
   assert.equal(after({}, { lost: 300 }).level, 1);
@@ -28,11 +28,11 @@ test('a good way is graded good, and each fault has its grade and cause', () => 
   assert.deepEqual(after({}, { received: 1000 }), { level: 0, cause: 'nothing arrives' });
 });
 
-test('old losses do not count for ever', () => {
+test('old packet loss does not count forever', () => {
   assert.equal(after({ lost: 500 }, { lost: 500 }).level, 3);
 });
 
-test('a way that is narrow only at first is not called narrow', () => {
+test('a bandwidth limit during start-up is not reported', () => {
   let sample = look(stats({ narrow: 'bandwidth' }));
   for (let at = 1; at < 5; at += 1) sample = look(stats({ received: 1000 * (at + 1), narrow: 'bandwidth' }), sample);
   assert.equal(grade(sample).level, 3);
@@ -40,7 +40,7 @@ test('a way that is narrow only at first is not called narrow', () => {
   assert.equal(grade(sample).level, 2);
 });
 
-test('a relay is told from a direct way, also by Firefox’s statistics', () => {
+test('relayed and direct paths are distinguished, also with Firefox’s statistics', () => {
   assert.equal(look(stats()).path, 'direct');
   const relayed = look(stats({ type: 'relay', relayProtocol: 'tcp' }));
   assert.deepEqual([relayed.path, relayed.protocol], ['relay', 'tcp']);
@@ -51,7 +51,7 @@ test('a relay is told from a direct way, also by Firefox’s statistics', () => 
   assert.equal(look(new Map()).path, 'none');
 });
 
-test('the ladder goes down fast, up slowly, and never beyond where it began', () => {
+test('the quality ladder descends fast, climbs slowly, and never beyond its start', () => {
   const ladder = new Ladder();
   const feed = (level, times) => Array.from({ length: times }, () => ladder.take(level)).filter(Boolean).length;
   assert.equal(feed(1, 2), 0);
@@ -67,7 +67,7 @@ test('the ladder goes down fast, up slowly, and never beyond where it began', ()
   assert.equal(new Ladder('audio').take(3), false);
 });
 
-test('the report is whole numbers, and honest about what never flowed', () => {
+test('the report has whole numbers, and zeros for media that never flowed', () => {
   let now = 1000;
   const recorder = new Recorder(() => now);
   assert.deepEqual(recorder.report(), { path: 'none', protocol: 'none', setup_ms: 0, round_trip_ms: 0, loss_permille: 0, lasted_s: 0, interruptions: 0, lowest: 'video' });

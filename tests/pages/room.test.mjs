@@ -1,4 +1,4 @@
-// What a page knows of one room, from what the client tells.
+/** @file The state of one room, built from the client’s events. */
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
@@ -9,7 +9,7 @@ import { event, live } from './support/client.mjs';
 const me = 'ada';
 const snapshot = (more = {}) => ({ type: 'joined', room: 'r1', head: 0, snapshot: { presence: [], marks: {}, ...more } });
 
-/** A room on a client that is live; the room's own timers stand still until `tick`. */
+/** Opens a room on a live client; the room’s own timers run only in `tick`. */
 async function open(t, first = snapshot()) {
   const document = (globalThis.document = { visibilityState: 'visible' });
   mock.timers.enable({ apis: ['setTimeout'] });
@@ -22,21 +22,21 @@ async function open(t, first = snapshot()) {
   let changes = 0;
   room.addEventListener('change', () => (changes += 1));
   const socket = it.network.last();
-  socket.say(first);
+  socket.receive(first);
   const tick = (ms) => mock.timers.tick(ms);
   return { ...it, room, socket, document, tick, changes: () => changes };
 }
 
-test('chat is kept by thread: what came, what waits, what was refused', async (t) => {
+test('chat is grouped by thread into received, waiting, and refused', async (t) => {
   const { client, room, socket } = await open(t);
   const pharmacy = { pharmacy: 'p1' };
-  socket.say(event(0, 1, 'r1', { data: { text: 'to you', thread: 'care' } }));
-  socket.say(event(1, 2, 'r1', { data: { text: 'to the pharmacy', thread: pharmacy } }));
-  socket.say(event(0, 1, 'r2'));
+  socket.receive(event(0, 1, 'r1', { data: { text: 'to you', thread: 'care' } }));
+  socket.receive(event(1, 2, 'r1', { data: { text: 'to the pharmacy', thread: pharmacy } }));
+  socket.receive(event(0, 1, 'r2'));
   await room.command('chat.send', { text: 'mine', thread: 'care' });
   await room.command('chat.send', { text: 'bad', thread: 'care' });
   await client.command('r2', { kind: 'chat.send', data: { text: 'elsewhere', thread: 'care' } });
-  socket.say({ type: 'error', id: 'id 2', room: 'r1', code: 'invalid', message: 'no', retryable: false });
+  socket.receive({ type: 'error', id: 'id 2', room: 'r1', code: 'invalid', message: 'no', retryable: false });
   const { came, waiting, refused } = room.chat('care');
   assert.deepEqual(came.map(({ data }) => data.text), ['to you']);
   assert.deepEqual(waiting.map(({ command }) => command.data.text), ['mine']);
@@ -45,56 +45,56 @@ test('chat is kept by thread: what came, what waits, what was refused', async (t
   assert.deepEqual(room.chat(pharmacy).waiting, []);
 });
 
-test('a message of mine is shown once, whether its event or its answer comes first', async (t) => {
+test('an own message is shown once, whether its event or its answer arrives first', async (t) => {
   const { room, socket } = await open(t);
   await room.command('chat.send', { text: 'mine', thread: 'care' });
-  socket.say(event(0, 1, 'r1', { command: 'id 1', actor: { id: me }, data: { text: 'mine', thread: 'care' } }));
+  socket.receive(event(0, 1, 'r1', { command: 'id 1', actor: { id: me }, data: { text: 'mine', thread: 'care' } }));
   assert.deepEqual([room.chat('care').came.length, room.chat('care').waiting.length], [1, 0]);
-  socket.say({ type: 'ack', id: 'id 1', room: 'r1', first: 1, last: 1 });
+  socket.receive({ type: 'ack', id: 'id 1', room: 'r1', first: 1, last: 1 });
   assert.deepEqual([room.chat('care').came.length, room.chat('care').waiting.length], [1, 0]);
 });
 
-test('a status change refreshes what can be done, once for many; chat does not', async (t) => {
+test('status changes refresh the allowed actions once, and chat does not', async (t) => {
   const { socket, tick } = await open(t);
-  socket.say(event(0, 1));
+  socket.receive(event(0, 1));
   tick(1000);
   assert.equal(socket.sent('join').length, 1);
-  for (const seq of [2, 3, 4]) socket.say(event(seq - 1, seq, 'r1', { kind: 'consultation.moved' }));
+  for (const seq of [2, 3, 4]) socket.receive(event(seq - 1, seq, 'r1', { kind: 'consultation.moved' }));
   tick(1000);
   assert.deepEqual(socket.sent('join').map(({ after }) => after), [0, 4]);
 });
 
-test('a room that comes back goes on behind what is known', async (t) => {
+test('a restored room continues after the known events', async (t) => {
   const { room, socket, tick } = await open(t);
-  socket.say(event(0, 1));
-  socket.say(event(1, 2, 'r1', { kind: 'consultation.moved' }));
-  socket.say({ type: 'left', room: 'r1', code: 'forbidden' });
+  socket.receive(event(0, 1));
+  socket.receive(event(1, 2, 'r1', { kind: 'consultation.moved' }));
+  socket.receive({ type: 'left', room: 'r1', code: 'forbidden' });
   tick(1000);
   assert.deepEqual(socket.sent('join').map(({ after }) => after), [0, 2]);
-  for (const seq of [1, 2, 3]) socket.say(event(seq - 1, seq));
+  for (const seq of [1, 2, 3]) socket.receive(event(seq - 1, seq));
   assert.deepEqual(room.events.map(({ seq }) => seq), [1, 2, 3]);
 });
 
-test('a long room is one change and one mark, not one for each event', async (t) => {
+test('a long replay is one change and one read receipt', async (t) => {
   const { socket, tick, room, changes } = await open(t);
   room.shown = true;
-  for (let seq = 1; seq <= 500; seq += 1) socket.say(event(seq - 1, seq));
+  for (let seq = 1; seq <= 500; seq += 1) socket.receive(event(seq - 1, seq));
   tick(1000);
   assert.equal(changes(), 1);
   assert.deepEqual(socket.sent('mark'), [{ type: 'mark', room: 'r1', delivered: 500, seen: 500 }]);
 });
 
-test('delivered is what arrived; seen is only what was on a visible screen', async (t) => {
+test('delivered covers received events, seen only those on a visible screen', async (t) => {
   const { socket, tick, room, document } = await open(t, snapshot({ marks: { [me]: { delivered: 1, seen: 1 } } }));
   const marks = () => socket.sent('mark').map(({ delivered, seen }) => [delivered, seen]);
-  socket.say(event(0, 1));
+  socket.receive(event(0, 1));
   tick(1000);
   assert.deepEqual(marks(), [], 'nothing that is known already');
-  socket.say(event(1, 2));
+  socket.receive(event(1, 2));
   tick(1000);
   room.shown = true;
   document.visibilityState = 'hidden';
-  socket.say(event(2, 3));
+  socket.receive(event(2, 3));
   tick(1000);
   document.visibilityState = 'visible';
   room.markDelivered();
@@ -102,25 +102,25 @@ test('delivered is what arrived; seen is only what was on a visible screen', asy
   assert.deepEqual(marks(), [[2, 1], [3, 1], [3, 3]]);
 });
 
-test('a mark that could not be sent is sent when the room is back', async (t) => {
+test('an unsent read receipt is sent once the room is back', async (t) => {
   const { client, clock, network, socket, tick, room } = await open(t);
   room.shown = true;
-  socket.say(event(0, 1));
+  socket.receive(event(0, 1));
   socket.cut();
   tick(1000);
-  await clock.pass(500);
+  await clock.advance(500);
   network.last().welcome();
-  network.last().say(snapshot());
-  network.last().say({ type: 'live', room: 'r1', head: 1 });
+  network.last().receive(snapshot());
+  network.last().receive({ type: 'live', room: 'r1', head: 1 });
   tick(1000);
   assert.deepEqual(network.last().sent('mark'), [{ type: 'mark', room: 'r1', delivered: 1, seen: 1 }]);
   assert.equal(client.state, 'live');
 });
 
-test('the fate of a message is the furthest that anybody else got', async (t) => {
+test('a message’s receipt is the furthest of all other members', async (t) => {
   const { room, socket } = await open(t);
   const fate = () => room.fate({ seq: 5 });
-  const mark = (user, delivered, seen) => socket.say({ type: 'mark', room: 'r1', user, mark: { delivered, seen } });
+  const mark = (user, delivered, seen) => socket.receive({ type: 'mark', room: 'r1', user, mark: { delivered, seen } });
   mark(me, 9, 9);
   assert.equal(fate(), 'sent');
   mark('bob', 5, 4);
@@ -129,38 +129,38 @@ test('the fate of a message is the furthest that anybody else got', async (t) =>
   assert.equal(fate(), 'seen');
 });
 
-test('who is there is what the hub says last', async (t) => {
+test('presence follows the hub’s latest report', async (t) => {
   const { room, socket } = await open(t, snapshot({ presence: [{ user: 'bob', here: true }, { user: 'eve', here: false }] }));
   assert.deepEqual([...room.presence], ['bob']);
-  socket.say({ type: 'presence', room: 'r1', presence: { user: 'eve', here: true } });
-  socket.say({ type: 'presence', room: 'r1', presence: { user: 'bob', here: false } });
+  socket.receive({ type: 'presence', room: 'r1', presence: { user: 'eve', here: true } });
+  socket.receive({ type: 'presence', room: 'r1', presence: { user: 'bob', here: false } });
   assert.deepEqual([...room.presence], ['eve']);
 });
 
-test('a button’s question is answered by its own command’s answer, also over a cut', async (t) => {
+test('a button’s request is answered by its own command, also across a reconnect', async (t) => {
   const { clock, network, socket, room } = await open(t);
   const good = room.ask('consultation.admit', {}, 4);
   const bad = room.ask('consultation.end');
   const failed = assert.rejects(bad, /not now/);
-  await clock.pass(0);
+  await clock.advance(0);
   assert.equal(socket.sent('command')[0].expect, 4);
-  socket.say({ type: 'error', id: 'id 2', room: 'r1', code: 'illegal_transition', message: 'not now', retryable: false });
+  socket.receive({ type: 'error', id: 'id 2', room: 'r1', code: 'illegal_transition', message: 'not now', retryable: false });
   socket.cut();
-  await clock.pass(500);
+  await clock.advance(500);
   network.last().welcome();
-  network.last().say({ type: 'ack', id: 'id 1', room: 'r1', first: 5, last: 5 });
+  network.last().receive({ type: 'ack', id: 'id 1', room: 'r1', first: 5, last: 5 });
   await failed;
   assert.equal((await good).first, 5);
 });
 
-test('a room that is closed to this person is called so, and one that answers is open', async (t) => {
+test('a forbidden room is reported as such, and a joined one as open', async (t) => {
   const { room, socket } = await open(t, { type: 'error', room: 'r1', code: 'not_found', message: '', retryable: false });
   assert.equal(room.gone, 'not_found');
-  socket.say(snapshot());
+  socket.receive(snapshot());
   assert.equal(room.gone, null);
-  socket.say({ type: 'error', room: 'r1', code: 'rate_limited', message: '', retryable: true });
+  socket.receive({ type: 'error', room: 'r1', code: 'rate_limited', message: '', retryable: true });
   assert.equal(room.gone, null);
-  socket.say({ type: 'left', room: 'r1', code: 'forbidden' });
+  socket.receive({ type: 'left', room: 'r1', code: 'forbidden' });
   assert.equal(room.gone, 'forbidden');
 });
 
@@ -172,10 +172,10 @@ test('buttons are what the snapshot allows this role', async (t) => {
   assert.deepEqual([room.may(part, 'doctor', 'consultation.admit'), room.may(part, 'patient', 'consultation.admit'), room.may(undefined, 'doctor', 'x')], [true, false, false]);
 });
 
-test('a room that nobody looks at any more is left, and nothing of it runs on', async (t) => {
+test('a closed room view leaves the room and stops its timers', async (t) => {
   const { room, socket, tick, changes } = await open(t);
   room.end();
-  socket.say(event(0, 1, 'r1', { kind: 'consultation.moved' }));
+  socket.receive(event(0, 1, 'r1', { kind: 'consultation.moved' }));
   tick(1000);
   assert.deepEqual(socket.sent('leave'), [{ type: 'leave', room: 'r1' }]);
   assert.deepEqual([changes(), room.events.length, socket.sent('join').length], [0, 0, 1]);

@@ -1,10 +1,10 @@
-// A page's part in a call, against a hub that is only told and listened to.
+/** @file A page’s call session, against a hub that only records and sends signals. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { CallSession } from '../../static/call/session.js';
-import { FakePeerConnection, until } from './support/peers.mjs';
+import { FakePeerConnection, waitUntil } from './support/peers.mjs';
 
 class Hub extends EventTarget {
   constructor() {
@@ -16,7 +16,7 @@ class Hub extends EventTarget {
     this.sent.push(frame);
   }
 
-  say(kind, data, call = 'call') {
+  signal(kind, data, call = 'call') {
     this.emit('call', { room: 'room', call, signal: { kind, data } });
   }
 
@@ -36,17 +36,17 @@ function session(t) {
   const local = { getTracks: () => [], getVideoTracks: () => [] };
   const it = new CallSession({ client, room, call: 'call', device: 'device', local, RTCPeerConnection: FakePeerConnection, now: () => 0 });
   t.after(() => it.end());
-  const meet = (epoch, more = {}) => client.say('peer', { user: 'doctor', epoch, polite: false, resumed: false, ...more });
+  const meet = (epoch, more = {}) => client.signal('peer', { user: 'doctor', epoch, polite: false, resumed: false, ...more });
   return { it, client, commands, meet };
 }
 
-test('it attaches once for each connection, and says what it holds', (t) => {
+test('it attaches once per connection and reports the epochs it holds', (t) => {
   const { it, client, meet } = session(t);
   it.attach();
   client.emit('live', { room: 'room' });
   assert.deepEqual(client.signals('attach'), [{ device: 'device', held: [] }], 'a refreshed room is no new connection');
   meet(7);
-  client.say('candidate', { from: 'doctor', epoch: 7, n: 4, candidate: { candidate: '' } });
+  client.signal('candidate', { from: 'doctor', epoch: 7, n: 4, candidate: { candidate: '' } });
   client.connection = 'c2';
   client.emit('live', { room: 'other' });
   client.emit('live', { room: 'room' });
@@ -55,35 +55,35 @@ test('it attaches once for each connection, and says what it holds', (t) => {
   assert.equal(client.signals('attach')[2].take, true);
 });
 
-test('a peer connection outlives a resumption, and not another epoch', async (t) => {
+test('a peer connection survives a resumption but not a new epoch', async (t) => {
   const { it, client, meet } = session(t);
   meet(7);
   const first = it.peers.get('doctor').negotiator;
   meet(7, { resumed: true });
   assert.equal(it.peers.get('doctor').negotiator, first);
-  await until(() => first.pc.ice === 1, 'ICE is restarted');
+  await waitUntil(() => first.pc.ice === 1, 'ICE is restarted');
   meet(8);
   assert.notEqual(it.peers.get('doctor').negotiator, first);
   assert.ok(first.closed);
   meet(9, { resumed: true });
   assert.equal(it.peers.get('doctor').epoch, 9, 'what it does not hold it cannot resume');
-  client.say('description', { from: 'doctor', epoch: 8, n: 9, description: { type: 'offer', sdp: 'x' } });
-  client.say('candidate', { from: 'stranger', epoch: 9, n: 9, candidate: { candidate: '' } });
+  client.signal('description', { from: 'doctor', epoch: 8, n: 9, description: { type: 'offer', sdp: 'x' } });
+  client.signal('candidate', { from: 'stranger', epoch: 9, n: 9, candidate: { candidate: '' } });
   assert.equal(it.peers.get('doctor').got, 0, 'stale and foreign messages are dropped');
-  client.say('peer', { user: 'doctor', epoch: 10, polite: true, resumed: false }, 'another call');
+  client.signal('peer', { user: 'doctor', epoch: 10, polite: true, resumed: false }, 'another call');
   assert.equal(it.peers.get('doctor').epoch, 9);
 });
 
-test('its offers and candidates go out with the epoch, in the hub’s spelling', async (t) => {
+test('offers and candidates carry the epoch, in the hub’s spelling', async (t) => {
   const { client, meet } = session(t);
   meet(7);
-  await until(() => client.signals('candidate').length > 0);
+  await waitUntil(() => client.signals('candidate').length > 0);
   const [{ to, epoch, description }] = client.signals('description');
   assert.deepEqual([to, epoch, description.type], ['doctor', 7, 'offer']);
   assert.equal(client.signals('candidate')[0].candidate.candidate, `of ${description.sdp}`);
 });
 
-test('the room is told when media comes and breaks off, once each', (t) => {
+test('start and interruption of media are reported to the room once each', (t) => {
   const { it, commands, meet } = session(t);
   meet(7);
   const { negotiator } = it.peers.get('doctor');
@@ -97,16 +97,16 @@ test('the room is told when media comes and breaks off, once each', (t) => {
   assert.deepEqual(commands.map(([, { connected, cause }]) => [connected, cause]), [[true, undefined], [false, 'network'], [true, undefined]]);
 });
 
-test('a way that broke is looked for anew within two seconds', async (t) => {
+test('a broken connection restarts ICE within two seconds', async (t) => {
   const { it, meet } = session(t);
   meet(7);
   const { pc } = it.peers.get('doctor').negotiator;
   pc.connectionState = 'disconnected';
   pc.onconnectionstatechange();
-  await until(() => pc.ice === 1);
+  await waitUntil(() => pc.ice === 1);
 });
 
-test('a way that stays broken is built anew: the hub is told that it is not held any more', async (t) => {
+test('a connection that stays broken is rebuilt, and no longer reported as held', async (t) => {
   const { it, client, meet } = session(t);
   meet(7);
   const peer = it.peers.get('doctor');
@@ -124,34 +124,34 @@ test('a way that stays broken is built anew: the hub is told that it is not held
   assert.equal(client.signals('attach').length, 2, 'and then for another connection');
 });
 
-test('another session that took over leaves nothing running here', (t) => {
+test('a takeover by another session stops everything here', (t) => {
   const { it, client, meet } = session(t);
   let told = 0;
   it.addEventListener('taken', () => (told += 1));
   meet(7);
   const { negotiator } = it.peers.get('doctor');
-  client.say('taken', {});
+  client.signal('taken', {});
   assert.ok(it.elsewhere && negotiator.closed && told === 1 && it.peers.size === 0);
   client.emit('error', { room: 'room', code: 'media_taken' });
   assert.ok(it.elsewhere);
-  client.say('attached', { relay_only: true, ice_servers: [] });
+  client.signal('attached', { relay_only: true, ice_servers: [] });
   assert.ok(!it.elsewhere);
   assert.equal(it.config.iceTransportPolicy, 'relay', 'the rule of the room is kept');
 });
 
-test('what the hub could not take is made up for by attaching again with what is held', async (t) => {
+test('signals the hub could not accept are recovered by reattaching', async (t) => {
   const { client, meet } = session(t);
   meet(7);
   client.emit('error', { room: 'room', code: 'unavailable', id: 'of a command' });
   client.emit('error', { room: 'room', code: 'unavailable' });
   client.emit('error', { room: 'room', code: 'unavailable' });
-  await until(() => client.signals('attach').length === 1);
+  await waitUntil(() => client.signals('attach').length === 1);
   assert.equal(client.signals('attach')[0].held[0].epoch, 7);
 });
 
-test('fresh servers reach the connections that are there', (t) => {
+test('new ICE servers reach existing connections', (t) => {
   const { it, client, meet } = session(t);
   meet(7);
-  client.say('servers', { ice_servers: [{ urls: ['turn:example.org'] }], expires_at: new Date(Date.now() + 300_000).toISOString() });
+  client.signal('servers', { ice_servers: [{ urls: ['turn:example.org'] }], expires_at: new Date(Date.now() + 300_000).toISOString() });
   assert.equal(it.peers.get('doctor').negotiator.pc.config.iceServers[0].urls[0], 'turn:example.org');
 });

@@ -1,17 +1,17 @@
-// A client of the protocol on a network that a test plays: sockets that open, say and break when told to.
+/** @file A protocol client on a simulated network: the test opens sockets, sends frames, and cuts connections. */
 
 import { Client } from '../../../static/protocol.js';
 import { memoryOutbox } from '../../../static/outbox.js';
-import { Clock, settled } from './time.mjs';
+import { Clock, flushPromises } from './time.mjs';
 
-/** One socket, seen from the hub's side. */
+/** One socket, as the hub sees it. */
 export class FakeSocket {
   constructor(url, subprotocol, network) {
     Object.assign(this, { url, subprotocol, network, readyState: 0, raw: [], closed: false });
     network.sockets.push(this);
   }
 
-  // What the client calls.
+  // Called by the client.
 
   send(text) {
     if (this.readyState !== 1) throw new Error('not open');
@@ -24,9 +24,9 @@ export class FakeSocket {
     this.closed = true;
   }
 
-  // What the test calls.
+  // Called by the test.
 
-  /** Frames of a type that came up, or all. */
+  /** Returns the frames that the client sent, all or of one type. */
   sent(type) {
     return this.raw.map((text) => JSON.parse(text)).filter((frame) => !type || frame.type === type);
   }
@@ -36,14 +36,14 @@ export class FakeSocket {
     this.onopen?.();
   }
 
-  say(frame) {
+  receive(frame) {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
 
-  /** Opens and greets, as a hub that knows the token. */
+  /** Opens the socket and sends a welcome. */
   welcome(more = {}) {
     this.open();
-    this.say({ type: 'welcome', connection: `c${this.network.sockets.indexOf(this) + 1}`, beat_ms: 15_000, ...more });
+    this.receive({ type: 'welcome', connection: `c${this.network.sockets.indexOf(this) + 1}`, beat_ms: 15_000, ...more });
   }
 
   cut(code = 1006, reason = '') {
@@ -53,8 +53,8 @@ export class FakeSocket {
 }
 
 /**
- * A started client with everything around it under the test's hand; `more` overrides options.
- * @returns what happened is in `seen`: `[type, detail]` of every event but `state`, and `states`
+ * Starts a client in a simulated environment; `more` overrides options.
+ * @returns the client and its environment; `seen` records `[type, detail]` of every event but `state`, which are in `states`
  */
 export async function start(more = {}) {
   const clock = more.clock ?? new Clock();
@@ -84,20 +84,20 @@ export async function start(more = {}) {
   }
   client.addEventListener('state', ({ detail }) => states.push(detail));
   await client.start();
-  await settled();
+  await flushPromises();
   const of = (type) => seen.filter(([it]) => it === type).map(([, detail]) => detail);
   return { client, clock, network, tokens, seen, of, states, state: () => states.at(-1) };
 }
 
-/** As `start`, with a connection that is good. */
+/** Starts a client whose connection has been welcomed. */
 export async function live(more = {}) {
   const it = await start(more);
   it.network.last().welcome();
-  await settled();
+  await flushPromises();
   return it;
 }
 
-/** An event frame as the hub writes it. */
+/** Returns an event frame in the hub’s format. */
 export const event = (prev, seq, room = 'r1', more = {}) => ({
   type: 'event', room, prev, event: { room, seq, kind: 'chat.sent', actor: { id: 'other' }, data: { text: `${seq}` }, ...more },
 });

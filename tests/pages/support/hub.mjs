@@ -1,7 +1,7 @@
-// A hub in a few lines, with one room, that does what docs/protocol.md says, and a network between that does its worst.
+/** @file A minimal hub with one room that follows docs/protocol.md, behind a faulty network. */
 
-/** Numbers from 0 to 1 that a seed repeats. */
-export function chance(seed) {
+/** Returns a generator of repeatable random numbers from 0 to 1. */
+export function seededRandom(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -12,19 +12,19 @@ export function chance(seed) {
 }
 
 export class Hub {
-  /** @param {() => number} random  decides what goes wrong, while `bad` */
+  /** @param {() => number} random  decides which faults occur while `bad` is set */
   constructor(random) {
     Object.assign(this, { random, bad: true, log: [], answers: new Map(), joined: new Map(), faults: {} });
   }
 
-  /** Whether something goes wrong now. */
+  /** Decides whether a fault occurs now, and counts it. */
   fault(name, often) {
     if (!this.bad || this.random() >= often) return false;
     this.faults[name] = (this.faults[name] ?? 0) + 1;
     return true;
   }
 
-  /** What this reader sees: not everything. */
+  /** Returns the events that this reader may see. */
   visible() {
     return this.log.filter(({ seen }) => seen);
   }
@@ -33,24 +33,24 @@ export class Hub {
     return this.visible().at(-1)?.seq ?? 0;
   }
 
-  /** Stores an event, and tells it, or forgets to. */
-  happen(seen, more = {}) {
+  /** Appends an event and publishes it, unless the message is lost. */
+  append(seen, more = {}) {
     const event = { room: 'r1', seq: this.log.length + 1, seen, kind: 'chat.sent', actor: { id: 'x' }, data: {}, ...more };
     const prev = this.head();
     this.log.push(event);
-    if (seen) for (const socket of this.joined.keys()) if (!this.fault('lost', 0.1)) this.tell(socket, prev, event);
+    if (seen) for (const socket of this.joined.keys()) if (!this.fault('lost', 0.1)) this.publish(socket, prev, event);
     return event.seq;
   }
 
-  tell(socket, prev, event) {
+  publish(socket, prev, event) {
     const times = this.fault('repeated', 0.1) ? 2 : 1;
-    for (let time = 0; time < times; time += 1) this.say(socket, { type: 'event', room: 'r1', prev, event });
+    for (let time = 0; time < times; time += 1) this.send(socket, { type: 'event', room: 'r1', prev, event });
   }
 
-  /** A frame on its way down; the connection may break before it, or after. */
-  say(socket, frame) {
+  /** Sends a frame to the client, unless the connection breaks first. */
+  send(socket, frame) {
     if (this.fault('cut', 0.01)) return this.cut(socket);
-    if (socket.readyState === 1) socket.say(frame);
+    if (socket.readyState === 1) socket.receive(frame);
   }
 
   cut(socket) {
@@ -59,11 +59,11 @@ export class Hub {
   }
 
   beat() {
-    for (const [socket, live] of this.joined) this.say(socket, { type: 'beat', heads: live ? [{ room: 'r1', head: this.head() }] : [] });
+    for (const [socket, live] of this.joined) this.send(socket, { type: 'beat', heads: live ? [{ room: 'r1', head: this.head() }] : [] });
   }
 
-  /** A frame that came up. */
-  take(socket, frame) {
+  /** Handles a frame from the client. */
+  handle(socket, frame) {
     if (this.fault('cut', 0.01)) return this.cut(socket);
     if (frame.type === 'join') this.join(socket, frame.after);
     if (frame.type === 'command') this.command(socket, frame);
@@ -71,27 +71,27 @@ export class Hub {
 
   join(socket, after) {
     const error = { type: 'error', room: 'r1', code: 'unavailable', message: '', retryable: true };
-    if (this.fault('refused', 0.05)) return this.say(socket, error);
+    if (this.fault('refused', 0.05)) return this.send(socket, error);
     this.joined.set(socket, false);
-    this.say(socket, { type: 'joined', room: 'r1', head: this.head(), snapshot: {} });
+    this.send(socket, { type: 'joined', room: 'r1', head: this.head(), snapshot: {} });
     let prev = after;
     for (const event of this.visible().filter(({ seq }) => seq > after)) {
-      if (!this.fault('lost', 0.02)) this.tell(socket, prev, event);
+      if (!this.fault('lost', 0.02)) this.publish(socket, prev, event);
       prev = event.seq;
     }
     if (this.fault('put out', 0.1)) {
       this.joined.delete(socket);
-      return this.say(socket, { type: 'left', room: 'r1', code: 'unavailable' });
+      return this.send(socket, { type: 'left', room: 'r1', code: 'unavailable' });
     }
     if (socket.readyState !== 1) return;
     this.joined.set(socket, true);
-    this.say(socket, { type: 'live', room: 'r1', head: this.head() });
+    this.send(socket, { type: 'live', room: 'r1', head: this.head() });
   }
 
   command(socket, { id }) {
-    if (this.fault('refused', 0.1)) return this.say(socket, { type: 'error', id, room: 'r1', code: 'unavailable', message: '', retryable: true });
-    if (!this.answers.has(id)) this.answers.set(id, this.happen(true, { command: id }));
+    if (this.fault('refused', 0.1)) return this.send(socket, { type: 'error', id, room: 'r1', code: 'unavailable', message: '', retryable: true });
+    if (!this.answers.has(id)) this.answers.set(id, this.append(true, { command: id }));
     const seq = this.answers.get(id);
-    this.say(socket, { type: 'ack', id, room: 'r1', first: seq, last: seq });
+    this.send(socket, { type: 'ack', id, room: 'r1', first: seq, last: seq });
   }
 }

@@ -1,5 +1,7 @@
-// As much of IndexedDB as the outbox uses, with what makes it treacherous: a transaction that nobody uses is committed and
-// over, and what was asked for in one that is not committed when the page ends never happened.
+/**
+ * @file As much of IndexedDB as the outbox uses, with its pitfalls: an idle transaction commits by itself, and requests of
+ * a transaction that is not committed when the page ends are lost.
+ */
 
 export class FakeIndexedDB {
   constructor() {
@@ -7,12 +9,12 @@ export class FakeIndexedDB {
     this.page = 0;
   }
 
-  /** The page ends, now: what is not committed is lost, and nothing of the page is called any more. */
+  /** Ends the page: uncommitted changes are lost, and no callback of the page runs any more. */
   reload() {
     this.page += 1;
   }
 
-  /** Runs soon, if the page that asked for it is still there. */
+  /** Runs a callback soon, if its page still exists. */
   later(run, page = this.page) {
     setImmediate(() => page === this.page && run());
   }
@@ -48,7 +50,7 @@ class Database {
   }
 }
 
-/** One at a time, in the order they were made, as transactions on one store are. */
+/** Transactions on one store run one at a time, in the order of their creation. */
 class Transaction {
   constructor(db, store, mode) {
     Object.assign(this, { db, store, mode, asked: [], active: true, error: null });

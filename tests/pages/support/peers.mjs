@@ -1,5 +1,7 @@
-// A peer connection that does what WebRTC says about descriptions, and nothing about media: states, implicit rollback,
-// one operation at a time, `negotiationneeded` only while stable.
+/**
+ * @file A peer connection that implements WebRTC’s rules for descriptions, without media: signalling states, implicit
+ * rollback, an operations chain, and `negotiationneeded` only while stable.
+ */
 
 let serial = 0;
 
@@ -56,7 +58,7 @@ export class FakePeerConnection {
     this.onnegotiationneeded?.();
   }
 
-  /** One operation after the other, each taking some time. */
+  /** Runs operations one after the other, each with a delay. */
   operate(run) {
     this.operations += 1;
     const result = this.chain.then(async () => {
@@ -87,7 +89,7 @@ export class FakePeerConnection {
       this.signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
       if (type === 'answer') this.settle();
       const { sdp } = this.localDescription;
-      // A browser gathers after the promise is settled.
+      // A browser gathers candidates after the promise is settled.
       setTimeout(() => this.localDescription?.sdp === sdp && this.onicecandidate?.({ candidate: { toJSON: () => ({ candidate: `of ${sdp}` }) } }), 1);
     });
   }
@@ -126,8 +128,8 @@ export class FakePeerConnection {
 
 FakePeerConnection.all = [];
 
-/** Waits until `fact` holds. */
-export async function until(fact, what = String(fact)) {
+/** Polls until `fact` returns true. */
+export async function waitUntil(fact, what = String(fact)) {
   for (let at = 0; at < 2000; at += 1) {
     if (fact()) return;
     await new Promise((done) => setTimeout(done, 2));

@@ -1,17 +1,17 @@
-// The hub's other way, played by a test: streams that say and break when told to, and posts that are answered or not.
+/** @file A simulated HTTP fallback: the test sends frames on streams, breaks them, and answers posts or not. */
 
-/** A `fetch` for a client; `streams` and `posts` are what it asked for, oldest first. */
-export function streaming() {
+/** Returns a `fetch` for a client; it records requests in `streams` and `posts`, oldest first. */
+export function simulatedFallback() {
   const way = {
     streams: [],
     posts: [],
-    /** Every address that was asked for. */
+    /** The path of every request. */
     tried: [],
-    /** Whether the hub answers anything at all. */
+    /** Whether the hub is reachable. */
     up: true,
-    /** What a stream's request gets instead of a stream. */
+    /** Returns the response to a stream request, instead of a stream. */
     refuse: null,
-    /** Answers a post's frames; may throw. */
+    /** Returns the response to a post; may throw. */
     answer: (frames) => Response.json({ frames: frames.map(({ id, room }) => ({ type: 'ack', id, room, first: 1, last: 1 })) }),
     last: () => way.streams.at(-1),
     async fetch(url, { headers, body, signal } = {}) {
@@ -44,17 +44,17 @@ class Stream {
     signal.addEventListener('abort', () => this.end(signal.reason));
   }
 
-  /** Text as it is, so that a test can cut it where it likes. */
+  /** Writes raw text, so that a test can split frames anywhere. */
   write(text) {
     if (!this.ended) this.controller.enqueue(new TextEncoder().encode(text));
   }
 
-  say(frame) {
+  receive(frame) {
     this.write(`data: ${JSON.stringify(frame)}\n\n`);
   }
 
   welcome(connection = 'c9') {
-    this.say({ type: 'welcome', connection, beat_ms: 15_000 });
+    this.receive({ type: 'welcome', connection, beat_ms: 15_000 });
   }
 
   close(code, reason) {

@@ -1,7 +1,7 @@
-// Time that stands still until a test moves it on.
+/** @file A clock that only a test advances. */
 
-/** Lets everything happen that is ready to: promises, and what they lead to. */
-export async function settled() {
+/** Runs all settled promises and their consequences. */
+export async function flushPromises() {
   for (let round = 0; round < 5; round += 1) await new Promise((done) => setImmediate(done));
 }
 
@@ -18,10 +18,10 @@ export class Clock {
     this.clearTimeout = (timer) => void this.timers.delete(timer);
   }
 
-  /** Moves time on by `ms`; timers run at their time, each with what follows from it. */
-  async pass(ms) {
+  /** Advances the time by `ms`, running each timer at its time. */
+  async advance(ms) {
     const end = this.at + ms;
-    await settled();
+    await flushPromises();
     for (;;) {
       const next = [...this.timers].filter(([, { at }]) => at <= end).sort(([a, x], [b, y]) => x.at - y.at || a - b)[0];
       if (!next) break;
@@ -29,7 +29,7 @@ export class Clock {
       this.timers.delete(timer);
       this.at = Math.max(this.at, at);
       run();
-      await settled();
+      await flushPromises();
     }
     this.at = end;
   }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use rooms::event::{ChatSent, Event, Thread};
+use rooms::event::{ChatSent, Event};
 use rooms::id::{CommandId, RoomId, UserId};
+use rooms::party::Thread;
 use rooms::record::{GENESIS, Hash, Record, chain};
 use rooms::role::{By, Role};
 use rooms::text::{Line, Prose};

@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rooms::event::Policy;
+use rooms::party::Policy;
 use rooms::text::Line;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rooms::command::{CheckIn, Command, Draft, Nothing, OfPrescription, Request, SendPrescription};
-use rooms::event::{HandOver, Item};
+use rooms::command::{CheckIn, Command, Draft, Nothing, PrescriptionRef, Request, SendPrescription};
 use rooms::id::{CommandId, PharmacyId, PrescriptionId, RoomId, UserId};
+use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
 use rooms::text::{Line, Text};
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ async fn open(state: &AppState, patient: &Actor, doctor: &Actor, pharmacy: Pharm
     let item = Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
     say(doctor, Command::Draft(Draft { items: vec![item] })).await?;
     let prescription = prescription(state, room, doctor).await?;
-    say(doctor, Command::Sign(OfPrescription { prescription })).await?;
+    say(doctor, Command::Sign(PrescriptionRef { prescription })).await?;
     say(patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup })).await?;
     Ok(room)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rooms::case::call::Media;
+use rooms::media::Media;
 use serde::Serialize;
 use tokio::task::JoinSet;
 

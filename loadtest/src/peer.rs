@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rooms::case::call::{LeaveCall, LeaveReason, Media, OfCall, StartCall};
-use rooms::command::Command;
+use rooms::command::{CallRef, Command, LeaveCall, StartCall};
 use rooms::id::{CallId, RoomId, UserId};
+use rooms::media::Media;
+use rooms::reason::LeaveReason;
 use rooms::sdp::Candidate;
 use rooms::text::Text;
 use rooms::time::Timestamp;
@@ -105,7 +106,7 @@ impl Peer {
     /// Waits for a call in a room that `client` has joined, and answers it.
     pub async fn answer(mut client: Client, room: RoomId) -> Result<Self, PeerError> {
         let call = started(&mut client, room).await?;
-        done(client.command(room, Command::JoinCall(OfCall { call })).await?)?;
+        done(client.command(room, Command::JoinCall(CallRef { call })).await?)?;
         Self::attach(client, room, call).await
     }
 

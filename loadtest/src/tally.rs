@@ -1,9 +1,9 @@
 //! What one member got of one room: every event once, in order, without a gap.
 //!
-//! The rule of a reader is the engine's own ([`Feed`]). Beside it stands a second account that trusts no claim of the
+//! The rule of a reader is the engine's own ([`Cursor`]). Beside it stands a second account that trusts no claim of the
 //! hub: which `seq` came at all. A hub that lies about `prev` is found by it.
 
-use rooms::feed::{Feed, Offer};
+use rooms::cursor::{Cursor, Verdict};
 
 /// What a frame was to this reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Order {
 /// One reader of one room.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    feed: Feed,
+    feed: Cursor,
     seen: Bits,
     /// What this reader had before the account began.
     base: u64,
@@ -36,32 +36,32 @@ pub struct Tally {
 impl Tally {
     /// A reader that has everything up to `cursor`.
     pub fn after(cursor: u64) -> Self {
-        Self { feed: Feed::new(cursor), base: cursor, ..Self::default() }
+        Self { feed: Cursor::new(cursor), base: cursor, ..Self::default() }
     }
 
     /// The `seq` to join with.
     pub fn cursor(&self) -> u64 {
-        self.feed.cursor()
+        self.feed.position()
     }
 
     /// An event frame.
     pub fn offer(&mut self, prev: u64, seq: u64) -> Order {
-        match self.feed.offer(prev, seq) {
-            Offer::Deliver => {
+        match self.feed.judge(prev, seq) {
+            Verdict::Deliver => {
                 self.seen.set(seq);
                 self.delivered += 1;
                 Order::Next
             }
-            Offer::Repeat if self.has(seq) => {
+            Verdict::Repeat if self.has(seq) => {
                 self.repeated += u64::from(seq > self.forgiven);
                 Order::Repeated
             }
-            Offer::Repeat => {
+            Verdict::Repeat => {
                 self.seen.set(seq);
                 self.out_of_order += 1;
                 Order::Late
             }
-            Offer::Gap => {
+            Verdict::Gap => {
                 self.gaps += 1;
                 Order::Gap
             }
@@ -70,7 +70,7 @@ impl Tally {
 
     /// The hub says that `head` is the last visible event. False when this reader lacks something.
     pub fn is_complete(&mut self, head: u64) -> bool {
-        let complete = !self.feed.behind(head);
+        let complete = !self.feed.is_behind(head);
         self.gaps += u64::from(!complete);
         complete
     }
@@ -78,7 +78,7 @@ impl Tally {
     /// This reader asked for a replay on a connection that was live: what it has by now may come a second time, and
     /// that is not the hub's fault.
     pub fn forgive(&mut self) {
-        self.forgiven = self.feed.cursor();
+        self.forgiven = self.feed.position();
     }
 
     /// A new connection begins: nothing may come a second time on it.

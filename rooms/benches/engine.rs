@@ -6,8 +6,9 @@ mod support;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use rooms::event::{ChatSent, Event, Thread};
+use rooms::event::{ChatSent, Event};
 use rooms::id::CommandId;
+use rooms::party::Thread;
 use rooms::permission::{View, sees};
 use rooms::record::{GENESIS, Record, chain};
 use rooms::room::Room;

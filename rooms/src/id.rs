@@ -1,4 +1,4 @@
-//! Identifiers: UUIDs with a type each, parsed once at the edge.
+//! Identifiers: a UUID type for each kind of thing, parsed once at the edge.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,11 +42,11 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A room, which is also its consultation and its booking: one id for the whole case.
+    /// A room. The same id names its consultation and its booking.
     RoomId;
     /// A person with an account, or a guest of one consultation.
     UserId;
-    /// A published interval of a doctor's time that can be booked once.
+    /// A slot: a time that a doctor offers and that can be booked once.
     SlotId;
     /// A call within a room.
     CallId;
@@ -56,9 +56,9 @@ ids! {
     PrescriptionId;
     /// One pharmacy's work on a prescription.
     DispensingId;
-    /// One parcel on its way from a pharmacy to a patient.
+    /// The delivery of one parcel from a pharmacy to a patient.
     DeliveryId;
-    /// The client's own id of a command: sent again, it takes effect once.
+    /// The client's id for a command. A command sent again under the same id takes effect once.
     CommandId;
     /// A sign-in: one device or browser of a person, with its own refresh token.
     SessionId;

@@ -1,25 +1,34 @@
 //! The room engine of Wardroom.
 //!
-//! A room is a log. [`Room::decide`](room::Room::decide) turns a command into events or a refusal,
-//! [`Room::apply`](room::Room::apply) turns events into state, and everything a server, a client or an archive needs
-//! to agree on follows from those two: who may ask what, who sees which event, how a reader proves that it
-//! missed nothing, and how the frames on the wire look.
+//! A room is a log. [`Room::decide`](room::Room::decide) turns a command into events or a refusal, and
+//! [`Room::apply`](room::Room::apply) folds events into state. Everything that a server, a client and an archive must agree
+//! on follows from these two: permissions, visibility of events, detection of gaps, and the frames on the wire.
 //!
-//! The crate never does I/O, never reads a clock, never draws a random number and never waits: time and fresh ids are
-//! arguments. Whoever calls it stores the events, sends the frames and keeps the time.
+//! The crate does no I/O, reads no clock, draws no random numbers and never waits: time and fresh ids are arguments. The
+//! caller stores the events, sends the frames and runs the timers.
+//!
+//! The modules form layers, and imports point down only: the vocabulary, then `event` and `command`, then `permission` and
+//! `record`, then `case`, then `room`, then `wire`.
 
-pub mod case;
-pub mod command;
-pub mod event;
-pub mod feed;
+pub mod cursor;
 pub mod id;
-pub mod permission;
-pub mod record;
+pub mod media;
+pub mod party;
+pub mod reason;
 pub mod refusal;
 pub mod role;
-pub mod room;
 pub mod sdp;
 pub mod signal;
+pub mod state;
 pub mod text;
 pub mod time;
+
+pub mod command;
+pub mod event;
+
+pub mod permission;
+pub mod record;
+
+pub mod case;
+pub mod room;
 pub mod wire;

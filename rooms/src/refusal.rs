@@ -1,4 +1,4 @@
-//! Why a command was not carried out. A refusal changes nothing.
+//! Refusals: why the engine rejects a command. A refused command changes nothing.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,46 +6,59 @@ use serde::{Deserialize, Serialize};
 /// The engine's closed list of reasons.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The role, or the actor's part in this case, does not allow it. Also said of rooms the actor has no part in.
+    /// The actor's role, or their part in this case, does not allow it. Also hides rooms that the actor has no part in.
     #[error("your part in this case does not allow this")]
     Forbidden,
-    /// The named slot, doctor, pharmacy, courier, prescription, dispensing or delivery does not exist here.
+    /// The slot, doctor, pharmacy, courier, prescription, dispensing or delivery that the command names does not exist.
     #[error("there is no such {0}")]
     NoSuch(&'static str),
-    /// The present state does not allow it.
+    /// The current state does not allow it.
     #[error("not possible while {subject} is {state}; possible now: {}", listed(allowed))]
     Illegal {
         subject: &'static str,
-        /// The present state.
+        /// The current state.
         state: String,
-        /// The moves that are possible now for this actor.
+        /// The moves that the actor may make now.
         allowed: Vec<String>,
     },
-    /// The sender saw an older version than the present one.
-    #[error("{subject} has changed: it is {state}, version {version}; look again and repeat if it still applies")]
+    /// The sender saw an older version than the current one.
+    #[error(
+        "{subject} has changed: it is {state}, version {version}; fetch it and repeat if the command still applies"
+    )]
     Stale { subject: &'static str, state: String, version: u64, allowed: Vec<String> },
-    /// A field's value breaks a rule. Says which and why, never the value.
-    #[error("{field}: {why}")]
+    /// A field breaks a rule. `why` completes the sentence that begins with the field's name, and never quotes its value.
+    #[error("{field} {why}")]
     Invalid { field: &'static str, why: &'static str },
-    /// The slot is held or booked by somebody else.
-    #[error("this slot is no longer free; choose another")]
+    /// Somebody else holds or booked the slot.
+    #[error("this slot is no longer free; book another slot")]
     SlotTaken,
-    /// The room has reached its greatest number of events.
-    #[error("this room is full; no more than {max} events are kept in one room")]
+    /// The room has reached its maximum number of events.
+    #[error("this room is full: a room holds at most {max} events")]
     RoomFull { max: u64 },
+}
+
+impl Refusal {
+    /// Checks that a move carries `field` exactly if the move's target needs it.
+    pub(crate) fn require(present: bool, needed: bool, field: &'static str) -> Result<(), Refusal> {
+        match (present, needed) {
+            (true, true) | (false, false) => Ok(()),
+            (false, true) => Err(Refusal::Invalid { field, why: "is required for this move" }),
+            (true, false) => Err(Refusal::Invalid { field, why: "does not belong to this move" }),
+        }
+    }
 }
 
 fn listed(allowed: &[String]) -> String {
     if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") }
 }
 
-/// What a refusal adds to its code and its sentence, for programs.
+/// The machine-readable part of a refusal, beside its code and sentence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Detail {
-    /// The present state of what the command was about.
+    /// The current state of the command's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Its present version.
+    /// The current version of the command's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     /// The moves that are possible now.
@@ -54,7 +67,7 @@ pub struct Detail {
     /// The field that breaks a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// When it makes sense to try again, in milliseconds.
+    /// How long to wait before the next try, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Who takes part.
+//! Roles, and the actors who hold them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{PharmacyId, UserId};
 use crate::text::Line;
 
-/// What somebody is in the clinic. What a role may do stands in [`crate::permission`].
+/// A person's role in the clinic. [`crate::permission`] defines what each role may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -16,7 +16,7 @@ pub enum Role {
     Courier,
     Admin,
     Support,
-    /// Somebody without an account, in one consultation only: see [`crate::case::guest`].
+    /// A person without an account, admitted to one consultation: see [`crate::case::guest`].
     Guest,
     /// The hub itself: timers, and facts that follow from connections.
     System,
@@ -42,17 +42,17 @@ impl Role {
     }
 }
 
-/// Who asks, as far as the engine must know: filled in by the server from a checked token, never by a client.
+/// The sender of a command. The server fills it in from a verified token; a client cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     Person { id: UserId, role: Role, name: Line, pharmacy: Option<PharmacyId> },
     System,
 }
 
-/// Who did something, as the log keeps it. The name is kept too, so that an archive can be read alone.
+/// The author of an event, as the log records it. Includes the name, so that an archive can be read by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct By {
-    /// Absent when the hub itself acted.
+    /// Absent if the hub itself acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ impl Actor {
         }
     }
 
-    /// How the log names this actor.
+    /// Returns the author that the log records for this actor.
     pub fn by(&self) -> By {
         match self {
             Actor::Person { id, role, name, .. } => By { id: Some(*id), name: Some(name.clone()), role: *role },

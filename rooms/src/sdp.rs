@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The largest description, in bytes; a browser's with camera, microphone and a data channel has about 8,000.
-pub const MAX_SDP: usize = 32 * 1024;
+pub const MAX_SDP_BYTES: usize = 32 * 1024;
 /// The largest candidate, in bytes.
-pub const MAX_CANDIDATE: usize = 512;
+pub const MAX_CANDIDATE_BYTES: usize = 512;
 const MAX_LINES: usize = 1_000;
 const MAX_LINE: usize = 2_048;
 const MAX_MEDIA: usize = 16;
@@ -20,7 +20,7 @@ const MAX_MEDIA: usize = 16;
 /// Why a description or a candidate was not taken. Never repeats it: it has network addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
-    #[error("sdp must be at most {MAX_SDP} bytes, {MAX_LINES} lines and {MAX_LINE} bytes a line")]
+    #[error("sdp must be at most {MAX_SDP_BYTES} bytes, {MAX_LINES} lines and {MAX_LINE} bytes a line")]
     TooLarge,
     #[error("sdp must consist of lines like a=value, in printable ASCII")]
     Line,
@@ -30,7 +30,7 @@ pub enum SdpError {
     Media,
     #[error("sdp must have ice-ufrag, ice-pwd and a fingerprint by SHA-256, SHA-384 or SHA-512")]
     Transport,
-    #[error("candidate must be a line of RFC 8839 of at most {MAX_CANDIDATE} bytes, or empty for the end")]
+    #[error("candidate must be a line of RFC 8839 of at most {MAX_CANDIDATE_BYTES} bytes, or empty for the end")]
     Candidate,
 }
 
@@ -41,7 +41,7 @@ pub struct Sdp(Box<str>);
 
 impl Sdp {
     pub fn parse(raw: &str) -> Result<Self, SdpError> {
-        if raw.len() > MAX_SDP {
+        if raw.len() > MAX_SDP_BYTES {
             return Err(SdpError::TooLarge);
         }
         let mut header = [false; 3];
@@ -144,7 +144,7 @@ pub struct Candidate(Box<str>);
 impl Candidate {
     /// Takes it as a browser gives it: `candidate:…`, or the empty text for the end.
     pub fn parse(raw: &str) -> Result<Self, SdpError> {
-        if raw.len() > MAX_CANDIDATE || (!raw.is_empty() && Fields::read(raw).is_none()) {
+        if raw.len() > MAX_CANDIDATE_BYTES || (!raw.is_empty() && Fields::read(raw).is_none()) {
             return Err(SdpError::Candidate);
         }
         Ok(Self(raw.into()))

@@ -1,16 +1,16 @@
-//! What is relayed and never stored: it may be lost, and nobody's record depends on it.
+//! Signals, presence and read receipts: relayed but never logged. They may be lost; no record depends on them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Thread;
 use crate::id::UserId;
+use crate::party::Thread;
 
-/// What a client may send to the others in the room.
+/// A signal from a client to the others in the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum Signal {
-    /// Somebody is writing in a thread; good for 5 seconds.
+    /// The sender is typing in a thread; valid for 5 seconds.
     #[serde(rename = "typing")]
     Typing(Typing),
 }
@@ -22,14 +22,14 @@ pub struct Typing {
     pub thread: Thread,
 }
 
-/// Whether a person has a connection to the room. A lost connection counts only after a grace time.
+/// Whether a person is connected to the room. A lost connection counts only after a grace period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
     pub user: UserId,
     pub here: bool,
 }
 
-/// How far a person's devices have got: `delivered` reached one of them, `seen` was on a screen.
+/// A person's read receipt: the last event `delivered` to one of their devices and the last event `seen` on a screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     pub delivered: u64,

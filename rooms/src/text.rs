@@ -1,4 +1,4 @@
-//! Text from people, bounded and cleaned once, at the edge.
+//! Text from people: bounded and cleaned once, at the edge.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,18 +6,18 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// Text of 1 to `MAX` bytes of UTF-8 without control characters other than tab and line feed, trimmed at both ends.
-/// NUL in particular never gets in: PostgreSQL could not store it.
+/// Text of 1 to `MAX` bytes of UTF-8, trimmed, without control characters other than tab and line feed. In particular it
+/// never contains NUL, which PostgreSQL cannot store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(Box<str>);
 
-/// A name or another single line.
+/// A name or another short text.
 pub type Line = Text<200>;
-/// A chat message, a reason, a note: the longest text a command may carry.
+/// A chat message, a reason or a note: the longest text that a command may carry.
 pub type Prose = Text<4000>;
 
-/// Why a text was not taken. The offending text is never repeated: it may be a patient's.
+/// Why a text is invalid. Never repeats the text, which may be patient data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     #[error("text must not be empty")]
@@ -29,6 +29,7 @@ pub enum TextError {
 }
 
 impl<const MAX: usize> Text<MAX> {
+    /// Trims and checks `raw`.
     pub fn parse(raw: &str) -> Result<Self, TextError> {
         let text = raw.trim();
         if text.is_empty() {
@@ -37,7 +38,7 @@ impl<const MAX: usize> Text<MAX> {
         if text.len() > MAX {
             return Err(TextError::TooLong { max: MAX, len: text.len() });
         }
-        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             return Err(TextError::Control);
         }
         Ok(Self(text.into()))
@@ -48,7 +49,7 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// Shows only the length: texts are patient data and must not reach a log by accident.
+/// Shows only the length: text is patient data and must not leak into a log.
 impl<const MAX: usize> fmt::Debug for Text<MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text({} bytes)", self.0.len())

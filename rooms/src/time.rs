@@ -1,4 +1,4 @@
-//! Instants, in UTC with microseconds.
+//! Instants in UTC, with microsecond precision.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,44 +7,48 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An instant in UTC, cut to microseconds when it is made, because PostgreSQL keeps no more and a hash must not change
-/// on the way through a database. RFC 3339 on the wire, always with six decimals and `Z`; read from the years 1970 to
-/// 9999 only.
+/// An instant in UTC, truncated to microseconds: PostgreSQL stores no more, and a database must not change a hash.
+/// RFC 3339 on the wire, always with six decimals and `Z`. Only the years 1970 to 9999 are accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(with = "DateTime<Utc>")]
 pub struct Timestamp(DateTime<Utc>);
 
-/// What RFC 3339 and every database can say.
+/// The range that RFC 3339 and every database can represent.
 const OUT_OF_RANGE: &str = "a time must lie in the years 1970 to 9999";
 
 impl Timestamp {
-    /// Cuts `at` to microseconds.
+    /// Truncates `at` to microseconds.
     pub fn new(at: DateTime<Utc>) -> Self {
         Self::from_micros(at.timestamp_micros())
     }
 
-    /// Microseconds since 1970; what lies outside chrono's range becomes 1970.
+    /// Converts microseconds since 1970. Values outside chrono's range become 1970.
     pub fn from_micros(micros: i64) -> Self {
         Self(DateTime::from_timestamp_micros(micros).unwrap_or_default())
     }
 
-    /// Microseconds since 1970.
+    /// Returns the microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0.timestamp_micros()
     }
 
-    /// The instant as chrono knows it.
+    /// Returns the instant as a chrono value.
     pub fn utc(self) -> DateTime<Utc> {
         self.0
     }
 
-    /// `self + span`, at most the end of chrono's range.
+    /// Returns `self + span`; a sum beyond chrono's range becomes 1970.
     pub fn plus(self, span: Duration) -> Self {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros(self.micros().saturating_add(micros))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// Returns this instant plus whole seconds, the unit of every policy.
+    pub fn plus_seconds(self, seconds: u32) -> Self {
+        self.plus(Duration::from_secs(seconds.into()))
+    }
+
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.micros().saturating_sub(earlier.micros())).unwrap_or(0))
     }

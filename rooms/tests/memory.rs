@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 #[allow(dead_code, reason = "shared with the engine's tests, which need all of it")]
 mod support;
 
-use rooms::event::Thread;
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::room::Room;
 use support::*;
 

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rooms::case::call::CallState;
-use rooms::case::consultation::ConsultationState;
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
-use rooms::case::prescription::PrescriptionState;
 use rooms::command::Command;
 use rooms::event::Event;
+use rooms::state::{CallState, ConsultationState, DeliveryState, DispensingState, PrescriptionState};
 use rooms::wire::client::ClientFrame;
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;

@@ -1,9 +1,9 @@
 //! Checking what a database holds: each room's chain, and that the tables made from it say the same.
 
-use rooms::case::consultation::ConsultationState;
 use rooms::id::RoomId;
 use rooms::permission::View;
 use rooms::room::Room;
+use rooms::state::ConsultationState;
 
 use super::{Chain, Mismatch, PAGE, Report, Why, hex};
 use crate::store::project::{Projection, gives_back};

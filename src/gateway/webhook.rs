@@ -212,7 +212,7 @@ fn wish(endpoint: Uuid, room: RoomId, seq: u64, kind: &str, due_at: Timestamp) -
 /// What an integrator reads of an event: ids and states.
 fn thin(event: &Event) -> Value {
     match event {
-        Event::Moved(it) => json!({"from": it.from, "to": it.to}),
+        Event::ConsultationMoved(it) => json!({"from": it.from, "to": it.to}),
         Event::Requested(it) => json!({"slot": it.slot.as_ref().map(|slot| slot.id)}),
         Event::Rescheduled(it) => json!({"from": it.from, "slot": it.slot.id}),
         Event::CallStarted(it) => json!({"call": it.call}),

@@ -4,7 +4,7 @@ use rooms::wire::client::ClientFrame;
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
 use rooms::wire::server::ServerFrame;
-use rooms::wire::{MAX_FRAME, SUBPROTOCOL};
+use rooms::wire::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
@@ -46,7 +46,7 @@ fn document() -> Value {
         "channels": {
             "socket": {
                 "address": "/v1/ws",
-                "description": format!("One connection for all rooms and feeds of a client. Frames of at most {MAX_FRAME} bytes."),
+                "description": format!("One connection for all rooms and feeds of a client. Frames of at most {MAX_FRAME_BYTES} bytes."),
                 "messages": in_channel,
                 "bindings": {"ws": {
                     "method": "GET",

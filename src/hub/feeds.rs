@@ -13,9 +13,10 @@ use dashmap::DashMap;
 use rooms::id::{PharmacyId, UserId};
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
+use rooms::room::snapshot::Snapshot;
 use rooms::wire::client::FeedName;
+use rooms::wire::feed::{FeedItem, FeedRow};
 use rooms::wire::server::ServerFrame;
-use rooms::wire::snapshot::{FeedItem, FeedRow, Snapshot};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 

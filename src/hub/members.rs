@@ -166,9 +166,10 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rooms::event::{ChatSent, Thread};
-    use rooms::feed::{Feed, Offer};
+    use rooms::cursor::{Cursor, Verdict};
+    use rooms::event::ChatSent;
     use rooms::id::{PharmacyId, SessionId};
+    use rooms::party::Thread;
     use rooms::role::Actor;
     use rooms::text::Prose;
 
@@ -188,10 +189,10 @@ mod tests {
     }
 
     fn received(connection: &Connection, cursor: u64) -> Vec<u64> {
-        let mut feed = Feed::new(cursor);
+        let mut feed = Cursor::new(cursor);
         let mut got = Vec::new();
         while let Some(Ok(QueueItem::Event { prev, seq, .. })) = connection.send_queue.take() {
-            assert_eq!(feed.offer(prev, seq), Offer::Deliver, "({prev}, {seq}) after {}", feed.cursor());
+            assert_eq!(feed.judge(prev, seq), Verdict::Deliver, "({prev}, {seq}) after {}", feed.position());
             got.push(seq);
         }
         got

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use rooms::command::{Command, Facts, Need};
-use rooms::event::Policy;
 use rooms::id::{CallId, CommandId, RoomId, SessionId};
+use rooms::party::Policy;
 use rooms::record::Hash;
 use rooms::refusal::{Detail, Refusal};
 use rooms::role::Actor;

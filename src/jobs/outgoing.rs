@@ -229,7 +229,7 @@ async fn read_news(store: &Store, span: Span) -> Result<Option<News>, StoreError
     for record in &records {
         room.apply(record);
     }
-    records.retain(|record| record.seq >= span.first && record.event.goes_out());
+    records.retain(|record| record.seq >= span.first && record.event.audience().outside);
     let Some((patient, doctor)) = room.parties().filter(|_| !records.is_empty()) else { return Ok(None) };
     Ok(Some(News { room: span.room, patient, doctor, records, after: Some(Box::new(room.snapshot(&View::Care))) }))
 }

@@ -1,12 +1,11 @@
 //! Who is told what: a pure look at what was appended. What somebody did themselves they know.
 
-use rooms::case::call::EndReason;
-use rooms::case::consultation::ConsultationState;
-use rooms::case::dispensing::DispensingState;
-use rooms::case::payment::PaymentState;
-use rooms::event::{Event, Party, Thread};
+use rooms::event::Event;
 use rooms::id::{PharmacyId, RoomId, UserId};
+use rooms::party::{Party, Thread};
+use rooms::reason::EndReason;
 use rooms::role::Role;
+use rooms::state::{ConsultationState, DispensingState, PaymentState};
 use rooms::time::Timestamp;
 
 use crate::store::devices::NoticeKind;
@@ -72,7 +71,7 @@ fn told(event: &Event, news: &News) -> Option<(NoticeKind, Vec<Told>)> {
     let answer = match event {
         Event::Requested(_) => (Consultation, vec![doctor]),
         Event::Called(_) => (Call, vec![patient]),
-        Event::Moved(moved) => match (moved.from, moved.to, moved.party) {
+        Event::ConsultationMoved(moved) => match (moved.from, moved.to, moved.party) {
             (ConsultationState::Called, ConsultationState::Waiting, Some(Party::Patient)) => {
                 (MissedCall, vec![patient])
             }

@@ -1,8 +1,8 @@
 //! Which room a part of a case belongs to.
 
-use rooms::case::prescription::PrescriptionState;
-use rooms::event::Person;
 use rooms::id::{DeliveryId, DispensingId, PrescriptionId, RoomId, UserId};
+use rooms::party::Person;
+use rooms::state::PrescriptionState;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rooms::id::{CommandId, RoomId, UserId};
 use rooms::record::{Hash, Record};
+use rooms::room::snapshot::Snapshot;
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
 use super::{Store, StoreError, read};

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rooms::case::consultation::ConsultationState;
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
-use rooms::case::prescription::PrescriptionState;
-use rooms::event::{Person, Pharmacy};
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
+use rooms::party::{Person, Pharmacy};
 use rooms::role::Role;
+use rooms::state::{ConsultationState, DeliveryState, DispensingState, PrescriptionState};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{FeedItem, FeedRow};
+use rooms::wire::feed::{FeedItem, FeedRow};
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use uuid::Uuid;

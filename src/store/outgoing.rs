@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use rooms::id::{RoomId, UserId};
 use rooms::record::Record;
+use rooms::room::snapshot::Snapshot;
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
 use super::events::{Append, unsigned};
@@ -52,7 +52,7 @@ impl News {
     pub fn of(append: Append) -> Option<Self> {
         let (patient, doctor) = append.parties?;
         let records = append.records.into_iter().map(|sealed| sealed.record);
-        let records: Vec<_> = records.filter(|record| record.event.goes_out()).collect();
+        let records: Vec<_> = records.filter(|record| record.event.audience().outside).collect();
         (!records.is_empty()).then_some(Self { room: append.room, patient, doctor, records, after: append.after })
     }
 }
@@ -60,7 +60,8 @@ impl News {
 impl Span {
     /// What of an append is noted; none if it is of no concern to anybody outside.
     pub(super) fn of(append: &Append) -> Option<Self> {
-        let out = append.parties.is_some() && append.records.iter().any(|sealed| sealed.record.event.goes_out());
+        let out =
+            append.parties.is_some() && append.records.iter().any(|sealed| sealed.record.event.audience().outside);
         let last = append.records.last()?.seq;
         out.then_some(Self { room: append.room, first: append.first(), last })
     }

@@ -1,7 +1,7 @@
 //! People and pharmacies.
 
-use rooms::event::{Person, Pharmacy};
 use rooms::id::{PharmacyId, UserId};
+use rooms::party::{Person, Pharmacy};
 use rooms::role::Role;
 use rooms::text::{Line, Text};
 use rooms::time::Timestamp;

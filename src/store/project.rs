@@ -3,13 +3,12 @@
 //! What they must hold is a pure function of that state, [`Projection::of`]: it is what is written, and what a check of
 //! the database compares them with.
 
-use rooms::case::consultation::ConsultationState;
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
-use rooms::event::{Event, HandOver};
+use rooms::event::Event;
 use rooms::id::{RoomId, SlotId};
+use rooms::party::HandOver;
+use rooms::room::snapshot::{ConsultationView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
+use rooms::state::{ConsultationState, DeliveryState, DispensingState};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{ConsultationView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -34,7 +33,7 @@ impl SlotWish {
         let wish = |event: &Event| match event {
             Event::Requested(requested) => Some(requested.slot.as_ref().map_or(Self::Keep, |it| Self::Take(it.id.0))),
             Event::Rescheduled(rescheduled) => Some(Self::Take(rescheduled.slot.id.0)),
-            Event::Moved(moved) if gives_back(moved.to) => Some(Self::Free),
+            Event::ConsultationMoved(moved) if gives_back(moved.to) => Some(Self::Free),
             _ => None,
         };
         append.records.iter().rev().find_map(|sealed| wish(&sealed.record.event)).unwrap_or(Self::Keep)

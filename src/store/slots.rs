@@ -1,7 +1,7 @@
 //! A doctor's published time. Which room has a slot is written with the room's events.
 
-use rooms::event::{Person, Slot};
 use rooms::id::{RoomId, SlotId, UserId};
+use rooms::party::{Person, Slot};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 

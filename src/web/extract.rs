@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use rooms::wire::code::Code;
-use rooms::wire::explain::explain;
+use rooms::wire::parse_error::parse_error;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -36,7 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 /// JSON, with an error that names fields and never values.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let (code, sentence) = explain(&error);
+        let (code, sentence) = parse_error(&error);
         Problem::new(code, sentence)
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rooms::feed::Feed;
+use rooms::cursor::Cursor;
 use rooms::id::RoomId;
 use rooms::permission::{View, sees_canonical};
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 pub struct Reader {
     pub view: View,
     /// Which frames follow on what the client has.
-    pub feed: Feed,
+    pub feed: Cursor,
     pub state: State,
 }
 
@@ -34,7 +34,7 @@ pub struct Replay {
 impl Reader {
     /// A reader who has everything up to `cursor`.
     pub fn replaying(view: View, cursor: u64) -> Self {
-        Self { view, feed: Feed::new(cursor), state: State::Replaying(Replay::from(cursor)) }
+        Self { view, feed: Cursor::new(cursor), state: State::Replaying(Replay::from(cursor)) }
     }
 
     pub fn is_replaying(&self) -> bool {

@@ -13,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use rooms::id::RoomId;
 use rooms::time::Timestamp;
-use rooms::wire::MAX_FRAME;
+use rooms::wire::MAX_FRAME_BYTES;
 use rooms::wire::client::FeedName;
 use rooms::wire::close::Close;
 use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
@@ -106,7 +106,7 @@ impl<T: Transport> Session<T> {
             now: self.clock.now(),
             token_expires_at: claims.expires_at,
             beat_ms: u64::try_from(BEAT.as_millis()).unwrap_or(u64::MAX),
-            max_frame: MAX_FRAME,
+            max_frame: MAX_FRAME_BYTES,
         }));
     }
 

@@ -2,13 +2,13 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use rooms::case::consultation::ConsultationState;
-use rooms::case::dispensing::{DispensingState, HoldReason};
 use rooms::command::{Chat, Command, MoveDispensing, Nothing};
-use rooms::event::Thread;
 use rooms::id::{DispensingId, PharmacyId};
+use rooms::party::Thread;
+use rooms::reason::HoldReason;
+use rooms::room::snapshot::Snapshot;
+use rooms::state::{ConsultationState, DispensingState};
 use rooms::text::Prose;
-use rooms::wire::snapshot::Snapshot;
 use serde::Serialize;
 
 use crate::fleet::day::course::Course;

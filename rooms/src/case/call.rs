@@ -1,55 +1,21 @@
-//! The call: who rings, who is in it, whether they see and hear each other, and why it ended.
+//! The call: its members, whether their media flows, and how it ends.
 //!
-//! Media goes from peer to peer and never passes here; how the peers find each other is in [`wire::call`](crate::wire::call)
-//! and leaves no trace in the log.
+//! Media flows from peer to peer and never through the engine. Signalling, by which the peers find each other, is the
+//! server's task and leaves no trace in the log.
 
-mod words;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-pub use self::words::{
-    Cause, Check, Checked, Connected, EndReason, Ended, Finding, Interrupted, Joined, LeaveCall, LeaveReason, Left,
-    Media, MediaChange, OfCall, Path, Protocol, Quality, ReportCall, Reported, StartCall, Started,
-};
+use crate::event::CallStarted;
 use crate::id::{CallId, UserId};
+use crate::media::Media;
 use crate::role::Role;
+use crate::state::CallState;
 use crate::time::Timestamp;
 
-/// The greatest number of people in one call: each sends to each.
+/// The most members of one call. The calls are a full mesh: each member sends to every other.
 pub const MAX_MEMBERS: usize = 4;
-/// How often the media of one call may come and go until it is no longer written down.
-pub const MAX_CHANGES: u16 = 200;
-/// How many reports on its quality one call may have.
+/// The most media changes that one call records.
+pub const MAX_MEDIA_CHANGES: u16 = 200;
+/// The most quality reports that one call records.
 pub const MAX_REPORTS: u8 = 16;
-
-/// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CallState {
-    Ringing,
-    Connecting,
-    Connected,
-    Reconnecting,
-    Ended,
-}
-
-impl CallState {
-    /// Every state, in the order of the field's diagram.
-    pub const ALL: [CallState; 5] =
-        [CallState::Ringing, CallState::Connecting, CallState::Connected, CallState::Reconnecting, CallState::Ended];
-
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CallState::Ringing => "ringing",
-            CallState::Connecting => "connecting",
-            CallState::Connected => "connected",
-            CallState::Reconnecting => "reconnecting",
-            CallState::Ended => "ended",
-        }
-    }
-}
 
 /// The latest call of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,178 +24,193 @@ pub struct Call {
     /// `seq` of the last event that changed it.
     pub version: u64,
     pub media: Media,
-    /// Who rang.
+    /// The caller.
     pub by: UserId,
-    /// Everybody who ever was in it; at most [`MAX_MEMBERS`].
+    /// Everybody who ever joined; at most [`MAX_MEMBERS`].
     pub members: Vec<Member>,
-    pub stage: Stage,
+    pub stage: CallStage,
+    /// Media changes so far.
     pub changes: u16,
+    /// Quality reports so far.
     pub reports: u8,
 }
 
-/// Somebody's part in a call.
+/// A person who joined the call, now or earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub user: UserId,
     /// Neither the patient nor the doctor.
     pub guest: bool,
-    /// In it now.
-    pub here: bool,
-    /// Sends and gets media.
-    pub up: bool,
+    /// In the call now.
+    pub present: bool,
+    /// Sends and receives media.
+    pub connected: bool,
 }
 
-/// Each stage with the data that exists in it.
+/// The stages of a call, each with the data that exists in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum CallStage {
     Ringing {
         until: Timestamp,
     },
-    /// `was_up`: everybody had media at some time.
-    Talking {
+    /// `was_connected`: all members had media at the same time once.
+    Answered {
         since: Timestamp,
-        was_up: bool,
+        was_connected: bool,
     },
     Ended,
 }
 
-/// What can be asked of a call.
+/// The moves of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallStep {
+pub enum CallMove {
     Join,
     Decline,
     Leave,
     Media,
 }
 
-impl CallStep {
-    pub const ALL: [CallStep; 4] = [CallStep::Join, CallStep::Decline, CallStep::Leave, CallStep::Media];
+impl CallMove {
+    pub const ALL: [CallMove; 4] = [CallMove::Join, CallMove::Decline, CallMove::Leave, CallMove::Media];
 
-    /// The command's kind.
-    pub fn key(self) -> &'static str {
+    /// The kind of the command that makes the move.
+    pub fn as_str(self) -> &'static str {
         match self {
-            CallStep::Join => "call.join",
-            CallStep::Decline => "call.decline",
-            CallStep::Leave => "call.leave",
-            CallStep::Media => "call.media",
+            CallMove::Join => "call.join",
+            CallMove::Decline => "call.decline",
+            CallMove::Leave => "call.leave",
+            CallMove::Media => "call.media",
         }
     }
 }
 
 impl Call {
-    /// A call that begins to ring; who rings is in it.
-    pub fn ring(id: CallId, media: Media, by: UserId, until: Timestamp, seq: u64) -> Self {
-        let members = vec![Member { user: by, guest: false, here: true, up: false }];
-        Self { id, version: seq, media, by, members, stage: Stage::Ringing { until }, changes: 0, reports: 0 }
+    /// Creates a ringing call. The caller is its first member.
+    pub fn start(started: &CallStarted, seq: u64) -> Self {
+        Self {
+            id: started.call,
+            version: seq,
+            media: started.media,
+            by: started.by,
+            members: vec![Member { user: started.by, guest: false, present: true, connected: false }],
+            stage: CallStage::Ringing { until: started.until },
+            changes: 0,
+            reports: 0,
+        }
     }
 
     pub fn state(&self) -> CallState {
         match self.stage {
-            Stage::Ringing { .. } => CallState::Ringing,
-            Stage::Talking { .. } if self.all_up() => CallState::Connected,
-            Stage::Talking { was_up: true, .. } => CallState::Reconnecting,
-            Stage::Talking { was_up: false, .. } => CallState::Connecting,
-            Stage::Ended => CallState::Ended,
+            CallStage::Ringing { .. } => CallState::Ringing,
+            CallStage::Answered { .. } if self.all_connected() => CallState::Connected,
+            CallStage::Answered { was_connected: true, .. } => CallState::Reconnecting,
+            CallStage::Answered { was_connected: false, .. } => CallState::Connecting,
+            CallStage::Ended => CallState::Ended,
         }
     }
 
-    /// Whether it rings or goes on.
-    pub fn active(&self) -> bool {
-        self.stage != Stage::Ended
+    /// Whether the call has not ended.
+    pub fn is_active(&self) -> bool {
+        self.stage != CallStage::Ended
     }
 
-    /// Whether this person is in it now.
-    pub fn has(&self, user: UserId) -> bool {
-        self.active() && self.members.iter().any(|member| member.user == user && member.here)
+    /// Whether this person is in the call now.
+    pub fn has_present(&self, user: UserId) -> bool {
+        self.is_active() && self.members.iter().any(|member| member.user == user && member.present)
     }
 
-    /// Whether this person ever was in it.
-    pub fn had(&self, user: UserId) -> bool {
+    /// Whether this person ever joined.
+    pub fn has_member(&self, user: UserId) -> bool {
         self.members.iter().any(|member| member.user == user)
     }
 
-    /// Who is in it now.
-    pub fn present(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| member.here)
+    /// Returns the members who are in the call now.
+    pub fn present_members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.present)
     }
 
-    /// The end of the ringing.
+    /// Returns when the ringing ends.
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Ringing { until } => Some(until),
-            Stage::Talking { .. } | Stage::Ended => None,
+            CallStage::Ringing { until } => Some(until),
+            CallStage::Answered { .. } | CallStage::Ended => None,
         }
     }
 
-    /// How long two or more have been in it, in seconds.
+    /// Returns how long the call has had two or more members, in seconds.
     pub fn lasted_s(&self, now: Timestamp) -> u32 {
         match self.stage {
-            Stage::Talking { since, .. } => u32::try_from(now.since(since).as_secs()).unwrap_or(u32::MAX),
-            Stage::Ringing { .. } | Stage::Ended => 0,
+            CallStage::Answered { since, .. } => u32::try_from(now.since(since).as_secs()).unwrap_or(u32::MAX),
+            CallStage::Ringing { .. } | CallStage::Ended => 0,
         }
     }
 
-    /// Whether `user` may take this step now.
-    pub fn possible(&self, user: UserId, step: CallStep) -> bool {
-        match step {
-            CallStep::Join => self.active() && !self.has(user) && (self.had(user) || self.members.len() < MAX_MEMBERS),
-            CallStep::Decline => matches!(self.stage, Stage::Ringing { .. }) && !self.has(user),
-            CallStep::Leave => self.has(user),
-            CallStep::Media => matches!(self.stage, Stage::Talking { .. }) && self.has(user),
+    /// Whether `user` can make this move now, whatever their role.
+    fn permits(&self, user: UserId, call_move: CallMove) -> bool {
+        match call_move {
+            CallMove::Join => {
+                self.is_active()
+                    && !self.has_present(user)
+                    && (self.has_member(user) || self.members.len() < MAX_MEMBERS)
+            }
+            CallMove::Decline => matches!(self.stage, CallStage::Ringing { .. }) && !self.has_present(user),
+            CallMove::Leave => self.has_present(user),
+            CallMove::Media => matches!(self.stage, CallStage::Answered { .. }) && self.has_present(user),
         }
     }
 
-    /// What `user`, in this role, may do now: the two sides of a consultation, and guests once the two talk.
-    pub fn allowed(&self, role: Role, user: UserId) -> Vec<String> {
-        let open = match role {
+    /// Returns the moves that `user` may make now. Guests may only move once the call is answered.
+    pub fn allowed(&self, role: Role, user: UserId) -> Vec<CallMove> {
+        let admitted = match role {
             Role::Patient | Role::Doctor => true,
-            Role::Guest => matches!(self.stage, Stage::Talking { .. }),
+            Role::Guest => matches!(self.stage, CallStage::Answered { .. }),
             Role::Pharmacist | Role::Courier | Role::Admin | Role::Support | Role::System => false,
         };
-        let steps = CallStep::ALL.into_iter().filter(|step| open && self.possible(user, *step));
-        steps.map(|step| step.key().to_owned()).collect()
+        CallMove::ALL.into_iter().filter(|call_move| admitted && self.permits(user, *call_move)).collect()
     }
 
-    fn all_up(&self) -> bool {
-        self.present().count() > 1 && self.present().all(|member| member.up)
+    fn all_connected(&self) -> bool {
+        self.present_members().count() > 1 && self.present_members().all(|member| member.connected)
     }
 
-    /// Somebody came; the second one ends the ringing.
-    pub fn joined(&mut self, user: UserId, guest: bool, at: Timestamp, seq: u64) {
-        let member = Member { user, guest, here: true, up: false };
+    /// Applies a join. The second member ends the ringing.
+    pub fn apply_joined(&mut self, user: UserId, guest: bool, at: Timestamp, seq: u64) {
+        let member = Member { user, guest, present: true, connected: false };
         match self.members.iter_mut().find(|member| member.user == user) {
             Some(known) => *known = member,
             None => self.members.push(member),
         }
-        if matches!(self.stage, Stage::Ringing { .. }) {
-            self.stage = Stage::Talking { since: at, was_up: false };
+        if matches!(self.stage, CallStage::Ringing { .. }) {
+            self.stage = CallStage::Answered { since: at, was_connected: false };
         }
         self.version = seq;
     }
 
-    pub fn left(&mut self, user: UserId, seq: u64) {
+    /// Applies a departure.
+    pub fn apply_left(&mut self, user: UserId, seq: u64) {
         for member in self.members.iter_mut().filter(|member| member.user == user) {
-            (member.here, member.up) = (false, false);
+            (member.present, member.connected) = (false, false);
         }
         self.version = seq;
     }
 
-    /// Somebody's media came or went.
-    pub fn media(&mut self, user: UserId, up: bool, seq: u64) {
+    /// Applies a change of a member's media.
+    pub fn apply_media(&mut self, user: UserId, connected: bool, seq: u64) {
         for member in self.members.iter_mut().filter(|member| member.user == user) {
-            member.up = up;
+            member.connected = connected;
         }
-        if self.all_up()
-            && let Stage::Talking { was_up, .. } = &mut self.stage
+        if self.all_connected()
+            && let CallStage::Answered { was_connected, .. } = &mut self.stage
         {
-            *was_up = true;
+            *was_connected = true;
         }
         self.changes = self.changes.saturating_add(1);
         self.version = seq;
     }
 
-    pub fn ended(&mut self, seq: u64) {
-        self.stage = Stage::Ended;
+    /// Applies the end.
+    pub fn apply_ended(&mut self, seq: u64) {
+        self.stage = CallStage::Ended;
         self.version = seq;
     }
 }

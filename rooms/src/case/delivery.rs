@@ -1,99 +1,20 @@
 //! The delivery: one parcel from the pharmacy to the patient.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::case::dispensing::demand;
 use crate::command::MoveDelivery;
-use crate::event::{DeliveryMoved, Event, Person};
+use crate::event::{DeliveryMoved, DeliveryRequested, Event};
 use crate::id::{DeliveryId, DispensingId, PharmacyId, UserId};
+use crate::party::{Person, Proof};
+use crate::permission::may_move_delivery;
 use crate::refusal::Refusal;
 use crate::role::Role;
-use crate::text::{Line, Prose};
+use crate::state::DeliveryState;
+use crate::text::Prose;
 use crate::time::Timestamp;
 
-/// Where a parcel is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    Requested,
-    Assigned,
-    PickedUp,
-    InTransit,
-    OutForDelivery,
-    AttemptFailed,
-    Rescheduled,
-    Delivered,
-    Returning,
-    Returned,
-    Restocked,
-    Disposed,
-    Cancelled,
-    Lost,
-    Damaged,
-}
-
-impl DeliveryState {
-    /// Every state, in the order of the field's diagram.
-    pub const ALL: [DeliveryState; 15] = [
-        DeliveryState::Requested,
-        DeliveryState::Assigned,
-        DeliveryState::PickedUp,
-        DeliveryState::InTransit,
-        DeliveryState::OutForDelivery,
-        DeliveryState::AttemptFailed,
-        DeliveryState::Rescheduled,
-        DeliveryState::Delivered,
-        DeliveryState::Returning,
-        DeliveryState::Returned,
-        DeliveryState::Restocked,
-        DeliveryState::Disposed,
-        DeliveryState::Cancelled,
-        DeliveryState::Lost,
-        DeliveryState::Damaged,
-    ];
-
-    /// The name on the wire and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeliveryState::Requested => "requested",
-            DeliveryState::Assigned => "assigned",
-            DeliveryState::PickedUp => "picked_up",
-            DeliveryState::InTransit => "in_transit",
-            DeliveryState::OutForDelivery => "out_for_delivery",
-            DeliveryState::AttemptFailed => "attempt_failed",
-            DeliveryState::Rescheduled => "rescheduled",
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::Returning => "returning",
-            DeliveryState::Returned => "returned",
-            DeliveryState::Restocked => "restocked",
-            DeliveryState::Disposed => "disposed",
-            DeliveryState::Cancelled => "cancelled",
-            DeliveryState::Lost => "lost",
-            DeliveryState::Damaged => "damaged",
-        }
-    }
-}
-
-/// How a hand-over was proven.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Proof {
-    pub kind: ProofKind,
-    /// The code, the signature's or the photo's reference; never a picture itself.
-    pub reference: Line,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProofKind {
-    Code,
-    Signature,
-    IdCard,
-    Photo,
-}
-
-/// A parcel as far as its log tells. The recipient is the room's patient, the address that of its dispensing.
+/// A delivery, folded from the log. The recipient is the room's patient; the dispensing has the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     pub id: DeliveryId,
@@ -101,32 +22,32 @@ pub struct Delivery {
     pub version: u64,
     pub dispensing: DispensingId,
     pub pharmacy: PharmacyId,
-    /// When it came into its present state, by the account of who moved it.
+    /// When the current state began, as reported by the person who moved it.
     pub since: Timestamp,
-    pub stage: Stage,
+    pub stage: DeliveryStage,
 }
 
-/// Each state with the data that exists in it.
+/// The stages of a delivery, each with the data that exists in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum DeliveryStage {
     Requested,
-    /// Called off before a courier had it.
+    /// Cancelled before a courier was assigned.
     Withdrawn,
-    Given(Given),
+    Assigned(InTransit),
 }
 
-/// A parcel that a courier was given.
+/// A parcel with a courier.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct InTransit {
     pub courier: Person,
     pub leg: Leg,
     /// Failed attempts so far.
     pub attempts: u32,
-    /// The begin of the window that was last agreed on.
+    /// The start of the delivery window that was last agreed on.
     pub window: Option<Timestamp>,
 }
 
-/// Where a parcel is that a courier was given.
+/// The legs of a parcel with a courier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
     Assigned,
@@ -145,15 +66,44 @@ pub enum Leg {
     Damaged,
 }
 
-/// After this many failed attempts a parcel goes back.
+/// The failed attempts after which a parcel returns to the pharmacy.
 pub const MAX_ATTEMPTS: u32 = 3;
 
+/// The moves of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryMove {
+    Assign,
+    To(DeliveryState),
+}
+
+impl DeliveryMove {
+    /// The kind of the command that makes the move, with the target state.
+    pub fn as_str(self) -> Cow<'static, str> {
+        match self {
+            DeliveryMove::Assign => "delivery.assign".into(),
+            DeliveryMove::To(state) => format!("delivery.move:{}", state.as_str()).into(),
+        }
+    }
+}
+
 impl Delivery {
+    /// Creates a delivery that waits for a courier.
+    pub fn request(requested: &DeliveryRequested, seq: u64, at: Timestamp) -> Self {
+        Self {
+            id: requested.delivery,
+            version: seq,
+            dispensing: requested.dispensing,
+            pharmacy: requested.pharmacy.id,
+            since: at,
+            stage: DeliveryStage::Requested,
+        }
+    }
+
     pub fn state(&self) -> DeliveryState {
         match &self.stage {
-            Stage::Requested => DeliveryState::Requested,
-            Stage::Withdrawn => DeliveryState::Cancelled,
-            Stage::Given(given) => match given.leg {
+            DeliveryStage::Requested => DeliveryState::Requested,
+            DeliveryStage::Withdrawn => DeliveryState::Cancelled,
+            DeliveryStage::Assigned(transit) => match transit.leg {
                 Leg::Assigned => DeliveryState::Assigned,
                 Leg::PickedUp => DeliveryState::PickedUp,
                 Leg::InTransit => DeliveryState::InTransit,
@@ -172,91 +122,89 @@ impl Delivery {
         }
     }
 
-    pub fn given(&self) -> Option<&Given> {
+    /// Returns the parcel's transit once a courier is assigned.
+    pub fn transit(&self) -> Option<&InTransit> {
         match &self.stage {
-            Stage::Given(given) => Some(given),
-            Stage::Requested | Stage::Withdrawn => None,
+            DeliveryStage::Assigned(transit) => Some(transit),
+            DeliveryStage::Requested | DeliveryStage::Withdrawn => None,
         }
     }
 
-    /// Who has or had it.
+    /// Returns the courier who has or had the parcel.
     pub fn courier(&self) -> Option<UserId> {
-        self.given().map(|given| given.courier.id)
+        self.transit().map(|transit| transit.courier.id)
     }
 
-    /// Failed attempts so far.
+    /// Returns the failed attempts so far.
     pub fn attempts(&self) -> u32 {
-        self.given().map_or(0, |given| given.attempts)
+        self.transit().map_or(0, |transit| transit.attempts)
     }
 
-    /// Whether the parcel's way is not over.
-    pub fn active(&self) -> bool {
+    /// Whether the delivery has not ended.
+    pub fn is_active(&self) -> bool {
         !self.state().next().is_empty()
     }
 
-    /// Whether a courier may be given it, or another one.
-    pub fn assignable(&self) -> bool {
+    /// Whether it can be assigned to a courier, or to another one.
+    fn is_assignable(&self) -> bool {
         matches!(self.state(), DeliveryState::Requested | DeliveryState::Assigned)
     }
 
-    /// Whether somebody in this role may move it to `to` now; a courier only their own, a pharmacist in its pharmacy.
-    pub fn possible(&self, role: Role, to: DeliveryState) -> bool {
-        may_ever(role, to) && self.state().next().contains(&to)
-    }
-
-    /// What somebody in this role may do now.
-    pub fn allowed(&self, role: Role) -> Vec<String> {
+    /// Returns the moves that this role may make now. The caller checks that a courier has the parcel and that a pharmacist
+    /// belongs to the pharmacy.
+    pub fn allowed(&self, role: Role) -> Vec<DeliveryMove> {
         let assigns = matches!(role, Role::Pharmacist | Role::System);
-        let assign = (assigns && self.assignable()).then(|| "delivery.assign".to_owned());
-        let moves = self.state().next().iter().filter(|to| may_ever(role, **to));
-        assign.into_iter().chain(moves.map(|to| format!("delivery.move:{}", to.as_str()))).collect()
+        let assign = (assigns && self.is_assignable()).then_some(DeliveryMove::Assign);
+        let moves = self.state().next().iter().filter(|to| may_move_delivery(role, **to));
+        assign.into_iter().chain(moves.copied().map(DeliveryMove::To)).collect()
     }
 
-    /// What is said of a move from the present state to `to`.
-    pub fn to(&self, to: DeliveryState, with: With) -> DeliveryMoved {
+    /// Returns the event body for a move from the current state to `to`.
+    pub fn move_to(&self, to: DeliveryState, details: DeliveryMoveDetails) -> DeliveryMoved {
         DeliveryMoved {
             delivery: self.id,
             pharmacy: self.pharmacy,
             courier: self.courier(),
             from: self.state(),
             to,
-            reason: with.reason,
-            proof: with.proof,
-            window: with.window,
-            occurred_at: with.occurred_at,
+            reason: details.reason,
+            proof: details.proof,
+            window: details.window,
+            occurred_at: details.occurred_at,
         }
     }
 
-    /// It is called off, because the medicine will not leave the pharmacy.
-    pub fn call_off(&self) -> Event {
-        Event::DeliveryMoved(self.to(DeliveryState::Cancelled, With::default()))
+    /// Returns the event that cancels it, because the medicine will not leave the pharmacy.
+    pub fn cancel(&self) -> Event {
+        Event::DeliveryMoved(self.move_to(DeliveryState::Cancelled, DeliveryMoveDetails::default()))
     }
 
-    /// Takes an assignment.
-    pub fn assigned(&mut self, courier: &Person, seq: u64, at: Timestamp) {
+    /// Applies an assignment.
+    pub fn apply_assignment(&mut self, courier: &Person, seq: u64, at: Timestamp) {
         self.version = seq;
         self.since = at;
-        self.stage = Stage::Given(Given { courier: courier.clone(), leg: Leg::Assigned, attempts: 0, window: None });
+        let transit = InTransit { courier: courier.clone(), leg: Leg::Assigned, attempts: 0, window: None };
+        self.stage = DeliveryStage::Assigned(transit);
     }
 
-    /// Takes a move.
-    pub fn moved(&mut self, moved: &DeliveryMoved, seq: u64, at: Timestamp) {
+    /// Applies a move.
+    pub fn apply_move(&mut self, moved: &DeliveryMoved, seq: u64, at: Timestamp) {
         self.version = seq;
         self.since = moved.occurred_at.unwrap_or(at);
-        let Stage::Given(given) = &mut self.stage else {
+        let DeliveryStage::Assigned(transit) = &mut self.stage else {
             if moved.to == DeliveryState::Cancelled {
-                self.stage = Stage::Withdrawn;
+                self.stage = DeliveryStage::Withdrawn;
             }
             return;
         };
-        given.window = moved.window.or(given.window);
-        given.leg = match moved.to {
-            DeliveryState::Requested | DeliveryState::Assigned => given.leg,
+        transit.window = moved.window.or(transit.window);
+        transit.leg = match moved.to {
+            DeliveryState::Requested | DeliveryState::Assigned => transit.leg,
             DeliveryState::PickedUp => Leg::PickedUp,
             DeliveryState::InTransit => Leg::InTransit,
             DeliveryState::OutForDelivery => Leg::OutForDelivery,
             DeliveryState::AttemptFailed => {
-                given.attempts += 1;
+                transit.attempts += 1;
                 Leg::AttemptFailed
             }
             DeliveryState::Rescheduled => Leg::Rescheduled,
@@ -273,7 +221,8 @@ impl Delivery {
 }
 
 impl DeliveryState {
-    /// The states that may follow, whoever moves it. Only forward, but for one loop: after a failed attempt a new one.
+    /// Returns the states that may follow, whoever makes the move. Only forward, but for one loop: a new attempt after a
+    /// failed one.
     pub fn next(self) -> &'static [DeliveryState] {
         use DeliveryState::*;
         match self {
@@ -290,72 +239,57 @@ impl DeliveryState {
         }
     }
 
-    /// The steps from here to `to`, `to` itself included, for a courier whose reports skip some or arrive out of order;
-    /// between them only such as need no word of their own. Empty where none leads there.
-    pub fn way(self, to: DeliveryState) -> Vec<DeliveryState> {
+    /// Returns the moves from this state to `to`, including `to`, for a courier whose reports skip states or arrive out of
+    /// order. Passes only through states that need no data of their own. Empty if no such path exists.
+    pub fn path_to(self, to: DeliveryState) -> Vec<DeliveryState> {
         use DeliveryState::*;
         if self.next().contains(&to) {
             return vec![to];
         }
-        let through = |step: &&DeliveryState| matches!(step, PickedUp | OutForDelivery);
+        let passable = |state: &&DeliveryState| matches!(state, PickedUp | OutForDelivery);
         self.next()
             .iter()
-            .filter(through)
-            .map(|step| (step, step.way(to)))
+            .filter(passable)
+            .map(|next| (next, next.path_to(to)))
             .find(|(_, rest)| !rest.is_empty())
-            .map(|(step, rest)| std::iter::once(*step).chain(rest).collect())
+            .map(|(next, rest)| std::iter::once(*next).chain(rest).collect())
             .unwrap_or_default()
     }
 }
 
-/// What a move may carry beside its target.
+/// The data that a move carries beside its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct With {
+pub struct DeliveryMoveDetails {
     pub reason: Option<Prose>,
     pub proof: Option<Proof>,
     pub window: Option<Timestamp>,
-    /// Absent when it happened now.
+    /// Absent if it happened now.
     pub occurred_at: Option<Timestamp>,
 }
 
-/// How far a reporter's clock may be ahead of the hub's, in seconds: what happened "later" than now, happened now.
-const AHEAD_S: u64 = 300;
+/// How far a reporter's clock may run ahead of the hub's. A move reported from within this future counts as now.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-impl With {
-    /// Checks that the data that belong to the move's target are there.
-    pub fn of(step: &MoveDelivery, now: Timestamp) -> Result<Self, Refusal> {
+impl DeliveryMoveDetails {
+    /// Checks that the command carries the data that its target needs.
+    pub fn check(command: &MoveDelivery, now: Timestamp) -> Result<Self, Refusal> {
         use DeliveryState::*;
-        demand(step.proof.is_some(), step.to == Delivered, "proof")?;
-        demand(step.window.is_some(), step.to == Rescheduled, "window")?;
-        if matches!(step.to, AttemptFailed | Cancelled | Lost | Damaged) {
-            demand(step.reason.is_some(), true, "reason")?;
+        Refusal::require(command.proof.is_some(), command.to == Delivered, "proof")?;
+        Refusal::require(command.window.is_some(), command.to == Rescheduled, "window")?;
+        if matches!(command.to, AttemptFailed | Cancelled | Lost | Damaged) {
+            Refusal::require(command.reason.is_some(), true, "reason")?;
         }
-        if step.window.is_some_and(|window| window <= now) {
+        if command.window.is_some_and(|window| window <= now) {
             return Err(Refusal::Invalid { field: "window", why: "must be in the future" });
         }
-        if step.occurred_at.is_some_and(|at| at > now.plus(std::time::Duration::from_secs(AHEAD_S))) {
+        if command.occurred_at.is_some_and(|at| at > now.plus(MAX_CLOCK_SKEW)) {
             return Err(Refusal::Invalid { field: "occurred_at", why: "must not be in the future" });
         }
         Ok(Self {
-            reason: step.reason.clone(),
-            proof: step.proof.clone(),
-            window: step.window,
-            occurred_at: step.occurred_at.filter(|at| *at < now),
+            reason: command.reason.clone(),
+            proof: command.proof.clone(),
+            window: command.window,
+            occurred_at: command.occurred_at.filter(|at| *at < now),
         })
-    }
-}
-
-/// Whether somebody in this role may ever move a parcel to this state.
-pub fn may_ever(role: Role, to: DeliveryState) -> bool {
-    use DeliveryState::*;
-    match to {
-        // Reached by other commands: a dispensing that is ready, and `delivery.assign`.
-        Requested | Assigned => false,
-        PickedUp | InTransit | OutForDelivery | AttemptFailed | Delivered | Returning => role == Role::Courier,
-        Rescheduled => matches!(role, Role::Courier | Role::Patient | Role::Pharmacist),
-        Returned => matches!(role, Role::Courier | Role::Pharmacist),
-        Restocked | Disposed => role == Role::Pharmacist,
-        Cancelled => matches!(role, Role::Patient | Role::Pharmacist),
-        Lost | Damaged => matches!(role, Role::Admin | Role::System),
     }
 }

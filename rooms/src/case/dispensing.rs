@@ -1,79 +1,18 @@
 //! The dispensing: one pharmacy's work on one prescription.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::case::delivery::Proof;
-use crate::case::prescription::PrescriptionState;
 use crate::command::MoveDispensing;
-use crate::event::{DispensingMoved, Event, HandOver, Pharmacy};
+use crate::event::{DispensingMoved, Event, Sent};
 use crate::id::{DispensingId, PrescriptionId};
+use crate::party::{HandOver, Pharmacy, Proof};
+use crate::reason::HoldReason;
 use crate::refusal::Refusal;
 use crate::role::Role;
+use crate::state::{DispensingState, PrescriptionState};
 use crate::text::Prose;
 
-/// Where the work stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DispensingState {
-    Received,
-    Accepted,
-    Preparing,
-    OnHold,
-    Checked,
-    Ready,
-    Released,
-    Completed,
-    ReturnedToStock,
-    Declined,
-    Cancelled,
-}
-
-impl DispensingState {
-    /// Every state, in the order of the field's diagram.
-    pub const ALL: [DispensingState; 11] = [
-        DispensingState::Received,
-        DispensingState::Accepted,
-        DispensingState::Preparing,
-        DispensingState::OnHold,
-        DispensingState::Checked,
-        DispensingState::Ready,
-        DispensingState::Released,
-        DispensingState::Completed,
-        DispensingState::ReturnedToStock,
-        DispensingState::Declined,
-        DispensingState::Cancelled,
-    ];
-
-    /// The name on the wire and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DispensingState::Received => "received",
-            DispensingState::Accepted => "accepted",
-            DispensingState::Preparing => "preparing",
-            DispensingState::OnHold => "on_hold",
-            DispensingState::Checked => "checked",
-            DispensingState::Ready => "ready",
-            DispensingState::Released => "released",
-            DispensingState::Completed => "completed",
-            DispensingState::ReturnedToStock => "returned_to_stock",
-            DispensingState::Declined => "declined",
-            DispensingState::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// Why the work is on hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HoldReason {
-    OutOfStock,
-    /// A question to the doctor, asked in the dispensing thread.
-    Clarification,
-    Payment,
-}
-
-/// A dispensing as far as its log tells.
+/// A dispensing, folded from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispensing {
     pub id: DispensingId,
@@ -82,164 +21,187 @@ pub struct Dispensing {
     pub prescription: PrescriptionId,
     pub pharmacy: Pharmacy,
     pub hand_over: HandOver,
-    pub stage: Stage,
-    /// The prescription as this pharmacy knows it. Another pharmacy may have it by now, which is not this one's affair.
-    pub known: Known,
+    pub stage: DispensingStage,
+    /// The prescription as this pharmacy knows it. Another pharmacy may hold it by now, which this one must not learn.
+    pub known: KnownPrescription,
 }
 
-/// A prescription's state and version by the last event about it that a pharmacy has seen.
+/// A prescription's state and version, by the last event about it that a pharmacy saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownPrescription {
     pub state: PrescriptionState,
     pub version: u64,
 }
 
-/// Each state with the data that exists in it.
+/// The stages of a dispensing, each with the data that exists in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum DispensingStage {
     Received,
     Accepted,
     Preparing,
     OnHold(HoldReason),
     Checked,
     Ready,
-    /// With the courier.
+    /// Handed to the courier.
     Released,
-    /// In the patient's hands, with proof.
+    /// Handed to the patient, with proof.
     Completed,
     ReturnedToStock,
     Declined,
     Cancelled,
 }
 
+/// The moves of a dispensing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DispensingMove {
+    /// A message in the dispensing thread.
+    Chat,
+    To(DispensingState),
+}
+
+impl DispensingMove {
+    /// The kind of the command that makes the move, with the target state.
+    pub fn as_str(self) -> Cow<'static, str> {
+        match self {
+            DispensingMove::Chat => "chat.send".into(),
+            DispensingMove::To(state) => format!("dispensing.move:{}", state.as_str()).into(),
+        }
+    }
+}
+
 impl Dispensing {
+    /// Creates the work that begins when the patient sends a prescription to a pharmacy.
+    pub fn receive(sent: &Sent, seq: u64) -> Self {
+        Self {
+            id: sent.dispensing,
+            version: seq,
+            prescription: sent.prescription,
+            pharmacy: sent.pharmacy.clone(),
+            hand_over: sent.hand_over.clone(),
+            stage: DispensingStage::Received,
+            known: KnownPrescription { state: PrescriptionState::Released, version: seq },
+        }
+    }
+
     pub fn state(&self) -> DispensingState {
         match self.stage {
-            Stage::Received => DispensingState::Received,
-            Stage::Accepted => DispensingState::Accepted,
-            Stage::Preparing => DispensingState::Preparing,
-            Stage::OnHold(_) => DispensingState::OnHold,
-            Stage::Checked => DispensingState::Checked,
-            Stage::Ready => DispensingState::Ready,
-            Stage::Released => DispensingState::Released,
-            Stage::Completed => DispensingState::Completed,
-            Stage::ReturnedToStock => DispensingState::ReturnedToStock,
-            Stage::Declined => DispensingState::Declined,
-            Stage::Cancelled => DispensingState::Cancelled,
+            DispensingStage::Received => DispensingState::Received,
+            DispensingStage::Accepted => DispensingState::Accepted,
+            DispensingStage::Preparing => DispensingState::Preparing,
+            DispensingStage::OnHold(_) => DispensingState::OnHold,
+            DispensingStage::Checked => DispensingState::Checked,
+            DispensingStage::Ready => DispensingState::Ready,
+            DispensingStage::Released => DispensingState::Released,
+            DispensingStage::Completed => DispensingState::Completed,
+            DispensingStage::ReturnedToStock => DispensingState::ReturnedToStock,
+            DispensingStage::Declined => DispensingState::Declined,
+            DispensingStage::Cancelled => DispensingState::Cancelled,
         }
     }
 
-    /// Whether the pharmacy still has work or medicine of this.
-    pub fn active(&self) -> bool {
+    /// Whether the pharmacy still has work to do or medicine in hand.
+    pub fn is_active(&self) -> bool {
         match self.stage {
-            Stage::Received
-            | Stage::Accepted
-            | Stage::Preparing
-            | Stage::OnHold(_)
-            | Stage::Checked
-            | Stage::Ready
-            | Stage::Released => true,
-            Stage::Completed | Stage::ReturnedToStock | Stage::Declined | Stage::Cancelled => false,
+            DispensingStage::Received
+            | DispensingStage::Accepted
+            | DispensingStage::Preparing
+            | DispensingStage::OnHold(_)
+            | DispensingStage::Checked
+            | DispensingStage::Ready
+            | DispensingStage::Released => true,
+            DispensingStage::Completed
+            | DispensingStage::ReturnedToStock
+            | DispensingStage::Declined
+            | DispensingStage::Cancelled => false,
         }
     }
 
-    /// The states its pharmacist can move it to now. `parcel`: a delivery has been asked for and not called off, so that
-    /// the courier's steps move it on.
-    pub fn next(&self, parcel: bool) -> &'static [DispensingState] {
+    /// Returns the states that the pharmacist can move it to now. With an active delivery, the courier's moves advance
+    /// it instead.
+    fn next(&self, has_delivery: bool) -> &'static [DispensingState] {
         use DispensingState as To;
         match self.stage {
-            // Under review the verdict comes first.
-            Stage::Received if self.known.state != PrescriptionState::Released => &[To::Declined],
-            Stage::Received => &[To::Accepted, To::Declined],
-            Stage::Accepted => &[To::Preparing, To::Declined],
-            Stage::Preparing => &[To::OnHold, To::Checked],
-            Stage::OnHold(_) => &[To::Preparing, To::Declined],
-            Stage::Checked => &[To::Ready],
-            Stage::Ready if parcel => &[],
-            Stage::Ready => &[To::Completed, To::ReturnedToStock],
-            Stage::Released | Stage::Completed | Stage::ReturnedToStock | Stage::Declined | Stage::Cancelled => &[],
+            // Under review, the pharmacist must first give a verdict.
+            DispensingStage::Received if self.known.state != PrescriptionState::Released => &[To::Declined],
+            DispensingStage::Received => &[To::Accepted, To::Declined],
+            DispensingStage::Accepted => &[To::Preparing, To::Declined],
+            DispensingStage::Preparing => &[To::OnHold, To::Checked],
+            DispensingStage::OnHold(_) => &[To::Preparing, To::Declined],
+            DispensingStage::Checked => &[To::Ready],
+            DispensingStage::Ready if has_delivery => &[],
+            DispensingStage::Ready => &[To::Completed, To::ReturnedToStock],
+            DispensingStage::Released
+            | DispensingStage::Completed
+            | DispensingStage::ReturnedToStock
+            | DispensingStage::Declined
+            | DispensingStage::Cancelled => &[],
         }
     }
 
-    /// What somebody in this role may do now; a pharmacist only in its pharmacy.
-    pub fn allowed(&self, role: Role, parcel: bool) -> Vec<String> {
+    /// Returns the moves that this role may make now. The caller checks that a pharmacist belongs to the pharmacy.
+    pub fn allowed(&self, role: Role, has_delivery: bool) -> Vec<DispensingMove> {
         match role {
             Role::Pharmacist => {
-                let moves = self.next(parcel).iter().map(|to| format!("dispensing.move:{}", to.as_str()));
-                moves.chain([CHAT.to_owned()]).collect()
+                let moves = self.next(has_delivery).iter().copied().map(DispensingMove::To);
+                moves.chain([DispensingMove::Chat]).collect()
             }
-            Role::Patient | Role::Doctor => vec![CHAT.to_owned()],
+            Role::Patient | Role::Doctor => vec![DispensingMove::Chat],
             Role::Courier | Role::Admin | Role::Support | Role::Guest | Role::System => vec![],
         }
     }
 
-    /// The event that moves it to `to`.
-    pub fn to(&self, to: DispensingState, with: With) -> Event {
+    /// Returns the event that moves it to `to`.
+    pub fn move_to(&self, to: DispensingState, details: DispensingMoveDetails) -> Event {
         Event::DispensingMoved(DispensingMoved {
             dispensing: self.id,
             prescription: self.prescription,
             pharmacy: self.pharmacy.id,
             from: self.state(),
             to,
-            hold: with.hold,
-            reason: with.reason,
-            proof: with.proof,
+            hold: details.hold,
+            reason: details.reason,
+            proof: details.proof,
         })
     }
 
-    /// Takes a move.
-    pub fn moved(&mut self, moved: &DispensingMoved, seq: u64) {
+    /// Applies a move.
+    pub fn apply_move(&mut self, moved: &DispensingMoved, seq: u64) {
         self.version = seq;
         self.stage = match moved.to {
-            DispensingState::Received => Stage::Received,
-            DispensingState::Accepted => Stage::Accepted,
-            DispensingState::Preparing => Stage::Preparing,
-            DispensingState::OnHold => Stage::OnHold(moved.hold.unwrap_or(HoldReason::Clarification)),
-            DispensingState::Checked => Stage::Checked,
-            DispensingState::Ready => Stage::Ready,
-            DispensingState::Released => Stage::Released,
-            DispensingState::Completed => Stage::Completed,
-            DispensingState::ReturnedToStock => Stage::ReturnedToStock,
-            DispensingState::Declined => Stage::Declined,
-            DispensingState::Cancelled => Stage::Cancelled,
+            DispensingState::Received => DispensingStage::Received,
+            DispensingState::Accepted => DispensingStage::Accepted,
+            DispensingState::Preparing => DispensingStage::Preparing,
+            DispensingState::OnHold => DispensingStage::OnHold(moved.hold.unwrap_or(HoldReason::Clarification)),
+            DispensingState::Checked => DispensingStage::Checked,
+            DispensingState::Ready => DispensingStage::Ready,
+            DispensingState::Released => DispensingStage::Released,
+            DispensingState::Completed => DispensingStage::Completed,
+            DispensingState::ReturnedToStock => DispensingStage::ReturnedToStock,
+            DispensingState::Declined => DispensingStage::Declined,
+            DispensingState::Cancelled => DispensingStage::Cancelled,
         };
     }
 }
 
-/// Writing in the thread of this pharmacy.
-const CHAT: &str = "chat.send";
-
-/// What a move may carry beside its target.
+/// The data that a move carries beside its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct With {
+pub struct DispensingMoveDetails {
     pub hold: Option<HoldReason>,
     pub reason: Option<Prose>,
     pub proof: Option<Proof>,
 }
 
-impl With {
-    /// Checks that exactly the data that belong to `to` are there.
-    pub fn of(step: &MoveDispensing) -> Result<Self, Refusal> {
-        let to = step.to;
-        demand(step.hold.is_some(), to == DispensingState::OnHold, "hold")?;
-        demand(step.proof.is_some(), to == DispensingState::Completed, "proof")?;
-        match to {
-            DispensingState::OnHold => {}
-            to => demand(
-                step.reason.is_some(),
-                matches!(to, DispensingState::Declined | DispensingState::ReturnedToStock),
-                "reason",
-            )?,
+impl DispensingMoveDetails {
+    /// Checks that the command carries exactly the data that its target needs.
+    pub fn check(command: &MoveDispensing) -> Result<Self, Refusal> {
+        let to = command.to;
+        Refusal::require(command.hold.is_some(), to == DispensingState::OnHold, "hold")?;
+        Refusal::require(command.proof.is_some(), to == DispensingState::Completed, "proof")?;
+        // Optional with a hold.
+        if to != DispensingState::OnHold {
+            let needed = matches!(to, DispensingState::Declined | DispensingState::ReturnedToStock);
+            Refusal::require(command.reason.is_some(), needed, "reason")?;
         }
-        Ok(Self { hold: step.hold, reason: step.reason.clone(), proof: step.proof.clone() })
-    }
-}
-
-/// A field that a target state needs, and that no other takes.
-pub(crate) fn demand(given: bool, needed: bool, field: &'static str) -> Result<(), Refusal> {
-    match (given, needed) {
-        (true, true) | (false, false) => Ok(()),
-        (false, true) => Err(Refusal::Invalid { field, why: "is needed with this move" }),
-        (true, false) => Err(Refusal::Invalid { field, why: "does not belong to this move" }),
+        Ok(Self { hold: command.hold, reason: command.reason.clone(), proof: command.proof.clone() })
     }
 }

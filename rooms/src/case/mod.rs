@@ -1,5 +1,7 @@
-//! The case's state machines, one a file. Each says which moves exist, who may make them and what they need; a state
-//! carries exactly the data that exists in it.
+//! The state machines of a case, one per file.
+//!
+//! Each machine defines its moves: who may make them, in which state, and with which data. A state carries exactly the
+//! data that exists in it. The machines do not know each other; [`crate::room`] connects them.
 
 pub mod call;
 pub mod consultation;

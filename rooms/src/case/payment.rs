@@ -1,46 +1,11 @@
-//! The payment, as a state only: the provider moves it. What the provider should do next follows from the case.
+//! The payment: a state that the payment provider moves. The case determines what the provider does next.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::case::consultation::ConsultationState;
-use crate::event::Party;
+use crate::event::PaymentMoved;
+use crate::party::Party;
+use crate::state::{ConsultationState, PaymentState};
 use crate::text::Line;
 
-/// Where the payment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentState {
-    Pending,
-    Authorized,
-    Captured,
-    Refunded,
-    Failed,
-}
-
-impl PaymentState {
-    /// Every state, in the order of the field's diagram.
-    pub const ALL: [PaymentState; 5] = [
-        PaymentState::Pending,
-        PaymentState::Authorized,
-        PaymentState::Captured,
-        PaymentState::Refunded,
-        PaymentState::Failed,
-    ];
-
-    /// The name on the wire and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PaymentState::Pending => "pending",
-            PaymentState::Authorized => "authorized",
-            PaymentState::Captured => "captured",
-            PaymentState::Refunded => "refunded",
-            PaymentState::Failed => "failed",
-        }
-    }
-}
-
-/// A payment: what was last said of it.
+/// A payment, as the provider last reported it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
     pub state: PaymentState,
@@ -49,8 +14,14 @@ pub struct Payment {
     pub currency: Line,
 }
 
+impl From<&PaymentMoved> for Payment {
+    fn from(moved: &PaymentMoved) -> Self {
+        Self { state: moved.to, amount: moved.amount, currency: moved.currency.clone() }
+    }
+}
+
 impl PaymentState {
-    /// The states that may follow: only forward; the provider's words may be late, so steps may be skipped.
+    /// Returns the states that may follow. Only forward; the provider's reports may be late, so states may be skipped.
     pub fn next(self) -> &'static [PaymentState] {
         match self {
             PaymentState::Pending => {
@@ -62,7 +33,7 @@ impl PaymentState {
         }
     }
 
-    /// Whether the consultation may go on as paid for.
+    /// Whether the payment covers the consultation.
     pub fn covers(self) -> bool {
         match self {
             PaymentState::Authorized | PaymentState::Captured => true,
@@ -71,53 +42,57 @@ impl PaymentState {
     }
 }
 
-/// What the provider is to do next.
+/// The next action of the payment provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PaymentWish {
+pub enum PaymentAction {
     /// Reserve the price, with the patient's consent.
     Authorize,
-    /// Take what is reserved.
+    /// Collect the reserved amount.
     Capture,
-    /// Let go of what is asked for or reserved: nothing was taken yet.
+    /// Cancel a request or reservation; nothing was collected yet.
     Release,
-    /// Pay back what was taken.
+    /// Pay back the collected amount.
     Refund,
 }
 
-impl PaymentWish {
-    /// The name in the database and in figures.
+impl PaymentAction {
+    /// The name in the database and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            PaymentWish::Authorize => "authorize",
-            PaymentWish::Capture => "capture",
-            PaymentWish::Release => "release",
-            PaymentWish::Refund => "refund",
+            PaymentAction::Authorize => "authorize",
+            PaymentAction::Capture => "capture",
+            PaymentAction::Release => "release",
+            PaymentAction::Refund => "refund",
         }
     }
 
-    /// The wish of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Authorize, Self::Capture, Self::Release, Self::Refund].into_iter().find(|wish| wish.as_str() == name)
+    /// Finds the action with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Authorize, Self::Capture, Self::Release, Self::Refund].into_iter().find(|action| action.as_str() == name)
     }
 }
 
-/// What is due for a payment in this state. `missing`: who did not come, if the consultation is a no-show.
+/// Returns the action that is due for a payment in this state. `missing` is the side that missed a no-show.
 ///
-/// The price is taken when the consultation is completed, or when the patient did not come to it. It is given back when
-/// there was no consultation to pay for: cancelled, expired, without its doctor, sent elsewhere, entered in error.
-pub fn due(payment: PaymentState, consultation: ConsultationState, missing: Option<Party>) -> Option<PaymentWish> {
+/// The price is collected when the consultation is completed or the patient is a no-show. It is released or refunded when
+/// there was nothing to pay for: cancelled, expired, doctor missing, referred, entered in error.
+pub fn due_action(
+    payment: PaymentState,
+    consultation: ConsultationState,
+    missing: Option<Party>,
+) -> Option<PaymentAction> {
     use ConsultationState::*;
     let owed = match consultation {
-        Requested => return (payment == PaymentState::Pending).then_some(PaymentWish::Authorize),
+        Requested => return (payment == PaymentState::Pending).then_some(PaymentAction::Authorize),
         Booked | Waiting | Called | InProgress | Interrupted | WrapUp => return None,
         Completed => true,
         NoShow => missing == Some(Party::Patient),
         Cancelled | Expired | Referred | EnteredInError => false,
     };
     match (payment, owed) {
-        (PaymentState::Authorized, true) => Some(PaymentWish::Capture),
-        (PaymentState::Pending | PaymentState::Authorized, false) => Some(PaymentWish::Release),
-        (PaymentState::Captured, false) => Some(PaymentWish::Refund),
+        (PaymentState::Authorized, true) => Some(PaymentAction::Capture),
+        (PaymentState::Pending | PaymentState::Authorized, false) => Some(PaymentAction::Release),
+        (PaymentState::Captured, false) => Some(PaymentAction::Refund),
         (PaymentState::Pending | PaymentState::Captured, true) | (PaymentState::Refunded | PaymentState::Failed, _) => {
             None
         }

@@ -1,68 +1,15 @@
-//! The prescription: from the draft to the last dispensed item.
+//! The prescription: from the draft to the hand-over of its medicine.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::case::dispensing::DispensingState;
-use crate::command::Verdict;
-use crate::event::{Event, Item, PrescriptionMoved};
+use crate::event::{Drafted, Event, PrescriptionMoved};
 use crate::id::{DispensingId, PharmacyId, PrescriptionId};
+use crate::party::Item;
+use crate::reason::ReviewVerdict;
 use crate::role::Role;
+use crate::state::{DispensingState, PrescriptionState};
 use crate::text::Prose;
 use crate::time::Timestamp;
 
-/// Where a prescription stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PrescriptionState {
-    Draft,
-    Signed,
-    InReview,
-    Queried,
-    Rejected,
-    Released,
-    WithPharmacy,
-    Completed,
-    Cancelled,
-    Expired,
-    Superseded,
-}
-
-impl PrescriptionState {
-    /// Every state, in the order of the field's diagram.
-    pub const ALL: [PrescriptionState; 11] = [
-        PrescriptionState::Draft,
-        PrescriptionState::Signed,
-        PrescriptionState::InReview,
-        PrescriptionState::Queried,
-        PrescriptionState::Rejected,
-        PrescriptionState::Released,
-        PrescriptionState::WithPharmacy,
-        PrescriptionState::Completed,
-        PrescriptionState::Cancelled,
-        PrescriptionState::Expired,
-        PrescriptionState::Superseded,
-    ];
-
-    /// The name on the wire and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PrescriptionState::Draft => "draft",
-            PrescriptionState::Signed => "signed",
-            PrescriptionState::InReview => "in_review",
-            PrescriptionState::Queried => "queried",
-            PrescriptionState::Rejected => "rejected",
-            PrescriptionState::Released => "released",
-            PrescriptionState::WithPharmacy => "with_pharmacy",
-            PrescriptionState::Completed => "completed",
-            PrescriptionState::Cancelled => "cancelled",
-            PrescriptionState::Expired => "expired",
-            PrescriptionState::Superseded => "superseded",
-        }
-    }
-}
-
-/// A prescription as far as its log tells.
+/// A prescription, folded from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prescription {
     pub id: PrescriptionId,
@@ -71,14 +18,15 @@ pub struct Prescription {
     pub items: Vec<Item>,
     /// The prescription that this one replaces.
     pub replaces: Option<PrescriptionId>,
-    pub stage: Stage,
+    pub stage: PrescriptionStage,
 }
 
-/// Each state with the data that exists in it. `at` is the dispensing of the pharmacy that has it.
+/// The stages of a prescription, each with the data that exists in it. `at` is the dispensing of the pharmacy that holds
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum PrescriptionStage {
     Draft,
-    /// Signed under a policy of review, and with no pharmacy yet.
+    /// Signed under a policy that requires a review, and at no pharmacy yet.
     Signed {
         valid_until: Timestamp,
     },
@@ -90,19 +38,19 @@ pub enum Stage {
         valid_until: Timestamp,
         at: DispensingId,
     },
-    /// Effective. `at` is present when a pharmacy got it and has not claimed it.
+    /// Effective. `at` is present if a pharmacy received it and has not claimed it.
     Released {
         valid_until: Timestamp,
         at: Option<DispensingId>,
     },
-    /// Claimed.
+    /// Claimed by the pharmacy.
     WithPharmacy {
         valid_until: Timestamp,
         at: DispensingId,
     },
-    /// `valid_until` is absent when it was never signed, `at` when no pharmacy had it.
+    /// `valid_until` is absent if it was never signed, `at` if no pharmacy held it.
     Closed {
-        end: End,
+        end: PrescriptionEnd,
         valid_until: Option<Timestamp>,
         at: Option<DispensingId>,
     },
@@ -110,7 +58,7 @@ pub enum Stage {
 
 /// How a prescription closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum PrescriptionEnd {
     Rejected,
     Completed,
     Cancelled,
@@ -118,9 +66,9 @@ pub enum End {
     Superseded,
 }
 
-/// What can be asked of a prescription.
+/// The moves of a prescription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PrescriptionMove {
     Amend,
     Sign,
     Cancel,
@@ -129,176 +77,224 @@ pub enum Step {
     Answer,
 }
 
-impl Step {
-    pub const ALL: [Step; 6] = [Step::Amend, Step::Sign, Step::Cancel, Step::Send, Step::Review, Step::Answer];
+impl PrescriptionMove {
+    pub const ALL: [PrescriptionMove; 6] = [
+        PrescriptionMove::Amend,
+        PrescriptionMove::Sign,
+        PrescriptionMove::Cancel,
+        PrescriptionMove::Send,
+        PrescriptionMove::Review,
+        PrescriptionMove::Answer,
+    ];
 
-    /// The command's kind.
-    pub fn key(self) -> &'static str {
+    /// The kind of the command that makes the move.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Step::Amend => "prescription.amend",
-            Step::Sign => "prescription.sign",
-            Step::Cancel => "prescription.cancel",
-            Step::Send => "prescription.send",
-            Step::Review => "prescription.review",
-            Step::Answer => "prescription.answer",
+            PrescriptionMove::Amend => "prescription.amend",
+            PrescriptionMove::Sign => "prescription.sign",
+            PrescriptionMove::Cancel => "prescription.cancel",
+            PrescriptionMove::Send => "prescription.send",
+            PrescriptionMove::Review => "prescription.review",
+            PrescriptionMove::Answer => "prescription.answer",
         }
     }
 }
 
-/// What a prescription's steps depend on besides itself.
+/// The state of the case that a prescription's moves depend on, besides its own.
 #[derive(Clone, Copy, Debug)]
-pub struct Around {
-    /// The consultation counts as never held: nothing new may follow from it.
+pub struct PrescriptionContext {
+    /// The consultation is entered in error, so nothing new may follow from it.
     pub in_error: bool,
-    /// Where the pharmacy that has it stands.
+    /// The state of the active dispensing, if any.
     pub dispensing: Option<DispensingState>,
 }
 
 impl Prescription {
+    /// Creates a draft.
+    pub fn draft(drafted: &Drafted, seq: u64) -> Self {
+        Self {
+            id: drafted.prescription,
+            version: seq,
+            items: drafted.items.clone(),
+            replaces: drafted.replaces,
+            stage: PrescriptionStage::Draft,
+        }
+    }
+
     pub fn state(&self) -> PrescriptionState {
         match self.stage {
-            Stage::Draft => PrescriptionState::Draft,
-            Stage::Signed { .. } => PrescriptionState::Signed,
-            Stage::InReview { .. } => PrescriptionState::InReview,
-            Stage::Queried { .. } => PrescriptionState::Queried,
-            Stage::Released { .. } => PrescriptionState::Released,
-            Stage::WithPharmacy { .. } => PrescriptionState::WithPharmacy,
-            Stage::Closed { end: End::Rejected, .. } => PrescriptionState::Rejected,
-            Stage::Closed { end: End::Completed, .. } => PrescriptionState::Completed,
-            Stage::Closed { end: End::Cancelled, .. } => PrescriptionState::Cancelled,
-            Stage::Closed { end: End::Expired, .. } => PrescriptionState::Expired,
-            Stage::Closed { end: End::Superseded, .. } => PrescriptionState::Superseded,
+            PrescriptionStage::Draft => PrescriptionState::Draft,
+            PrescriptionStage::Signed { .. } => PrescriptionState::Signed,
+            PrescriptionStage::InReview { .. } => PrescriptionState::InReview,
+            PrescriptionStage::Queried { .. } => PrescriptionState::Queried,
+            PrescriptionStage::Released { .. } => PrescriptionState::Released,
+            PrescriptionStage::WithPharmacy { .. } => PrescriptionState::WithPharmacy,
+            PrescriptionStage::Closed { end: PrescriptionEnd::Rejected, .. } => PrescriptionState::Rejected,
+            PrescriptionStage::Closed { end: PrescriptionEnd::Completed, .. } => PrescriptionState::Completed,
+            PrescriptionStage::Closed { end: PrescriptionEnd::Cancelled, .. } => PrescriptionState::Cancelled,
+            PrescriptionStage::Closed { end: PrescriptionEnd::Expired, .. } => PrescriptionState::Expired,
+            PrescriptionStage::Closed { end: PrescriptionEnd::Superseded, .. } => PrescriptionState::Superseded,
         }
     }
 
-    /// The dispensing of the pharmacy that has it, or had it when it closed.
-    pub fn at(&self) -> Option<DispensingId> {
+    /// Returns the dispensing of the pharmacy that holds it, or held it when it closed.
+    pub fn dispensing(&self) -> Option<DispensingId> {
         match self.stage {
-            Stage::Draft | Stage::Signed { .. } => None,
-            Stage::InReview { at, .. } | Stage::Queried { at, .. } | Stage::WithPharmacy { at, .. } => Some(at),
-            Stage::Released { at, .. } | Stage::Closed { at, .. } => at,
+            PrescriptionStage::Draft | PrescriptionStage::Signed { .. } => None,
+            PrescriptionStage::InReview { at, .. }
+            | PrescriptionStage::Queried { at, .. }
+            | PrescriptionStage::WithPharmacy { at, .. } => Some(at),
+            PrescriptionStage::Released { at, .. } | PrescriptionStage::Closed { at, .. } => at,
         }
     }
 
-    /// Until when it may be claimed; absent before it is signed.
+    /// Returns until when a pharmacy may claim it; absent before it is signed.
     pub fn valid_until(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Draft => None,
-            Stage::Signed { valid_until }
-            | Stage::InReview { valid_until, .. }
-            | Stage::Queried { valid_until, .. }
-            | Stage::Released { valid_until, .. }
-            | Stage::WithPharmacy { valid_until, .. } => Some(valid_until),
-            Stage::Closed { valid_until, .. } => valid_until,
+            PrescriptionStage::Draft => None,
+            PrescriptionStage::Signed { valid_until }
+            | PrescriptionStage::InReview { valid_until, .. }
+            | PrescriptionStage::Queried { valid_until, .. }
+            | PrescriptionStage::Released { valid_until, .. }
+            | PrescriptionStage::WithPharmacy { valid_until, .. } => Some(valid_until),
+            PrescriptionStage::Closed { valid_until, .. } => valid_until,
         }
     }
 
-    /// When it expires by the clock: it runs until a pharmacy has claimed it.
+    /// Returns when it expires. Does not apply once a pharmacy has claimed it.
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Draft | Stage::WithPharmacy { .. } | Stage::Closed { .. } => None,
-            Stage::Signed { .. } | Stage::InReview { .. } | Stage::Queried { .. } | Stage::Released { .. } => {
-                self.valid_until()
+            PrescriptionStage::Draft | PrescriptionStage::WithPharmacy { .. } | PrescriptionStage::Closed { .. } => {
+                None
             }
+            PrescriptionStage::Signed { .. }
+            | PrescriptionStage::InReview { .. }
+            | PrescriptionStage::Queried { .. }
+            | PrescriptionStage::Released { .. } => self.valid_until(),
         }
     }
 
-    /// Whether somebody in this role may take this step now.
-    pub fn possible(&self, role: Role, step: Step, around: Around) -> bool {
+    /// Whether this role may make this move now.
+    fn permits(&self, role: Role, step: PrescriptionMove, context: PrescriptionContext) -> bool {
         match step {
-            Step::Amend => {
+            PrescriptionMove::Amend => {
                 role == Role::Doctor
-                    && !around.in_error
+                    && !context.in_error
                     && match self.stage {
-                        // Released is not claimed yet.
-                        Stage::Draft | Stage::Signed { .. } | Stage::Queried { .. } | Stage::Released { .. } => true,
-                        Stage::InReview { .. } | Stage::WithPharmacy { .. } | Stage::Closed { .. } => false,
+                        // No pharmacy has claimed a released one.
+                        PrescriptionStage::Draft
+                        | PrescriptionStage::Signed { .. }
+                        | PrescriptionStage::Queried { .. }
+                        | PrescriptionStage::Released { .. } => true,
+                        PrescriptionStage::InReview { .. }
+                        | PrescriptionStage::WithPharmacy { .. }
+                        | PrescriptionStage::Closed { .. } => false,
                     }
             }
-            Step::Sign => role == Role::Doctor && !around.in_error && matches!(self.stage, Stage::Draft),
-            Step::Cancel => {
+            PrescriptionMove::Sign => {
+                role == Role::Doctor && !context.in_error && matches!(self.stage, PrescriptionStage::Draft)
+            }
+            PrescriptionMove::Cancel => {
                 role == Role::Doctor
                     && match self.stage {
-                        Stage::Closed { .. } => false,
-                        // With the courier it counts as handed over.
-                        Stage::WithPharmacy { .. } => around.dispensing != Some(DispensingState::Released),
+                        PrescriptionStage::Closed { .. } => false,
+                        // A parcel with the courier counts as handed over.
+                        PrescriptionStage::WithPharmacy { .. } => context.dispensing != Some(DispensingState::Released),
                         _ => true,
                     }
             }
-            Step::Send => {
+            PrescriptionMove::Send => {
                 role == Role::Patient
-                    && !around.in_error
+                    && !context.in_error
                     && match self.stage {
-                        Stage::Signed { .. } | Stage::InReview { .. } | Stage::Released { .. } => true,
-                        Stage::Draft | Stage::Queried { .. } | Stage::WithPharmacy { .. } | Stage::Closed { .. } => {
-                            false
-                        }
+                        PrescriptionStage::Signed { .. }
+                        | PrescriptionStage::InReview { .. }
+                        | PrescriptionStage::Released { .. } => true,
+                        PrescriptionStage::Draft
+                        | PrescriptionStage::Queried { .. }
+                        | PrescriptionStage::WithPharmacy { .. }
+                        | PrescriptionStage::Closed { .. } => false,
                     }
             }
-            Step::Review => role == Role::Pharmacist && matches!(self.stage, Stage::InReview { .. }),
-            Step::Answer => role == Role::Doctor && matches!(self.stage, Stage::Queried { .. }),
+            PrescriptionMove::Review => {
+                role == Role::Pharmacist && matches!(self.stage, PrescriptionStage::InReview { .. })
+            }
+            PrescriptionMove::Answer => role == Role::Doctor && matches!(self.stage, PrescriptionStage::Queried { .. }),
         }
     }
 
-    /// What somebody in this role may do now.
-    pub fn allowed(&self, role: Role, around: Around) -> Vec<String> {
-        Step::ALL
-            .into_iter()
-            .filter(|step| self.possible(role, *step, around))
-            .map(|step| step.key().to_owned())
-            .collect()
+    /// Returns the moves that this role may make now.
+    pub fn allowed(&self, role: Role, context: PrescriptionContext) -> Vec<PrescriptionMove> {
+        PrescriptionMove::ALL.into_iter().filter(|step| self.permits(role, *step, context)).collect()
     }
 
-    /// The event that moves it to `to`; `pharmacy` has it and must hear of it.
-    pub fn to(&self, to: PrescriptionState, pharmacy: Option<PharmacyId>, reason: Option<Prose>) -> Event {
+    /// Returns the event that moves it to `to`. `pharmacy` holds it and must learn of the move.
+    pub fn move_to(&self, to: PrescriptionState, pharmacy: Option<PharmacyId>, reason: Option<Prose>) -> Event {
         Event::PrescriptionMoved(PrescriptionMoved { prescription: self.id, from: self.state(), to, pharmacy, reason })
     }
 
-    /// Takes the doctor's signature.
-    pub fn signed(&mut self, valid_until: Timestamp, review: bool) {
-        self.stage = if review { Stage::Signed { valid_until } } else { Stage::Released { valid_until, at: None } };
-    }
-
-    /// Takes the patient's choice of a pharmacy.
-    pub fn sent(&mut self, at: DispensingId, valid_until: Timestamp, review: bool) {
-        self.stage =
-            if review { Stage::InReview { valid_until, at } } else { Stage::Released { valid_until, at: Some(at) } };
-    }
-
-    /// Takes a reviewer's verdict.
-    pub fn reviewed(&mut self, verdict: Verdict) {
-        let (Stage::InReview { valid_until, at } | Stage::Queried { valid_until, at }) = self.stage else { return };
-        self.stage = match verdict {
-            Verdict::Approve => Stage::Released { valid_until, at: Some(at) },
-            Verdict::Query => Stage::Queried { valid_until, at },
-            Verdict::Reject => Stage::Closed { end: End::Rejected, valid_until: Some(valid_until), at: Some(at) },
+    /// Applies the doctor's signature.
+    pub fn apply_signature(&mut self, valid_until: Timestamp, review: bool) {
+        self.stage = if review {
+            PrescriptionStage::Signed { valid_until }
+        } else {
+            PrescriptionStage::Released { valid_until, at: None }
         };
     }
 
-    /// Takes the doctor's answer to a query.
-    pub fn answered(&mut self) {
-        if let Stage::Queried { valid_until, at } = self.stage {
-            self.stage = Stage::InReview { valid_until, at };
+    /// Applies the patient's choice of a pharmacy.
+    pub fn apply_sending(&mut self, at: DispensingId, valid_until: Timestamp, review: bool) {
+        self.stage = if review {
+            PrescriptionStage::InReview { valid_until, at }
+        } else {
+            PrescriptionStage::Released { valid_until, at: Some(at) }
+        };
+    }
+
+    /// Applies a pharmacist's verdict.
+    pub fn apply_verdict(&mut self, verdict: ReviewVerdict) {
+        let (PrescriptionStage::InReview { valid_until, at } | PrescriptionStage::Queried { valid_until, at }) =
+            self.stage
+        else {
+            return;
+        };
+        self.stage = match verdict {
+            ReviewVerdict::Approve => PrescriptionStage::Released { valid_until, at: Some(at) },
+            ReviewVerdict::Query => PrescriptionStage::Queried { valid_until, at },
+            ReviewVerdict::Reject => PrescriptionStage::Closed {
+                end: PrescriptionEnd::Rejected,
+                valid_until: Some(valid_until),
+                at: Some(at),
+            },
+        };
+    }
+
+    /// Applies the doctor's answer to a query.
+    pub fn apply_answer(&mut self) {
+        if let PrescriptionStage::Queried { valid_until, at } = self.stage {
+            self.stage = PrescriptionStage::InReview { valid_until, at };
         }
     }
 
-    /// Takes a move. One that does not fit the present state changes nothing.
-    pub fn moved(&mut self, to: PrescriptionState) {
-        let (at, valid_until) = (self.at(), self.valid_until());
-        let closed = |end| Some(Stage::Closed { end, valid_until, at });
+    /// Applies a move. A move that does not fit the current state changes nothing.
+    pub fn apply_move(&mut self, to: PrescriptionState) {
+        let (at, valid_until) = (self.dispensing(), self.valid_until());
+        let closed = |end| Some(PrescriptionStage::Closed { end, valid_until, at });
         let next = match to {
-            // Back in the patient's hands: no pharmacy has it.
-            PrescriptionState::Signed => valid_until.map(|valid_until| Stage::Signed { valid_until }),
-            PrescriptionState::Released => valid_until.map(|valid_until| Stage::Released { valid_until, at: None }),
-            PrescriptionState::WithPharmacy => {
-                at.zip(valid_until).map(|(at, valid_until)| Stage::WithPharmacy { valid_until, at })
+            // Returned to the patient: no pharmacy holds it.
+            PrescriptionState::Signed => valid_until.map(|valid_until| PrescriptionStage::Signed { valid_until }),
+            PrescriptionState::Released => {
+                valid_until.map(|valid_until| PrescriptionStage::Released { valid_until, at: None })
             }
-            PrescriptionState::Rejected => closed(End::Rejected),
-            PrescriptionState::Completed => closed(End::Completed),
-            PrescriptionState::Cancelled => closed(End::Cancelled),
-            PrescriptionState::Expired => closed(End::Expired),
-            PrescriptionState::Superseded => closed(End::Superseded),
-            // Reached by events of their own.
+            PrescriptionState::WithPharmacy => {
+                at.zip(valid_until).map(|(at, valid_until)| PrescriptionStage::WithPharmacy { valid_until, at })
+            }
+            PrescriptionState::Rejected => closed(PrescriptionEnd::Rejected),
+            PrescriptionState::Completed => closed(PrescriptionEnd::Completed),
+            PrescriptionState::Cancelled => closed(PrescriptionEnd::Cancelled),
+            PrescriptionState::Expired => closed(PrescriptionEnd::Expired),
+            PrescriptionState::Superseded => closed(PrescriptionEnd::Superseded),
+            // Other events lead here.
             PrescriptionState::Draft | PrescriptionState::InReview | PrescriptionState::Queried => None,
         };
         if let Some(next) = next {

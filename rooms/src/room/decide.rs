@@ -1,308 +1,152 @@
-//! Deciding a command: who may, on which version, and then the state machines.
+//! Deciding a command: checks role and part in the case, then hands the command to its aggregate.
 
-use std::time::Duration;
-
-use super::face::{Face, Subject};
+use super::subject::{Asker, Subject};
 use super::{Case, MAX_EVENTS, RESERVED_EVENTS, Room};
-use crate::case::consultation::{ConsultationState as To, Phase, Step, seconds};
-use crate::case::guest::DismissReason;
-use crate::case::payment::PaymentState;
-use crate::command::{Chat, Command, Context, RecordPayment, Request};
-use crate::event::{
-    Called, ChatSent, CheckedIn, Event, Explained, Exported, Noted, PaymentMoved, Person, RecordOpened, Requested,
-    Rescheduled, Slot, Thread,
-};
-use crate::id::RoomId;
+use crate::case::consultation::ConsultationMove;
+use crate::command::{Command, Context};
+use crate::event::Event;
+use crate::party::Person;
 use crate::permission::{View, may};
-use crate::record::MAX_AMOUNT;
+use crate::reason::DismissReason;
 use crate::refusal::Refusal;
 use crate::role::{Actor, Role};
-use crate::text::{Line, Prose};
-use crate::time::Timestamp;
-
-/// How long break-glass lasts.
-pub const OPEN_FOR: Duration = Duration::from_secs(15 * 60);
+use crate::state::ConsultationState as To;
 
 impl Room {
-    /// What a command comes to. Changes nothing: the caller numbers, stores and then applies the events.
+    /// Decides a command. Changes nothing: the caller numbers, stores and then applies the events.
     ///
-    /// Checked in this order: the role, the actor's part in the case, that the thing exists for them, the version they
-    /// saw, the present state, and the command's own data. The timer may have nothing to do: then there are no events.
+    /// Checks, in this order: the role, the actor's part in the case, that the subject exists for them, the version they
+    /// saw, the current state, and the command's own data. A command that changes nothing yields no events.
     pub fn decide(&self, command: &Command, context: &mut Context<'_>) -> Result<Vec<Event>, Refusal> {
         let role = context.actor.role();
         if !may(role, command) {
             return Err(Refusal::Forbidden);
         }
-        let Some(case) = self.case.as_deref() else {
-            return match (command, self.head, context.actor) {
-                (Command::Request(request), 0, Actor::Person { id, name, .. }) => {
-                    open(self.id, request, Person { id: *id, name: name.clone() }, context)
-                }
-                _ => Err(Refusal::Forbidden),
-            };
-        };
-        let view = case.part(command, context)?;
-        let mut events = case.decide(command, &view, role, context)?;
-        events.extend(case.call_that_ends_with(&events, context.now));
-        events.extend(case.guests_who_go_with(&events));
-        let limit = match command {
-            // The clock's events are few: each deadline follows from an event that did fit.
-            Command::Timer(_) => u64::MAX,
-            Command::Chat(_)
-            | Command::Export(_)
-            | Command::StartCall(_)
-            | Command::CallMedia(_)
-            | Command::ReportCall(_)
-            | Command::CheckDevices(_) => MAX_EVENTS - RESERVED_EVENTS,
-            _ => MAX_EVENTS,
-        };
-        if self.head.saturating_add(events.len() as u64) > limit {
-            return Err(Refusal::RoomFull { max: limit });
+        let Some(case) = self.case.as_deref() else { return self.open(command, context) };
+        let asker = Asker { role, view: case.view_for(command, context)? };
+        let mut events = case.decide(command, &asker, context)?;
+        events.extend(case.end_call_with(&events, context.now));
+        events.extend(case.dismiss_guests_with(&events));
+        let max = event_limit(command);
+        if self.head.saturating_add(events.len() as u64) > max {
+            return Err(Refusal::RoomFull { max });
         }
         Ok(events)
     }
+
+    /// Decides the command that opens the room; refuses any other.
+    fn open(&self, command: &Command, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        let (Command::Request(request), 0, Actor::Person { id, name, .. }) = (command, self.head, context.actor) else {
+            return Err(Refusal::Forbidden);
+        };
+        super::consultation::open(self.id, request, Person { id: *id, name: name.clone() }, context)
+    }
 }
 
-/// The first events of a room.
-fn open(room: RoomId, request: &Request, patient: Person, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
-    let policy = context.policy;
-    let (doctor, slot) = match (request.slot, request.doctor) {
-        (Some(id), None) => {
-            let slot = context.facts.slot.clone().filter(|slot| slot.id == id).ok_or(Refusal::NoSuch("slot"))?;
-            not_over(&slot, context.now)?;
-            (slot.doctor.clone(), Some(slot))
-        }
-        (None, Some(id)) => {
-            let doctor = context.facts.doctor.clone().filter(|doctor| doctor.id == id);
-            (doctor.ok_or(Refusal::NoSuch("doctor"))?, None)
-        }
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Refusal::Invalid { field: "slot", why: "name either a slot or a doctor" });
-        }
-    };
-    if policy.price > MAX_AMOUNT {
-        return Err(Refusal::Invalid { field: "price", why: "is larger than the record can say" });
+/// Returns the number of events that a room may have after this command.
+fn event_limit(command: &Command) -> u64 {
+    match command {
+        // The clock's events are few: each deadline follows from an event that was within the limit.
+        Command::Timer(_) => u64::MAX,
+        Command::Chat(_)
+        | Command::StartCall(_)
+        | Command::CallMedia(_)
+        | Command::ReportCall(_)
+        | Command::CheckDevices(_)
+        | Command::Export(_) => MAX_EVENTS - RESERVED_EVENTS,
+        Command::Request(_)
+        | Command::Confirm(_)
+        | Command::Reschedule(_)
+        | Command::Cancel(_)
+        | Command::CheckIn(_)
+        | Command::Admit(_)
+        | Command::Enter(_)
+        | Command::PutBack(_)
+        | Command::Refer(_)
+        | Command::End(_)
+        | Command::Complete(_)
+        | Command::MarkError(_)
+        | Command::Presence(_)
+        | Command::RecordPayment(_)
+        | Command::JoinCall(_)
+        | Command::DeclineCall(_)
+        | Command::LeaveCall(_)
+        | Command::InviteGuest(_)
+        | Command::EnterAsGuest(_)
+        | Command::DismissGuest(_)
+        | Command::Draft(_)
+        | Command::Amend(_)
+        | Command::Sign(_)
+        | Command::CancelPrescription(_)
+        | Command::Send(_)
+        | Command::Review(_)
+        | Command::Answer(_)
+        | Command::MoveDispensing(_)
+        | Command::AssignDelivery(_)
+        | Command::MoveDelivery(_)
+        | Command::OpenRecord(_) => MAX_EVENTS,
     }
-    let hold_until = slot.is_some().then(|| context.now.plus(seconds(policy.hold_s)));
-    let reason = request.reason.clone();
-    let requested = Requested { patient, doctor, slot, hold_until, reason, policy: policy.clone() };
-    let mut events = vec![Event::Requested(requested)];
-    if policy.price > 0 {
-        events.push(Event::PaymentMoved(PaymentMoved {
-            from: None,
-            to: PaymentState::Pending,
-            amount: policy.price,
-            currency: policy.currency.clone(),
-            reference: Line::parse(&room.to_string()).expect("an id is a short line"),
-        }));
-    }
-    Ok(events)
-}
-
-fn not_over(slot: &Slot, now: Timestamp) -> Result<(), Refusal> {
-    if slot.ends_at > now { Ok(()) } else { Err(Refusal::Invalid { field: "slot", why: "is in the past" }) }
 }
 
 impl Case {
-    /// The part of the case in which the actor asks this.
-    fn part(&self, command: &Command, context: &Context<'_>) -> Result<View, Refusal> {
+    /// Returns the view in which the actor sends this command.
+    fn view_for(&self, command: &Command, context: &Context<'_>) -> Result<View, Refusal> {
         match self.view_of(context.actor, context.now) {
             Some(view) => Ok(view),
-            // An administrator acts on a case without reading it; only a copy needs the glass broken first.
+            // An administrator acts on a case without reading it. Only an export needs break-glass first.
             None if context.actor.role() == Role::Admin && !matches!(command, Command::Export(_)) => Ok(View::Care),
             None => Err(Refusal::Forbidden),
         }
     }
 
-    fn decide(
-        &self,
-        command: &Command,
-        view: &View,
-        role: Role,
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Event>, Refusal> {
-        let Some(subject) = Subject::of(command) else {
-            return self.decide_at_large(command, view, role, context);
-        };
-        let face = self.face(subject, view, role)?;
-        face.expect(context.expect)?;
+    /// Decides a command to an open room. One exhaustive match, so that a new command does not compile until it is
+    /// decided here.
+    fn decide(&self, command: &Command, asker: &Asker, context: &mut Context<'_>) -> Result<Vec<Event>, Refusal> {
+        use ConsultationMove as Step;
         match command {
-            Command::Amend(amend) => self.amend(amend, &face, context),
-            Command::Sign(sign) => self.sign(sign, &face, context),
-            Command::CancelPrescription(cancel) => self.cancel_prescription(cancel, &face),
-            Command::Send(send) => self.send(send, &face, context),
-            Command::Review(review) => self.review(review, &face),
-            Command::Answer(answer) => self.answer(answer, &face),
-            Command::MoveDispensing(step) => self.move_dispensing(step, &face, context),
-            Command::AssignDelivery(assign) => self.assign(assign, &face, context),
-            Command::MoveDelivery(step) => self.move_delivery(step, role, &face, context),
-            Command::JoinCall(_) | Command::DeclineCall(_) | Command::LeaveCall(_) | Command::CallMedia(_) => {
-                self.decide_call(command, &face, context)
+            // A room opens once; a second request is never among the allowed moves.
+            Command::Request(_) => Err(self.current_subject(Subject::Consultation, asker, context)?.illegal()),
+            Command::Confirm(_) => self.move_consultation(Step::Confirm, To::Booked, None, asker, context),
+            Command::Reschedule(reschedule) => self.reschedule(reschedule, asker, context),
+            Command::Cancel(why) => {
+                self.move_consultation(Step::Cancel, To::Cancelled, Some(&why.reason), asker, context)
             }
-            _ => self.decide_consultation(command, &face, context).map(|event| self.with_move(command, event)),
-        }
-    }
-
-    /// What is about no part of the case: it has no version, and mostly no state that could forbid it.
-    fn decide_at_large(
-        &self,
-        command: &Command,
-        view: &View,
-        role: Role,
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Event>, Refusal> {
-        let (actor, now) = (context.actor, context.now);
-        match command {
-            Command::Chat(chat) => self.chat(chat, view),
-            Command::StartCall(start) => {
-                self.face(Subject::Consultation, view, role)?.demand(Step::StartCall.key())?;
-                self.start_call(start, context)
-            }
-            Command::CheckDevices(check) => {
-                self.face(Subject::Consultation, view, role)?.demand(Step::CheckDevices.key())?;
-                self.checked(check, context)
-            }
-            Command::InviteGuest(invite) => {
-                self.face(Subject::Consultation, view, role)?.demand(Step::InviteGuest.key())?;
-                Ok(self.invite(invite, context))
-            }
-            Command::EnterAsGuest(_) => self.enter_as_guest(context),
-            Command::DismissGuest(of) => self.dismiss(of.guest, DismissReason::Removed, now),
-            Command::ReportCall(report) => self.report_call(report, context),
-            Command::Draft(draft) => {
-                self.face(Subject::Consultation, view, role)?.demand(Step::Draft.key())?;
-                self.draft(draft, context)
-            }
+            Command::CheckIn(check_in) => self.check_in(check_in, asker, context),
+            Command::Admit(_) => self.admit(asker, context),
+            Command::Enter(_) => self.move_consultation(Step::Enter, To::InProgress, None, asker, context),
+            Command::PutBack(_) => self.move_consultation(Step::PutBack, To::Waiting, None, asker, context),
+            Command::Refer(why) => self.move_consultation(Step::Refer, To::Referred, Some(&why.reason), asker, context),
+            Command::End(_) => self.move_consultation(Step::End, To::WrapUp, None, asker, context),
+            Command::Complete(note) => self.complete(note, asker, context),
+            Command::MarkError(why) => self.mark_error(why, asker, context),
             Command::Presence(change) => {
-                Ok(self.consultation.presence(change.party, change.here).into_iter().collect())
+                Ok(self.consultation.presence_changed(change.party, change.here).into_iter().collect())
             }
-            Command::RecordPayment(record) => self.record_payment(record),
-            Command::Export(purpose) => {
-                if actor.role() == Role::Admin && purpose.purpose.is_none() {
-                    return Err(Refusal::Invalid { field: "purpose", why: "an administrator must give one" });
-                }
-                Ok(vec![Event::Exported(Exported { purpose: purpose.purpose.clone() })])
-            }
-            Command::OpenRecord(why) => {
-                let by = actor.user().ok_or(Refusal::Forbidden)?;
-                let until = now.plus(OPEN_FOR);
-                Ok(vec![Event::RecordOpened(RecordOpened { by, reason: why.reason.clone(), until })])
-            }
-            // The clock, and nothing else is left here.
-            _ => Ok(self.overdue(now)),
-        }
-    }
-
-    fn chat(&self, chat: &Chat, view: &View) -> Result<Vec<Event>, Refusal> {
-        match (view, chat.thread) {
-            (View::Care, Thread::Care) => {}
-            (View::Guest { after, .. }, Thread::Care) if *after < u64::MAX => {}
-            (View::Care, Thread::Pharmacy(pharmacy)) if self.serves(pharmacy) => {}
-            (View::Care, Thread::Pharmacy(_)) => return Err(Refusal::NoSuch("pharmacy")),
-            (View::Pharmacy(own), Thread::Pharmacy(pharmacy)) if *own == pharmacy => {}
-            (View::Pharmacy(_) | View::Courier(_) | View::Guest { .. }, _) => return Err(Refusal::Forbidden),
-        }
-        Ok(vec![Event::ChatSent(ChatSent { text: chat.text.clone(), thread: chat.thread })])
-    }
-
-    fn decide_consultation(&self, command: &Command, face: &Face, context: &Context<'_>) -> Result<Event, Refusal> {
-        // Of these commands the kind is also the move's name. A second request is among no open moves.
-        face.demand(command.kind())?;
-        let consultation = &self.consultation;
-        let to = |to| Ok(consultation.to(to, None, None));
-        let because = |to, reason: &Prose| Ok(consultation.to(to, None, Some(reason.clone())));
-        match command {
-            Command::Confirm(_) => to(To::Booked),
-            Command::Reschedule(wish) => {
-                let slot = context.facts.slot.clone().filter(|slot| slot.id == wish.slot);
-                let slot = slot.ok_or(Refusal::NoSuch("slot"))?;
-                self.reschedule(slot, context.now)
-            }
-            Command::Cancel(why) => because(To::Cancelled, &why.reason),
-            Command::CheckIn(check_in) => {
-                if check_in.consent != self.policy.consent {
-                    return Err(Refusal::Invalid { field: "consent", why: "is not the version in force" });
-                }
-                let (consent, identity) = (check_in.consent.clone(), check_in.identity.clone());
-                Ok(Event::CheckedIn(CheckedIn { consent, identity }))
-            }
-            Command::Admit(_) => Ok(Event::Called(Called { until: context.now.plus(seconds(self.policy.ring_s)) })),
-            Command::Enter(_) => to(To::InProgress),
-            Command::PutBack(_) => to(To::Waiting),
-            Command::Refer(why) => because(To::Referred, &why.reason),
-            Command::End(_) => to(To::WrapUp),
-            Command::Complete(note) => Ok(Event::Noted(Noted { note: note.note.clone() })),
-            Command::MarkError(why) => match &consultation.phase {
-                Phase::Closed { error_proposed_by: Some(first), .. } if context.actor.user() == Some(*first) => {
-                    Err(Refusal::Invalid { field: "actor", why: "another administrator must confirm it" })
-                }
-                Phase::Closed { error_proposed_by: Some(_), .. } => because(To::EnteredInError, &why.reason),
-                _ => Ok(Event::ErrorProposed(Explained { reason: why.reason.clone() })),
-            },
-            _ => Err(face.illegal()),
-        }
-    }
-
-    /// Checking in is two events: what was agreed to, and the place in the queue.
-    fn with_move(&self, command: &Command, event: Event) -> Vec<Event> {
-        match command {
-            Command::CheckIn(_) => vec![event, self.consultation.to(To::Waiting, None, None)],
-            _ => vec![event],
-        }
-    }
-
-    fn reschedule(&self, slot: Slot, now: Timestamp) -> Result<Event, Refusal> {
-        let Some(from) = self.consultation.slot.as_ref().map(|slot| slot.id) else {
-            return Err(Refusal::NoSuch("slot"));
-        };
-        if slot.doctor.id != self.doctor.id {
-            return Err(Refusal::Invalid { field: "slot", why: "is another doctor's" });
-        }
-        if slot.id == from {
-            return Err(Refusal::Invalid { field: "slot", why: "is the present one" });
-        }
-        not_over(&slot, now)?;
-        Ok(Event::Rescheduled(Rescheduled { from, slot }))
-    }
-
-    fn record_payment(&self, record: &RecordPayment) -> Result<Vec<Event>, Refusal> {
-        let Some(payment) = &self.payment else { return Err(Refusal::NoSuch("payment")) };
-        if !payment.state.next().contains(&record.to) {
-            return Err(Refusal::Illegal {
-                subject: "payment",
-                state: payment.state.as_str().to_owned(),
-                allowed: payment.state.next().iter().map(|to| format!("payment.record:{}", to.as_str())).collect(),
-            });
-        }
-        if record.currency != payment.currency {
-            return Err(Refusal::Invalid { field: "currency", why: "is not the one that was asked for" });
-        }
-        let price = self.policy.price;
-        if record.amount > price || (record.to.covers() && record.amount != price) {
-            return Err(Refusal::Invalid { field: "amount", why: "is not the one that was asked for" });
-        }
-        let moved = Event::PaymentMoved(PaymentMoved {
-            from: Some(payment.state),
-            to: record.to,
-            amount: record.amount,
-            currency: record.currency.clone(),
-            reference: record.reference.clone(),
-        });
-        Ok(std::iter::once(moved).chain(self.settled(record.to)).collect())
-    }
-
-    /// What the payment means for a consultation that waits for it: paid is confirmed, and what cannot be paid any more
-    /// gives its slot back. A walk-in that has paid still has to check in.
-    fn settled(&self, payment: PaymentState) -> Option<Event> {
-        let consultation = &self.consultation;
-        match (&consultation.phase, payment) {
-            (Phase::Requested { .. }, PaymentState::Authorized | PaymentState::Captured) => {
-                consultation.slot.is_some().then(|| consultation.to(To::Booked, None, None))
-            }
-            (Phase::Requested { .. }, PaymentState::Failed | PaymentState::Refunded) => {
-                Some(consultation.to(To::Expired, None, None))
-            }
-            _ => None,
+            Command::Timer(_) => Ok(self.overdue(context.now)),
+            Command::RecordPayment(report) => self.record_payment(report),
+            Command::Chat(chat) => self.chat(chat, &asker.view),
+            Command::StartCall(start) => self.start_call(start, asker, context),
+            Command::JoinCall(join) => self.join_call(join, asker, context),
+            Command::DeclineCall(decline) => self.decline_call(decline, asker, context),
+            Command::LeaveCall(leave) => self.leave_call(leave, asker, context),
+            Command::CallMedia(change) => self.change_media(change, asker, context),
+            Command::ReportCall(report) => self.report_call(report, context),
+            Command::CheckDevices(check) => self.check_devices(check, asker, context),
+            Command::InviteGuest(invite) => self.invite_guest(invite, asker, context),
+            Command::EnterAsGuest(_) => self.enter_as_guest(context),
+            Command::DismissGuest(dismiss) => self.dismiss_guest(dismiss.guest, DismissReason::Removed, context.now),
+            Command::Draft(draft) => self.draft(draft, asker, context),
+            Command::Amend(amend) => self.amend(amend, asker, context),
+            Command::Sign(sign) => self.sign(sign, asker, context),
+            Command::CancelPrescription(cancel) => self.cancel_prescription(cancel, asker, context),
+            Command::Send(send) => self.send(send, asker, context),
+            Command::Review(review) => self.review(review, asker, context),
+            Command::Answer(answer) => self.answer(answer, asker, context),
+            Command::MoveDispensing(command) => self.move_dispensing(command, asker, context),
+            Command::AssignDelivery(assign) => self.assign_delivery(assign, asker, context),
+            Command::MoveDelivery(command) => self.move_delivery(command, asker, context),
+            Command::Export(export) => self.export(export, asker),
+            Command::OpenRecord(why) => self.open_record(why, context),
         }
     }
 }

@@ -1,31 +1,33 @@
-//! What the clock makes of a room.
+//! Decisions of the clock: what falls due, and when.
 
 use super::{Case, Room};
-use crate::case::prescription::PrescriptionState;
 use crate::event::Event;
+use crate::state::PrescriptionState;
 use crate::time::Timestamp;
 
 impl Room {
-    /// When the `timer` command has something to do, if nothing else happens before. May lie in the past: then at once.
+    /// Returns when the `timer` command next has something to do, if nothing else happens before. A time in the past means
+    /// at once.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let case = self.case.as_deref()?;
         let expiries = case.prescriptions.iter().filter_map(|prescription| prescription.deadline());
-        let ring = case.call.as_ref().and_then(|call| call.deadline());
-        let guests = case.guests().map(|guest| guest.until);
-        case.consultation.deadline().into_iter().chain(expiries).chain(ring).chain(guests).min()
+        let ringing = case.call.as_ref().and_then(|call| call.deadline());
+        let links = case.admitted_guests().map(|guest| guest.until);
+        case.consultation.deadline().into_iter().chain(expiries).chain(ringing).chain(links).min()
     }
 }
 
 impl Case {
-    /// Everything that is due at `now`.
+    /// Returns every event that is due at `now`.
     pub(super) fn overdue(&self, now: Timestamp) -> Vec<Event> {
         let mut events: Vec<Event> = self.consultation.overdue(now, &self.policy).into_iter().collect();
-        events.extend(self.call_overdue(now));
-        events.extend(self.guests_overdue(now));
+        events.extend(self.overdue_call(now));
+        events.extend(self.overdue_guests(now));
         for prescription in &self.prescriptions {
             if prescription.deadline().is_some_and(|deadline| deadline <= now) {
-                events.push(prescription.to(PrescriptionState::Expired, self.holder(prescription), None));
-                events.extend(self.stop_work(prescription, None));
+                let holder = self.holding_pharmacy(prescription);
+                events.push(prescription.move_to(PrescriptionState::Expired, holder, None));
+                events.extend(self.stop_dispensing(prescription, None));
             }
         }
         events

@@ -6,12 +6,12 @@ pub mod call;
 pub mod client;
 pub mod close;
 pub mod code;
-pub mod explain;
+pub mod feed;
+pub mod parse_error;
 pub mod server;
-pub mod snapshot;
 
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "wardroom.v1";
 
 /// The largest frame a client may send, in bytes.
-pub const MAX_FRAME: usize = 64 * 1024;
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;

@@ -7,12 +7,13 @@ use crate::id::{CallId, CommandId, RoomId, SessionId, UserId};
 use crate::record::Record;
 use crate::refusal::Detail;
 use crate::role::Role;
+use crate::room::snapshot::Snapshot;
 use crate::signal::{Mark, Presence, Signal};
 use crate::time::Timestamp;
 use crate::wire::call::CallNotice;
 use crate::wire::client::FeedName;
 use crate::wire::code::Code;
-use crate::wire::snapshot::{FeedItem, Snapshot};
+use crate::wire::feed::FeedItem;
 
 /// A frame from the hub. A client ignores types and fields it does not know.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

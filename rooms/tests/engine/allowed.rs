@@ -1,12 +1,11 @@
 //! `allowed` in a snapshot and `decide` say the same: a screen needs no rules of its own.
 
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
 use rooms::command::{Command, Nothing};
 use rooms::permission::may;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
-use rooms::wire::snapshot::Allowed;
+use rooms::room::snapshot::Allowed;
+use rooms::state::{DeliveryState, DispensingState};
 
 use crate::commands::*;
 use crate::support::*;

@@ -1,11 +1,15 @@
 //! The call: ringing, answering, media that comes and goes, and every way it ends.
 
-use rooms::case::call::*;
+use rooms::case::call::{MAX_MEDIA_CHANGES, MAX_REPORTS};
 use rooms::command::*;
-use rooms::event::{Event, Policy};
+use rooms::event::Event;
 use rooms::id::CallId;
+use rooms::media::Media;
+use rooms::party::Policy;
+use rooms::reason::{EndReason, InterruptionCause, LeaveReason};
 use rooms::refusal::Refusal;
 use rooms::role::Actor;
+use rooms::state::CallState;
 
 use crate::support::*;
 
@@ -13,7 +17,7 @@ fn start() -> Command {
     Command::StartCall(StartCall { media: Media::Video })
 }
 
-fn media(call: CallId, cause: Option<Cause>) -> Command {
+fn media(call: CallId, cause: Option<InterruptionCause>) -> Command {
     Command::CallMedia(MediaChange { call, connected: cause.is_none(), cause })
 }
 
@@ -32,7 +36,7 @@ fn ringing() -> (Clinic, CallId) {
 
 fn answered() -> (Clinic, CallId) {
     let (mut clinic, call) = ringing();
-    clinic.ok(&patient(), Command::JoinCall(OfCall { call }));
+    clinic.ok(&patient(), Command::JoinCall(CallRef { call }));
     (clinic, call)
 }
 
@@ -49,14 +53,14 @@ fn a_call_rings_connects_breaks_comes_back_and_ends() {
     assert_eq!(clinic.call().state, CallState::Ringing);
     assert_eq!(clinic.call().until, Some(clinic.now.plus(secs(60))));
     clinic.pass(secs(5));
-    clinic.ok(&patient(), Command::JoinCall(OfCall { call }));
+    clinic.ok(&patient(), Command::JoinCall(CallRef { call }));
     assert_eq!(clinic.call().state, CallState::Connecting);
     clinic.ok(&patient(), media(call, None));
     assert_eq!(clinic.call().state, CallState::Connecting, "one side alone is no connection");
     clinic.ok(&doctor(), media(call, None));
     assert_eq!(clinic.call().state, CallState::Connected);
     assert!(clinic.ok(&doctor(), media(call, None)).is_empty(), "said again, it is not written again");
-    clinic.ok(&doctor(), media(call, Some(Cause::Network)));
+    clinic.ok(&doctor(), media(call, Some(InterruptionCause::Network)));
     assert_eq!(clinic.call().state, CallState::Reconnecting);
     clinic.ok(&doctor(), media(call, None));
     clinic.pass(secs(300));
@@ -74,15 +78,15 @@ fn nobody_answers_and_the_clock_ends_the_ringing() {
     clinic.pass(secs(1));
     assert_eq!(clinic.timer(), ["call.ended"]);
     assert_eq!(why(&clinic), (EndReason::Missed, 0));
-    assert!(matches!(clinic.ask(&patient(), Command::JoinCall(OfCall { call })), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.ask(&patient(), Command::JoinCall(CallRef { call })), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
 fn a_call_that_is_declined_or_given_up_ends() {
     let (mut clinic, call) = ringing();
-    let own = clinic.ask(&doctor(), Command::DeclineCall(OfCall { call }));
+    let own = clinic.ask(&doctor(), Command::DeclineCall(CallRef { call }));
     assert!(matches!(own, Err(Refusal::Illegal { .. })), "one hangs up one's own call");
-    clinic.ok(&patient(), Command::DeclineCall(OfCall { call }));
+    clinic.ok(&patient(), Command::DeclineCall(CallRef { call }));
     assert_eq!(why(&clinic), (EndReason::Declined, 0));
     let (mut clinic, call) = ringing();
     clinic.ok(&doctor(), leave(call, LeaveReason::Device));
@@ -101,7 +105,7 @@ fn a_call_ends_with_the_talk_it_belongs_to() {
         assert_eq!(why(&clinic), (EndReason::Consultation, 20));
     }
     let (mut clinic, _) = answered();
-    clinic.presence(rooms::event::Party::Patient, false);
+    clinic.presence(rooms::party::Party::Patient, false);
     assert!(clinic.room.call().is_some(), "an interruption does not end it");
     clinic.pass(secs(10_000));
     assert_eq!(clinic.timer(), ["consultation.moved", "call.ended"]);
@@ -121,8 +125,8 @@ fn nobody_but_the_two_sides_has_a_part_in_a_call() {
     let (mut clinic, call) = answered();
     let commands = [
         start(),
-        Command::JoinCall(OfCall { call }),
-        Command::DeclineCall(OfCall { call }),
+        Command::JoinCall(CallRef { call }),
+        Command::DeclineCall(CallRef { call }),
         leave(call, LeaveReason::Hangup),
         media(call, None),
         Command::ReportCall(ReportCall { call, peer: user(&doctor()), quality: quality() }),
@@ -133,7 +137,7 @@ fn nobody_but_the_two_sides_has_a_part_in_a_call() {
             assert_eq!(clinic.would(who, command, None), Err(Refusal::Forbidden), "{:?}", who.role());
         }
     }
-    let other = OfCall { call: CallId(uuid(9)) };
+    let other = CallRef { call: CallId(uuid(9)) };
     assert_eq!(clinic.ask(&patient(), Command::JoinCall(other)), Err(Refusal::NoSuch("call")));
     assert_eq!(clinic.would(&Actor::System, &start(), None), Err(Refusal::Forbidden));
 }
@@ -141,9 +145,9 @@ fn nobody_but_the_two_sides_has_a_part_in_a_call() {
 #[test]
 fn media_that_flaps_and_reports_without_end_do_not_fill_the_log() {
     let (mut clinic, call) = answered();
-    for _ in 0..MAX_CHANGES / 2 {
+    for _ in 0..MAX_MEDIA_CHANGES / 2 {
         clinic.ok(&patient(), media(call, None));
-        clinic.ok(&patient(), media(call, Some(Cause::Network)));
+        clinic.ok(&patient(), media(call, Some(InterruptionCause::Network)));
     }
     let more = clinic.ask(&patient(), media(call, None));
     assert!(matches!(more, Err(Refusal::Invalid { field: "connected", .. })));
@@ -159,7 +163,7 @@ fn media_that_flaps_and_reports_without_end_do_not_fill_the_log() {
 #[test]
 fn a_cause_belongs_to_an_interruption_and_only_to_it() {
     let (clinic, call) = answered();
-    for (connected, cause) in [(true, Some(Cause::Device)), (false, None)] {
+    for (connected, cause) in [(true, Some(InterruptionCause::Device)), (false, None)] {
         let odd = Command::CallMedia(MediaChange { call, connected, cause });
         assert!(matches!(clinic.would(&doctor(), &odd, None), Err(Refusal::Invalid { field: "cause", .. })));
     }

@@ -82,16 +82,16 @@ proptest! {
 
 /// One record of each kind, from cases that together have them all.
 fn samples() -> Vec<Record> {
-    use rooms::case::call::*;
-    use rooms::case::guest::{GuestKind, InviteGuest, OfGuest};
     use rooms::command::*;
-    use rooms::event::{Policy, Thread};
+    use rooms::media::Media;
+    use rooms::party::{GuestKind, Policy, Thread};
+    use rooms::reason::{InterruptionCause, LeaveReason, ReviewVerdict};
     use rooms::role::Actor;
 
     let mut one = Clinic::new(Policy { review: true, price: 2500, ..Policy::default() });
     one.request();
     let pay = |to| RecordPayment { to, amount: 2500, currency: text("EUR"), reference: text("pay_1") };
-    one.ok(&Actor::System, Command::RecordPayment(pay(rooms::case::payment::PaymentState::Authorized)));
+    one.ok(&Actor::System, Command::RecordPayment(pay(rooms::state::PaymentState::Authorized)));
     one.ok(&patient(), Command::Reschedule(Reschedule { slot: slot(2).id }));
     one.ok(&patient(), check_in());
     one.ok(&doctor(), Command::Admit(Nothing {}));
@@ -101,22 +101,23 @@ fn samples() -> Vec<Record> {
     one.ok(&patient(), Command::CheckDevices(device_check()));
     one.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
     let call = one.call().id;
-    one.ok(&patient(), Command::JoinCall(OfCall { call }));
-    let media = |cause: Option<Cause>| Command::CallMedia(MediaChange { call, connected: cause.is_none(), cause });
+    one.ok(&patient(), Command::JoinCall(CallRef { call }));
+    let media =
+        |cause: Option<InterruptionCause>| Command::CallMedia(MediaChange { call, connected: cause.is_none(), cause });
     one.ok(&patient(), media(None));
-    one.ok(&patient(), media(Some(Cause::Network)));
+    one.ok(&patient(), media(Some(InterruptionCause::Network)));
     let peer = user(&doctor());
     one.ok(&patient(), Command::ReportCall(ReportCall { call, peer, quality: quality() }));
     one.ok(&patient(), Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup }));
     one.ok(&doctor(), draft());
     let prescription = one.prescription();
     one.ok(&doctor(), Command::Amend(Amend { prescription, items: vec![item(), item()] }));
-    one.ok(&doctor(), Command::Sign(OfPrescription { prescription }));
+    one.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
     one.send(1, to_home());
     let review = |verdict| Command::Review(Review { prescription, verdict, text: Some(text("why so much?")) });
-    one.ok(&pharmacist(1), review(Verdict::Query));
+    one.ok(&pharmacist(1), review(ReviewVerdict::Query));
     one.ok(&doctor(), Command::Answer(Answer { prescription, text: text("body weight") }));
-    one.ok(&pharmacist(1), review(Verdict::Approve));
+    one.ok(&pharmacist(1), review(ReviewVerdict::Approve));
     one.dispense(1, &["accepted", "preparing", "on_hold", "preparing", "checked", "ready"]);
     let delivery = one.delivery();
     one.ok(&pharmacist(1), assign(delivery, 2));
@@ -139,7 +140,7 @@ fn samples() -> Vec<Record> {
     two.ok(&patient(), Command::InviteGuest(InviteGuest { name: text("Inter Preter"), kind: GuestKind::Interpreter }));
     let guest = two.guests().remove(0);
     two.ok(&guest, Command::EnterAsGuest(Nothing {}));
-    two.ok(&doctor(), Command::DismissGuest(OfGuest { guest: user(&guest) }));
+    two.ok(&doctor(), Command::DismissGuest(GuestRef { guest: user(&guest) }));
     one.log.into_iter().chain(two.log.into_iter().skip(1)).collect()
 }
 
@@ -200,9 +201,9 @@ fn a_changed_dropped_or_moved_record_breaks_the_chain() {
 
 #[test]
 fn an_amount_that_the_canonical_form_cannot_say_is_refused() {
-    let mut clinic = Clinic::new(rooms::event::Policy { price: MAX_AMOUNT + 1, ..Default::default() });
+    let mut clinic = Clinic::new(rooms::party::Policy { price: MAX_AMOUNT + 1, ..Default::default() });
     assert!(clinic.ask(&patient(), walk_in()).is_err());
-    let mut clinic = Clinic::new(rooms::event::Policy { price: MAX_AMOUNT, ..Default::default() });
+    let mut clinic = Clinic::new(rooms::party::Policy { price: MAX_AMOUNT, ..Default::default() });
     clinic.ok(&patient(), walk_in());
     clinic.log.iter().for_each(check);
 }

@@ -1,12 +1,13 @@
 //! Commands made from the names that `allowed` lists, with well-formed data.
 
-use rooms::case::call::{CallStep, Cause, LeaveCall, LeaveReason, Media, MediaChange, OfCall, StartCall};
-use rooms::case::guest::{GuestKind, InviteGuest};
+use rooms::case::call::CallMove;
 use rooms::command::*;
-use rooms::event::Thread;
+use rooms::media::Media;
+use rooms::party::{GuestKind, Thread};
+use rooms::reason::{InterruptionCause, LeaveReason, ReviewVerdict};
 use rooms::role::{Actor, Role};
+use rooms::room::snapshot::{Allowed, CallView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{Allowed, CallView, DeliveryView, DispensingView, PrescriptionView, Snapshot};
 
 use crate::support::*;
 
@@ -71,16 +72,17 @@ pub fn of_prescription(key: &str, view: &PrescriptionView, pick: u128) -> Comman
     let prescription = view.id;
     match key {
         "prescription.amend" => Command::Amend(Amend { prescription, items: vec![item(), item()] }),
-        "prescription.sign" => Command::Sign(OfPrescription { prescription }),
+        "prescription.sign" => Command::Sign(PrescriptionRef { prescription }),
         "prescription.cancel" => Command::CancelPrescription(CancelPrescription { prescription, reason: text("no") }),
         "prescription.send" => Command::Send(SendPrescription {
             prescription,
             pharmacy: pharmacy_id(1 + pick % 3),
-            hand_over: if pick.is_multiple_of(2) { to_home() } else { rooms::event::HandOver::Pickup },
+            hand_over: if pick.is_multiple_of(2) { to_home() } else { rooms::party::HandOver::Pickup },
         }),
         "prescription.review" => Command::Review(Review {
             prescription,
-            verdict: [Verdict::Approve, Verdict::Approve, Verdict::Query, Verdict::Reject][pick as usize % 4],
+            verdict: [ReviewVerdict::Approve, ReviewVerdict::Approve, ReviewVerdict::Query, ReviewVerdict::Reject]
+                [pick as usize % 4],
             text: Some(text("why so much?")),
         }),
         "prescription.answer" => Command::Answer(Answer { prescription, text: text("so it is") }),
@@ -104,19 +106,23 @@ pub fn of_delivery(key: &str, view: &DeliveryView, pick: u128, now: Timestamp) -
 
 /// Every name that can stand in a call's `allowed`.
 pub fn of_call_keys() -> [&'static str; 4] {
-    CallStep::ALL.map(CallStep::key)
+    CallMove::ALL.map(CallMove::as_str)
 }
 
 /// `pick` chooses whether media comes or goes.
 pub fn of_call(key: &str, view: &CallView, pick: u128) -> Command {
     let call = view.id;
     match key {
-        "call.join" => Command::JoinCall(OfCall { call }),
-        "call.decline" => Command::DeclineCall(OfCall { call }),
+        "call.join" => Command::JoinCall(CallRef { call }),
+        "call.decline" => Command::DeclineCall(CallRef { call }),
         "call.leave" => Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup }),
         "call.media" => {
             let connected = !pick.is_multiple_of(3);
-            Command::CallMedia(MediaChange { call, connected, cause: (!connected).then_some(Cause::Network) })
+            Command::CallMedia(MediaChange {
+                call,
+                connected,
+                cause: (!connected).then_some(InterruptionCause::Network),
+            })
         }
         other => panic!("{other} is not in the list"),
     }

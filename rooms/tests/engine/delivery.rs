@@ -1,11 +1,11 @@
 //! The parcel.
 
-use rooms::case::delivery::DeliveryState;
 use rooms::command::*;
 use rooms::event::Event;
 use rooms::permission::View;
 use rooms::refusal::Refusal;
 use rooms::role::Actor;
+use rooms::state::DeliveryState;
 use rooms::time::Timestamp;
 
 use crate::support::*;
@@ -216,7 +216,7 @@ fn parcels_only_go_forward() {
 fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
     let names = |from: &str, to: &str| -> Vec<&'static str> {
         let from: DeliveryState = named(from);
-        from.way(named(to)).iter().map(|state| state.as_str()).collect()
+        from.path_to(named(to)).iter().map(|state| state.as_str()).collect()
     };
     assert_eq!(names("assigned", "delivered"), ["picked_up", "out_for_delivery", "delivered"]);
     assert_eq!(names("in_transit", "attempt_failed"), ["out_for_delivery", "attempt_failed"]);
@@ -229,7 +229,7 @@ fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
     for from in DeliveryState::ALL {
         for to in DeliveryState::ALL {
             let mut at = from;
-            for step in from.way(to) {
+            for step in from.path_to(to) {
                 assert!(at.next().contains(&step), "{at:?} to {step:?}");
                 at = step;
             }

@@ -2,16 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rooms::case::call::CallState;
-use rooms::case::consultation::ConsultationState;
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
-use rooms::case::payment::PaymentState;
-use rooms::case::prescription::PrescriptionState;
 use rooms::command::{Chat, Command};
-use rooms::event::Thread;
+use rooms::party::Thread;
 use rooms::record::{GENESIS, Record, chain};
 use rooms::room::Room;
+use rooms::state::{CallState, ConsultationState, DeliveryState, DispensingState, PaymentState, PrescriptionState};
 
 use crate::random::{fixed_cases, states_of};
 use crate::support::*;

@@ -1,12 +1,15 @@
 //! Guests: they come by invitation, see the talk from then on and nothing else, and their part ends.
 
-use rooms::case::call::*;
-use rooms::case::guest::*;
+use rooms::case::guest::MAX_INVITATIONS;
 use rooms::command::*;
-use rooms::event::{Event, Thread};
+use rooms::event::Event;
+use rooms::media::Media;
+use rooms::party::{GuestKind, Thread};
 use rooms::permission::View;
+use rooms::reason::{DismissReason, LeaveReason};
 use rooms::refusal::Refusal;
 use rooms::role::Actor;
+use rooms::state::CallState;
 
 use crate::support::*;
 
@@ -15,7 +18,7 @@ fn invite() -> Command {
 }
 
 fn dismiss(guest: &Actor) -> Command {
-    Command::DismissGuest(OfGuest { guest: user(guest) })
+    Command::DismissGuest(GuestRef { guest: user(guest) })
 }
 
 /// A talk with a guest who came in.
@@ -83,7 +86,7 @@ fn a_guest_joins_a_call_that_goes_on_and_does_not_keep_it() {
     let (mut clinic, guest) = with_guest();
     clinic.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
     let call = clinic.call().id;
-    let join = || Command::JoinCall(OfCall { call });
+    let join = || Command::JoinCall(CallRef { call });
     let leave = || Command::LeaveCall(LeaveCall { call, why: LeaveReason::Hangup });
     assert!(matches!(clinic.ask(&guest, join()), Err(Refusal::Illegal { .. })), "the patient answers, not the guest");
     clinic.ok(&patient(), join());
@@ -107,8 +110,8 @@ fn a_guest_who_is_dismissed_is_out_of_the_talk_and_of_the_call() {
     let (mut clinic, guest) = with_guest();
     clinic.ok(&patient(), Command::StartCall(StartCall { media: Media::Audio }));
     let call = clinic.call().id;
-    clinic.ok(&doctor(), Command::JoinCall(OfCall { call }));
-    clinic.ok(&guest, Command::JoinCall(OfCall { call }));
+    clinic.ok(&doctor(), Command::JoinCall(CallRef { call }));
+    clinic.ok(&guest, Command::JoinCall(CallRef { call }));
     assert_eq!(clinic.ok(&patient(), dismiss(&guest)), ["call.left", "guest.dismissed"]);
     assert_eq!(view(&clinic, &guest), None);
     assert!(
@@ -142,7 +145,7 @@ fn there_are_few_guests_at_a_time_and_a_bounded_number_ever() {
     let (mut clinic, _) = with_guest();
     clinic.ok(&patient(), invite());
     assert!(matches!(clinic.ask(&patient(), invite()), Err(Refusal::Illegal { .. })));
-    for _ in 2..MAX_INVITED {
+    for _ in 2..MAX_INVITATIONS {
         let last = clinic.guests().pop().expect("a guest");
         clinic.ok(&doctor(), dismiss(&last));
         clinic.ok(&patient(), invite());

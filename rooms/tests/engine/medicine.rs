@@ -1,8 +1,10 @@
 //! The prescription and its dispensing.
 
 use rooms::command::*;
-use rooms::event::{Event, HandOver, Policy, Thread};
+use rooms::event::Event;
+use rooms::party::{HandOver, Policy, Thread};
 use rooms::permission::View;
+use rooms::reason::ReviewVerdict;
 use rooms::refusal::Refusal;
 
 use crate::support::*;
@@ -11,7 +13,7 @@ fn under_review() -> Clinic {
     Clinic::new(Policy { review: true, ..Policy::default() })
 }
 
-fn review(clinic: &Clinic, verdict: Verdict, why: Option<&str>) -> Command {
+fn review(clinic: &Clinic, verdict: ReviewVerdict, why: Option<&str>) -> Command {
     Command::Review(Review { prescription: clinic.prescription(), verdict, text: why.map(text) })
 }
 
@@ -29,7 +31,7 @@ fn a_prescription_goes_from_draft_to_hand_over_at_the_counter() {
     clinic.talking();
     assert_eq!(clinic.ok(&doctor(), draft()), ["prescription.drafted"]);
     let prescription = clinic.prescription();
-    assert_eq!(clinic.ok(&doctor(), Command::Sign(OfPrescription { prescription })), ["prescription.signed"]);
+    assert_eq!(clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription })), ["prescription.signed"]);
     assert_eq!(clinic.medicine().0, "released");
     clinic.send(1, HandOver::Pickup);
     assert_eq!(clinic.medicine(), ("released", "received", ""));
@@ -55,7 +57,7 @@ fn prescribing_needs_a_talk() {
     // What was drafted can still be signed when the note is.
     clinic.ok(&doctor(), Command::Complete(Note { note: text("rest") }));
     let prescription = clinic.prescription();
-    clinic.ok(&doctor(), Command::Sign(OfPrescription { prescription }));
+    clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
     assert!(matches!(clinic.ask(&doctor(), draft()), Err(Refusal::Illegal { .. })));
 }
 
@@ -63,7 +65,7 @@ fn prescribing_needs_a_talk() {
 fn items_are_bounded() {
     let mut clinic = Clinic::plain();
     clinic.talking();
-    let with = |change: &dyn Fn(&mut rooms::event::Item)| {
+    let with = |change: &dyn Fn(&mut rooms::party::Item)| {
         let mut one = item();
         change(&mut one);
         Command::Draft(Draft { items: vec![one] })
@@ -92,7 +94,7 @@ fn a_draft_changes_in_place_and_a_signed_one_is_superseded() {
     let first = clinic.prescription();
     assert_eq!(clinic.ok(&doctor(), amend(&clinic)), ["prescription.amended"]);
     assert_eq!(clinic.care().prescriptions[0].items.len(), 2);
-    clinic.ok(&doctor(), Command::Sign(OfPrescription { prescription: first }));
+    clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription: first }));
     assert_eq!(clinic.ok(&doctor(), amend(&clinic)), ["prescription.moved", "prescription.drafted"]);
     let care = clinic.care();
     assert_eq!(care.prescriptions[0].state.as_str(), "superseded");
@@ -172,14 +174,14 @@ fn under_review_nothing_is_dispensed_before_the_verdict() {
     assert_eq!(clinic.medicine(), ("in_review", "received", ""));
     let accept = move_dispensing(clinic.dispensing(), "accepted");
     assert!(matches!(clinic.ask(&pharmacist(1), accept.clone()), Err(Refusal::Illegal { .. })));
-    let silent = review(&clinic, Verdict::Query, None);
+    let silent = review(&clinic, ReviewVerdict::Query, None);
     assert!(matches!(clinic.ask(&pharmacist(1), silent), Err(Refusal::Invalid { field: "text", .. })));
-    clinic.ok(&pharmacist(1), review(&clinic, Verdict::Query, Some("why so much?")));
+    clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Query, Some("why so much?")));
     assert_eq!(clinic.medicine().0, "queried");
     let prescription = clinic.prescription();
     clinic.ok(&doctor(), Command::Answer(Answer { prescription, text: text("body weight") }));
     assert_eq!(clinic.medicine().0, "in_review");
-    clinic.ok(&pharmacist(1), review(&clinic, Verdict::Approve, None));
+    clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Approve, None));
     assert_eq!(clinic.medicine(), ("released", "received", ""));
     clinic.ok(&pharmacist(1), accept);
     // One review is enough: the next pharmacy need not review again.
@@ -193,7 +195,7 @@ fn a_rejected_or_declined_review_ends_that_pharmacys_work() {
     let mut clinic = under_review();
     clinic.sent(1, HandOver::Pickup);
     let mut declined = clinic.clone();
-    let kinds = clinic.ok(&pharmacist(1), review(&clinic, Verdict::Reject, Some("interaction")));
+    let kinds = clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Reject, Some("interaction")));
     assert_eq!(kinds, ["prescription.reviewed", "dispensing.moved"]);
     assert_eq!(clinic.medicine(), ("rejected", "declined", ""));
     declined.dispense(1, &["declined"]);
@@ -206,7 +208,7 @@ fn a_rejected_or_declined_review_ends_that_pharmacys_work() {
 fn a_queried_prescription_is_amended_by_a_new_one() {
     let mut clinic = under_review();
     clinic.sent(1, HandOver::Pickup);
-    clinic.ok(&pharmacist(1), review(&clinic, Verdict::Query, Some("twice?")));
+    clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Query, Some("twice?")));
     clinic.ok(&doctor(), amend(&clinic));
     let care = clinic.care();
     assert_eq!(care.prescriptions[0].state.as_str(), "superseded");
@@ -297,7 +299,7 @@ fn a_rooms_prescriptions_are_bounded() {
     }
     assert!(matches!(clinic.ask(&doctor(), draft()), Err(Refusal::Invalid { field: "prescription", .. })));
     let prescription = clinic.prescription();
-    clinic.ok(&doctor(), Command::Sign(OfPrescription { prescription }));
+    clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
     for n in 0..rooms::room::MAX_DISPENSINGS as u128 {
         clinic.send(1 + n % 2, HandOver::Pickup);
     }

@@ -1,11 +1,11 @@
 //! The payment: what it means for the consultation, and what the provider is to do next.
 
-use rooms::case::consultation::ConsultationState;
-use rooms::case::payment::{PaymentState, PaymentWish, due};
+use rooms::case::payment::{PaymentAction, due_action};
 use rooms::command::*;
-use rooms::event::{Party, Policy};
+use rooms::party::{Party, Policy};
 use rooms::refusal::Refusal;
 use rooms::role::Actor;
+use rooms::state::{ConsultationState, PaymentState};
 
 use crate::support::*;
 
@@ -78,38 +78,38 @@ fn a_late_fact_never_moves_a_payment_backwards() {
 fn what_is_due_follows_the_case() {
     let mut clinic = priced();
     clinic.ok(&patient(), request_slot(1));
-    assert_eq!(clinic.care().payment_due(), Some(PaymentWish::Authorize));
+    assert_eq!(clinic.care().payment_due(), Some(PaymentAction::Authorize));
     let mut late = clinic.clone();
     clinic.ok(&Actor::System, pay(PaymentState::Authorized, 2500));
     assert_eq!(clinic.care().payment_due(), None);
     let mut cancelled = clinic.clone();
     cancelled.ok(&doctor(), Command::Cancel(reason()));
-    assert_eq!(cancelled.care().payment_due(), Some(PaymentWish::Release));
+    assert_eq!(cancelled.care().payment_due(), Some(PaymentAction::Release));
 
     let mut alone = clinic.clone();
     alone.ok(&patient(), check_in());
     alone.pass(secs(3 * 3600));
     alone.timer();
-    assert_eq!((alone.state(), alone.care().payment_due()), ("no_show", Some(PaymentWish::Release)));
+    assert_eq!((alone.state(), alone.care().payment_due()), ("no_show", Some(PaymentAction::Release)));
     clinic.ok(&patient(), check_in());
     clinic.ok(&doctor(), Command::Admit(Nothing {}));
     clinic.ok(&patient(), Command::Enter(Nothing {}));
     clinic.ok(&patient(), Command::End(Nothing {}));
     assert_eq!(clinic.care().payment_due(), None);
     clinic.ok(&doctor(), Command::Complete(Note { note: text("rest") }));
-    assert_eq!(clinic.care().payment_due(), Some(PaymentWish::Capture));
+    assert_eq!(clinic.care().payment_due(), Some(PaymentAction::Capture));
     clinic.ok(&Actor::System, pay(PaymentState::Captured, 2500));
     assert_eq!(clinic.care().payment_due(), None);
     clinic.ok(&admin(1), Command::MarkError(reason()));
     clinic.ok(&admin(2), Command::MarkError(reason()));
-    assert_eq!(clinic.care().payment_due(), Some(PaymentWish::Refund));
+    assert_eq!(clinic.care().payment_due(), Some(PaymentAction::Refund));
 
     // Paid when the hold was over already: the money goes back.
     late.pass(secs(301));
     late.timer();
-    assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentWish::Release)));
+    assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentAction::Release)));
     late.ok(&Actor::System, pay(PaymentState::Authorized, 2500));
-    assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentWish::Release)));
+    assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentAction::Release)));
 }
 
 /// A wish that is granted leaves another one or none, never the same: so wishes come to an end.
@@ -118,16 +118,16 @@ fn a_wish_that_is_granted_is_not_made_again() {
     for state in ConsultationState::ALL {
         for missing in [None, Some(Party::Patient), Some(Party::Doctor)] {
             for payment in PaymentState::ALL {
-                let Some(wish) = due(payment, state, missing) else { continue };
+                let Some(wish) = due_action(payment, state, missing) else { continue };
                 let granted = match (wish, payment) {
-                    (PaymentWish::Authorize, _) => PaymentState::Authorized,
-                    (PaymentWish::Capture, _) => PaymentState::Captured,
-                    (PaymentWish::Release, PaymentState::Pending) => PaymentState::Failed,
-                    (PaymentWish::Release | PaymentWish::Refund, _) => PaymentState::Refunded,
+                    (PaymentAction::Authorize, _) => PaymentState::Authorized,
+                    (PaymentAction::Capture, _) => PaymentState::Captured,
+                    (PaymentAction::Release, PaymentState::Pending) => PaymentState::Failed,
+                    (PaymentAction::Release | PaymentAction::Refund, _) => PaymentState::Refunded,
                 };
                 assert!(payment.next().contains(&granted), "{payment:?} while {state:?}");
-                assert_ne!(due(granted, state, missing), Some(wish), "{payment:?} while {state:?}");
-                assert_eq!(PaymentWish::named(wish.as_str()), Some(wish));
+                assert_ne!(due_action(granted, state, missing), Some(wish), "{payment:?} while {state:?}");
+                assert_eq!(PaymentAction::from_name(wish.as_str()), Some(wish));
             }
         }
     }
@@ -138,12 +138,12 @@ fn a_wish_that_is_granted_is_not_made_again() {
 fn money_is_kept_only_for_a_consultation_that_took_place_or_that_the_patient_missed() {
     for state in ConsultationState::ALL {
         for missing in [None, Some(Party::Patient), Some(Party::Doctor)] {
-            let captures = due(PaymentState::Authorized, state, missing) == Some(PaymentWish::Capture);
+            let captures = due_action(PaymentState::Authorized, state, missing) == Some(PaymentAction::Capture);
             let earned = state == ConsultationState::Completed
                 || (state == ConsultationState::NoShow && missing == Some(Party::Patient));
             assert_eq!(captures, earned, "{state:?} without {missing:?}");
             if earned {
-                assert_eq!(due(PaymentState::Captured, state, missing), None);
+                assert_eq!(due_action(PaymentState::Captured, state, missing), None);
             }
         }
     }

@@ -1,18 +1,16 @@
 //! Random cases: whatever anybody asks in whatever state, the rules of a case hold.
 
 use proptest::prelude::*;
-use rooms::case::call::{CallState, ReportCall};
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
-use rooms::case::guest::OfGuest;
-use rooms::case::prescription::PrescriptionState;
 use rooms::command::*;
-use rooms::event::{Event, Party, Policy};
+use rooms::command::{GuestRef, ReportCall};
+use rooms::event::Event;
+use rooms::party::{Party, Policy};
 use rooms::permission::{View, sees};
 use rooms::record::Record;
 use rooms::role::{Actor, Role};
 use rooms::room::Room;
-use rooms::wire::snapshot::Snapshot;
+use rooms::room::snapshot::Snapshot;
+use rooms::state::{CallState, DeliveryState, DispensingState, PrescriptionState};
 
 use crate::allowed::screens_and_decisions_agree;
 use crate::commands::{self, AT_LARGE, OF_PRESCRIPTION};
@@ -103,7 +101,7 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             Some((Actor::System, Command::Presence(PresenceChange { party, here: *here })))
         }
         Wish::Pay(n) => {
-            let to = rooms::case::payment::PaymentState::ALL[usize::from(*n) % 5];
+            let to = rooms::state::PaymentState::ALL[usize::from(*n) % 5];
             let record = RecordPayment { to, amount: 2500, currency: text("EUR"), reference: text("r-1") };
             Some((Actor::System, Command::RecordPayment(record)))
         }
@@ -118,11 +116,11 @@ fn interpret(clinic: &Clinic, wish: &Wish) -> Option<(Actor, Command)> {
             let call = care.call.as_ref();
             let command = match (what % 8, call) {
                 (0 | 1, _) => Command::EnterAsGuest(Nothing {}),
-                (2, _) => chat(rooms::event::Thread::Care),
+                (2, _) => chat(rooms::party::Thread::Care),
                 (3 | 4, Some(call)) => commands::of_call("call.join", call, 0),
                 (5, Some(call)) => commands::of_call("call.media", call, u128::from(*what)),
                 (6, Some(call)) => commands::of_call("call.leave", call, 0),
-                _ => return Some((doctor(), Command::DismissGuest(OfGuest { guest: user(&guest) }))),
+                _ => return Some((doctor(), Command::DismissGuest(GuestRef { guest: user(&guest) }))),
             };
             Some((guest, command))
         }
@@ -147,7 +145,7 @@ pub fn everything(care: &Snapshot, pick: u128, now: rooms::time::Timestamp) -> V
         all.push(Command::ReportCall(ReportCall { call: view.id, peer: user(&doctor()), quality: quality() }));
     }
     all.push(Command::EnterAsGuest(Nothing {}));
-    all.extend(care.guests.iter().map(|guest| Command::DismissGuest(OfGuest { guest: guest.id })));
+    all.extend(care.guests.iter().map(|guest| Command::DismissGuest(GuestRef { guest: guest.id })));
     for view in &care.prescriptions {
         all.extend(OF_PRESCRIPTION.iter().map(|key| commands::of_prescription(key, view, pick)));
     }
@@ -380,7 +378,7 @@ pub fn fixed_cases(count: usize, mut look: impl FnMut(&Clinic, &Clinic)) -> Vec<
 /// The generator is only worth something if it gets everywhere.
 #[test]
 fn random_cases_reach_every_state_and_every_event() {
-    use rooms::case::{consultation::ConsultationState, payment::PaymentState};
+    use rooms::state::{ConsultationState, PaymentState};
     use std::collections::BTreeSet;
 
     let mut states = BTreeSet::new();

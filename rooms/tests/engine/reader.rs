@@ -1,7 +1,7 @@
 //! A reader over a bus that loses, repeats and reorders ends complete and in order, in every view.
 
 use proptest::prelude::*;
-use rooms::feed::{Feed, Offer};
+use rooms::cursor::{Cursor, Verdict};
 use rooms::permission::{View, sees};
 use rooms::record::Record;
 
@@ -36,24 +36,24 @@ fn frames<'a>(log: &'a [Record], view: &'a View, after: u64) -> impl Iterator<It
 
 /// A client that believes only what it can prove.
 struct Reader {
-    feed: Feed,
+    cursor: Cursor,
     got: Vec<u64>,
 }
 
 impl Reader {
     /// Whether the frame was no sign of a gap.
     fn take(&mut self, (prev, seq): (u64, u64)) -> bool {
-        match self.feed.offer(prev, seq) {
-            Offer::Deliver => self.got.push(seq),
-            Offer::Repeat => {}
-            Offer::Gap => return false,
+        match self.cursor.judge(prev, seq) {
+            Verdict::Deliver => self.got.push(seq),
+            Verdict::Repeat => {}
+            Verdict::Gap => return false,
         }
         true
     }
 
     /// Joins again with the cursor. The answer comes in order, but may be cut after a while.
     fn join(&mut self, log: &[Record], view: &View, cut: Option<usize>) {
-        let cursor = self.feed.cursor();
+        let cursor = self.cursor.position();
         for frame in frames(log, view, cursor).take(cut.unwrap_or(usize::MAX)) {
             assert!(self.take(frame), "an answer to join has no gap");
         }
@@ -74,7 +74,7 @@ fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], sta
     }
     arriving.sort();
     let start = start.min(log.len() as u64);
-    let mut reader = Reader { feed: Feed::new(start), got: Vec::new() };
+    let mut reader = Reader { cursor: Cursor::new(start), got: Vec::new() };
     let mut joins = cuts.iter().cycle();
     for (when, _, frame) in arriving {
         if !reader.take(frame) {
@@ -85,10 +85,10 @@ fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], sta
     }
     // The hub's next beat tells the head, and a last join that is not cut brings the rest.
     let head = live.last().map_or(0, |(_, seq)| *seq);
-    if reader.feed.behind(head) {
+    if reader.cursor.is_behind(head) {
         reader.join(log, view, None);
     }
-    assert!(!reader.feed.behind(head));
+    assert!(!reader.cursor.is_behind(head));
     reader.got
 }
 
@@ -115,14 +115,14 @@ proptest! {
 
 #[test]
 fn a_frame_is_judged_by_its_claim() {
-    let mut feed = Feed::new(4);
-    assert_eq!(feed.offer(5, 6), Offer::Gap);
-    assert_eq!(feed.cursor(), 4);
+    let mut cursor = Cursor::new(4);
+    assert_eq!(cursor.judge(5, 6), Verdict::Gap);
+    assert_eq!(cursor.position(), 4);
     // Of a filtered log: 5 to 8 are not for this view, and the claim says so.
-    assert_eq!(feed.offer(3, 9), Offer::Deliver);
-    assert_eq!(feed.offer(3, 9), Offer::Repeat);
-    assert_eq!(feed.offer(0, 2), Offer::Repeat);
-    assert_eq!(feed.offer(9, 10), Offer::Deliver);
-    assert!(feed.behind(11) && !feed.behind(10) && !feed.behind(3));
-    assert_eq!(Feed::default().offer(u64::MAX, u64::MAX), Offer::Gap);
+    assert_eq!(cursor.judge(3, 9), Verdict::Deliver);
+    assert_eq!(cursor.judge(3, 9), Verdict::Repeat);
+    assert_eq!(cursor.judge(0, 2), Verdict::Repeat);
+    assert_eq!(cursor.judge(9, 10), Verdict::Deliver);
+    assert!(cursor.is_behind(11) && !cursor.is_behind(10) && !cursor.is_behind(3));
+    assert_eq!(Cursor::default().judge(u64::MAX, u64::MAX), Verdict::Gap);
 }

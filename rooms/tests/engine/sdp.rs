@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rooms::sdp::{Candidate, MAX_CANDIDATE, MAX_SDP, Sdp, SdpError};
+use rooms::sdp::{Candidate, MAX_CANDIDATE_BYTES, MAX_SDP_BYTES, Sdp, SdpError};
 use rooms::wire::client::ClientFrame;
 use rooms::wire::code::Code;
-use rooms::wire::explain::explain;
+use rooms::wire::parse_error::parse_error;
 
 const FINGERPRINT: &str = "a=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08";
 
@@ -106,7 +106,7 @@ fn each_rule_refuses_what_breaks_it() {
     ] {
         assert_eq!(Candidate::parse(text), Err(SdpError::Candidate), "{text}");
     }
-    assert!(Candidate::parse(&format!("{RELAY} x {}", "y".repeat(MAX_CANDIDATE))).is_err());
+    assert!(Candidate::parse(&format!("{RELAY} x {}", "y".repeat(MAX_CANDIDATE_BYTES))).is_err());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_refused_description_is_told_apart_and_not_repeated() {
     let frame = format!(
         r#"{{"type":"call","room":"{nil}","call":"{nil}","signal":{{"kind":"description","data":{{"to":"{nil}","epoch":1,"description":{{"type":"offer","sdp":"SECRET"}}}}}}}}"#
     );
-    let (code, message) = explain(&serde_json::from_str::<ClientFrame>(&frame).unwrap_err());
+    let (code, message) = parse_error(&serde_json::from_str::<ClientFrame>(&frame).unwrap_err());
     assert_eq!(code, Code::Invalid);
     assert!(message.starts_with("sdp must") && !message.contains("SECRET"), "{message}");
 }
@@ -167,7 +167,7 @@ fn no_mutation_makes_the_parsers_panic_or_leak() {
             tried += 1;
             if let Ok(sdp) = Sdp::parse(&text) {
                 taken += 1;
-                assert!(sdp.as_str().len() <= MAX_SDP);
+                assert!(sdp.as_str().len() <= MAX_SDP_BYTES);
                 let relayed = sdp.relayed();
                 let host = |line: &str| line.starts_with("a=candidate:") && line.contains("typ host");
                 assert!(!relayed.as_str().lines().any(host), "{}", relayed.as_str());

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use rooms::command::*;
-use rooms::event::{Event, HandOver, Item, Party, Person, Pharmacy, Policy, Slot, Thread};
+use rooms::event::Event;
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, SlotId, UserId};
+use rooms::party::{HandOver, Item, Party, Person, Pharmacy, Policy, Slot, Thread};
 use rooms::permission::View;
 use rooms::record::Record;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
 use rooms::room::Room;
+use rooms::room::snapshot::Snapshot;
 use rooms::text::Text;
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
 /// 2026-03-02T09:00:00Z.
@@ -212,7 +213,7 @@ impl Clinic {
 
     /// Those who were invited and still may come, or are in.
     pub fn guests(&self) -> Vec<Actor> {
-        let guest = |it: rooms::wire::snapshot::GuestView| Actor::Person {
+        let guest = |it: rooms::room::snapshot::GuestView| Actor::Person {
             id: it.id,
             role: Role::Guest,
             name: it.name,
@@ -256,7 +257,7 @@ impl Clinic {
         self.care().deliveries.last().expect("a delivery").id
     }
 
-    pub fn call(&self) -> rooms::wire::snapshot::CallView {
+    pub fn call(&self) -> rooms::room::snapshot::CallView {
         self.care().call.expect("a call")
     }
 
@@ -284,7 +285,7 @@ impl Clinic {
     pub fn signed(&mut self) -> &mut Self {
         self.talking().ok(&doctor(), draft());
         let prescription = self.prescription();
-        self.ok(&doctor(), Command::Sign(OfPrescription { prescription }));
+        self.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
         self
     }
 
@@ -344,8 +345,8 @@ pub fn chat(thread: Thread) -> Command {
     Command::Chat(Chat { text: text("hello"), thread })
 }
 
-pub fn device_check() -> rooms::case::call::Check {
-    use rooms::case::call::{Check, Finding, Media};
+pub fn device_check() -> rooms::media::Check {
+    use rooms::media::{Check, Finding, Media};
     Check {
         camera: Finding::Ok,
         microphone: Finding::Ok,
@@ -358,11 +359,11 @@ pub fn device_check() -> rooms::case::call::Check {
     }
 }
 
-pub fn quality() -> rooms::case::call::Quality {
-    use rooms::case::call::{Media, Path, Protocol, Quality};
+pub fn quality() -> rooms::media::Quality {
+    use rooms::media::{Media, MediaPath, MediaProtocol, Quality};
     Quality {
-        path: Path::Relay,
-        protocol: Protocol::Udp,
+        path: MediaPath::Relay,
+        protocol: MediaProtocol::Udp,
         setup_ms: 420,
         round_trip_ms: 38,
         loss_permille: 4,
@@ -376,8 +377,8 @@ pub fn assign(delivery: DeliveryId, n: u128) -> Command {
     Command::AssignDelivery(AssignDelivery { delivery, courier: user(&courier(n)) })
 }
 
-pub fn proof() -> rooms::case::delivery::Proof {
-    rooms::case::delivery::Proof { kind: rooms::case::delivery::ProofKind::Code, reference: text("4711") }
+pub fn proof() -> rooms::party::Proof {
+    rooms::party::Proof { kind: rooms::party::ProofKind::Code, reference: text("4711") }
 }
 
 /// A state from its name on the wire.
@@ -390,7 +391,7 @@ pub fn move_dispensing(dispensing: DispensingId, to: &str) -> Command {
     Command::MoveDispensing(MoveDispensing {
         dispensing,
         to: named(to),
-        hold: (to == "on_hold").then_some(rooms::case::dispensing::HoldReason::OutOfStock),
+        hold: (to == "on_hold").then_some(rooms::reason::HoldReason::OutOfStock),
         reason: ["declined", "returned_to_stock"].contains(&to).then(|| text("because")),
         proof: (to == "completed").then(proof),
     })

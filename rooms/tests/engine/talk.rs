@@ -1,7 +1,8 @@
 //! The consultation: booking, waiting, talking, ending, and who may do it.
 
 use rooms::command::*;
-use rooms::event::{Event, Party, Thread};
+use rooms::event::Event;
+use rooms::party::{Party, Thread};
 use rooms::permission::View;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use rooms::command::*;
 use rooms::event::Event;
 use rooms::permission::View;
+use rooms::room::snapshot::Snapshot;
 use rooms::wire::client::ClientFrame;
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
+use rooms::wire::feed::{FeedItem, FeedRow};
 use rooms::wire::server::{ServerFrame, event_frame};
-use rooms::wire::snapshot::{FeedItem, FeedRow, Snapshot};
 
 use crate::random::everything;
 use crate::support::*;
@@ -89,7 +90,7 @@ fn snapshots_and_frames_read_back() {
     let row = FeedRow::Waiting {
         room: clinic.room.id(),
         patient: None,
-        state: rooms::case::consultation::ConsultationState::Waiting,
+        state: rooms::state::ConsultationState::Waiting,
         position: 2,
         estimate_s: Some(600),
         since: clinic.now,

@@ -1,13 +1,15 @@
 //! Between the rooms and the courier partner: parcels that are given to it are ordered, and its reports move them.
 
-use rooms::case::delivery::{DeliveryState, With, may_ever};
+use rooms::case::delivery::DeliveryMoveDetails;
 use rooms::command::{AssignDelivery, Command, MoveDelivery};
 use rooms::event::Event as RoomEvent;
 use rooms::id::{CommandId, DeliveryId, RoomId, UserId};
+use rooms::permission::may_move_delivery;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
+use rooms::room::snapshot::DeliveryView;
+use rooms::state::DeliveryState;
 use rooms::text::Line;
-use rooms::wire::snapshot::DeliveryView;
 use uuid::Uuid;
 
 use super::sandbox::Played;
@@ -221,11 +223,12 @@ impl CourierDesk {
     /// Moves a parcel as the partner says: on by the steps that were left out, and never back.
     async fn believe(&self, event: &Event) -> Result<Heard, Deaf> {
         let Event { id, occurred_at, data, .. } = event;
-        if !(may_ever(Role::Courier, data.status) || may_ever(Role::System, data.status)) {
+        if !(may_move_delivery(Role::Courier, data.status) || may_move_delivery(Role::System, data.status)) {
             return Err(Deaf::Malformed("no courier brings that state about"));
         }
         // Before the steps that were left out are taken.
-        With::of(&command(event, data.status), self.clock.now()).map_err(|_| Deaf::Malformed(OTHER_DATA))?;
+        DeliveryMoveDetails::check(&command(event, data.status), self.clock.now())
+            .map_err(|_| Deaf::Malformed(OTHER_DATA))?;
         let room = self.hub.store().room_of_delivery(data.delivery).await?.ok_or(Deaf::Unknown)?;
         // The whole report first: what is late is recorded as it is.
         let refused = match self.step(room, event, data.status).await? {
@@ -236,7 +239,7 @@ impl CourierDesk {
             Err(_) => return Err(Deaf::Malformed(OTHER_DATA)),
         };
         let Some(state) = refused else { return Ok(Heard::Absorbed) };
-        let way = state.way(data.status);
+        let way = state.path_to(data.status);
         if way.is_empty() {
             let is_over = state == data.status || state.next().is_empty();
             tracing::debug!(%room, id, %occurred_at, "a courier's report cannot follow now");
@@ -260,7 +263,7 @@ impl CourierDesk {
     async fn step(&self, room: RoomId, event: &Event, to: DeliveryState) -> Result<Result<(), Refusal>, Deaf> {
         // The same report is the same command; a partner's own word that a parcel is lost is taken by the hub.
         let id = Uuid::new_v5(&event.data.delivery.0, format!("{} {}", event.id, to.as_str()).as_bytes());
-        let of_hub = may_ever(Role::System, to);
+        let of_hub = may_move_delivery(Role::System, to);
         let actor = if of_hub { Actor::System } else { self.actor() };
         match self.submit(room, actor, id, Command::MoveDelivery(command(event, to))).await {
             // No part in the case any more.

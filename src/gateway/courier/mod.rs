@@ -7,8 +7,9 @@ pub mod desk;
 mod http;
 pub mod sandbox;
 
-use rooms::case::delivery::{DeliveryState, Proof};
 use rooms::id::{DeliveryId, RoomId};
+use rooms::party::Proof;
+use rooms::state::DeliveryState;
 use rooms::text::Prose;
 use rooms::time::Timestamp;
 use serde::{Deserialize, Serialize};

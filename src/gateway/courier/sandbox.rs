@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rooms::case::delivery::{DeliveryState, Proof, ProofKind};
+use rooms::party::{Proof, ProofKind};
+use rooms::state::DeliveryState;
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
 use uuid::Uuid;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use lettre::Address;
 use lettre::message::Mailbox;
-use rooms::case::consultation::ConsultationState;
-use rooms::case::payment::PaymentState;
-use rooms::event::{Event, Slot};
+use rooms::event::Event;
 use rooms::id::UserId;
+use rooms::party::Slot;
 use rooms::role::Actor;
+use rooms::state::{ConsultationState, PaymentState};
 use rooms::time::Timestamp;
 
 use super::letter::{Kind, Letter};
@@ -56,7 +56,7 @@ impl MailDesk {
         for record in &news.records {
             let now = self.clock.now();
             let kind = match (&record.event, slot) {
-                (Event::Moved(moved), Some(_)) if moved.to == ConsultationState::Booked => Kind::Booked,
+                (Event::ConsultationMoved(moved), Some(_)) if moved.to == ConsultationState::Booked => Kind::Booked,
                 (Event::Rescheduled(_), Some(_)) if is_booked(news) => Kind::Moved,
                 (Event::PaymentMoved(moved), _) if moved.to == PaymentState::Captured => Kind::Receipt,
                 (Event::PaymentMoved(moved), _)

@@ -1,12 +1,13 @@
 //! Between the rooms and the provider: what is due is asked for, and what the provider says is recorded.
 
-use rooms::case::payment::{PaymentState, PaymentWish};
+use rooms::case::payment::PaymentAction;
 use rooms::command::{Command, RecordPayment};
 use rooms::id::{CommandId, RoomId};
 use rooms::refusal::Refusal;
 use rooms::role::Actor;
+use rooms::room::snapshot::Snapshot;
+use rooms::state::PaymentState;
 use rooms::text::Line;
-use rooms::wire::snapshot::Snapshot;
 use uuid::Uuid;
 
 use super::{Fact, Order, Payments, Said, Standing};
@@ -49,7 +50,7 @@ impl PaymentDesk {
         Some(self.wish(news.room, due, "provider"))
     }
 
-    fn wish(&self, room: RoomId, due: PaymentWish, target: &str) -> Wish {
+    fn wish(&self, room: RoomId, due: PaymentAction, target: &str) -> Wish {
         Wish {
             sink: Sink::Payment,
             lane: self.payments.name().to_owned(),
@@ -64,13 +65,13 @@ impl PaymentDesk {
 
     /// Asks the provider for what is still due, and records what it says.
     pub async fn send(&self, dispatch: &Dispatch) -> Outcome {
-        let Some(wish) = PaymentWish::named(&dispatch.kind) else {
+        let Some(wish) = PaymentAction::from_name(&dispatch.kind) else {
             return Outcome::refused("there is no such wish");
         };
         self.fulfil(dispatch.room, wish, dispatch.id).await.unwrap_or_else(Outcome::from)
     }
 
-    async fn fulfil(&self, room: RoomId, wish: PaymentWish, key: Uuid) -> Result<Outcome, Failure> {
+    async fn fulfil(&self, room: RoomId, wish: PaymentAction, key: Uuid) -> Result<Outcome, Failure> {
         let snapshot = self.look(room).await?;
         let link = self.hub.store().payment_link(room).await?;
         let Some(payment) = snapshot.payment.clone() else { return Ok(Outcome::gone("nothing is to be paid")) };
@@ -83,26 +84,26 @@ impl PaymentDesk {
         }
         let Some(link) = link else {
             return match wish {
-                PaymentWish::Authorize => {
+                PaymentAction::Authorize => {
                     self.authorize(Order { room, amount: payment.amount, currency: payment.currency }, key).await
                 }
                 // The provider was never asked, or its answer comes after this and is released then.
-                PaymentWish::Release => {
+                PaymentAction::Release => {
                     let (amount, currency) = (payment.amount, payment.currency);
                     self.record(room, &room.to_string(), &Said { standing: Standing::Released, amount, currency })
                         .await?;
                     Ok(Outcome::Done)
                 }
-                PaymentWish::Capture | PaymentWish::Refund => {
+                PaymentAction::Capture | PaymentAction::Refund => {
                     Err(Failure::later("the provider's reference is missing"))
                 }
             };
         };
         let said = match wish {
-            PaymentWish::Authorize => return Ok(Outcome::Done),
-            PaymentWish::Capture => self.payments.capture(&link.reference, key).await?,
-            PaymentWish::Release => self.payments.release(&link.reference, key).await?,
-            PaymentWish::Refund => self.payments.refund(&link.reference, key).await?,
+            PaymentAction::Authorize => return Ok(Outcome::Done),
+            PaymentAction::Capture => self.payments.capture(&link.reference, key).await?,
+            PaymentAction::Release => self.payments.release(&link.reference, key).await?,
+            PaymentAction::Refund => self.payments.refund(&link.reference, key).await?,
         };
         self.record(room, &link.reference, &said).await?;
         Ok(Outcome::Done)
@@ -162,7 +163,7 @@ impl PaymentDesk {
     async fn released(&self, room: RoomId) -> Result<PaymentState, SubmitError> {
         let snapshot = self.hub.read(room, &Actor::System).await?.snapshot;
         let was_authorized = snapshot.payment.as_ref().is_some_and(|it| it.state == PaymentState::Authorized);
-        let is_ours = was_authorized && snapshot.payment_due() == Some(PaymentWish::Release);
+        let is_ours = was_authorized && snapshot.payment_due() == Some(PaymentAction::Release);
         Ok(if is_ours { PaymentState::Refunded } else { PaymentState::Failed })
     }
 
@@ -222,7 +223,7 @@ impl PaymentDesk {
             return Ok(());
         }
         tracing::warn!(%room, "the provider holds money for a payment that failed; it is released");
-        let wish = self.wish(room, PaymentWish::Release, "late");
+        let wish = self.wish(room, PaymentAction::Release, "late");
         self.hub.store().enqueue(&[wish], self.clock.now(), || self.clock.fresh_id()).await?;
         Ok(())
     }

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rooms::case::consultation::ConsultationState;
-use rooms::case::payment::{PaymentState, PaymentWish};
+use rooms::case::payment::PaymentAction;
 use rooms::command::{Command, Nothing, Reason, Request, Reschedule};
 use rooms::id::RoomId;
 use rooms::role::Role;
+use rooms::state::{ConsultationState, PaymentState};
 use rooms::text::Line;
 use rooms::wire::code::Code;
-use rooms::wire::snapshot::FeedItem;
+use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -98,7 +98,7 @@ struct PaymentStatus {
 /// None if nothing is to be paid.
 async fn payment_status(state: &AppState, caller: &Caller, room: RoomId) -> Result<Option<PaymentStatus>, Problem> {
     let (snapshot, _) = look(state, caller, room).await?;
-    let is_due = snapshot.payment_due() == Some(PaymentWish::Authorize);
+    let is_due = snapshot.payment_due() == Some(PaymentAction::Authorize);
     let Some(payment) = snapshot.payment else { return Ok(None) };
     let link = if is_due { state.store.payment_link(room).await? } else { None };
     Ok(Some(PaymentStatus {

@@ -3,14 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use rooms::case::consultation::ConsultationState;
 use rooms::command::{Command, Draft};
 use rooms::event::Event;
 use rooms::id::{PrescriptionId, RoomId};
 use rooms::refusal::Refusal;
 use rooms::role::Role;
+use rooms::room::snapshot::Snapshot;
+use rooms::state::ConsultationState;
 use rooms::wire::code::Code;
-use rooms::wire::snapshot::{FeedItem, Snapshot};
+use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use rooms::case::delivery::{DeliveryState, Proof};
 use rooms::command::{AssignDelivery, Command, MoveDelivery};
 use rooms::id::{DeliveryId, UserId};
+use rooms::party::Proof;
 use rooms::role::Role;
+use rooms::room::snapshot::DeliveryView;
+use rooms::state::DeliveryState;
 use rooms::text::Prose;
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
-use rooms::wire::snapshot::{DeliveryView, FeedItem};
+use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

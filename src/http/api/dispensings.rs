@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use rooms::case::delivery::Proof;
-use rooms::case::dispensing::{DispensingState, HoldReason};
 use rooms::command::{Command, MoveDispensing, Nothing};
 use rooms::id::DispensingId;
+use rooms::party::Proof;
+use rooms::reason::HoldReason;
 use rooms::role::Role;
+use rooms::room::snapshot::DispensingView;
+use rooms::state::DispensingState;
 use rooms::text::Prose;
 use rooms::wire::code::Code;
-use rooms::wire::snapshot::{DispensingView, FeedItem};
+use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

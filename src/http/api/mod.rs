@@ -52,9 +52,9 @@ pub fn operations() -> Vec<Operation> {
 
 #[cfg(test)]
 mod tests {
-    use rooms::case::delivery::DeliveryState;
     use rooms::permission::may;
     use rooms::role::Role;
+    use rooms::state::DeliveryState;
     use serde_json::{Value, json};
     use uuid::Uuid;
 

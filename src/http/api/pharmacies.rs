@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use rooms::event::{Person, Pharmacy};
 use rooms::id::PharmacyId;
+use rooms::party::{Person, Pharmacy};
 use rooms::role::Role;
 use rooms::text::{Line, Text};
 use schemars::JsonSchema;

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use rooms::case::prescription::PrescriptionState;
-use rooms::command::{Amend, CancelPrescription, Command, Draft, Nothing, OfPrescription, Reason, SendPrescription};
-use rooms::event::{HandOver, Person};
+use rooms::command::{Amend, CancelPrescription, Command, Draft, Nothing, PrescriptionRef, Reason, SendPrescription};
 use rooms::id::{PharmacyId, PrescriptionId, RoomId};
+use rooms::party::{HandOver, Person};
 use rooms::role::Role;
+use rooms::room::snapshot::PrescriptionView;
+use rooms::state::PrescriptionState;
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::PrescriptionView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ async fn sign(
     IfMatch(expect): IfMatch,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    let command = Command::Sign(OfPrescription { prescription });
+    let command = Command::Sign(PrescriptionRef { prescription });
     change(&state, &caller, key, prescription, expect, command).await.map(Json)
 }
 

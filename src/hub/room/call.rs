@@ -59,7 +59,7 @@ impl RoomTask {
     async fn attach_to_call(&mut self, asker: Asker, call: CallId, attach: &Attach) -> Result<Vec<Post>, Code> {
         let member = |task: &Self| {
             let room = task.loaded.as_ref().map(|loaded| &loaded.room);
-            room.and_then(|room| room.call()).is_some_and(|it| it.id == call && it.has(asker.user))
+            room.and_then(|room| room.call()).is_some_and(|it| it.id == call && it.has_present(asker.user))
         };
         // Whoever joined the call on another node may be here before the news of it.
         let is_member = member(self)
@@ -102,7 +102,7 @@ impl RoomTask {
         }
         let Some(desk) = &mut self.desk else { return };
         match call.filter(|call| call.id == desk.call) {
-            Some(call) => desk.keep(|user| call.has(user)),
+            Some(call) => desk.keep(|user| call.has_present(user)),
             None => self.desk = None,
         }
     }

@@ -1,12 +1,12 @@
 //! Who is here, and what it means for the case when a side of it is gone or back.
 
-use rooms::case::consultation::ConsultationState;
 use rooms::command::{Command, PresenceChange};
-use rooms::event::Party;
 use rooms::id::{CommandId, UserId};
+use rooms::party::Party;
 use rooms::role::Actor;
 use rooms::room::Room;
 use rooms::signal::Presence;
+use rooms::state::ConsultationState;
 use rooms::wire::server::ServerFrame;
 use tokio::time::Instant;
 use uuid::Uuid;

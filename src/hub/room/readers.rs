@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rooms::event::Thread;
 use rooms::id::UserId;
+use rooms::party::Thread;
 use rooms::permission::View;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};

@@ -7,7 +7,7 @@ use rooms::signal::Mark;
 use rooms::wire::client::{ClientFrame, FeedName};
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
-use rooms::wire::explain::explain;
+use rooms::wire::parse_error::parse_error;
 use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::time::Instant;
 
@@ -49,7 +49,7 @@ impl<T: Transport> Session<T> {
             Ok(frame) => self.frame(frame),
             Err(error) => {
                 self.fault(Close::Protocol)?;
-                let (code, message) = explain(&error);
+                let (code, message) = parse_error(&error);
                 self.refuse(code, &message, Detail::default(), &text);
                 Ok(None)
             }

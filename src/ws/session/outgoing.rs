@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use rooms::feed::Offer;
+use rooms::cursor::Verdict;
 use rooms::id::RoomId;
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
@@ -43,12 +43,12 @@ impl<T: Transport> Session<T> {
     /// Writes an event if it follows on what the client has; after a gap the store is read.
     fn deliver(&mut self, room: RoomId, prev: u64, seq: u64, text: Bytes) {
         let Some(reader) = self.readers.get_mut(room) else { return };
-        match reader.feed.offer(prev, seq) {
-            Offer::Deliver => self.transport.write(text),
-            Offer::Repeat => {}
-            Offer::Gap => {
+        match reader.feed.judge(prev, seq) {
+            Verdict::Deliver => self.transport.write(text),
+            Verdict::Repeat => {}
+            Verdict::Gap => {
                 if !reader.is_replaying() {
-                    reader.state = State::Replaying(Replay::from(reader.feed.cursor()));
+                    reader.state = State::Replaying(Replay::from(reader.feed.position()));
                 }
             }
         }
@@ -69,10 +69,10 @@ impl<T: Transport> Session<T> {
             if let State::Replaying(replay) = &mut reader.state {
                 replay.raw = stored.seq;
             }
-            let prev = reader.feed.cursor();
+            let prev = reader.feed.position();
             if stored.seq > prev
                 && reader.may_see(stored.seq, &stored.canonical)
-                && reader.feed.offer(prev, stored.seq) == Offer::Deliver
+                && reader.feed.judge(prev, stored.seq) == Verdict::Deliver
             {
                 self.transport.write(event_frame(room, prev, &stored.canonical).into());
             }
@@ -87,7 +87,7 @@ impl<T: Transport> Session<T> {
     }
 
     async fn go_live(&mut self, room: RoomId) {
-        let Some(cursor) = self.readers.get_mut(room).map(|reader| reader.feed.cursor()) else { return };
+        let Some(cursor) = self.readers.get_mut(room).map(|reader| reader.feed.position()) else { return };
         match self.hub.attach(room, &self.connection, cursor).await {
             Ok(AttachOutcome::Live { room_view, missing, head }) => self.live(room, room_view.head, missing, head),
             Ok(AttachOutcome::NeedsReplay { .. }) => {}

@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use rooms::event::{ChatSent, Event, Thread};
+use rooms::event::{ChatSent, Event};
 use rooms::id::{CommandId, RoomId, UserId};
+use rooms::party::Thread;
 use rooms::record::{GENESIS, Record, chain};
 use rooms::role::{Actor, By, Role};
 use rooms::text::{Line, Prose};

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rooms::case::call::{EndReason, Path};
 use rooms::event::Event;
+use rooms::media::MediaPath;
+use rooms::reason::EndReason;
 use serde_json::Value;
 
 use crate::support::browser::{Browser, Driver};
@@ -162,7 +163,7 @@ async fn relayed_call_reveals_neither_sides_address() {
         Event::CallReported(report) => Some(report.quality.path),
         _ => None,
     });
-    assert!(paths.clone().count() >= 1 && paths.into_iter().all(|path| path == Path::Relay));
+    assert!(paths.clone().count() >= 1 && paths.into_iter().all(|path| path == MediaPath::Relay));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 //! Signalling as sessions observe it: ringing, attaching, relaying, resuming, taking over, and permissions.
 
-use rooms::case::call::{LeaveCall, LeaveReason, Media, StartCall};
 use rooms::command::{Command, Nothing};
+use rooms::command::{LeaveCall, StartCall};
 use rooms::id::CallId;
+use rooms::media::Media;
+use rooms::reason::LeaveReason;
 use rooms::wire::client::ClientFrame;
 use serde_json::json;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use loadtest::client::Client;
 use loadtest::peer::{Peer, State};
 use loadtest::target::Target;
-use rooms::case::call::Media;
+use rooms::media::Media;
 use rooms::wire::client::Token;
 use serde_json::{Value, json};
 use wardroom::config::DatabaseSettings;

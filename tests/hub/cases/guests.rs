@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use loadtest::client::Client;
 use loadtest::target::Target;
-use rooms::case::guest::{GuestKind, InviteGuest, OfGuest};
-use rooms::command::{Chat, Command, Nothing};
-use rooms::event::Thread;
+use rooms::command::{Chat, Command, GuestRef, InviteGuest, Nothing};
 use rooms::id::RoomId;
+use rooms::party::{GuestKind, Thread};
 use rooms::role::Actor;
 use rooms::text::{Line, Prose};
 use rooms::wire::client::Token;
@@ -52,7 +51,7 @@ impl Invitation {
     }
 
     async fn dismiss(&self) {
-        let dismiss = Command::DismissGuest(OfGuest { guest: self.guest.into() });
+        let dismiss = Command::DismissGuest(GuestRef { guest: self.guest.into() });
         self.rest.server.submit(self.case.room, &self.case.patient, dismiss).await.unwrap();
     }
 }

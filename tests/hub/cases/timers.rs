@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rooms::command::{Chat, Command, Request};
-use rooms::event::Thread;
 use rooms::id::{RoomId, SlotId};
+use rooms::party::Thread;
 use rooms::record::Record;
 use rooms::role::Role;
 use rooms::text::Prose;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use loadtest::client::Client;
 use loadtest::target::Target;
-use rooms::case::consultation::ConsultationState;
 use rooms::id::RoomId;
 use rooms::role::{Actor, Role};
+use rooms::state::ConsultationState;
 use rooms::wire::client::Token;
 use rooms::wire::close::Close;
 use serde_json::{Value, json};

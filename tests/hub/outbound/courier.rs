@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use rooms::command::{
-    AssignDelivery, Command, Draft, MoveDelivery, MoveDispensing, Nothing, OfPrescription, SendPrescription,
+    AssignDelivery, Command, Draft, MoveDelivery, MoveDispensing, Nothing, PrescriptionRef, SendPrescription,
 };
-use rooms::event::{HandOver, Item};
 use rooms::id::{DeliveryId, PharmacyId, RoomId, UserId};
+use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
+use rooms::room::snapshot::DeliveryView;
 use rooms::text::{Line, Prose, Text};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::DeliveryView;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
@@ -43,7 +43,7 @@ impl CourierCase {
         let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
         say(&clinic.doctor, Command::Draft(Draft { items })).await;
         let prescription = clinic.look(room).await.prescriptions[0].id;
-        say(&clinic.doctor, Command::Sign(OfPrescription { prescription })).await;
+        say(&clinic.doctor, Command::Sign(PrescriptionRef { prescription })).await;
         let hand_over = HandOver::Delivery(Text::parse("5 Home Road").unwrap());
         say(&clinic.patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
         let dispensing = clinic.look(room).await.dispensings[0].id;

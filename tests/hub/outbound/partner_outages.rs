@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use rooms::command::{Chat, Command};
-use rooms::event::Thread;
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::text::Prose;
 use wardroom::store::dispatches::{DispatchState, Sink};
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use rooms::command::{Chat, Command, Reason};
-use rooms::event::Thread;
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::text::Prose;
 use serde_json::json;
 use tokio::time::Instant;

@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rooms::case::call::{Media, StartCall};
-use rooms::case::delivery::DeliveryState;
-use rooms::case::dispensing::DispensingState;
+use rooms::command::StartCall;
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Nothing, OfPrescription, Request,
+    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Nothing, PrescriptionRef, Request,
     SendPrescription,
 };
-use rooms::event::{HandOver, Item, Thread};
 use rooms::id::{PharmacyId, RoomId};
+use rooms::media::Media;
+use rooms::party::{HandOver, Item, Thread};
 use rooms::role::{Actor, Role};
 use rooms::signal::Mark;
+use rooms::state::{DeliveryState, DispensingState};
 use rooms::text::{Line, Prose, Text};
 use uuid::Uuid;
 use wardroom::config::{DatabaseSettings, PushService as Allowed};
@@ -119,7 +119,7 @@ async fn each_kind_reaches_each_device_of_absent_people_once(database: DatabaseS
     submit(&doctor, Command::Draft(Draft { items })).await;
     let look = server.state.hub.read(room, &doctor).await.unwrap().snapshot;
     let prescription = look.prescriptions[0].id;
-    submit(&doctor, Command::Sign(OfPrescription { prescription })).await;
+    submit(&doctor, Command::Sign(PrescriptionRef { prescription })).await;
     let hand_over = HandOver::Delivery(Text::parse("2 Lane").unwrap());
     submit(&patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
     let dispensing = server.state.hub.read(room, &patient).await.unwrap().snapshot.dispensings[0].id;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rooms::command::{Chat, Command};
-use rooms::event::Thread;
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::role::{Actor, Role};
 use rooms::text::Prose;
 use serde_json::{Value, json};

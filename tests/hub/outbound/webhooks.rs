@@ -13,7 +13,7 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rooms::command::{Chat, Command};
-use rooms::event::Thread;
+use rooms::party::Thread;
 use rooms::role::Role;
 use rooms::text::Prose;
 use serde_json::{Value, json};

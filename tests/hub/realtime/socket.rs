@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use loadtest::client::{Answer, Client, ClientError};
 use rooms::command::{Chat, Command, Nothing};
-use rooms::event::Thread;
 use rooms::id::{CommandId, RoomId};
+use rooms::party::Thread;
 use rooms::role::Role;
 use rooms::signal::{Signal, Typing};
 use rooms::text::Prose;
@@ -110,7 +110,7 @@ async fn hostile_frames_get_an_error_code_and_change_nothing(database: DatabaseS
     }
     assert_eq!(head(&server, room).await, before);
     // However large the frame: the close reason arrives, although the rest of the frame is still in transit.
-    for bytes in [rooms::wire::MAX_FRAME + 1, 4 << 20] {
+    for bytes in [rooms::wire::MAX_FRAME_BYTES + 1, 4 << 20] {
         client.queue_text("x".repeat(bytes));
         assert_eq!(closed(&mut client).await, Some(Close::Protocol), "{bytes}");
         client.connect().await.unwrap();
@@ -405,12 +405,12 @@ async fn clients_without_sockets_use_the_http_fallback(database: DatabaseSetting
         }
     };
     timeout(FRAME_TIMEOUT, read).await.expect("the message arrives on the stream");
-    let mut feed = rooms::feed::Feed::new(0);
+    let mut feed = rooms::cursor::Cursor::new(0);
     for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
         let Ok(frame) = serde_json::from_str::<Value>(line) else { continue };
         if frame["type"] == "event" {
             let (prev, seq) = (frame["prev"].as_u64().unwrap(), frame["event"]["seq"].as_u64().unwrap());
-            assert_eq!(feed.offer(prev, seq), rooms::feed::Offer::Deliver);
+            assert_eq!(feed.judge(prev, seq), rooms::cursor::Verdict::Deliver);
         }
     }
     assert_eq!(text.matches("by post").count(), 1);

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use rooms::case::consultation::ConsultationState;
-use rooms::case::dispensing::DispensingState;
-use rooms::event::{HandOver, Pharmacy};
 use rooms::id::{DispensingId, PharmacyId, PrescriptionId, RoomId, SessionId, UserId};
+use rooms::party::{HandOver, Pharmacy};
 use rooms::role::Role;
+use rooms::room::snapshot::{Allowed, DispensingView};
 use rooms::signal::Mark;
+use rooms::state::{ConsultationState, DispensingState};
 use rooms::text::{Line, Text};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{Allowed, DispensingView, FeedItem, FeedRow};
+use rooms::wire::feed::{FeedItem, FeedRow};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;

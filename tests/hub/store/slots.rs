@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rooms::case::consultation::ConsultationState;
-use rooms::event::{Event, Moved, Person, Rescheduled, Slot};
+use rooms::event::{ConsultationMoved, Event, Rescheduled};
 use rooms::id::{CommandId, RoomId, SlotId};
+use rooms::party::{Person, Slot};
 use rooms::role::{Actor, Role};
+use rooms::state::ConsultationState;
 use uuid::Uuid;
 use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
@@ -19,7 +20,7 @@ use crate::support::both;
 use crate::support::room_log::{RoomLog, doctor_with_slots, minutes, new_user, open_store, slot, slot_request};
 
 fn moved(log: &RoomLog, from: ConsultationState, to: ConsultationState) -> Append {
-    let event = Event::Moved(Moved { from, to, reason: None, party: None });
+    let event = Event::ConsultationMoved(ConsultationMoved { from, to, reason: None, party: None });
     Append { sender: None, command: None, ..log.append(&Actor::System, CommandId(Uuid::now_v7()), vec![event]) }
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use loadtest::client::{Answer, Client};
-use rooms::case::call::{Media, OfCall, StartCall};
 use rooms::command::Command;
+use rooms::command::{CallRef, StartCall};
 use rooms::id::{CallId, RoomId};
+use rooms::media::Media;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -81,6 +82,6 @@ pub async fn start_and_answer(
     let room = case.room;
     must_succeed(&mut doctor, room, Command::StartCall(StartCall { media: Media::Video })).await;
     let call = server.state.hub.read(room, &case.doctor).await.unwrap().snapshot.call.expect("the call rings").id;
-    must_succeed(&mut patient, room, Command::JoinCall(OfCall { call })).await;
+    must_succeed(&mut patient, room, Command::JoinCall(CallRef { call })).await;
     (CallMember { client: doctor, room, call }, CallMember { client: patient, room, call })
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use loadtest::client::{Answer, Client};
 use rooms::command::{Chat, Command};
-use rooms::event::Thread;
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::text::Prose;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};

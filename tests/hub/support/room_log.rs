@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use rooms::case::prescription::PrescriptionState;
 use rooms::command::{Command, Context, Facts, Request};
-use rooms::event::{ChatSent, Event, Person, Policy, Slot, Thread};
+use rooms::event::{ChatSent, Event};
 use rooms::id::{CommandId, PrescriptionId, RoomId, SlotId, UserId};
+use rooms::party::{Person, Policy, Slot, Thread};
 use rooms::permission::View;
 use rooms::record::{GENESIS, Hash, Record, chain};
 use rooms::role::{Actor, Role};
 use rooms::room::Room;
+use rooms::room::snapshot::{Allowed, PrescriptionView};
+use rooms::state::PrescriptionState;
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
-use rooms::wire::snapshot::{Allowed, PrescriptionView};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;

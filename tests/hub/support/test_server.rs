@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use loadtest::client::Client;
 use loadtest::target::Target;
-use rooms::command::{CheckIn, Command, Draft, Nothing, OfPrescription, Request, SendPrescription};
-use rooms::event::{HandOver, Item};
+use rooms::command::{CheckIn, Command, Draft, Nothing, PrescriptionRef, Request, SendPrescription};
 use rooms::id::{CommandId, PharmacyId, RoomId, UserId};
+use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
 use rooms::text::{Line, Text};
 use rooms::wire::client::Token;
@@ -150,7 +150,7 @@ impl TestServer {
         self.submit(room, &doctor, Command::Draft(Draft { items })).await.unwrap();
         let look = self.state.hub.read(room, &doctor).await.unwrap();
         let prescription = look.snapshot.prescriptions[0].id;
-        self.submit(room, &doctor, Command::Sign(OfPrescription { prescription })).await.unwrap();
+        self.submit(room, &doctor, Command::Sign(PrescriptionRef { prescription })).await.unwrap();
         let send = SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup };
         self.submit(room, &patient, Command::Send(send)).await.unwrap();
         Case { room, patient, doctor, pharmacist, pharmacy }

@@ -1,13 +1,12 @@
 //! A whole case, step after step, from the check-in to the medicine in the patient's hand.
 
-use rooms::case::delivery::{DeliveryState, Proof, ProofKind};
-use rooms::case::dispensing::DispensingState;
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Note, Nothing, OfPrescription,
+    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Note, Nothing, PrescriptionRef,
     SendPrescription,
 };
-use rooms::event::{HandOver, Item, Thread};
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, UserId};
+use rooms::party::{HandOver, Item, Proof, ProofKind, Thread};
+use rooms::state::{DeliveryState, DispensingState};
 use rooms::text::{Line, Prose, Text};
 use serde::Deserialize;
 
@@ -123,7 +122,7 @@ impl Course {
                     Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
                 (DOCTOR, Command::Draft(Draft { items: vec![item] }))
             }
-            Step::Sign => (DOCTOR, Command::Sign(OfPrescription { prescription: self.prescription? })),
+            Step::Sign => (DOCTOR, Command::Sign(PrescriptionRef { prescription: self.prescription? })),
             Step::Send => {
                 let hand_over = self.courier.map_or(HandOver::Pickup, |_| HandOver::Delivery(text("1 Test Street")));
                 let (prescription, pharmacy) = (self.prescription?, self.pharmacy);

@@ -6,7 +6,7 @@ use super::code::Code;
 
 /// The code and the sentence for JSON that could not be read. Field names and expected types may be named, for they are
 /// the protocol's; serde's own message is not passed on, because it can quote what was sent.
-pub fn explain(error: &serde_json::Error) -> (Code, String) {
+pub fn parse_error(error: &serde_json::Error) -> (Code, String) {
     let text = error.to_string();
     match error.classify() {
         Category::Syntax | Category::Eof | Category::Io => (
@@ -45,7 +45,7 @@ mod tests {
     use crate::wire::client::ClientFrame;
 
     fn explained(json: &str) -> (Code, String) {
-        explain(&serde_json::from_str::<ClientFrame>(json).expect_err("hostile"))
+        parse_error(&serde_json::from_str::<ClientFrame>(json).expect_err("hostile"))
     }
 
     #[test]

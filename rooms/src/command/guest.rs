@@ -1,0 +1,22 @@
+//! Commands about guests.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::UserId;
+use crate::party::GuestKind;
+use crate::text::Line;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InviteGuest {
+    pub name: Line,
+    pub kind: GuestKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "OfGuest")]
+pub struct GuestRef {
+    pub guest: UserId,
+}

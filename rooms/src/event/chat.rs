@@ -1,0 +1,13 @@
+//! Events of the conversations.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::party::Thread;
+use crate::text::Prose;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatSent {
+    pub text: Prose,
+    pub thread: Thread,
+}

@@ -1,0 +1,19 @@
+//! Events of the payment.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::state::PaymentState;
+use crate::text::Line;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentMoved {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PaymentState>,
+    pub to: PaymentState,
+    /// In minor units of `currency`.
+    pub amount: u64,
+    /// ISO 4217.
+    pub currency: Line,
+    pub reference: Line,
+}

@@ -20,9 +20,9 @@ use rooms::wire::server::ServerFrame;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
-use super::SubmitError;
 use super::connection::Connection;
 use super::send_queue::QueueItem;
+use super::submission::SubmitError;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
@@ -98,7 +98,7 @@ impl Feeds {
     }
 
     /// Marks these feeds, as far as somebody here follows them.
-    pub fn touch(&self, keys: &[FeedKey]) {
+    pub fn invalidate(&self, keys: &[FeedKey]) {
         for key in keys {
             if let Some(feed) = self.inner.feeds.get(key) {
                 self.mark(*key, &feed);
@@ -107,7 +107,7 @@ impl Feeds {
     }
 
     /// Marks all feeds: what concerns them may have been missed.
-    pub fn touch_all(&self) {
+    pub fn invalidate_all(&self) {
         for feed in self.inner.feeds.iter() {
             self.mark(*feed.key(), feed.value());
         }
@@ -151,7 +151,7 @@ impl Feeds {
 }
 
 /// The feeds that a change of this room concerns.
-pub fn concerned(room: &Snapshot) -> Vec<FeedKey> {
+pub fn affected_feeds(room: &Snapshot) -> Vec<FeedKey> {
     let mut keys = vec![FeedKey::Me(room.patient.id, Role::Patient)];
     if let Some(doctor) = &room.doctor {
         keys.extend([FeedKey::Me(doctor.id, Role::Doctor), FeedKey::Lobby(doctor.id)]);

@@ -1,311 +1,109 @@
-//! The hub: the one door to the rooms.
+//! The hub: the one way to change a room, and to read it.
 //!
-//! [`Hub::submit`] takes every change, whoever asks; [`Hub::read`] and [`Hub::attach`] let somebody read. Behind them a
-//! task per active room decides, the [`appender`] commits the events of many rooms together, and the room's [`members`]
-//! get what they may see. What a room means is the crate `rooms`; what is stored and how is the store's.
+//! [`Hub::submit`] takes every change; [`Hub::read`] and [`Hub::attach`] serve readers. A task per active room decides
+//! commands, the [`appender`] commits the events of many rooms together, and the room's subscribers receive what they may
+//! see. What a command means is decided by the crate `rooms`; what is stored, and how, by the store.
 
 pub mod admission;
 pub mod appender;
+mod call;
+mod cluster;
 pub mod connection;
-mod desk;
 pub mod fair_queue;
 pub mod feeds;
 pub mod marks;
-mod members;
-mod nodes;
-mod presence;
 pub mod room;
 pub mod send_queue;
+mod services;
+mod submission;
+mod sync;
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dashmap::DashMap;
-use rooms::command::{Command, Facts, Need};
-use rooms::id::{CallId, CommandId, RoomId, SessionId};
 use rooms::party::Policy;
-use rooms::record::Hash;
-use rooms::refusal::{Detail, Refusal};
+use rooms::id::{CallId, CommandId, RoomId, SessionId};
 use rooms::role::Actor;
 use rooms::signal::{Mark, Signal};
 use rooms::wire::call::{CallSignal, Servers};
-use rooms::wire::code::Code;
-use rooms::wire::server::ErrorFrame;
-use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use rooms::wire::server::{ErrorFrame, ServerFrame};
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::appender::Appender;
+use self::cluster::message::ClusterEventKind;
 use self::connection::{Connection, Connections};
 use self::fair_queue::FairQueue;
 use self::feeds::Feeds;
-use self::marks::MarkWriter;
-use self::nodes::Nodes;
-use self::nodes::message::What;
-use self::room::{AttachOutcome, INBOX, ReplyTo, Request, RoomTask, RoomView};
+use self::room::registry::Rooms;
+use self::room::{AttachOutcome, ReplyTo, Request, RoomView};
+use self::services::Services;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::events::Stored;
 
-pub use self::members::EventFrame;
+pub use self::room::EventFrame;
+pub use self::services::IceSource;
+pub use self::submission::{Committed, Submission, SubmitError, command_hash};
 
-/// One command on its way to a room.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    pub room: RoomId,
-    pub actor: Actor,
-    /// The sender's own id: the same command with the same id takes effect once.
-    pub id: CommandId,
-    pub command: Command,
-    /// The version of the part it is about, as the sender saw it.
-    pub expect: Option<u64>,
-}
-
-/// A command that is committed: its events are `first` to `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
-    pub first: u64,
-    pub last: u64,
-}
-
-/// After how many milliseconds what waited too long may be sent again.
-const OVERLOAD_RETRY_AFTER_MS: RangeInclusive<u64> = 2_000..=10_000;
-
-/// Why a command was not carried out, or a reader not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error("there is no such room, or you have no part in it")]
-    NotFound,
-    #[error("this id was used before with another content; use a fresh id")]
-    IdConflict,
-    /// Nothing is known to have changed; the same command may be sent again.
-    #[error("the hub cannot do this now; send it again with the same id")]
-    Unavailable,
-    /// It waited too long and was not looked at: the hub gets more than it can do.
-    #[error("the hub has too much to do just now; send it again with the same id")]
-    Shed,
-    /// Nothing has changed; the same command may be sent again when there is space.
-    #[error("the disk of the hub's store is full: nothing can be changed, but all can be read; send it again later")]
-    StorageFull,
-}
-
-impl SubmitError {
-    pub fn code(&self) -> Code {
-        match self {
-            SubmitError::Refused(refusal) => Code::from(refusal),
-            SubmitError::NotFound => Code::NotFound,
-            SubmitError::IdConflict => Code::IdConflict,
-            SubmitError::Unavailable | SubmitError::Shed => Code::Unavailable,
-            SubmitError::StorageFull => Code::StorageFull,
-        }
-    }
-
-    pub fn detail(&self) -> Detail {
-        match self {
-            SubmitError::Refused(refusal) => refusal.detail(),
-            SubmitError::Unavailable => Detail { retry_after_ms: Some(1_000), ..Detail::default() },
-            // Each at a moment of its own: who was refused together would otherwise be too many together again.
-            SubmitError::Shed => {
-                Detail { retry_after_ms: Some(rand::random_range(OVERLOAD_RETRY_AFTER_MS)), ..Detail::default() }
-            }
-            // Space is made by people.
-            SubmitError::StorageFull => Detail { retry_after_ms: Some(5_000), ..Detail::default() },
-            SubmitError::NotFound | SubmitError::IdConflict => Detail::default(),
-        }
-    }
-
-    /// Whether the same may be done later.
-    pub fn is_retryable(&self) -> bool {
-        self.code().retryable()
-    }
-
-    /// As an `error` frame that names neither a command nor a room.
-    pub fn frame(&self) -> ErrorFrame {
-        let code = self.code();
-        ErrorFrame {
-            id: None,
-            room: None,
-            code,
-            message: self.to_string(),
-            retryable: code.retryable(),
-            detail: self.detail(),
-        }
-    }
-}
-
-/// The content of a command, for telling a repetition from another command under the same id.
-pub fn command_hash(command: &Command) -> Hash {
-    let bytes = serde_json::to_vec(command).expect("a command has string keys and whole numbers only");
-    Sha256::digest(&bytes).into()
-}
-
-/// Names the STUN and TURN servers for a session in a call, with credentials of its own.
-pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
-
-/// What the rooms of this node share.
-pub struct Inner {
-    pub store: Store,
-    pub appender: Appender,
-    pub bus: Bus,
-    nodes: Nodes,
-    pub clock: Clock,
-    /// The rules that rooms opened here live under.
-    pub policy: Policy,
-    pub feeds: Feeds,
-    pub marks: MarkWriter,
-    pub connections: Connections,
-    /// STUN and TURN servers for a session.
-    pub ice: IceSource,
-    /// Readers that are served from the store at a time. All may come back at once, and must not keep the commits of the
-    /// others waiting for a connection.
-    replays: Semaphore,
-    connect_queue: FairQueue,
-    disconnect_queue: FairQueue,
-    stopping: AtomicBool,
-    rooms: DashMap<RoomId, RoomHandle>,
-}
-
-/// A room in memory.
-struct RoomHandle {
-    inbox: mpsc::Sender<Box<Request>>,
-    /// Its last event, or [`UNLOADED`].
-    head: Arc<AtomicU64>,
-}
-
-/// In place of a head: the room has not been read from the store yet.
-const UNLOADED: u64 = u64::MAX;
-
-impl Inner {
-    /// Looks up what a command needs to know about the world.
-    async fn facts(&self, need: Option<Need>) -> Result<Facts, SubmitError> {
-        let mut facts = Facts::default();
-        match need {
-            None => {}
-            Some(Need::Slot(id)) => facts.slot = self.store.slot_fact(id).await?,
-            Some(Need::Doctor(id)) => facts.doctor = self.store.doctor_fact(id).await?,
-            Some(Need::Pharmacy(id)) => facts.pharmacy = self.store.pharmacy_fact(id).await?,
-            Some(Need::Courier(id)) => facts.courier = self.store.courier_fact(id).await?,
-        }
-        Ok(facts)
-    }
-
-    /// Hands a request to the room's task, which is started if it is not there. Never waits.
-    fn ask(self: &Arc<Self>, room: RoomId, request: Request) -> Result<(), Full> {
-        // The inbox keeps places for many: apart, a request that is not there costs a pointer only.
-        let mut request = Box::new(request);
-        // A task that died is started again once. A second one that is gone at once says that the runtime is ending, and
-        // starts none any more.
-        for _ in 0..2 {
-            // The map's lock is held while sending, so that a room that retires cannot miss a request.
-            let handle = self.rooms.entry(room).or_insert_with(|| {
-                let (sender, inbox) = mpsc::channel(INBOX);
-                let head = Arc::new(AtomicU64::new(UNLOADED));
-                tokio::spawn(RoomTask::new(room, self.clone(), head.clone()).run(inbox));
-                RoomHandle { inbox: sender, head }
-            });
-            match handle.inbox.try_send(request) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
-                Err(mpsc::error::TrySendError::Closed(back)) => {
-                    // The next round starts another one.
-                    drop(handle);
-                    self.rooms.remove_if(&room, |_, known| known.inbox.is_closed());
-                    request = back;
-                }
-            }
-        }
-        Err(Full)
-    }
-
-    /// Forgets an idle room; false if a request came meanwhile.
-    fn retire(&self, room: RoomId, inbox: &mpsc::Receiver<Box<Request>>) -> bool {
-        self.rooms.remove_if(&room, |_, _| inbox.is_empty()).is_some()
-    }
-}
-
-/// A handle on the hub; cheap to clone.
+/// A handle of the hub; cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    inner: Arc<Inner>,
+    rooms: Arc<Rooms>,
 }
 
 impl Hub {
     pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
-        let feeds = Feeds::start(store.clone(), clock.clone());
-        let marks = MarkWriter::start(store.clone());
-        let connections = Connections::default();
-        let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
-        Self {
-            inner: Arc::new(Inner {
-                store,
-                appender,
-                bus,
-                nodes: Nodes::default(),
-                clock,
-                policy,
-                feeds,
-                marks,
-                connections,
-                ice,
-                replays,
-                connect_queue: FairQueue::default(),
-                disconnect_queue: FairQueue::default(),
-                stopping: AtomicBool::new(false),
-                rooms: DashMap::new(),
-            }),
-        }
+        let services = Services::new(store, appender, bus, clock, policy, ice);
+        Self { rooms: Arc::new(Rooms::new(Arc::new(services))) }
     }
 
-    /// Carries out a command: decided, committed and told to everybody concerned before this answers.
+    /// Commits a command. Returns after its events were published to the room's subscribers on this node.
     pub async fn submit(&self, submission: Submission) -> Result<Committed, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let room = submission.room;
-        if self
-            .inner
-            .ask(room, Request::Submit { submission, reply: ReplyTo::Caller(reply), asked: Instant::now() })
-            .is_err()
-        {
-            return Err(SubmitError::Unavailable);
-        }
+        self.send_submission(room, submission, ReplyTo::Caller(reply))?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
-    /// Like [`submit`](Self::submit), but answers by a frame on `connection`, behind the command's own events, so that
-    /// the commands of one connection keep their order.
+    /// Submits a command and answers by a frame on `connection`, after the command's own events. Commands of one
+    /// connection keep their order.
     pub fn submit_from(&self, connection: &Arc<Connection>, submission: Submission) {
         let (id, room) = (submission.id, submission.room);
-        let reply = ReplyTo::Connection(connection.clone());
-        if self.inner.ask(room, Request::Submit { submission, reply, asked: Instant::now() }).is_err() {
+        if let Err(error) = self.send_submission(room, submission, ReplyTo::Connection(connection.clone())) {
             connection.end_command();
-            connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
-                id: Some(id),
-                room: Some(room),
-                ..SubmitError::Unavailable.frame()
-            }));
+            connection.send(&ServerFrame::Error(ErrorFrame { id: Some(id), room: Some(room), ..error.frame() }));
         }
     }
 
     /// Wakes a room whose timer is due.
     pub fn wake(&self, room: RoomId) {
-        let id = CommandId(self.inner.clock.fresh_id());
+        let id = CommandId(self.services().clock.fresh_id());
         let submission = Submission { room, actor: Actor::System, id, command: room::timer_command(), expect: None };
-        // A full inbox means that the room is at work; the timer comes again.
-        let _ = self.inner.ask(room, Request::Submit { submission, reply: ReplyTo::Nobody, asked: Instant::now() });
+        // If the inbox is full, the next timer job tries again.
+        let _ = self.send_submission(room, submission, ReplyTo::Nobody);
     }
 
-    /// A room as `actor` sees it.
+    fn send_submission(&self, room: RoomId, submission: Submission, reply: ReplyTo) -> Result<(), SubmitError> {
+        let request = Request::Submit { submission, reply, submitted_at: Instant::now() };
+        self.rooms.send(room, request).map_err(|_| SubmitError::Unavailable)
+    }
+
+    /// Reads a room as `actor` sees it.
     pub async fn read(&self, room: RoomId, actor: &Actor) -> Result<RoomView, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.inner.ask(room, Request::Read { actor: actor.clone(), reply }).map_err(|_| SubmitError::Unavailable)?;
+        let request = Request::Read { actor: actor.clone(), reply };
+        self.rooms.send(room, request).map_err(|_| SubmitError::Unavailable)?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
-    /// Lets `connection` listen to a room from `cursor` on, or says what it must read first.
+    /// Reads up to `limit` events of a room's log after the event `after`. Does not check what the reader may see.
+    pub async fn history(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<Stored>, SubmitError> {
+        self.services().store.events_after(room, after, limit).await.map_err(|_| SubmitError::Unavailable)
+    }
+
+    /// Subscribes `connection` to a room from `cursor` on, unless it must read the log first.
     pub async fn attach(
         &self,
         room: RoomId,
@@ -314,113 +112,103 @@ impl Hub {
     ) -> Result<AttachOutcome, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Attach { connection: connection.clone(), cursor, reply };
-        self.inner.ask(room, request).map_err(|_| SubmitError::Unavailable)?;
+        self.rooms.send(room, request).map_err(|_| SubmitError::Unavailable)?;
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
-    /// Ends listening.
+    /// Ends a subscription.
     pub async fn detach(&self, room: RoomId, connection: Uuid) {
-        let sender = self.inner.rooms.get(&room).map(|handle| handle.inbox.clone());
-        if let Some(sender) = sender {
-            // The room's end means that nobody listens.
-            let _ = sender.send(Box::new(Request::Detach { connection })).await;
-        }
+        self.rooms.forward_waiting(room, Request::Detach { connection }).await;
     }
 
-    /// Relays a signal to the others in the room; may be lost.
+    /// Relays a signal to the other readers of the room. It may be lost.
     pub fn signal(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, signal: Signal) {
-        let _ = self.inner.ask(room, Request::Signal { actor: actor.clone(), from, signal });
+        let _ = self.rooms.send(room, Request::Signal { actor: actor.clone(), from, signal });
     }
 
-    /// Passes on what a session in a call tells the others.
+    /// Takes a session's signal about a call.
     pub fn call(&self, room: RoomId, connection: &Arc<Connection>, call: CallId, signal: CallSignal) {
         let request = Request::Call { connection: connection.clone(), call, signal: Box::new(signal) };
-        if self.inner.ask(room, request).is_err() {
-            connection.send(&rooms::wire::server::ServerFrame::Error(ErrorFrame {
-                room: Some(room),
-                ..SubmitError::Unavailable.frame()
-            }));
+        if self.rooms.send(room, request).is_err() {
+            let error = ErrorFrame { room: Some(room), ..SubmitError::Unavailable.frame() };
+            connection.send(&ServerFrame::Error(error));
         }
     }
 
-    /// Notes how far somebody got; a later mark makes up for a lost one.
+    /// Advances a person's mark. It may be lost; the next mark makes up for that.
     pub fn mark(&self, room: RoomId, actor: &Actor, from: Option<Uuid>, mark: Mark) {
-        let _ = self.inner.ask(room, Request::Mark { actor: actor.clone(), from, mark });
+        let _ = self.rooms.send(room, Request::Mark { actor: actor.clone(), from, mark });
     }
 
-    /// Ends the connection that a client had before it came back, here or on another node.
+    /// Closes the former connection of a client that has reconnected, here or on another node.
     pub fn replace(&self, former: Uuid, session: SessionId) {
-        if !self.inner.connections.replace(former, session) {
-            self.inner.tell_all(What::Replaced { connection: former, session });
+        if !self.services().connections.replace(former, session) {
+            self.services().broadcast(ClusterEventKind::Replaced { connection: former, session });
         }
     }
 
-    /// From now on nobody is let in, and the hub says that it is not ready.
+    /// From now on the hub admits no connections and reports that it is not ready.
     pub fn begin_stop(&self) {
-        self.inner.stopping.store(true, Ordering::SeqCst);
+        self.services().begin_stop();
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::SeqCst)
+        self.services().is_stopping()
     }
 
-    /// Waits until a reader may be served from the store, and keeps its place until dropped.
+    /// Waits for permission to read the log for a replay. The permit is held until dropped.
     pub async fn replay_permit(&self) -> SemaphorePermit<'_> {
-        self.inner.replays.acquire().await.expect("the semaphore is never closed")
+        self.services().replays.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// Those who connect, and those who ask for a room.
+    /// The queue of clients that connect or join a room.
     pub fn connect_queue(&self) -> &FairQueue {
-        &self.inner.connect_queue
+        &self.services().connect_queue
     }
 
-    /// Those whose connections have ended.
+    /// The queue of sessions that end.
     pub fn disconnect_queue(&self) -> &FairQueue {
-        &self.inner.disconnect_queue
+        &self.services().disconnect_queue
     }
 
     pub fn connections(&self) -> &Connections {
-        &self.inner.connections
+        &self.services().connections
     }
 
     pub fn feeds(&self) -> &Feeds {
-        &self.inner.feeds
+        &self.services().feeds
     }
 
-    /// STUN and TURN servers for this sign-in, with fresh credentials.
+    /// Names STUN and TURN servers for a session, with fresh credentials.
     pub fn ice_servers(&self, session: SessionId) -> Servers {
-        (self.inner.ice)(session)
+        (self.services().ice)(session)
     }
 
     pub fn bus(&self) -> &Bus {
-        &self.inner.bus
-    }
-
-    /// Rooms that are in memory.
-    pub fn rooms(&self) -> usize {
-        self.inner.rooms.len()
-    }
-
-    /// Appends that wait for their transaction.
-    pub fn appends_waiting(&self) -> usize {
-        self.inner.appender.waiting()
-    }
-
-    /// Reads up to `limit` events of a room's log, beginning behind event `after`.
-    pub async fn history(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<Stored>, SubmitError> {
-        self.inner.store.events_after(room, after, limit).await.map_err(|_| SubmitError::Unavailable)
+        &self.services().bus
     }
 
     pub fn store(&self) -> &Store {
-        &self.inner.store
+        &self.services().store
     }
 
-    /// Finishes what was accepted: marks are written and the appender has nothing left.
+    /// Returns how many rooms are in memory.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Returns how many appends wait for their transaction.
+    pub fn appends_waiting(&self) -> usize {
+        self.services().appender.waiting()
+    }
+
+    /// Finishes accepted work: writes all marks and waits until the appender is idle.
     pub async fn finish(&self) {
-        self.inner.marks.flush().await;
-        self.inner.appender.finish().await;
+        self.services().marks.flush().await;
+        self.services().appender.finish().await;
+    }
+
+    fn services(&self) -> &Services {
+        self.rooms.services()
     }
 }
-
-/// The room's inbox is full, or there is nobody any more to read it.
-struct Full;

@@ -1,128 +1,105 @@
-//! A room's state, as the store's log has it.
+//! The room and its log in the store: loading, refreshing, and catching up with other nodes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use rooms::record::{GENESIS, Record, chain};
-use rooms::room::Room;
+use rooms::record::Record;
 
-use super::{Loaded, RoomTask};
-use crate::hub::SubmitError;
+use super::state::ReplayedLog;
+use super::task::RoomTask;
+use crate::hub::submission::SubmitError;
 use crate::store::events::{Sealed, Stored};
 use crate::telemetry::COMMAND_TRACE;
 
 /// Events read from the store at a time.
-const PAGE: u32 = 512;
+const PAGE_EVENTS: u32 = 512;
 
 impl RoomTask {
-    pub(super) fn room(&self) -> Result<&Room, SubmitError> {
-        self.loaded.as_ref().map(|loaded| &loaded.room).ok_or(SubmitError::Unavailable)
-    }
-
-    /// Reads the room from the store, if it is not in memory.
+    /// Reads the room from the store if it is not in memory, or may be behind.
     pub(super) async fn load(&mut self) -> Result<(), SubmitError> {
-        match self.loaded {
-            None => self.read_all().await,
-            Some(_) if self.stale => self.refresh().await.map(drop),
+        match self.state.loaded() {
+            None => self.read_log().await,
+            Some(_) if self.state.is_stale() => self.refresh().await.map(drop),
             Some(_) => Ok(()),
         }
     }
 
-    async fn read_all(&mut self) -> Result<(), SubmitError> {
-        let mut loaded = Loaded { room: Room::new(self.id), hash: GENESIS };
+    async fn read_log(&mut self) -> Result<(), SubmitError> {
+        let mut log = ReplayedLog::new(self.id);
         loop {
-            let (page, more) = self.page_after(loaded.room.head()).await?;
-            page.iter().for_each(|sealed| loaded.take(sealed));
-            if !more {
+            let (page, has_more) = self.page_after(log.head()).await?;
+            page.iter().for_each(|record| log.apply(record));
+            if !has_more {
                 break;
             }
         }
-        self.marks = self.hub.store.marks(self.id).await?;
-        self.head.store(loaded.room.head(), Ordering::Relaxed);
-        self.loaded = Some(loaded);
-        self.stale = false;
+        let marks = self.hub.store.marks(self.id).await?;
+        self.state.install(log, marks);
         self.expect_parties();
-        self.ask_presence();
+        self.query_presence();
         Ok(())
     }
 
-    /// The store's events behind `head`, and whether there may be more.
+    /// Reads the events after `head`, and whether there may be more.
     async fn page_after(&self, head: u64) -> Result<(Vec<Sealed>, bool), SubmitError> {
-        let page = self.hub.store.events_after(self.id, head, PAGE).await?;
-        let more = page.len() == PAGE as usize;
-        Ok((self.opened(page)?, more))
+        let page = self.hub.store.events_after(self.id, head, PAGE_EVENTS).await?;
+        let has_more = page.len() == PAGE_EVENTS as usize;
+        Ok((self.parse(page)?, has_more))
     }
 
-    fn opened(&self, events: Vec<Stored>) -> Result<Vec<Sealed>, SubmitError> {
-        let opened = events.into_iter().map(|stored| {
+    fn parse(&self, events: Vec<Stored>) -> Result<Vec<Sealed>, SubmitError> {
+        let records = events.into_iter().map(|stored| {
             let record: Record = serde_json::from_str(&stored.canonical).map_err(|error| {
-                tracing::error!(room = %self.id, seq = stored.seq, kind = ?error.classify(), "a stored record cannot be read");
+                tracing::error!(room = %self.id, seq = stored.seq, kind = ?error.classify(), "stored record unreadable");
                 SubmitError::Unavailable
             })?;
             let (canonical, record) = (stored.canonical.into(), Arc::new(record));
             Ok(Sealed { seq: stored.seq, canonical, hash: stored.hash, record })
         });
-        opened.collect()
+        records.collect()
     }
 
-    /// Takes in what was appended by another node, or by a commit whose outcome was unknown; false if there is nothing.
+    /// Applies what another node, or a commit with an unknown outcome, has appended. Returns `false` if that is nothing.
     pub(super) async fn refresh(&mut self) -> Result<bool, SubmitError> {
-        let Some(before) = self.loaded.as_ref().map(|loaded| loaded.room.head()) else {
-            return self.read_all().await.map(|()| true);
+        let Some(before) = self.state.loaded().map(|room| room.head()) else {
+            return self.read_log().await.map(|()| true);
         };
         loop {
-            let head = self.room()?.head();
-            let (page, more) = self.page_after(head).await?;
-            self.moved_on(&page);
-            if !more {
-                self.stale = false;
-                return Ok(self.room()?.head() > before);
+            let head = self.state.room()?.head();
+            let (page, has_more) = self.page_after(head).await?;
+            self.apply_remote(&page);
+            if !has_more {
+                self.state.set_stale(false);
+                return Ok(self.state.room()?.head() > before);
             }
         }
     }
 
-    /// Takes in what was appended behind the head before what should have been.
-    pub(super) async fn overtaken(&mut self, since: Vec<Stored>) -> Result<(), SubmitError> {
-        let follows = match (&self.loaded, since.first()) {
-            (Some(loaded), Some(next)) => {
-                next.seq == loaded.room.head() + 1 && next.hash == chain(&loaded.hash, &next.canonical)
-            }
-            _ => false,
-        };
-        if !follows {
+    /// Applies the events that another node appended first.
+    pub(super) async fn append_lost_race(&mut self, since: Vec<Stored>) -> Result<(), SubmitError> {
+        if !since.first().is_some_and(|next| self.state.is_followed_by(next)) {
             return self.catch_up().await;
         }
-        let news = self.opened(since)?;
-        self.moved_on(&news);
+        let records = self.parse(since)?;
+        self.apply_remote(&records);
         Ok(())
     }
 
-    /// Reads what made an append fail.
+    /// Reads the events that made an append fail.
     pub(super) async fn catch_up(&mut self) -> Result<(), SubmitError> {
         if self.refresh().await? {
             return Ok(());
         }
-        // Nobody was first, and yet there is no place behind the head: the store was put back to an older copy.
-        tracing::error!(room = %self.id, head = self.room()?.head(), "the room in memory is not the stored one");
-        self.read_all().await
+        // The store has no event after the head, and yet the append failed: somebody has restored an older copy.
+        tracing::error!(room = %self.id, head = self.state.room()?.head(), "room in memory differs from the store");
+        self.read_log().await
     }
 
-    /// Applies a committed event and tells everybody who listens.
-    pub(super) fn take_in(&mut self, sealed: &Sealed) {
-        if let Some(loaded) = &mut self.loaded {
-            loaded.take(sealed);
-            self.head.store(sealed.seq, Ordering::Relaxed);
+    /// Applies a committed event and sends it to the subscribers.
+    pub(super) fn apply_committed(&mut self, record: &Sealed) {
+        self.state.apply(record);
+        self.subscribers.publish(self.id, record.seq, &record.record.event, &record.canonical);
+        if let Some(command) = record.record.command {
+            tracing::debug!(target: COMMAND_TRACE, command = %command.0, room = %self.id, seq = record.seq, "fanned out");
         }
-        self.members.publish(self.id, sealed.seq, &sealed.record.event, &sealed.canonical);
-        if let Some(command) = sealed.record.command {
-            tracing::debug!(target: COMMAND_TRACE, command = %command.0, room = %self.id, seq = sealed.seq, "fanned out");
-        }
-    }
-}
-
-impl Loaded {
-    fn take(&mut self, sealed: &Sealed) {
-        self.room.apply(&sealed.record);
-        self.hash = sealed.hash;
     }
 }

@@ -1,4 +1,4 @@
-//! Who is here, and what it means for the case when a side of it is gone or back.
+//! What presence means for the case: a consultation is interrupted while patient or doctor is absent.
 
 use rooms::command::{Command, PresenceChange};
 use rooms::id::{CommandId, UserId};
@@ -11,66 +11,62 @@ use rooms::wire::server::ServerFrame;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::RoomTask;
+use super::presence::GRACE_PERIOD;
+use super::task::RoomTask;
 use crate::bus::BusState;
-use crate::hub::Submission;
-use crate::hub::presence::GRACE;
+use crate::hub::submission::Submission;
 
 impl RoomTask {
     pub(super) fn relay_presence(&self, user: UserId, here: bool, except: Option<Uuid>) {
         let frame = ServerFrame::Presence { room: self.id, presence: Presence { user, here } };
-        self.members.relay(&frame, except, |_| true);
+        self.subscribers.relay(&frame, except, |_| true);
     }
 
-    /// Tells the others about those whose grace time is over.
-    pub(super) async fn drop_absent(&mut self) {
+    /// Declares those absent whose grace period has ended.
+    pub(super) async fn expire_presence(&mut self) {
         let now = Instant::now();
         if self.hub.bus.state() == BusState::Degraded {
-            // They may be connected to a node that cannot be heard.
-            self.presences.hold(now);
+            // They may be connected to a node whose reports cannot arrive.
+            self.presence.freeze(now);
         }
-        for user in self.presences.lapse(now) {
-            self.leave(user);
+        for user in self.presence.expire_remote(now) {
+            self.start_grace_period(user);
         }
-        for user in self.presences.gone(now) {
+        for user in self.presence.expire(now) {
             self.relay_presence(user, false, None);
-            self.party_changed(user, false).await;
+            self.party_presence_changed(user, false).await;
         }
     }
 
-    /// After a restart of the hub during a talk, both sides are expected back within the grace time.
+    /// Expects both parties of a running consultation to reconnect within the grace period, as after a restart of the hub.
     pub(super) fn expect_parties(&mut self) {
-        let Some(loaded) = &self.loaded else { return };
-        if loaded.room.head() == 0 {
-            return;
-        }
-        let Some(talk) = Talk::of(&loaded.room) else { return };
-        if talk.state == ConsultationState::InProgress {
-            // Other nodes are asked, and answer or say it by themselves.
-            let within = if self.hub.bus.is_shared() { 2 * GRACE } else { GRACE };
-            for user in [talk.patient, talk.doctor] {
-                self.presences.expect(user, Instant::now(), within);
+        let Some(room) = self.state.loaded().filter(|room| room.head() > 0) else { return };
+        let Some(parties) = Parties::of(room) else { return };
+        if parties.state == ConsultationState::InProgress {
+            // Reports of other nodes take time to arrive.
+            let within = if self.hub.bus.is_shared() { 2 * GRACE_PERIOD } else { GRACE_PERIOD };
+            for user in [parties.patient, parties.doctor] {
+                self.presence.expect(user, Instant::now(), within);
             }
         }
     }
 
-    /// Tells the case that a side of a running talk is gone or back.
-    pub(super) async fn party_changed(&mut self, user: UserId, here: bool) {
-        let Some(loaded) = &self.loaded else { return };
-        let Some(talk) = Talk::of(&loaded.room) else { return };
-        let Some(party) = talk.party(user) else { return };
-        let matters = match talk.state {
+    /// Submits that a party of a running consultation is absent or back.
+    pub(super) async fn party_presence_changed(&mut self, user: UserId, here: bool) {
+        let Some(parties) = self.state.loaded().and_then(Parties::of) else { return };
+        let Some(party) = parties.party(user) else { return };
+        let matters = match parties.state {
             ConsultationState::InProgress => !here,
             ConsultationState::Interrupted => here,
             _ => false,
         };
         if matters {
-            self.system(Command::Presence(PresenceChange { party, here })).await;
+            self.submit_as_system(Command::Presence(PresenceChange { party, here })).await;
         }
     }
 
-    /// Submits a command of the hub itself; a refusal means that the case has moved on meanwhile.
-    async fn system(&mut self, command: Command) {
+    /// Submits a command of the hub itself. A refusal means that the case has moved on.
+    async fn submit_as_system(&mut self, command: Command) {
         let submission = Submission {
             room: self.id,
             actor: Actor::System,
@@ -79,19 +75,19 @@ impl RoomTask {
             expect: None,
         };
         if let Err(error) = Box::pin(self.submit(&submission)).await {
-            tracing::debug!(room = %self.id, code = error.code().as_str(), "a command of the hub itself was not taken");
+            tracing::debug!(room = %self.id, code = error.code().as_str(), "system command rejected");
         }
     }
 }
 
-/// The two sides of a consultation, and where it stands.
-struct Talk {
+/// The two parties of a consultation, and its state.
+struct Parties {
     patient: UserId,
     doctor: UserId,
     state: ConsultationState,
 }
 
-impl Talk {
+impl Parties {
     fn of(room: &Room) -> Option<Self> {
         let (patient, doctor) = room.parties()?;
         Some(Self { patient, doctor, state: room.consultation_state()? })

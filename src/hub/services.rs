@@ -1,0 +1,93 @@
+//! Services that all rooms of a node share. They know nothing of the rooms that use them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rooms::command::{Facts, Need};
+use rooms::party::Policy;
+use rooms::id::SessionId;
+use rooms::wire::call::Servers;
+use tokio::sync::Semaphore;
+
+use super::appender::Appender;
+use super::cluster::Peers;
+use super::cluster::message::ClusterEventKind;
+use super::connection::Connections;
+use super::fair_queue::FairQueue;
+use super::feeds::Feeds;
+use super::marks::MarkWriter;
+use super::submission::SubmitError;
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::store::Store;
+
+/// Names the STUN and TURN servers for a session, with credentials of its own.
+pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
+
+/// What the rooms of this node share.
+pub struct Services {
+    pub store: Store,
+    pub appender: Appender,
+    pub bus: Bus,
+    pub peers: Peers,
+    pub clock: Clock,
+    /// The policy of rooms that are opened here.
+    pub policy: Policy,
+    pub feeds: Feeds,
+    pub marks: MarkWriter,
+    pub connections: Connections,
+    pub ice: IceSource,
+    /// Limits concurrent replays: when all clients reconnect at once, commits still need database connections.
+    pub replays: Semaphore,
+    pub connect_queue: FairQueue,
+    pub disconnect_queue: FairQueue,
+    is_stopping: AtomicBool,
+}
+
+impl Services {
+    pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
+        let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
+        Self {
+            feeds: Feeds::start(store.clone(), clock.clone()),
+            marks: MarkWriter::start(store.clone()),
+            store,
+            appender,
+            bus,
+            peers: Peers::default(),
+            clock,
+            policy,
+            connections: Connections::default(),
+            ice,
+            replays,
+            connect_queue: FairQueue::default(),
+            disconnect_queue: FairQueue::default(),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads the facts that a command needs beside its room.
+    pub async fn facts(&self, need: Option<Need>) -> Result<Facts, SubmitError> {
+        let mut facts = Facts::default();
+        match need {
+            None => {}
+            Some(Need::Slot(id)) => facts.slot = self.store.slot_fact(id).await?,
+            Some(Need::Doctor(id)) => facts.doctor = self.store.doctor_fact(id).await?,
+            Some(Need::Pharmacy(id)) => facts.pharmacy = self.store.pharmacy_fact(id).await?,
+            Some(Need::Courier(id)) => facts.courier = self.store.courier_fact(id).await?,
+        }
+        Ok(facts)
+    }
+
+    /// Publishes an event to all other nodes.
+    pub fn broadcast(&self, kind: ClusterEventKind) {
+        self.peers.broadcast(&self.bus, kind);
+    }
+
+    pub fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+}

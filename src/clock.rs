@@ -1,4 +1,4 @@
-//! The time and fresh ids: the one place where the server asks the outside for either.
+//! Time and fresh ids. The server reads the system clock and draws ids nowhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,60 +7,61 @@ use std::time::Duration;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-/// How far the system's clock may be off before another one is believed instead. Closer, it would only jump to and fro.
+/// How far the system clock may be off before it is corrected. A smaller value would make the clock jump to and fro.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// What time it is. Cheap to clone; clones agree.
+/// A clock; cheap to clone. Clones agree.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// How much is added to the system's clock because it is wrong, in microseconds.
+    /// Microseconds to add to the system clock because it is wrong.
     correction: Arc<AtomicI64>,
-    /// How far this clock is ahead of the system's, in microseconds; always 0 but in tests.
-    ahead: Arc<AtomicI64>,
+    /// Microseconds by which tests have advanced the clock; otherwise 0.
+    advanced: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The system's clock.
+    /// A clock that follows the system.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// The present instant, cut to microseconds.
+    /// Returns the present time in whole microseconds.
     pub fn now(&self) -> Timestamp {
-        let more = self.ahead.load(Ordering::Relaxed).saturating_add(self.correction.load(Ordering::Relaxed));
-        Timestamp::from_micros(system().saturating_add(more))
+        let offset = self.advanced.load(Ordering::Relaxed).saturating_add(self.correction.load(Ordering::Relaxed));
+        Timestamp::from_micros(system().saturating_add(offset))
     }
 
-    /// Compares with a clock that all nodes share, which was read just now and took `took` to answer, and follows it from
-    /// now on if the system's is wrong. Returns by how much it is wrong, in microseconds, if that is news.
-    pub fn compare(&self, theirs: Timestamp, took: Duration) -> Option<i64> {
+    /// Compares with a clock that all nodes share, and follows it if the system clock is wrong. `theirs` was read just now
+    /// and took `latency` to arrive. Returns the new correction in microseconds, or `None` if it is unchanged.
+    pub fn compare(&self, theirs: Timestamp, latency: Duration) -> Option<i64> {
         let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-        // How old the answer is nobody knows better than this.
-        if took > TOLERANCE {
+        // The age of the answer is not known any better than this.
+        if latency > TOLERANCE {
             return None;
         }
-        let off = theirs.micros().saturating_sub(system().saturating_sub(micros(took / 2)));
-        let off = if off.abs() > micros(TOLERANCE) { off } else { 0 };
+        let correction = theirs.micros().saturating_sub(system().saturating_sub(micros(latency / 2)));
+        let correction = if correction.abs() > micros(TOLERANCE) { correction } else { 0 };
         let before = self.correction.load(Ordering::Relaxed);
-        if off.abs_diff(before) <= micros(TOLERANCE).unsigned_abs() && (off == 0) == (before == 0) {
+        let is_similar = correction.abs_diff(before) <= micros(TOLERANCE).unsigned_abs();
+        if is_similar && (correction == 0) == (before == 0) {
             return None;
         }
-        self.correction.store(off, Ordering::Relaxed);
-        Some(off)
+        self.correction.store(correction, Ordering::Relaxed);
+        Some(correction)
     }
 
-    /// An id that nobody has drawn before; ids sort by when they were drawn.
+    /// Draws a new id. Ids sort by the time at which they were drawn.
     pub fn fresh_id(&self) -> Uuid {
         Uuid::now_v7()
     }
 
-    /// Puts this clock and its clones ahead by `span`, so that a test need not wait for what takes long.
+    /// Advances this clock and its clones by `span`, so that tests need not wait.
     pub fn advance(&self, span: Duration) {
-        self.ahead.fetch_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.advanced.fetch_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 }
 
-/// The system's clock, in microseconds.
+/// Returns the system clock in microseconds.
 fn system() -> i64 {
     Timestamp::new(chrono::Utc::now()).micros()
 }
@@ -70,24 +71,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_clock_follows_the_shared_one_until_it_is_right_again() {
+    fn wrong_clock_follows_the_shared_one_until_it_is_right_again() {
         let clock = Clock::system();
         let shared = |seconds: i64| Timestamp::from_micros(system() + seconds * 1_000_000);
         let quick = Duration::from_millis(1);
         let is_off = |seconds: i64| (clock.now().micros() - system() - seconds * 1_000_000).abs() < 100_000;
-        assert_eq!(clock.compare(shared(0), quick), None, "a right one stays as it is");
-        assert!(
-            clock.compare(shared(600), Duration::from_secs(2)).is_none() && is_off(0),
-            "an old answer says nothing"
-        );
+        assert_eq!(clock.compare(shared(0), quick), None, "a right clock is not corrected");
+        assert!(clock.compare(shared(600), Duration::from_secs(2)).is_none() && is_off(0), "an old answer is ignored");
         assert!(clock.compare(shared(600), quick).is_some() && is_off(600));
-        assert_eq!(clock.compare(shared(600), quick), None, "it is known");
+        assert_eq!(clock.compare(shared(600), quick), None, "the correction is unchanged");
         assert!(clock.compare(shared(-600), quick).is_some() && is_off(-600));
         assert!(clock.compare(shared(0), quick).is_some() && is_off(0));
     }
 
     #[test]
-    fn clones_of_a_clock_agree_after_it_was_advanced() {
+    fn clones_agree_after_an_advance() {
         let clock = Clock::system();
         let other = clock.clone();
         let before = other.now();
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_ids_sort_by_when_they_were_drawn() {
+    fn fresh_ids_sort_by_time() {
         let clock = Clock::system();
         let ids: Vec<Uuid> = (0..1000).map(|_| clock.fresh_id()).collect();
         assert!(ids.is_sorted());

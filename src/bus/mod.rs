@@ -1,7 +1,7 @@
-//! The bus: how the nodes that serve one database tell each other what just happened.
+//! The bus: messages between the nodes that serve one database.
 //!
-//! It carries text between nodes, and may lose, repeat and reorder it: what must not be lost is in the store, and whoever
-//! listens compares with the store. A hub that is alone has the [`Bus::Local`], which does nothing and costs nothing.
+//! The bus may lose, repeat and reorder messages. What must not be lost is in the store, and receivers compare with the
+//! store. A single node uses [`Bus::Local`], which does nothing and costs nothing.
 
 mod connection;
 mod queue;
@@ -19,7 +19,7 @@ pub use self::queue::Inbox;
 use self::redis::RedisBus;
 use crate::config::RedisSettings;
 
-/// One running hub. Drawn at start: a hub that starts again is another node.
+/// One running hub. The id is drawn at start, so a restarted hub is another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub Uuid);
@@ -30,14 +30,14 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// How long a node has the desk of a call without having said again that it lives.
+/// How long a node owns the signalling of a room's call without renewal.
 pub const CALL_LEASE: Duration = Duration::from_secs(6);
 
-/// The bus is away, or did not answer in time.
+/// The bus is disconnected, or did not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusError;
 
-/// Who hears a message.
+/// The receivers of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// The nodes that have this room in memory.
@@ -48,26 +48,26 @@ pub enum Channel {
     All,
 }
 
-/// What comes in.
+/// An event from the bus.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BusEvent {
     Message {
         channel: Channel,
         text: String,
     },
-    /// From now on this node hears of these rooms; what was said before may have been missed.
+    /// From now on messages about these rooms arrive; earlier ones may be missing.
     Subscribed(Vec<RoomId>),
-    /// Anything may have been missed, here or elsewhere: the bus was away, or messages came faster than they were taken.
+    /// Messages may be missing, here or on other nodes: the bus was disconnected, or the inbox was full.
     Gap,
 }
 
-/// How it is with the bus.
+/// The state of the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BusState {
     /// There are no other nodes.
     Local,
     Connected,
-    /// The other nodes cannot be heard or told; events come by asking the store.
+    /// Messages do not pass. Events of other nodes arrive by comparison with the store.
     Degraded,
 }
 
@@ -81,14 +81,14 @@ impl BusState {
     }
 }
 
-/// A handle on the bus; cheap to clone.
+/// A handle of the bus; cheap to clone.
 #[derive(Clone)]
 pub enum Bus {
     Local,
     Redis(Arc<RedisBus>),
 }
 
-/// Why a bus cannot be made: its address cannot be read. Does not quote it, because it may hold a password.
+/// The address of the bus is malformed. The text does not quote it, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the address of the Redis server cannot be read; write redis://host:6379, rediss://host:6379, or several of a cluster separated by commas"
@@ -96,7 +96,7 @@ pub enum Bus {
 pub struct BusAddressError;
 
 impl Bus {
-    /// The bus of these settings, and what comes in on it. It need not be reachable yet.
+    /// Opens the bus and its inbox. Redis need not be reachable yet.
     pub fn open(settings: Option<&RedisSettings>) -> Result<(Self, Inbox), BusAddressError> {
         let (inbox, sender) = queue::inbox();
         Ok(match settings {
@@ -105,7 +105,7 @@ impl Bus {
         })
     }
 
-    /// This node's name.
+    /// Returns the id of this node.
     pub fn node(&self) -> NodeId {
         match self {
             Bus::Local => NodeId(Uuid::nil()),
@@ -125,7 +125,7 @@ impl Bus {
         }
     }
 
-    /// Listens to a room until the answer is dropped.
+    /// Subscribes to messages about a room until the subscription is dropped.
     pub fn subscribe(&self, room: RoomId) -> RoomSubscription {
         let bus = match self {
             Bus::Local => None,
@@ -137,7 +137,7 @@ impl Bus {
         RoomSubscription { bus, room }
     }
 
-    /// Tells one node, and says whether it listens.
+    /// Sends a message to one node, and returns whether that node is listening.
     pub async fn deliver(&self, to: NodeId, text: String) -> Result<bool, BusError> {
         match self {
             Bus::Local => Ok(false),
@@ -145,8 +145,8 @@ impl Bus {
         }
     }
 
-    /// Takes the desk of a room's call for [`CALL_LEASE`], unless another node has it that is not `dead`. Says which node has
-    /// it now.
+    /// Claims the signalling of a room's call for [`CALL_LEASE`], unless another node owns it that is not `dead`. Returns
+    /// the owner.
     pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, BusError> {
         match self {
             Bus::Local => Ok(self.node()),
@@ -154,8 +154,8 @@ impl Bus {
         }
     }
 
-    /// Counts something that all nodes count together, anew after `window`. The answer is how often it has happened, and
-    /// when the count begins anew.
+    /// Increments a counter that all nodes share and that restarts after `window`. Returns the count and the time until
+    /// the restart.
     pub async fn count(&self, what: &str, window: Duration) -> Result<(u64, Duration), BusError> {
         match self {
             Bus::Local => Err(BusError),
@@ -163,7 +163,7 @@ impl Bus {
         }
     }
 
-    /// Tells the other nodes. Never waits; while the bus is away, or behind, the message is lost.
+    /// Publishes a message to other nodes. Never waits; the message is lost if the bus is disconnected or behind.
     pub fn publish(&self, to: Channel, text: String) {
         if let Bus::Redis(bus) = self {
             bus.publish(to, text);
@@ -171,7 +171,7 @@ impl Bus {
     }
 }
 
-/// A room that is listened to.
+/// A subscription to messages about a room.
 pub struct RoomSubscription {
     bus: Option<Arc<RedisBus>>,
     room: RoomId,

@@ -1,5 +1,4 @@
-//! What waits to be sent or to be taken: bounded in number and in bytes. A full queue refuses, and whoever is behind it
-//! learns that something is missing.
+//! Queues of the bus: bounded in number and in bytes. A full queue rejects messages; a full inbox reports a gap later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,100 +7,100 @@ use tokio::sync::mpsc;
 
 use super::BusEvent;
 
-/// Messages that may wait.
-const MESSAGES: usize = 8192;
-/// Bytes of them.
-const BYTES: usize = 64 * 1024 * 1024;
+/// Messages in one queue.
+const MAX_MESSAGES: usize = 8192;
+/// Bytes of all messages in one queue.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The end where things come in.
-pub struct Sender<T> {
+/// The sending end of a queue.
+pub struct QueueSender<T> {
     queue: mpsc::Sender<(T, usize)>,
-    waiting: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
 }
 
-impl<T> Clone for Sender<T> {
+impl<T> Clone for QueueSender<T> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), waiting: self.waiting.clone() }
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone() }
     }
 }
 
-/// The end where they are taken.
-pub struct Receiver<T> {
+/// The receiving end of a queue.
+pub struct QueueReceiver<T> {
     queue: mpsc::Receiver<(T, usize)>,
-    waiting: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
 }
 
-pub fn queue<T>() -> (Sender<T>, Receiver<T>) {
-    let (sender, receiver) = mpsc::channel(MESSAGES);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    (Sender { queue: sender, waiting: waiting.clone() }, Receiver { queue: receiver, waiting })
+pub fn queue<T>() -> (QueueSender<T>, QueueReceiver<T>) {
+    let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    (QueueSender { queue: sender, bytes: bytes.clone() }, QueueReceiver { queue: receiver, bytes })
 }
 
-impl<T> Sender<T> {
-    /// Puts something in, which counts as so many bytes; false if there is no space for it.
-    pub fn push(&self, thing: T, bytes: usize) -> bool {
-        if self.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes <= BYTES
-            && self.queue.try_send((thing, bytes)).is_ok()
+impl<T> QueueSender<T> {
+    /// Queues an item that counts as so many bytes. Returns `false` if the queue is full.
+    pub fn push(&self, item: T, bytes: usize) -> bool {
+        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes <= MAX_BYTES
+            && self.queue.try_send((item, bytes)).is_ok()
         {
             return true;
         }
-        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         false
     }
 }
 
-impl<T> Receiver<T> {
-    /// Waits for the next; `None` when nothing can come any more.
+impl<T> QueueReceiver<T> {
+    /// Waits for the next item. Returns `None` when all senders are gone.
     pub async fn take(&mut self) -> Option<T> {
-        let (thing, bytes) = self.queue.recv().await?;
-        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        Some(thing)
+        let (item, bytes) = self.queue.recv().await?;
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Some(item)
     }
 
-    /// The next, if it is there already.
+    /// Returns the next item if there is one already.
     pub fn try_take(&mut self) -> Option<T> {
-        let (thing, bytes) = self.queue.try_recv().ok()?;
-        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        Some(thing)
+        let (item, bytes) = self.queue.try_recv().ok()?;
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Some(item)
     }
 }
 
-/// Where the bus puts what it hears.
+/// The bus's end of the inbox.
 #[derive(Clone)]
 pub struct InboxSender {
-    sender: Sender<BusEvent>,
-    missed: Arc<AtomicBool>,
+    sender: QueueSender<BusEvent>,
+    has_gap: Arc<AtomicBool>,
 }
 
 impl InboxSender {
-    /// Passes on what was heard; if that is not possible, a gap is noted.
-    pub fn send(&self, heard: BusEvent) {
-        let bytes = match &heard {
+    /// Queues an event. If the inbox is full, the event is lost and a gap is noted.
+    pub fn send(&self, event: BusEvent) {
+        let bytes = match &event {
             BusEvent::Message { text, .. } => text.len(),
             BusEvent::Subscribed(_) | BusEvent::Gap => 0,
         };
-        if !self.sender.push(heard, bytes) {
-            self.missed.store(true, Ordering::Release);
+        if !self.sender.push(event, bytes) {
+            self.has_gap.store(true, Ordering::Release);
         }
     }
 }
 
-/// What this node hears from the others.
+/// Events from the bus.
 pub struct Inbox {
-    receiver: Receiver<BusEvent>,
-    missed: Arc<AtomicBool>,
+    receiver: QueueReceiver<BusEvent>,
+    has_gap: Arc<AtomicBool>,
 }
 
 pub fn inbox() -> (Inbox, InboxSender) {
     let (sender, receiver) = queue();
-    let missed = Arc::new(AtomicBool::new(false));
-    (Inbox { receiver, missed: missed.clone() }, InboxSender { sender, missed })
+    let has_gap = Arc::new(AtomicBool::new(false));
+    (Inbox { receiver, has_gap: has_gap.clone() }, InboxSender { sender, has_gap })
 }
 
 impl Inbox {
-    /// The next thing heard; `None` when nothing can come any more.
+    /// Waits for the next event. Returns `None` when the bus is gone.
     pub async fn next(&mut self) -> Option<BusEvent> {
-        if self.missed.swap(false, Ordering::AcqRel) {
+        if self.has_gap.swap(false, Ordering::AcqRel) {
             return Some(BusEvent::Gap);
         }
         self.receiver.take().await
@@ -118,20 +117,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_space_is_told_as_a_gap() {
+    async fn full_inbox_reports_a_gap() {
         let (mut inbox, sender) = inbox();
-        for _ in 0..=MESSAGES {
+        for _ in 0..=MAX_MESSAGES {
             sender.send(message(1));
         }
         assert_eq!(inbox.next().await, Some(BusEvent::Gap));
-        for _ in 0..MESSAGES {
+        for _ in 0..MAX_MESSAGES {
             assert_eq!(inbox.next().await, Some(message(1)));
         }
-        sender.send(message(BYTES));
+        sender.send(message(MAX_BYTES));
         sender.send(message(1));
         assert_eq!(inbox.next().await, Some(BusEvent::Gap));
         assert!(matches!(inbox.next().await, Some(BusEvent::Message { .. })));
-        sender.send(message(BYTES));
+        sender.send(message(MAX_BYTES));
         assert!(matches!(inbox.next().await, Some(BusEvent::Message { .. })), "its bytes are free again");
     }
 }

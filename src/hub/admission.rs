@@ -22,10 +22,10 @@ const ADMIT_INTERVAL: Duration = Duration::from_millis(5);
 /// The queue of clients that wait for admission; cheap to clone.
 #[derive(Clone)]
 pub struct AdmissionQueue {
-    inner: Arc<Inner>,
+    inner: Arc<AdmissionInner>,
 }
 
-struct Inner {
+struct AdmissionInner {
     rate: DefaultDirectRateLimiter,
     max_wait: Duration,
     waiters: Mutex<Waiters>,
@@ -55,7 +55,9 @@ impl AdmissionQueue {
     fn with(per_second: NonZeroU32, max_wait: Duration) -> Self {
         let at_once = NonZeroU32::new(per_second.get() / 50).unwrap_or(NonZeroU32::MIN);
         let rate = RateLimiter::direct(Quota::per_second(per_second).allow_burst(at_once));
-        Self { inner: Arc::new(Inner { rate, max_wait, waiters: Mutex::default(), waiting: AtomicUsize::new(0) }) }
+        Self {
+            inner: Arc::new(AdmissionInner { rate, max_wait, waiters: Mutex::default(), waiting: AtomicUsize::new(0) }),
+        }
     }
 
     /// The number of waiting clients.
@@ -88,7 +90,7 @@ impl AdmissionQueue {
 }
 
 /// Admits waiting clients at the configured rate until the queue is empty.
-async fn admit_waiters(inner: Arc<Inner>) {
+async fn admit_waiters(inner: Arc<AdmissionInner>) {
     loop {
         sleep(ADMIT_INTERVAL).await;
         let mut waiters = inner.waiters.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The connections of this node, and how they are closed from outside.
+//! The connections of this node. Other parts push frames to them and close them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use uuid::Uuid;
 
 use super::send_queue::{QueueItem, SendQueue};
 
-/// One open socket or stream of a person.
+/// The hub's handle of one open socket or stream.
 pub struct Connection {
-    /// Its public name, in `welcome.connection`.
+    /// The public id, `welcome.connection` on the wire.
     pub id: Uuid,
     pub session: SessionId,
     pub user: UserId,
     pub actor: Actor,
     pub send_queue: SendQueue,
-    /// Commands that were taken and are not yet answered.
+    /// Commands that were accepted but not answered yet.
     in_flight: AtomicU32,
 }
 
@@ -43,18 +43,18 @@ impl Connection {
         self.send_queue.push(QueueItem::Frame(frame.encode().into()));
     }
 
-    /// Counts a command in; false when `limit` of them are already unanswered.
+    /// Counts a command as in flight. Returns `false` if there are `limit` already.
     pub fn begin_command(&self, limit: u32) -> bool {
         self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1)).is_ok()
     }
 
-    /// Counts a command out.
+    /// Counts a command as answered.
     pub fn end_command(&self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// A place among the connections that may be open: taken when a client connects, and free again when this is dropped.
+/// A permit for one open connection. Dropping the last clone admits another one.
 #[derive(Clone, Debug)]
 pub struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
@@ -62,13 +62,12 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// The place that `permit` is for. A stopping hub waits for `sockets`.
+    /// A stopping hub waits for the tasks of `sockets`.
     pub fn new(permit: OwnedSemaphorePermit, sockets: TaskTracker) -> Self {
         Self { _permit: Arc::new(permit), sockets }
     }
 
-    /// Where to spawn what serves a socket. It takes the seat with it, and keeps it when the request that it came from
-    /// is long over.
+    /// The tracker for tasks that serve sockets. Such a task keeps the permit after its request has ended.
     pub fn sockets(&self) -> TaskTracker {
         self.sockets.clone()
     }
@@ -97,8 +96,8 @@ impl Connections {
         self.by_id.is_empty()
     }
 
-    /// A client that came back fences its former connection, which may not have noticed yet that it is dead. Only a
-    /// connection of the same sign-in can be fenced. False if it is not one of this node's.
+    /// Closes the former connection of a client that has reconnected; it may not have noticed yet that it is dead. Only a
+    /// connection of the same sign-in is closed. Returns `false` if this node does not have it.
     pub fn replace(&self, former: Uuid, session: SessionId) -> bool {
         let known = self.by_id.get(&former);
         if let Some(connection) = &known
@@ -109,11 +108,11 @@ impl Connections {
         known.is_some()
     }
 
-    /// Closes every connection that `concerned` picks.
-    pub fn close(&self, why: Close, concerned: impl Fn(&Connection) -> bool) {
+    /// Closes all connections that match.
+    pub fn close(&self, why: Close, matches: impl Fn(&Connection) -> bool) {
         self.by_id
             .iter()
-            .filter(|connection| concerned(connection))
+            .filter(|connection| matches(connection))
             .for_each(|connection| connection.send_queue.close(why));
     }
 

@@ -1,28 +1,28 @@
-//! Many who come or go at the same moment, as when a network breaks, let each other and everybody else have a turn.
+//! Keeps bursts of connects and disconnects from starving other tasks.
 //!
-//! What is ready to go on stands in one line before the processor. Ten thousand connections that end at once would stand in it
-//! before a message that came a moment later, and each of them takes a tenth of a millisecond. So they wait apart, and
-//! one of them stands in that line at a time.
+//! All runnable tasks share one queue of the scheduler. If ten thousand connections end at once, each needing a tenth of a
+//! millisecond, a message that arrives a moment later would wait behind all of them. So they wait here, and at most one of
+//! them is runnable at a time.
 
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
-/// Those who wait apart, in the order in which they came.
+/// A fair queue with a single slot.
 #[derive(Debug)]
 pub struct FairQueue {
-    turn: Semaphore,
+    slot: Semaphore,
 }
 
 impl Default for FairQueue {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1) }
+        Self { slot: Semaphore::new(1) }
     }
 }
 
 impl FairQueue {
-    /// Waits until it is one's turn, and everybody who is not of this crowd and could go on has gone on.
+    /// Waits for the caller's turn, first come, first served. Between two turns all other runnable tasks run once.
     pub async fn wait_turn(&self) {
-        let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
+        let _slot = self.slot.acquire().await.expect("the semaphore is never closed");
         yield_now().await;
     }
 }
@@ -35,22 +35,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn who_is_not_of_the_crowd_waits_for_few_of_it_and_all_of_it_get_their_turn() {
-        const MANY: usize = 1_000;
-        let (crowd, done) = (Rc::new(FairQueue::default()), Rc::new(Cell::new(0)));
+    async fn queue_is_fair_and_does_not_starve_other_tasks() {
+        const TASKS: usize = 1_000;
+        let (queue, done) = (Rc::new(FairQueue::default()), Rc::new(Cell::new(0)));
         let local = tokio::task::LocalSet::new();
-        for number in 0..MANY {
-            let (crowd, done) = (crowd.clone(), done.clone());
+        for number in 0..TASKS {
+            let (queue, done) = (queue.clone(), done.clone());
             local.spawn_local(async move {
-                crowd.wait_turn().await;
-                assert_eq!(done.get(), number, "in the order in which they came");
+                queue.wait_turn().await;
+                assert_eq!(done.get(), number, "first come, first served");
                 done.set(number + 1);
             });
         }
-        let most = local
+        let most_at_once = local
             .run_until(async {
                 let (mut most, mut before) = (0, 0);
-                while done.get() < MANY {
+                while done.get() < TASKS {
                     yield_now().await;
                     most = most.max(done.get() - before);
                     before = done.get();
@@ -58,6 +58,6 @@ mod tests {
                 most
             })
             .await;
-        assert!(most <= 2, "{most} of the crowd went before somebody else");
+        assert!(most_at_once <= 2, "{most_at_once} turns passed before another task ran");
     }
 }

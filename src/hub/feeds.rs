@@ -1,7 +1,7 @@
-//! Feeds: live read models, kept only while somebody subscribes.
+//! Feeds: live lists, kept only while somebody subscribes.
 //!
-//! A commit only marks the feeds it concerns; a worker reads each marked feed anew from the store, finds what changed and
-//! sends that. However many commits come in between, a feed is read once, and a slow read delays no room.
+//! A commit only invalidates the feeds that it affects. A worker reads each invalid feed from the store, compares, and
+//! sends the difference. Commits in between are read together, and a slow read delays no room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use super::submission::SubmitError;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
-/// How soon a feed that could not be read is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long the worker waits before it reads a feed again that it could not read.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What a feed is read for.
+/// Identifies a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FeedKey {
     /// A person's own consultations, or a courier's deliveries.
@@ -40,56 +40,56 @@ pub enum FeedKey {
     Queue(PharmacyId),
 }
 
-/// Which rows of a feed somebody sees.
+/// The rows of a feed that a subscriber may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+enum RowScope {
     All,
-    /// In a lobby, the row of this patient alone.
+    /// Only the row of this patient, in a lobby.
     Own(UserId),
 }
 
-struct Subscriber {
+struct FeedSubscriber {
     connection: Arc<Connection>,
     name: FeedName,
-    scope: Scope,
-    /// The last version this subscriber was sent.
+    scope: RowScope,
+    /// The last version that was sent.
     version: u64,
 }
 
 #[derive(Default)]
-struct Content {
+struct FeedContent {
     items: BTreeMap<String, FeedItem>,
-    subscribers: Vec<Subscriber>,
+    subscribers: Vec<FeedSubscriber>,
 }
 
 #[derive(Default)]
-struct Feed {
-    /// Whether the worker already has it on its list.
-    marked: AtomicBool,
-    content: Mutex<Content>,
+struct LiveFeed {
+    /// Whether the feed is in the worker's queue.
+    is_queued: AtomicBool,
+    content: Mutex<FeedContent>,
 }
 
 /// All feeds of this node.
 #[derive(Clone)]
 pub struct Feeds {
-    inner: Arc<Inner>,
+    inner: Arc<FeedsInner>,
 }
 
-struct Inner {
+struct FeedsInner {
     store: Store,
     clock: Clock,
-    feeds: DashMap<FeedKey, Arc<Feed>>,
-    /// Bounded by the number of feeds: a marked one is not put on it again.
-    marked: mpsc::UnboundedSender<FeedKey>,
+    feeds: DashMap<FeedKey, Arc<LiveFeed>>,
+    /// The worker's queue. It is bounded by the number of feeds, because each is queued at most once.
+    queue: mpsc::UnboundedSender<FeedKey>,
 }
 
 impl Feeds {
     pub fn start(store: Store, clock: Clock) -> Self {
-        let (marked, mut list) = mpsc::unbounded_channel();
-        let feeds = Self { inner: Arc::new(Inner { store, clock, feeds: DashMap::new(), marked }) };
+        let (queue, mut invalid) = mpsc::unbounded_channel();
+        let feeds = Self { inner: Arc::new(FeedsInner { store, clock, feeds: DashMap::new(), queue }) };
         let inner = Arc::downgrade(&feeds.inner);
         tokio::spawn(async move {
-            while let Some(key) = list.recv().await {
+            while let Some(key) = invalid.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
                 inner.refresh(key).await;
             }
@@ -97,60 +97,60 @@ impl Feeds {
         feeds
     }
 
-    /// Marks these feeds, as far as somebody here follows them.
+    /// Invalidates these feeds, as far as somebody here subscribes to them.
     pub fn invalidate(&self, keys: &[FeedKey]) {
         for key in keys {
             if let Some(feed) = self.inner.feeds.get(key) {
-                self.mark(*key, &feed);
+                self.enqueue(*key, &feed);
             }
         }
     }
 
-    /// Marks all feeds: what concerns them may have been missed.
+    /// Invalidates all feeds, because changes may have been missed.
     pub fn invalidate_all(&self) {
         for feed in self.inner.feeds.iter() {
-            self.mark(*feed.key(), feed.value());
+            self.enqueue(*feed.key(), feed.value());
         }
     }
 
-    /// Subscribes a connection; the whole content follows as a `feed` frame.
+    /// Subscribes a connection, and sends it the whole content as a `feed` frame.
     pub async fn subscribe(&self, connection: &Arc<Connection>, name: FeedName) -> Result<(), SubmitError> {
-        let (key, scope) = scope(&connection.actor, name).ok_or(Refusal::Forbidden)?;
+        let (key, scope) = feed_of(&connection.actor, name).ok_or(Refusal::Forbidden)?;
         let feed = self.inner.feeds.entry(key).or_default().clone();
         let mut content = feed.content.lock().await;
         content.subscribers.retain(|known| known.connection.id != connection.id || known.name != name);
         if content.subscribers.is_empty() {
             content.items = self.inner.read(key).await?;
         }
-        let items = content.items.values().filter(|item| visible(item, scope)).cloned().collect();
+        let items = content.items.values().filter(|item| is_visible(item, scope)).cloned().collect();
         connection.send(&ServerFrame::Feed { feed: name, version: 1, items });
-        content.subscribers.push(Subscriber { connection: connection.clone(), name, scope, version: 1 });
+        content.subscribers.push(FeedSubscriber { connection: connection.clone(), name, scope, version: 1 });
         Ok(())
     }
 
     /// Ends a subscription.
     pub async fn unsubscribe(&self, connection: &Connection, name: FeedName) {
-        let Some((key, _)) = scope(&connection.actor, name) else { return };
+        let Some((key, _)) = feed_of(&connection.actor, name) else { return };
         let Some(feed) = self.inner.feeds.get(&key).map(|feed| feed.clone()) else { return };
         let mut content = feed.content.lock().await;
         content.subscribers.retain(|known| known.connection.id != connection.id || known.name != name);
-        let unused = content.subscribers.is_empty();
+        let is_unused = content.subscribers.is_empty();
         drop(content);
-        if unused {
-            // Whoever is about to subscribe holds a second reference.
+        if is_unused {
+            // A third reference belongs to somebody who is about to subscribe.
             self.inner.feeds.remove_if(&key, |_, known| Arc::strong_count(known) <= 2);
         }
     }
 
-    fn mark(&self, key: FeedKey, feed: &Feed) {
-        if !feed.marked.swap(true, Ordering::AcqRel) {
+    fn enqueue(&self, key: FeedKey, feed: &LiveFeed) {
+        if !feed.is_queued.swap(true, Ordering::AcqRel) {
             // The worker ends only with the hub.
-            let _ = self.inner.marked.send(key);
+            let _ = self.inner.queue.send(key);
         }
     }
 }
 
-/// The feeds that a change of this room concerns.
+/// Returns the feeds that show a room.
 pub fn affected_feeds(room: &Snapshot) -> Vec<FeedKey> {
     let mut keys = vec![FeedKey::Me(room.patient.id, Role::Patient)];
     if let Some(doctor) = &room.doctor {
@@ -162,7 +162,7 @@ pub fn affected_feeds(room: &Snapshot) -> Vec<FeedKey> {
     keys
 }
 
-impl Inner {
+impl FeedsInner {
     async fn read(&self, key: FeedKey) -> Result<BTreeMap<String, FeedItem>, StoreError> {
         let items = match key {
             FeedKey::Me(user, Role::Courier) => self.store.courier_feed(user).await?,
@@ -175,8 +175,8 @@ impl Inner {
 
     async fn refresh(&self, key: FeedKey) {
         let Some(feed) = self.feeds.get(&key).map(|feed| feed.clone()) else { return };
-        // Cleared before reading: a commit that comes while this reads marks it again.
-        feed.marked.store(false, Ordering::Release);
+        // Before reading, so that a commit during the read queues the feed again.
+        feed.is_queued.store(false, Ordering::Release);
         let mut content = feed.content.lock().await;
         if content.subscribers.is_empty() {
             return;
@@ -184,48 +184,47 @@ impl Inner {
         let new = match self.read(key).await {
             Ok(new) => new,
             Err(error) => {
-                tracing::warn!(%error, "a feed could not be read; it is tried again");
+                tracing::warn!(%error, "feed read failed, will retry");
                 self.retry_later(key, &feed);
                 return;
             }
         };
         let set: Vec<&FeedItem> =
-            new.iter().filter(|(k, v)| content.items.get(*k) != Some(v)).map(|(_, v)| v).collect();
+            new.iter().filter(|(key, item)| content.items.get(*key) != Some(item)).map(|(_, item)| item).collect();
         let removed: Vec<&FeedItem> =
             content.items.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, item)| item).collect();
         if set.is_empty() && removed.is_empty() {
             return;
         }
-        let frames = content.subscribers.iter().map(|to| change(to, &set, &removed)).collect::<Vec<_>>();
+        let frames = content.subscribers.iter().map(|to| change_frame(to, &set, &removed)).collect::<Vec<_>>();
         send(&mut content.subscribers, frames);
         content.items = new;
     }
-}
 
-impl Inner {
-    fn retry_later(&self, key: FeedKey, feed: &Feed) {
-        if !feed.marked.swap(true, Ordering::AcqRel) {
-            let marked = self.marked.clone();
+    fn retry_later(&self, key: FeedKey, feed: &LiveFeed) {
+        if !feed.is_queued.swap(true, Ordering::AcqRel) {
+            let queue = self.queue.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_DELAY).await;
                 // The worker ends only with the hub.
-                let _ = marked.send(key);
+                let _ = queue.send(key);
             });
         }
     }
 }
 
-fn change(to: &Subscriber, set: &[&FeedItem], removed: &[&FeedItem]) -> Option<ServerFrame> {
-    let set: Vec<FeedItem> = set.iter().filter(|item| visible(item, to.scope)).map(|item| (*item).clone()).collect();
+/// Returns the frame for one subscriber, or `None` if nothing changes for them.
+fn change_frame(to: &FeedSubscriber, set: &[&FeedItem], removed: &[&FeedItem]) -> Option<ServerFrame> {
+    let set: Vec<FeedItem> = set.iter().filter(|item| is_visible(item, to.scope)).map(|item| (*item).clone()).collect();
     let removed: Vec<String> =
-        removed.iter().filter(|item| visible(item, to.scope)).map(|item| item.key.clone()).collect();
-    let some = !set.is_empty() || !removed.is_empty();
-    some.then(|| ServerFrame::FeedChange { feed: to.name, version: to.version + 1, set, removed })
+        removed.iter().filter(|item| is_visible(item, to.scope)).map(|item| item.key.clone()).collect();
+    let has_change = !set.is_empty() || !removed.is_empty();
+    has_change.then(|| ServerFrame::FeedChange { feed: to.name, version: to.version + 1, set, removed })
 }
 
-/// Sends each subscriber its frame; equal frames are encoded once.
-fn send(subscribers: &mut [Subscriber], frames: Vec<Option<ServerFrame>>) {
-    let mut last: Option<(FeedName, u64, Scope, Bytes)> = None;
+/// Sends each subscriber its frame. Equal frames in a row are encoded once.
+fn send(subscribers: &mut [FeedSubscriber], frames: Vec<Option<ServerFrame>>) {
+    let mut last: Option<(FeedName, u64, RowScope, Bytes)> = None;
     for (to, frame) in subscribers.iter_mut().zip(frames) {
         let Some(frame) = frame else { continue };
         to.version += 1;
@@ -240,21 +239,25 @@ fn send(subscribers: &mut [Subscriber], frames: Vec<Option<ServerFrame>>) {
     }
 }
 
-/// Which feed a name means for this person, and how much of it; `None`: none of theirs.
-fn scope(actor: &Actor, name: FeedName) -> Option<(FeedKey, Scope)> {
+/// Returns the feed that a name means for this actor, and the rows that they may see. `None`: they may not subscribe.
+fn feed_of(actor: &Actor, name: FeedName) -> Option<(FeedKey, RowScope)> {
     let Actor::Person { id, role, pharmacy, .. } = actor else { return None };
     match (name, role) {
-        (FeedName::Me {}, Role::Patient | Role::Doctor | Role::Courier) => Some((FeedKey::Me(*id, *role), Scope::All)),
-        (FeedName::Me {} | FeedName::Queue {}, Role::Pharmacist) => Some((FeedKey::Queue((*pharmacy)?), Scope::All)),
-        (FeedName::Lobby { doctor }, Role::Doctor) if doctor == *id => Some((FeedKey::Lobby(doctor), Scope::All)),
-        (FeedName::Lobby { doctor }, Role::Patient) => Some((FeedKey::Lobby(doctor), Scope::Own(*id))),
+        (FeedName::Me {}, Role::Patient | Role::Doctor | Role::Courier) => {
+            Some((FeedKey::Me(*id, *role), RowScope::All))
+        }
+        (FeedName::Me {} | FeedName::Queue {}, Role::Pharmacist) => Some((FeedKey::Queue((*pharmacy)?), RowScope::All)),
+        (FeedName::Lobby { doctor }, Role::Doctor) if doctor == *id => Some((FeedKey::Lobby(doctor), RowScope::All)),
+        (FeedName::Lobby { doctor }, Role::Patient) => Some((FeedKey::Lobby(doctor), RowScope::Own(*id))),
         _ => None,
     }
 }
 
-fn visible(item: &FeedItem, scope: Scope) -> bool {
+fn is_visible(item: &FeedItem, scope: RowScope) -> bool {
     match scope {
-        Scope::All => true,
-        Scope::Own(user) => matches!(&item.row, FeedRow::Waiting { patient: Some(patient), .. } if patient.id == user),
+        RowScope::All => true,
+        RowScope::Own(user) => {
+            matches!(&item.row, FeedRow::Waiting { patient: Some(patient), .. } if patient.id == user)
+        }
     }
 }

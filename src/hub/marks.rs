@@ -1,5 +1,5 @@
-//! Delivered and seen marks on their way to the store: collected, then written together, because a mark that is lost in
-//! a crash is made up for by the next one.
+//! Read receipts on their way to the store (`mark` on the wire). They are collected and written together: a mark lost in a
+//! crash is made up for by the next one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,55 +12,55 @@ use tokio::sync::Notify;
 use crate::store::Store;
 
 /// How long marks are collected before they are written.
-const DELAY: Duration = Duration::from_millis(500);
+const WRITE_DELAY: Duration = Duration::from_millis(500);
 
 /// Writes marks in the background.
 #[derive(Clone)]
 pub struct MarkWriter {
-    waiting: Arc<Waiting>,
+    pending: Arc<PendingMarks>,
     store: Store,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingMarks {
     marks: Mutex<HashMap<(RoomId, UserId), Mark>>,
-    some: Notify,
+    added: Notify,
 }
 
 impl MarkWriter {
     pub fn start(store: Store) -> Self {
-        let writer = Self { waiting: Arc::default(), store };
+        let writer = Self { pending: Arc::default(), store };
         let task = writer.clone();
         tokio::spawn(async move {
             loop {
-                task.waiting.some.notified().await;
-                tokio::time::sleep(DELAY).await;
+                task.pending.added.notified().await;
+                tokio::time::sleep(WRITE_DELAY).await;
                 task.flush().await;
             }
         });
         writer
     }
 
-    /// Notes a mark. Marks only grow, so the last one stands for all.
+    /// Queues a mark. Marks only advance, so the last one replaces earlier ones.
     pub fn save(&self, room: RoomId, user: UserId, mark: Mark) {
-        self.waiting.marks.lock().unwrap_or_else(PoisonError::into_inner).insert((room, user), mark);
-        self.waiting.some.notify_one();
+        self.pending.marks.lock().unwrap_or_else(PoisonError::into_inner).insert((room, user), mark);
+        self.pending.added.notify_one();
     }
 
-    /// Writes what waits.
+    /// Writes all queued marks.
     pub async fn flush(&self) {
         let marks: Vec<_> = self
-            .waiting
+            .pending
             .marks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .drain()
-            .map(|((r, u), m)| (r, u, m))
+            .map(|((room, user), mark)| (room, user, mark))
             .collect();
         if !marks.is_empty()
             && let Err(error) = self.store.save_marks(&marks).await
         {
-            tracing::warn!(%error, marks = marks.len(), "marks were not written");
+            tracing::warn!(%error, marks = marks.len(), "mark write failed");
         }
     }
 }

@@ -20,8 +20,8 @@ mod sync;
 
 use std::sync::Arc;
 
-use rooms::party::Policy;
 use rooms::id::{CallId, CommandId, RoomId, SessionId};
+use rooms::party::Policy;
 use rooms::role::Actor;
 use rooms::signal::{Mark, Signal};
 use rooms::wire::call::{CallSignal, Servers};

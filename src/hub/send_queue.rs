@@ -1,7 +1,7 @@
-//! What waits to be written to one connection: bounded in bytes, and cut when it is full.
+//! The send queue of one connection: bounded in bytes, and closed when full.
 //!
-//! Nothing here waits: a room pushes and goes on. A reader that does not keep up loses its whole queue at once and is
-//! closed with a code that says "resume"; the log still has every event, so nothing is lost.
+//! Pushing never waits, so a slow reader cannot delay a room. A reader that does not keep up loses its whole queue and is
+//! closed with a code that means "resume". The log still has every event, so nothing is lost.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use rooms::id::RoomId;
 use rooms::wire::close::Close;
 use tokio::sync::Notify;
 
-/// One frame of UTF-8, encoded once and shared by every connection that gets it.
+/// An entry of the queue. Frames are UTF-8, encoded once and shared by all connections that receive them.
 #[derive(Clone, Debug)]
 pub enum QueueItem {
-    /// An event of a room, with the interval it closes.
+    /// An event of a room, with the number of the event before it.
     Event { room: RoomId, prev: u64, seq: u64, text: Bytes },
     /// Any other frame.
     Frame(Bytes),
-    /// The room has put this reader out: what it was allowed to see has changed.
+    /// The room has ended the subscription, because the reader's view has changed.
     Evicted(RoomId),
 }
 
@@ -33,75 +33,74 @@ impl QueueItem {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<QueueItem>,
+    items: VecDeque<QueueItem>,
     bytes: usize,
     closed: Option<Close>,
 }
 
-/// The queue of one connection.
+/// A bounded send queue.
 #[derive(Debug)]
 pub struct SendQueue {
     queue: Mutex<Queue>,
     ready: Notify,
-    limit: usize,
+    max_bytes: usize,
 }
 
 impl SendQueue {
-    /// A queue of at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { queue: Mutex::default(), ready: Notify::new(), limit }
+    pub fn new(max_bytes: usize) -> Self {
+        Self { queue: Mutex::default(), ready: Notify::new(), max_bytes }
     }
 
-    /// Queues a frame, or, if that would exceed the limit, drops what waits and closes with [`Close::Slow`].
+    /// Queues an item. If that would exceed the limit, drops the queue and closes with [`Close::Slow`].
     pub fn push(&self, item: QueueItem) {
         let mut queue = self.lock();
         if queue.closed.is_some() {
             return;
         }
         let bytes = queue.bytes + item.bytes();
-        if bytes > self.limit {
+        if bytes > self.max_bytes {
             Self::shut(&mut queue, Close::Slow);
         } else {
             queue.bytes = bytes;
-            queue.frames.push_back(item);
+            queue.items.push_back(item);
         }
         drop(queue);
         self.ready.notify_one();
     }
 
-    /// Closes the connection: what waits is dropped, the first reason stays.
+    /// Drops the queue and closes the connection. The first reason stays.
     pub fn close(&self, why: Close) {
         Self::shut(&mut self.lock(), why);
         self.ready.notify_one();
     }
 
-    /// Takes the next frame, or the reason to close. `None`: nothing waits.
+    /// Takes the next item, or the reason to close. Returns `None` if the queue is empty.
     pub fn take(&self) -> Option<Result<QueueItem, Close>> {
         let mut queue = self.lock();
         if let Some(why) = queue.closed {
             return Some(Err(why));
         }
-        let item = queue.frames.pop_front()?;
+        let item = queue.items.pop_front()?;
         queue.bytes -= item.bytes();
-        if queue.frames.is_empty() {
-            // A burst must not leave its buffer behind on an idle connection.
-            queue.frames = VecDeque::new();
+        if queue.items.is_empty() {
+            // Frees the buffer of a burst: an idle connection must stay small.
+            queue.items = VecDeque::new();
         }
         Some(Ok(item))
     }
 
-    /// Why it was closed, if it was.
+    /// Returns the reason to close, if closed.
     pub fn closed(&self) -> Option<Close> {
         self.lock().closed
     }
 
-    /// Waits until [`take`](Self::take) may have something.
+    /// Waits until [`take`](Self::take) may return something.
     pub async fn ready(&self) {
         self.ready.notified().await;
     }
 
     fn shut(queue: &mut Queue, why: Close) {
-        queue.frames = VecDeque::new();
+        queue.items = VecDeque::new();
         queue.bytes = 0;
         queue.closed.get_or_insert(why);
     }
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_outbox_drops_its_content_and_closes_as_slow() {
+    fn full_queue_drops_its_content_and_closes_as_slow() {
         let queue = SendQueue::new(10);
         queue.push(frame(6));
         queue.push(frame(5));
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_taking() {
+    fn taking_frees_space() {
         let queue = SendQueue::new(10);
         for _ in 0..100 {
             queue.push(frame(10));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rooms::command::{Facts, Need};
-use rooms::party::Policy;
 use rooms::id::SessionId;
+use rooms::party::Policy;
 use rooms::wire::call::Servers;
 use tokio::sync::Semaphore;
 

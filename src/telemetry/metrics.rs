@@ -1,7 +1,7 @@
-//! What is measured, for Prometheus.
+//! Metrics for Prometheus.
 //!
-//! Times go into histograms as they happen; what is simply there (connections, what the relay did) is looked at when
-//! somebody asks. One recorder serves a process. Until it is installed nothing is kept, and measuring costs next to nothing.
+//! Durations are recorded as they happen; gauges and external counters are read at each scrape. One recorder serves the
+//! process. Until it is installed nothing is recorded, and a measurement costs almost nothing.
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
 
-/// Upper ends of the buckets for times, in seconds: fine where the promises are.
-const SECONDS: [f64; 16] =
+/// Bucket bounds for durations, in seconds; dense around the service level objectives.
+const DURATION_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-/// Upper ends of the buckets for numbers of things that are handled together.
-const COUNTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-/// How often what was measured is put into its buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// Bucket bounds for batch sizes.
+const BATCH_SIZE_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// How often recorded values are moved into their buckets.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// The histograms, found once.
+/// The histograms, looked up once.
 pub static METRICS: LazyLock<HubMetrics> = LazyLock::new(|| HubMetrics {
     commit: Latency(histogram!("wardroom_commit_seconds")),
     appends: histogram!("wardroom_commit_appends"),
@@ -39,32 +39,32 @@ impl Latency {
     }
 }
 
-/// What is timed on the way of a message.
+/// The histograms on the path of a command.
 pub struct HubMetrics {
-    /// One transaction, from its begin to the end of its commit.
+    /// From the begin of a transaction to the end of its commit.
     pub commit: Latency,
-    /// Appends of one transaction.
+    /// Appends in one transaction.
     pub appends: Histogram,
-    /// From a command's arrival in its room's inbox to its answer, if it was carried out.
+    /// From a command's arrival in its room's inbox to its answer, if it was committed.
     pub ack: Latency,
-    /// From the commit of a command's events to the last listener's outbox on this node.
+    /// From the commit of a command to the last send queue on this node.
     pub fan_out: Latency,
-    /// From `join` to `live`, where the store had to be read.
+    /// From `join` to `live`, if the reader needed a replay.
     pub resume: Latency,
 }
 
-/// Notes an attempt to deliver something: what became of it, and how long the receiver took.
-pub fn observe_attempt(sink: &'static str, outcome: &'static str, begin: Instant) {
+/// Records an attempt to reach a destination: its outcome and its duration.
+pub fn observe_attempt(sink: &'static str, outcome: &'static str, started: Instant) {
     counter!("wardroom_dispatch_attempts_total", "sink" => sink, "outcome" => outcome).increment(1);
-    histogram!("wardroom_dispatch_seconds", "sink" => sink).record(begin.elapsed());
+    histogram!("wardroom_dispatch_seconds", "sink" => sink).record(started.elapsed());
 }
 
-/// Begins to keep what is measured; once in a process. To be called within the runtime.
+/// Installs the recorder, once in a process. Must be called within the runtime.
 pub fn install() {
     let built = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_appends".to_owned()), &COUNTS))
-        .expect("there are buckets")
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_appends".to_owned()), &BATCH_SIZE_BUCKETS))
+        .expect("the bucket lists are not empty")
         .build_recorder();
     let handle = built.handle();
     if metrics::set_global_recorder(built).is_err() {
@@ -73,66 +73,66 @@ pub fn install() {
     let _ = RECORDER.set(handle.clone());
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(UPKEEP).await;
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
             handle.run_upkeep();
         }
     });
 }
 
-/// What is looked at when somebody asks.
+/// Values that are read at a scrape.
 pub struct ScrapedValues {
     pub connections: usize,
     pub rooms: usize,
     pub appends_waiting: usize,
     pub arrivals_waiting: usize,
-    /// Whether the other nodes hear this one; absent where there are none.
+    /// Whether the bus is connected; `None` without other nodes.
     pub bus: Option<bool>,
-    /// What became of what was asked of the database's replica; empty without one.
+    /// Reads of the database replica, by outcome; empty without a replica.
     pub replica: Vec<(&'static str, u64)>,
-    /// What the embedded relay did: a name, and how often or how much.
+    /// Counters of the embedded relay.
     pub relay: Vec<(&'static str, u64)>,
-    /// How what leaves the hub stands; empty if the store did not say.
+    /// Deliveries by sink; empty if the store did not answer.
     pub sinks: Vec<SinkValues>,
 }
 
-/// Deliveries of one kind of receiver.
+/// Deliveries of one sink.
 pub struct SinkValues {
     pub sink: &'static str,
-    /// A state, and how many are in it.
+    /// The number of deliveries in each state.
     pub states: Vec<(&'static str, u64)>,
-    /// How long the longest overdue one has been due.
+    /// How long the oldest due delivery has been due.
     pub lag: Duration,
-    /// Receivers that this node leaves alone for a while.
+    /// Destinations whose breaker is open on this node.
     pub breakers_open: usize,
 }
 
-/// The text that Prometheus reads; `None` if nothing is kept.
-pub fn render(seen: &ScrapedValues) -> Option<String> {
+/// Renders all metrics in the text format of Prometheus. Returns `None` without a recorder.
+pub fn render(values: &ScrapedValues) -> Option<String> {
     let handle = RECORDER.get()?;
-    gauge!("wardroom_connections").set(count(seen.connections as u64));
-    gauge!("wardroom_rooms").set(count(seen.rooms as u64));
-    gauge!("wardroom_appends_waiting").set(count(seen.appends_waiting as u64));
-    gauge!("wardroom_arrivals_waiting").set(count(seen.arrivals_waiting as u64));
-    if let Some(connected) = seen.bus {
+    gauge!("wardroom_connections").set(count(values.connections as u64));
+    gauge!("wardroom_rooms").set(count(values.rooms as u64));
+    gauge!("wardroom_appends_waiting").set(count(values.appends_waiting as u64));
+    gauge!("wardroom_arrivals_waiting").set(count(values.arrivals_waiting as u64));
+    if let Some(connected) = values.bus {
         gauge!("wardroom_bus_connected").set(count(u64::from(connected)));
     }
-    for (what, value) in &seen.replica {
+    for (what, value) in &values.replica {
         counter!("wardroom_replica_reads_total", "what" => *what).absolute(*value);
     }
-    for (name, value) in &seen.relay {
+    for (name, value) in &values.relay {
         counter!("wardroom_turn_total", "what" => *name).absolute(*value);
     }
-    for seen in &seen.sinks {
-        for (state, number) in &seen.states {
-            gauge!("wardroom_dispatches", "sink" => seen.sink, "state" => *state).set(count(*number));
+    for sink in &values.sinks {
+        for (state, number) in &sink.states {
+            gauge!("wardroom_dispatches", "sink" => sink.sink, "state" => *state).set(count(*number));
         }
-        gauge!("wardroom_dispatch_lag_seconds", "sink" => seen.sink).set(seen.lag.as_secs_f64());
-        gauge!("wardroom_breakers_open", "sink" => seen.sink).set(count(seen.breakers_open as u64));
+        gauge!("wardroom_dispatch_lag_seconds", "sink" => sink.sink).set(sink.lag.as_secs_f64());
+        gauge!("wardroom_breakers_open", "sink" => sink.sink).set(count(sink.breakers_open as u64));
     }
     Some(handle.render())
 }
 
-/// Exact up to 2^53.
+/// Converts a count; exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "there are never that many")]
 fn count(of: u64) -> f64 {
     of as f64

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::message::{CallMessage, CallMessageKind};
 use self::placement::Placement;
-use self::session::{CallSignaling, Outgoing};
+use self::session::{CallSignaling, OutgoingNotice};
 use crate::bus::NodeId;
 
 /// Tells whether a connection of this node is subscribed to the room.
@@ -37,7 +37,7 @@ pub enum Effect {
 
 /// The sender of a signal.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct SignalSource {
     pub connection: Uuid,
     pub user: UserId,
     /// The node of the connection; `None` for this one.
@@ -103,18 +103,18 @@ impl RoomCalls {
     /// Applies a signal to the call, which this node owns. A session can attach only with an admission.
     pub fn apply(
         &mut self,
-        origin: Origin,
+        source: SignalSource,
         call: CallId,
         signal: CallSignal,
         admission: Option<Admission>,
         now: Instant,
         is_local: IsLocal<'_>,
     ) -> Result<Vec<Effect>, Code> {
-        let id = origin.connection;
+        let id = source.connection;
         let outgoing = match signal {
             CallSignal::Attach(attach) => {
                 let admission = admission.ok_or(Code::NotInCall)?;
-                self.attach(origin, call, &attach, admission, now)?
+                self.attach(source, call, &attach, admission, now)?
             }
             CallSignal::Detach(_) => {
                 let outgoing = self.attached_to(id, call)?.detach(id);
@@ -134,23 +134,23 @@ impl RoomCalls {
 
     fn attach(
         &mut self,
-        origin: Origin,
+        source: SignalSource,
         call: CallId,
         attach: &Attach,
         admission: Admission,
         now: Instant,
-    ) -> Result<Vec<Outgoing>, Code> {
+    ) -> Result<Vec<OutgoingNotice>, Code> {
         let signaling = match &mut self.signaling {
             Some(signaling) if signaling.call == call => signaling,
             signaling => signaling.insert(Box::new(CallSignaling::new(call, admission.relay_only))),
         };
-        let peers = signaling.attach(origin.user, origin.connection, attach, now, admission.clock_ms)?;
-        if let (Some(node), Some(placement)) = (origin.node, &mut self.placement) {
-            placement.remember_remote(origin.connection, node, now);
+        let peers = signaling.attach(source.user, source.connection, attach, now, admission.clock_ms)?;
+        if let (Some(node), Some(placement)) = (source.node, &mut self.placement) {
+            placement.remember_remote(source.connection, node, now);
         }
         // The node of the session fills in the servers.
         let attached = Attached { relay_only: admission.relay_only, servers: Servers::default() };
-        Ok(std::iter::once((origin.connection, CallNotice::Attached(attached))).chain(peers).collect())
+        Ok(std::iter::once((source.connection, CallNotice::Attached(attached))).chain(peers).collect())
     }
 
     fn attached_to(&mut self, connection: Uuid, call: CallId) -> Result<&mut CallSignaling, Code> {
@@ -277,7 +277,7 @@ impl RoomCalls {
         self.placement.as_ref().is_some_and(|placement| placement.has_remote_sessions())
     }
 
-    fn address_all(&mut self, call: CallId, outgoing: Vec<Outgoing>, is_local: IsLocal<'_>) -> Vec<Effect> {
+    fn address_all(&mut self, call: CallId, outgoing: Vec<OutgoingNotice>, is_local: IsLocal<'_>) -> Vec<Effect> {
         outgoing.into_iter().filter_map(|(to, notice)| self.address(to, call, notice, is_local)).collect()
     }
 

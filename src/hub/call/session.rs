@@ -20,7 +20,7 @@ const MAX_CANDIDATES: usize = 128;
 const MAX_HELD: usize = rooms::case::call::MAX_MEMBERS - 1;
 
 /// A notice and the connection to deliver it to.
-pub type Outgoing = (Uuid, CallNotice);
+pub type OutgoingNotice = (Uuid, CallNotice);
 
 /// The signalling state of one call.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl CallSignaling {
         attach: &Attach,
         now: Instant,
         clock_ms: u64,
-    ) -> Result<Vec<Outgoing>, Code> {
+    ) -> Result<Vec<OutgoingNotice>, Code> {
         if attach.held.len() > MAX_HELD {
             return Err(Code::Invalid);
         }
@@ -164,7 +164,7 @@ impl CallSignaling {
     }
 
     /// Releases camera and microphone at the session's own request.
-    pub fn detach(&mut self, connection: Uuid) -> Vec<Outgoing> {
+    pub fn detach(&mut self, connection: Uuid) -> Vec<OutgoingNotice> {
         let Some(at) = self.position(connection) else { return Vec::new() };
         let former = self.owners.remove(at);
         self.pairs.retain(|pair| !pair.users.contains(&former.user));
@@ -172,7 +172,7 @@ impl CallSignaling {
     }
 
     /// Notes that a connection broke. Its session may attach again within [`MEDIA_OWNER_GRACE`].
-    pub fn disconnected(&mut self, connection: Uuid, now: Instant) -> Vec<Outgoing> {
+    pub fn disconnected(&mut self, connection: Uuid, now: Instant) -> Vec<OutgoingNotice> {
         let Some(at) = self.position(connection) else { return Vec::new() };
         self.owners[at].connection = Err(now);
         self.announce_away(self.owners[at].user)
@@ -184,7 +184,7 @@ impl CallSignaling {
         self.pairs.retain(|pair| pair.users.into_iter().all(&is_member));
     }
 
-    pub fn description(&mut self, connection: Uuid, sent: SendDescription) -> Result<Option<Outgoing>, Code> {
+    pub fn description(&mut self, connection: Uuid, sent: SendDescription) -> Result<Option<OutgoingNotice>, Code> {
         let SendDescription { to, epoch, mut description } = sent;
         if self.relay_only {
             description.sdp = description.sdp.relayed();
@@ -192,7 +192,7 @@ impl CallSignaling {
         self.forward(connection, to, epoch, PeerMessage::Description(description))
     }
 
-    pub fn candidate(&mut self, connection: Uuid, sent: SendCandidate) -> Result<Option<Outgoing>, Code> {
+    pub fn candidate(&mut self, connection: Uuid, sent: SendCandidate) -> Result<Option<OutgoingNotice>, Code> {
         let SendCandidate { to, epoch, mut candidate } = sent;
         if self.relay_only {
             match candidate.candidate.relayed() {
@@ -218,7 +218,7 @@ impl CallSignaling {
         to: UserId,
         epoch: u64,
         message: PeerMessage,
-    ) -> Result<Option<Outgoing>, Code> {
+    ) -> Result<Option<OutgoingNotice>, Code> {
         let from = self.position(connection).map(|at| self.owners[at].user).ok_or(Code::NotInCall)?;
         let Some(other) = self.owners.iter().find(|owner| owner.user == to && to != from) else { return Ok(None) };
         let pair = pair_of(&mut self.pairs, from, to);
@@ -237,7 +237,7 @@ impl CallSignaling {
         Ok(other.connected().map(|connection| (connection, notice)))
     }
 
-    fn announce_away(&self, user: UserId) -> Vec<Outgoing> {
+    fn announce_away(&self, user: UserId) -> Vec<OutgoingNotice> {
         let connected = self.owners.iter().filter_map(MediaOwner::connected);
         connected.map(|connection| (connection, CallNotice::Away { user })).collect()
     }

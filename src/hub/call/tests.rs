@@ -25,9 +25,9 @@ fn attach_signal() -> CallSignal {
 /// Attaches the local or the remote session, each of another person.
 fn attach(calls: &mut RoomCalls, connection: Uuid) -> Result<Vec<Effect>, Code> {
     let node = (connection == REMOTE).then_some(THERE);
-    let origin = Origin { connection, user: UserId(connection), node };
+    let source = SignalSource { connection, user: UserId(connection), node };
     let admission = Admission { relay_only: false, clock_ms: 1 };
-    calls.apply(origin, CALL, attach_signal(), Some(admission), Instant::now(), &is_local)
+    calls.apply(source, CALL, attach_signal(), Some(admission), Instant::now(), &is_local)
 }
 
 fn message(connection: Uuid, kind: CallMessageKind) -> CallMessage {
@@ -67,8 +67,8 @@ fn notices_go_to_the_node_of_each_session() {
 
 #[test]
 fn session_without_admission_cannot_attach() {
-    let origin = Origin { connection: LOCAL, user: UserId(LOCAL), node: None };
-    let result = RoomCalls::new(HERE).apply(origin, CALL, attach_signal(), None, Instant::now(), &is_local);
+    let source = SignalSource { connection: LOCAL, user: UserId(LOCAL), node: None };
+    let result = RoomCalls::new(HERE).apply(source, CALL, attach_signal(), None, Instant::now(), &is_local);
     assert_eq!(result, Err(Code::NotInCall));
 }
 

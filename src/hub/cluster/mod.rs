@@ -17,7 +17,7 @@ use self::message::{ClusterEvent, ClusterEventKind};
 use crate::bus::{Bus, Channel, NodeId};
 
 /// After this long without an event, events of a node may be getting lost.
-const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+const SILENCE_THRESHOLD: Duration = Duration::from_secs(3);
 /// After this long without an event, a node counts as stopped.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// Nodes that are remembered.
@@ -83,7 +83,7 @@ impl Peers {
         let now = Instant::now();
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         received.retain(|_, last| last.at + FORGET_AFTER > now);
-        received.values().any(|last| last.at + SILENCE_LIMIT < now)
+        received.values().any(|last| last.at + SILENCE_THRESHOLD < now)
     }
 
     /// Publishes a loopback probe with this number. Returns `true` if the probe from two ticks ago has not arrived: then

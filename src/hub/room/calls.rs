@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::task::RoomTask;
 use crate::bus::{BusError, Channel, NodeId};
 use crate::hub::call::message::{CallMessage, CallMessageKind};
-use crate::hub::call::{Admission, Effect, Origin};
+use crate::hub::call::{Admission, Effect, SignalSource};
 use crate::hub::cluster::message;
 use crate::hub::connection::Connection;
 
@@ -26,7 +26,7 @@ impl RoomTask {
         let is_subscribed = self.subscribers.connection(connection.id).is_some();
         let result = match self.call_owner(call).await {
             _ if !is_subscribed => Err(Code::NotInCall),
-            Ok(None) => self.apply_call_signal(local_origin(connection), call, signal).await,
+            Ok(None) => self.apply_call_signal(local_source(connection), call, signal).await,
             Ok(Some(node)) => self.forward_call_signal(node, connection, call, signal).await,
             Err(BusError) => Err(Code::Unavailable),
         };
@@ -56,15 +56,15 @@ impl RoomTask {
     }
 
     /// Applies a signal to the call, which this node owns.
-    async fn apply_call_signal(&mut self, origin: Origin, call: CallId, signal: CallSignal) -> Result<(), Code> {
+    async fn apply_call_signal(&mut self, source: SignalSource, call: CallId, signal: CallSignal) -> Result<(), Code> {
         self.load().await.map_err(|_| Code::Unavailable)?;
         let admission = match &signal {
-            CallSignal::Attach(_) => Some(self.admit(origin.user, call).await?),
+            CallSignal::Attach(_) => Some(self.admit(source.user, call).await?),
             _ => None,
         };
         let subscribers = &self.subscribers;
         let is_local = |id| subscribers.connection(id).is_some();
-        let effects = self.calls.apply(origin, call, signal, admission, Instant::now(), &is_local)?;
+        let effects = self.calls.apply(source, call, signal, admission, Instant::now(), &is_local)?;
         self.carry_out(effects);
         Ok(())
     }
@@ -107,7 +107,7 @@ impl RoomTask {
             return Err(Code::Unavailable);
         }
         if owner == self.hub.bus.node() {
-            return self.apply_call_signal(local_origin(connection), call, signal).await;
+            return self.apply_call_signal(local_source(connection), call, signal).await;
         }
         match self.try_forward(owner, connection, call, &signal).await {
             Ok(true) => Ok(()),
@@ -154,9 +154,9 @@ impl RoomTask {
         let CallMessage { room, connection, call, kind } = message;
         let effects = match kind {
             CallMessageKind::Forward { user, signal } => {
-                let origin = Origin { connection, user, node: Some(from) };
+                let source = SignalSource { connection, user, node: Some(from) };
                 let result = match self.call_owner(call).await {
-                    Ok(None) => self.apply_call_signal(origin, call, *signal).await,
+                    Ok(None) => self.apply_call_signal(source, call, *signal).await,
                     Ok(Some(_)) | Err(BusError) => Err(Code::Unavailable),
                 };
                 let Err(code) = result else { return };
@@ -270,6 +270,6 @@ impl RoomTask {
     }
 }
 
-fn local_origin(connection: &Connection) -> Origin {
-    Origin { connection: connection.id, user: connection.user, node: None }
+fn local_source(connection: &Connection) -> SignalSource {
+    SignalSource { connection: connection.id, user: connection.user, node: None }
 }

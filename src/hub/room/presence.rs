@@ -22,14 +22,14 @@ const MAX_REMOTE: usize = 64;
 #[derive(Debug, Default)]
 pub struct Presence {
     /// A list, because they are few.
-    people: Vec<Person>,
+    people: Vec<PresentPerson>,
     remote: Vec<RemotePresence>,
     /// When this node repeats its report.
     report_at: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Person {
+struct PresentPerson {
     user: UserId,
     /// The end of the grace period, or `None` while connected.
     grace_until: Option<Instant>,
@@ -133,7 +133,7 @@ impl Presence {
             }
             None => {
                 self.people.reserve_exact(1);
-                self.people.push(Person { user, grace_until });
+                self.people.push(PresentPerson { user, grace_until });
                 true
             }
         }

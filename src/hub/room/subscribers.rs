@@ -192,10 +192,10 @@ impl Subscribers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rooms::party::Thread;
-    use rooms::event::ChatSent;
     use rooms::cursor::{Cursor, Verdict};
+    use rooms::event::ChatSent;
     use rooms::id::{PharmacyId, SessionId};
+    use rooms::party::Thread;
     use rooms::role::Actor;
     use rooms::text::Prose;
 

@@ -19,7 +19,7 @@ fn user(n: u128) -> UserId {
 }
 
 /// Attaches person `n` by connection `100 n + attempt`.
-fn attach(signaling: &mut CallSignaling, n: u128, attempt: u128, attach: Attach) -> Result<Vec<Outgoing>, Code> {
+fn attach(signaling: &mut CallSignaling, n: u128, attempt: u128, attach: Attach) -> Result<Vec<OutgoingNotice>, Code> {
     signaling.attach(user(n), id(n * 100 + attempt), &attach, Instant::now(), 1_000)
 }
 
@@ -31,8 +31,8 @@ fn holding(n: u128, peer: u128, epoch: u64, got: u64) -> Attach {
     Attach { held: vec![Held { peer: user(peer), epoch, got }], ..device(n) }
 }
 
-fn peers(outgoing: &[Outgoing]) -> Vec<(Uuid, Peer)> {
-    let peer = |(to, notice): &Outgoing| match notice {
+fn peers(outgoing: &[OutgoingNotice]) -> Vec<(Uuid, Peer)> {
+    let peer = |(to, notice): &OutgoingNotice| match notice {
         CallNotice::Peer(peer) => Some((*to, peer.clone())),
         _ => None,
     };

@@ -87,17 +87,17 @@ fn every_folder_of_the_server_has_a_row() {
     let has_no_row = |part: &&&str| !ALLOWED_IMPORTS.iter().any(|(row, _)| row == *part);
     let missing: Vec<String> = parts.iter().filter(has_no_row).map(|part| format!("src/{part}")).collect();
     assert_none(&missing, "a folder without a row imports what it likes");
-    let gone = ALLOWED_IMPORTS.iter().filter(|(row, _)| !all.iter().any(|it| it.part() == Some(row)));
-    assert_none(&gone.map(|(row, _)| (*row).to_owned()).collect::<Vec<_>>(), "a row names a part that does not exist");
+    let stale = ALLOWED_IMPORTS.iter().filter(|(row, _)| !all.iter().any(|it| it.part() == Some(row)));
+    assert_none(&stale.map(|(row, _)| (*row).to_owned()).collect::<Vec<_>>(), "a row names a part that does not exist");
 }
 
 #[test]
 fn libraries_are_used_only_in_their_homes() {
     for (library, homes) in LIBRARY_HOMES {
         let breaks = |source: &Source, line: &str| {
-            let word = line.split(library).next().filter(|_| line.contains(library)).unwrap_or("x");
+            let before = line.split(library).next().filter(|_| line.contains(library)).unwrap_or("x");
             let named =
-                line.contains(library) && !word.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+                line.contains(library) && !before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
             named && source.part().is_none_or(|part| !homes.contains(&part))
         };
         assert_none(&breaches(&code(), breaks), &format!("{library} belongs to {homes:?}"));
@@ -107,7 +107,10 @@ fn libraries_are_used_only_in_their_homes() {
 #[test]
 fn code_has_no_unwrap_and_nothing_unfinished() {
     let words = [".unwrap()", "todo!(", "unimplemented!(", "dbg!(", "println!(\"DEBUG"];
-    assert_none(&breaches(&code(), |_, line| words.iter().any(|word| line.contains(word))), "only tests may do this");
+    assert_none(
+        &breaches(&code(), |_, line| words.iter().any(|before| line.contains(before))),
+        "only tests may do this",
+    );
     let all = sources(
         &["src", "benches", "rooms", "loadtest", "tests", "static", "docs", "migrations"],
         &[".rs", ".js", ".md", ".sql"],

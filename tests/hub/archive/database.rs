@@ -71,11 +71,11 @@ async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
     for (sql, why) in tampers {
         let case = server.case().await;
         let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Default::default() };
-        let said = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
-        let mark = Mark { delivered: said.last, seen: said.last };
+        let sent = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
+        let mark = Mark { delivered: sent.last, seen: sent.last };
         store.save_marks(&[(case.room, case.doctor.user().unwrap(), mark)]).await.unwrap();
         // Sending the prescription appended two events.
-        let sql = sql.replace("LAST", &said.last.to_string()).replace("CASE", &(said.last - 2).to_string());
+        let sql = sql.replace("LAST", &sent.last.to_string()).replace("CASE", &(sent.last - 2).to_string());
         tamper(store, &sql, case.room).await;
         expected.insert(case.room, why);
     }

@@ -46,15 +46,16 @@ async fn await_close(client: &mut Client) -> Option<Close> {
 async fn revocation_closes_the_sockets_of_a_sign_in(database: DatabaseSettings) {
     let rest = RestClient::start(database).await;
     let admin = rest.token(Role::Admin).await;
-    for way in ["sign-out", "everywhere", "from another device", "copied token", "changed", "disabled"] {
-        let (one, other, mut client) = signed_in_twice(&rest, &format!("{}@example.org", way.replace(' ', "-"))).await;
+    for cause in ["sign-out", "everywhere", "from another device", "copied token", "changed", "disabled"] {
+        let (one, other, mut client) =
+            signed_in_twice(&rest, &format!("{}@example.org", cause.replace(' ', "-"))).await;
         let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
         let (token, device) = (text(&one, "access_token"), text(&other, "access_token"));
         let change = |body: Value| {
             let path = format!("/v1/users/{}", one["user"]["id"].as_str().unwrap());
             rest.call("patch", &path).bearer(&admin).key(&Uuid::now_v7().to_string()).json(body).send()
         };
-        let expected = match way {
+        let expected = match cause {
             "sign-out" => {
                 rest.call("post", "/v1/auth/sign-out").bearer(&token).send().await;
                 Close::Revoked
@@ -85,9 +86,9 @@ async fn revocation_closes_the_sockets_of_a_sign_in(database: DatabaseSettings) 
                 Close::Revoked
             }
         };
-        assert_eq!(await_close(&mut client).await, Some(expected), "{way}");
+        assert_eq!(await_close(&mut client).await, Some(expected), "{cause}");
         let again = client.connect().await.expect_err("the token is invalid for new connections");
-        assert_eq!(again.close(), Some(expected), "{way}");
+        assert_eq!(again.close(), Some(expected), "{cause}");
     }
 }
 

@@ -92,47 +92,47 @@ async fn candidates(browser: &Browser) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn call_survives_a_hub_restart_and_moves_to_another_device() {
-    let mut talk = Consultation::start(&[]).await;
-    let room = room_id_in_url(&talk.patient).await;
+    let mut consultation = Consultation::start(&[]).await;
+    let room = room_id_in_url(&consultation.patient).await;
     // The check before the call, whose result is in the log.
-    talk.patient.click("check-open").await;
-    talk.patient.wait_until("the check has finished", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
-    talk.patient.click("check-save").await;
-    talk.doctor.css("[data-testid=timeline-item][data-kind='call.checked']").await;
-    talk.call().await;
-    talk.doctor.css("[data-testid=timeline-item][data-kind='call.connected']").await;
+    consultation.patient.click("check-open").await;
+    consultation.patient.wait_until("the check has finished", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
+    consultation.patient.click("check-save").await;
+    consultation.doctor.css("[data-testid=timeline-item][data-kind='call.checked']").await;
+    consultation.call().await;
+    consultation.doctor.css("[data-testid=timeline-item][data-kind='call.connected']").await;
 
-    let before = ufrag(&talk.doctor).await;
-    talk.hub.kill();
-    talk.doctor.css("[data-testid=connection-state]:not([data-state=live])").await;
-    talk.wait_for_video().await;
-    talk.hub.start();
-    for browser in [&talk.patient, &talk.doctor] {
+    let before = ufrag(&consultation.doctor).await;
+    consultation.hub.kill();
+    consultation.doctor.css("[data-testid=connection-state]:not([data-state=live])").await;
+    consultation.wait_for_video().await;
+    consultation.hub.start();
+    for browser in [&consultation.patient, &consultation.doctor] {
         browser.css("[data-testid=connection-state][data-state=live]").await;
     }
     let changed = format!(
         "{PEER_CONNECTION_JS} return pc.connectionState === 'connected' && !pc.localDescription.sdp.includes('ice-ufrag:{}')",
         before.as_str().unwrap()
     );
-    talk.doctor.wait_until("a new ICE generation after the restart of the hub", &changed).await;
-    talk.wait_for_video().await;
+    consultation.doctor.wait_until("a new ICE generation after the restart of the hub", &changed).await;
+    consultation.wait_for_video().await;
 
     // A second device of the patient takes over: the first one says so and stops sending.
-    let tablet = sign_in(&talk.driver, &talk.hub, "Pia Lindqvist", DESKTOP_SIZE).await;
+    let tablet = sign_in(&consultation.driver, &consultation.hub, "Pia Lindqvist", DESKTOP_SIZE).await;
     tablet.click("consultation-row").await;
     tablet.click("call-take").await;
-    talk.patient.wait_for("call-elsewhere").await;
+    consultation.patient.wait_for("call-elsewhere").await;
     let stopped =
         "const { app } = await import('/app.js'); return !app.calls.stream && app.calls.session.peers.size === 0";
-    assert_eq!(talk.patient.run(stopped).await, true, "camera and microphone are released");
-    let talk = Consultation { patient: tablet, ..talk };
-    talk.wait_for_video().await;
+    assert_eq!(consultation.patient.run(stopped).await, true, "camera and microphone are released");
+    let consultation = Consultation { patient: tablet, ..consultation };
+    consultation.wait_for_video().await;
 
-    talk.patient.click("call-hangup").await;
-    talk.doctor.wait_until_gone("[data-testid=call-stage]").await;
-    talk.doctor.css("[data-testid=timeline-item][data-kind='call.reported']").await;
-    talk.both_clean().await;
-    let log = stored_log(&talk.database.settings(), &room).await;
+    consultation.patient.click("call-hangup").await;
+    consultation.doctor.wait_until_gone("[data-testid=call-stage]").await;
+    consultation.doctor.css("[data-testid=timeline-item][data-kind='call.reported']").await;
+    consultation.both_clean().await;
+    let log = stored_log(&consultation.database.settings(), &room).await;
     let ended: Vec<_> = log
         .iter()
         .filter_map(|record| match &record.event {
@@ -145,20 +145,20 @@ async fn call_survives_a_hub_restart_and_moves_to_another_device() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relayed_call_reveals_neither_sides_address() {
-    let talk = Consultation::start(&[("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned())]).await;
-    let room = room_id_in_url(&talk.patient).await;
-    talk.call().await;
-    for browser in [&talk.patient, &talk.doctor] {
+    let consultation = Consultation::start(&[("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned())]).await;
+    let room = room_id_in_url(&consultation.patient).await;
+    consultation.call().await;
+    for browser in [&consultation.patient, &consultation.doctor] {
         assert_eq!(candidates(browser).await, serde_json::json!(["relay", "relay"]));
-        let told = browser.run(&format!("{PEER_CONNECTION_JS} return pc.remoteDescription.sdp")).await;
-        let told = told.as_str().unwrap();
-        let other = told.lines().any(|line| line.contains("typ ") && !line.contains("typ relay"));
-        assert!(!other && !told.contains("raddr 1"), "{told}");
+        let remote_sdp = browser.run(&format!("{PEER_CONNECTION_JS} return pc.remoteDescription.sdp")).await;
+        let remote_sdp = remote_sdp.as_str().unwrap();
+        let other = remote_sdp.lines().any(|line| line.contains("typ ") && !line.contains("typ relay"));
+        assert!(!other && !remote_sdp.contains("raddr 1"), "{remote_sdp}");
     }
-    talk.doctor.click("call-hangup").await;
-    talk.patient.css("[data-testid=timeline-item][data-kind='call.reported']").await;
-    talk.both_clean().await;
-    let log = stored_log(&talk.database.settings(), &room).await;
+    consultation.doctor.click("call-hangup").await;
+    consultation.patient.css("[data-testid=timeline-item][data-kind='call.reported']").await;
+    consultation.both_clean().await;
+    let log = stored_log(&consultation.database.settings(), &room).await;
     let paths = log.iter().filter_map(|record| match &record.event {
         Event::CallReported(report) => Some(report.quality.path),
         _ => None,
@@ -170,26 +170,26 @@ async fn relayed_call_reveals_neither_sides_address() {
 async fn failed_relay_is_replaced_within_seconds() {
     let (first, second) = (Coturn::start(SECRET).await, Coturn::start(SECRET).await);
     let url = |coturn: &Coturn| format!("turn:{}?transport=udp", coturn.address);
-    let talk = Consultation::start(&[
+    let consultation = Consultation::start(&[
         ("WARDROOM_POLICY_RELAY_ONLY", "true".to_owned()),
         ("WARDROOM_TURN_URLS", format!("{},{}", url(&first), url(&second))),
         ("WARDROOM_TURN_SECRET", SECRET.to_owned()),
     ])
     .await;
-    talk.call().await;
-    assert_eq!(candidates(&talk.doctor).await, serde_json::json!(["relay", "relay"]));
+    consultation.call().await;
+    assert_eq!(candidates(&consultation.doctor).await, serde_json::json!(["relay", "relay"]));
     // Stop the relay that carries the doctor's media, and thereby drops the pair.
     let body = format!(
         "{PEER_CONNECTION_JS} const stats = await pc.getStats(); const all = [...stats.values()];
         const pair = stats.get(all.find(it => it.type === 'transport').selectedCandidatePairId);
         return stats.get(pair.localCandidateId).url;"
     );
-    let carries = talk.doctor.run(&body).await;
+    let carries = consultation.doctor.run(&body).await;
     let is_first = carries.as_str().unwrap().contains(&first.address.port().to_string());
     let (dies, stays) = if is_first { (first, second) } else { (second, first) };
     drop(dies);
     let started = Instant::now();
-    talk.wait_for_video_after_stall().await;
+    consultation.wait_for_video_after_stall().await;
     let took = started.elapsed();
     println!("{took:?} without video");
     // Alone this takes less than five seconds; here other tests share the cores.
@@ -209,8 +209,8 @@ impl Consultation {
 #[tokio::test(flavor = "multi_thread")]
 async fn call_survives_200_simultaneous_renegotiations() {
     // Few candidates, so that the hub's rate limit does not prolong the test.
-    let talk = Consultation::start(&[("WARDROOM_TURN_LISTEN", "off".to_owned())]).await;
-    talk.call().await;
+    let consultation = Consultation::start(&[("WARDROOM_TURN_LISTEN", "off".to_owned())]).await;
+    consultation.call().await;
     let settle = format!(
         "{PEER_CONNECTION_JS} if (pc.signalingState !== 'stable') return false;
         return pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1] !== window.last;"
@@ -219,22 +219,22 @@ async fn call_survives_200_simultaneous_renegotiations() {
         "{PEER_CONNECTION_JS} window.last = pc.localDescription.sdp.match(/ice-ufrag:(\\S+)/)[1]; pc.restartIce();"
     );
     for _ in 0..200 {
-        tokio::join!(talk.patient.run(&glare), talk.doctor.run(&glare));
+        tokio::join!(consultation.patient.run(&glare), consultation.doctor.run(&glare));
         tokio::join!(
-            talk.patient.wait_until("the patient's side is stable", &settle),
-            talk.doctor.wait_until("the doctor's side is stable", &settle)
+            consultation.patient.wait_until("the patient's side is stable", &settle),
+            consultation.doctor.wait_until("the doctor's side is stable", &settle)
         );
     }
-    // The quality ladder may have paused video meanwhile, so check received packets.
+    // The quality ladder may have paused video, so check received packets.
     let arrives = format!(
         "{PEER_CONNECTION_JS} if (pc.connectionState !== 'connected') return false;
         const now = [...(await pc.getStats()).values()].find(it => it.type === 'transport').packetsReceived;
         const grows = now > (window.arrived ?? now); window.arrived = now; return grows;"
     );
-    talk.patient.wait_until("media from the doctor", &arrives).await;
-    talk.doctor.wait_until("media from the patient", &arrives).await;
-    talk.both_clean().await;
-    let toasts = talk.doctor.run("return document.querySelectorAll('.toast.bad').length").await;
+    consultation.patient.wait_until("media from the doctor", &arrives).await;
+    consultation.doctor.wait_until("media from the patient", &arrives).await;
+    consultation.both_clean().await;
+    let toasts = consultation.doctor.run("return document.querySelectorAll('.toast.bad').length").await;
     assert_eq!(toasts, 0, "no error is shown");
 }
 
@@ -249,18 +249,18 @@ const TCP_ONLY_JS: &str = "const Own = globalThis.RTCPeerConnection;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn call_uses_the_relay_over_tcp_where_only_tcp_is_open() {
-    let talk = Consultation::start(&[]).await;
-    for browser in [&talk.patient, &talk.doctor] {
+    let consultation = Consultation::start(&[]).await;
+    for browser in [&consultation.patient, &consultation.doctor] {
         browser.run(TCP_ONLY_JS).await;
     }
-    talk.call().await;
+    consultation.call().await;
     let body = format!(
         "{PEER_CONNECTION_JS} const all = [...(await pc.getStats()).values()];
         return [...new Set(all.filter(it => it.type === 'local-candidate').map(it => it.relayProtocol))];"
     );
-    for browser in [&talk.patient, &talk.doctor] {
+    for browser in [&consultation.patient, &consultation.doctor] {
         assert_eq!(browser.run(&body).await, serde_json::json!(["tcp"]));
         assert_eq!(candidates(browser).await, serde_json::json!(["relay", "relay"]));
     }
-    talk.both_clean().await;
+    consultation.both_clean().await;
 }

@@ -74,8 +74,8 @@ async fn guest_enters_by_link_takes_part_and_leaves_with_it() {
     }
     guest.go(url.as_str().unwrap()).await;
     guest.run("location.reload()").await;
-    let told = guest.wait_until("why", "return document.body.innerText.includes('This link does not open')").await;
-    assert_eq!(told, Value::Bool(true));
+    let refusal = guest.wait_until("why", "return document.body.innerText.includes('This link does not open')").await;
+    assert_eq!(refusal, Value::Bool(true));
     patient.assert_no_errors().await;
     doctor.assert_no_errors().await;
 }

@@ -115,10 +115,10 @@ async fn echo_returns_own_sound_and_video() {
         patient.run("window.loudest = 0; window.ear = null").await;
         patient.click("echo-call").await;
         patient.wait_until("own video and sound", ECHO_RECEIVED_JS).await;
-        let said = patient
+        let status = patient
             .wait_until("the echo's status", "return document.querySelector('[data-testid=echo-state]').innerText")
             .await;
-        assert_ne!(said, Value::Null);
+        assert_ne!(status, Value::Null);
     }
     patient.click("echo-stop").await;
     patient.wait_until("the echo has ended", "return !document.querySelector('[data-testid=echo-picture]')").await;

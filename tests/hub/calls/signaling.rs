@@ -176,8 +176,8 @@ async fn ended_call_accepts_no_signals(database: DatabaseSettings) {
     assert_eq!(doctor.next_signal().await.0, "not_in_call");
     must_succeed(&mut doctor.client, room, Command::StartCall(StartCall { media: Media::Audio })).await;
     must_succeed(&mut doctor.client, room, Command::End(Nothing {})).await;
-    let look = server.state.hub.read(room, &case.doctor).await.unwrap();
-    assert_eq!(look.snapshot.call.expect("the newest").state.as_str(), "ended");
+    let view = server.state.hub.read(room, &case.doctor).await.unwrap();
+    assert_eq!(view.snapshot.call.expect("the newest").state.as_str(), "ended");
     doctor.client.queue(&ClientFrame::Leave { room });
     doctor.signal("detach", json!({}));
     assert_eq!(doctor.next_signal().await.0, "not_joined");

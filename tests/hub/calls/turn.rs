@@ -35,10 +35,10 @@ fn settings(change: impl FnOnce(&mut EmbeddedTurn)) -> TurnSettings {
         bytes_per_second: NonZeroU32::new(500_000).unwrap(),
     };
     change(&mut embedded);
-    TurnSettings { embedded: Some(embedded), urls: Vec::new(), secret: given(SECRET) }
+    TurnSettings { embedded: Some(embedded), urls: Vec::new(), secret: turn_secret(SECRET) }
 }
 
-fn given(secret: &str) -> TurnSecret {
+fn turn_secret(secret: &str) -> TurnSecret {
     TurnSecret::Given(SecretString::from(secret.to_owned()))
 }
 
@@ -82,8 +82,8 @@ async fn session_reaches_its_peer_over_udp_and_tcp() {
 async fn expired_and_forged_credentials_are_rejected_and_counted() {
     let (relay, address) = relay(|_| {}).await;
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
-    let own = Secret::open(&given(SECRET)).unwrap();
-    let foreign = Secret::open(&given("another hub's secret")).unwrap();
+    let own = Secret::open(&turn_secret(SECRET)).unwrap();
+    let foreign = Secret::open(&turn_secret("another hub's secret")).unwrap();
     let ended = "1600000000:0123456789abcdef".to_owned();
     let cases = [
         ("forged password", username.clone(), "bm90IHRoaXMgb25l".to_owned()),
@@ -276,7 +276,7 @@ async fn unauthenticated_traffic_neither_fills_memory_nor_blocks_others() {
 async fn coturn_accepts_the_same_credentials_with_the_shipped_configuration() {
     let coturn = Coturn::start(SECRET).await;
     let urls = vec![format!("turn:{}?transport=udp", coturn.address)];
-    let settings = TurnSettings { embedded: None, urls, secret: given(SECRET) };
+    let settings = TurnSettings { embedded: None, urls, secret: turn_secret(SECRET) };
     let relay = Relay::start(&settings, Clock::system()).await.unwrap();
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
     for by in [Transport::Udp, Transport::Tcp] {

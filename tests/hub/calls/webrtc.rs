@@ -115,11 +115,11 @@ async fn browser_and_native_peer_interoperate() {
         doctor.until(CONDITION_TIMEOUT, |now| now.packets > 400)
     );
     // The page reports its microphone over the pre-negotiated data channel.
-    let told = doctor
+    let channel_state = doctor
         .until(CONDITION_TIMEOUT, |now| now.state.is_some())
         .await
         .expect("the page reports its state when the channel opens");
-    assert_eq!(told.state, Some(State { microphone: true, camera: false }));
+    assert_eq!(channel_state.state, Some(State { microphone: true, camera: false }));
     let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
         return peer.told.microphone === true && peer.told.camera === false";
     patient.wait_until("the peer's message", heard).await;

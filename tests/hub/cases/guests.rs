@@ -30,7 +30,7 @@ impl Invitation {
     async fn start(database: DatabaseSettings) -> Self {
         let rest = RestClient::start(database).await;
         let case = rest.server.case().await;
-        says(&rest, case.room, &case.patient, "from before").await;
+        send_as(&rest, case.room, &case.patient, "from before").await;
         let invite = InviteGuest { name: Line::parse("Inter Preter").unwrap(), kind: GuestKind::Interpreter };
         rest.server.submit(case.room, &case.doctor, Command::InviteGuest(invite)).await.unwrap();
         let doctor = rest.server.token(&case.doctor).0;
@@ -60,7 +60,7 @@ fn path(room: RoomId, guest: Uuid) -> String {
     format!("/v1/consultations/{room}/guests/{guest}/link")
 }
 
-async fn says(rest: &RestClient, room: RoomId, who: &Actor, text: &str) {
+async fn send_as(rest: &RestClient, room: RoomId, who: &Actor, text: &str) {
     let chat = Chat { text: Prose::parse(text).unwrap(), thread: Thread::Care };
     rest.server.submit(room, who, Command::Chat(chat)).await.unwrap();
 }
@@ -72,12 +72,12 @@ async fn guest_sees_only_what_follows_their_entry(database: DatabaseSettings) {
     let mut client = Client::new(Target::new(at.rest.server.address).unwrap(), Token(token.clone()));
     client.connect().await.unwrap();
     client.join(room).await.unwrap();
-    says(&at.rest, room, &at.case.doctor, "to the guest").await;
+    send_as(&at.rest, room, &at.case.doctor, "to the guest").await;
     let mut texts = String::new();
     while !texts.contains("to the guest") {
-        let heard =
+        let frame =
             tokio::time::timeout(Duration::from_secs(5), client.next()).await.expect("the frame arrives").unwrap();
-        texts.push_str(&heard.text);
+        texts.push_str(&frame.text);
     }
     let read = at.rest.get(&format!("/v1/rooms/{room}/events?after=0")).bearer(&token).send().await.ok();
     let kinds: Vec<&str> = read["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
@@ -106,12 +106,12 @@ async fn dismissed_guest_is_disconnected_and_stays_out(database: DatabaseSetting
     client.connect().await.unwrap();
     client.join(at.case.room).await.unwrap();
     at.dismiss().await;
-    says(&at.rest, at.case.room, &at.case.doctor, "among ourselves").await;
+    send_as(&at.rest, at.case.room, &at.case.doctor, "among ourselves").await;
     let left = async {
         loop {
-            let heard = client.next().await.expect("the connection stays open");
-            assert!(!heard.text.contains("among ourselves"));
-            if heard.text.contains(r#""type":"left""#) {
+            let frame = client.next().await.expect("the connection stays open");
+            assert!(!frame.text.contains("among ourselves"));
+            if frame.text.contains(r#""type":"left""#) {
                 return;
             }
         }

@@ -30,8 +30,8 @@ async fn every_generated_case_completes(database: DatabaseSettings) {
         seed: 1,
     };
     let when = When::Day { cases: 100.0, compress: 3600.0, hours: (8.0, 12.0) };
-    let played = tokio::task::block_in_place(|| play(&plan, when, &[], &Arc::new(Gauges::default()))).unwrap();
-    let Played { account, verdict, day, .. } = &played;
+    let results = tokio::task::block_in_place(|| play(&plan, when, &[], &Arc::new(Gauges::default()))).unwrap();
+    let Played { account, verdict, day, .. } = &results;
     assert!(day.cases > 20 && day.done == day.cases, "{day:?}");
     assert_eq!((day.failed, account.unanswered, account.errors.len()), (0, 0, 0), "{day:?}");
     // Every other case is delivered, and its courier reads, too.

@@ -40,8 +40,8 @@ async fn unconfirmed_hold_expires_across_a_restart(database: DatabaseSettings) {
         }
     };
     timeout(Duration::from_secs(5), freed).await.expect("the slot is free again");
-    let look = server.state.hub.read(room, &patient).await.unwrap();
-    assert_eq!(look.snapshot.consultation.unwrap().state.as_str(), "expired");
+    let view = server.state.hub.read(room, &patient).await.unwrap();
+    assert_eq!(view.snapshot.consultation.unwrap().state.as_str(), "expired");
 }
 
 async fn two_hubs_appending_to_one_room_leave_one_log(database: DatabaseSettings) {

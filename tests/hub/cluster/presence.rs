@@ -134,26 +134,26 @@ async fn revocation_on_one_node_closes_sockets_on_another() {
     let admin = rest.token(Role::Admin).await;
     let connected = async || other.state.hub.bus().state() == BusState::Connected;
     wait_until("connected", connected).await;
-    for (way, within) in [
+    for (cause, within) in [
         ("sign-out", Duration::from_secs(2)),
         ("changed", Duration::from_secs(2)),
         ("sign-out without bus", Duration::from_secs(5)),
         ("changed without bus", Duration::from_secs(5)),
     ] {
-        if way == "sign-out without bus" {
+        if cause == "sign-out without bus" {
             redis.kill();
         }
-        let email = format!("{}@example.org", way.replace(' ', "-"));
+        let email = format!("{}@example.org", cause.replace(' ', "-"));
         rest.register(&email, "patient").await;
-        let signed_in = rest.sign_in(&email).await.ok();
-        let token = signed_in["access_token"].as_str().unwrap().to_owned();
+        let tokens = rest.sign_in(&email).await.ok();
+        let token = tokens["access_token"].as_str().unwrap().to_owned();
         let mut client = Client::new(Target::new(other.address).expect("loopback"), Token(token.clone()));
         client.connect().await.expect("the nodes share their keys");
-        let expected = if way.starts_with("sign-out") {
+        let expected = if cause.starts_with("sign-out") {
             rest.call("post", "/v1/auth/sign-out").bearer(&token).send().await;
             Close::Revoked
         } else {
-            let path = format!("/v1/users/{}", signed_in["user"]["id"].as_str().unwrap());
+            let path = format!("/v1/users/{}", tokens["user"]["id"].as_str().unwrap());
             let key = Uuid::now_v7().to_string();
             rest.call("patch", &path).bearer(&admin).key(&key).json(json!({"role": "courier"})).send().await.ok();
             Close::TokenExpired
@@ -165,7 +165,7 @@ async fn revocation_on_one_node_closes_sockets_on_another() {
                 }
             }
         };
-        assert_eq!(timeout(within, end).await.expect("the socket closes in time"), Some(expected), "{way}");
+        assert_eq!(timeout(within, end).await.expect("the socket closes in time"), Some(expected), "{cause}");
         assert_eq!(client.connect().await.expect_err("the token is invalid everywhere").close(), Some(expected));
     }
 }

@@ -28,7 +28,7 @@ const MAX_DEVIATION_US: i64 = 2_000_000;
 /// How long a slot is held, in seconds.
 const HOLD_S: u32 = 6;
 
-/// A process whose clock is wrong by as many seconds as its file says.
+/// Prepares a process whose clock deviates by the seconds in its file.
 fn skewed_process(nodes: &TestCluster, library: &Path, seconds: i64) -> HubProcess {
     let mut process = nodes.process();
     let file = process.data().join("skew");

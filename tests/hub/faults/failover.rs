@@ -40,7 +40,7 @@ fn kill_count() -> usize {
     setting("WARDROOM_TEST_DEATHS", 3)
 }
 
-/// Nothing but codes that say to send it again.
+/// Asserts that every retryable error was `unavailable`.
 fn assert_only_unavailable(report: &LoadReport) {
     assert!(report.retryable_errors.keys().all(|code| *code == Code::Unavailable), "{:?}", report.retryable_errors);
 }

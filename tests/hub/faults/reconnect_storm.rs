@@ -33,7 +33,7 @@ async fn ack_histogram(address: SocketAddr) -> Vec<(f64, u64)> {
     text.lines().filter_map(bucket).collect()
 }
 
-/// In how many seconds 99 of 100 answers came between two looks, by the upper end of their bucket.
+/// Returns the 99th percentile of answer times between two samples, as the upper bound of its bucket in seconds.
 fn acks_p99(before: &[(f64, u64)], after: &[(f64, u64)]) -> f64 {
     let all = after.last().map_or(0, |last| last.1) - before.last().map_or(0, |last| last.1);
     let mut buckets = after.iter().zip(before);

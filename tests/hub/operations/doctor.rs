@@ -7,9 +7,9 @@ use crate::support::hub_process::HubProcess;
 use crate::support::ports;
 
 /// Returns the line about a subject.
-fn line<'a>(said: &'a str, about: &str) -> &'a str {
+fn line<'a>(report: &'a str, about: &str) -> &'a str {
     let fits = |line: &&str| line.split_whitespace().nth(1) == Some(about);
-    said.lines().find(fits).unwrap_or_else(|| panic!("nothing about {about}: {said}"))
+    report.lines().find(fits).unwrap_or_else(|| panic!("nothing about {about}: {report}"))
 }
 
 /// Prepares a hub that would contact nothing outside this machine.
@@ -23,11 +23,11 @@ fn hub(database: &Database) -> HubProcess {
 fn doctor_passes_a_fresh_hub_and_creates_nothing() {
     let database = Database::sqlite();
     let hub = hub(&database);
-    let (well, said) = hub.run(&["doctor"]);
-    assert!(well, "{said}");
-    assert!(line(&said, "database_url").contains("created at the first start"), "{said}");
-    assert!(line(&said, "push.key").contains("created at the first start"), "{said}");
-    assert!(line(&said, "push.subject").starts_with("warn") && said.contains("mailto:"), "{said}");
+    let (passes, report) = hub.run(&["doctor"]);
+    assert!(passes, "{report}");
+    assert!(line(&report, "database_url").contains("made at the first start"), "{report}");
+    assert!(line(&report, "push.key").contains("made at the first start"), "{report}");
+    assert!(line(&report, "push.subject").starts_with("warn") && report.contains("mailto:"), "{report}");
     assert_eq!(std::fs::read_dir(hub.data()).unwrap().count(), 0, "the data folder is unchanged");
     let file = database.settings().url().trim_start_matches("sqlite:").split('?').next().unwrap().to_owned();
     assert!(!std::path::Path::new(&file).exists(), "no database was created");
@@ -37,28 +37,31 @@ fn doctor_passes_a_fresh_hub_and_creates_nothing() {
 fn doctor_names_unreachable_services_with_their_remedies() {
     let database = Database::postgres();
     let mut hub = hub(&database);
-    let gone = ports::free();
-    hub.set("WARDROOM_REDIS_URL", format!("redis://127.0.0.1:{gone}"));
-    hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{gone}?transport=tcp"));
+    let closed_port = ports::free();
+    hub.set("WARDROOM_REDIS_URL", format!("redis://127.0.0.1:{closed_port}"));
+    hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{closed_port}?transport=tcp"));
     hub.set("WARDROOM_TURN_SECRET", "a secret of the tests");
-    hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{gone}"));
+    hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{closed_port}"));
     hub.set("WARDROOM_MAIL_FROM", "Clinic <clinic@example.org>");
-    let (well, said) = hub.run(&["doctor"]);
-    assert!(!well, "{said}");
+    let (passes, report) = hub.run(&["doctor"]);
+    assert!(!passes, "{report}");
     for about in ["redis_url", "turn.urls", "mail.provider"] {
-        assert!(line(&said, about).starts_with("BAD"), "{said}");
+        assert!(line(&report, about).starts_with("BAD"), "{report}");
     }
-    assert!(line(&said, "push.services").starts_with("warn"), "{said}");
-    assert!(said.contains("3 bad"), "{said}");
+    assert!(line(&report, "push.services").starts_with("warn"), "{report}");
+    assert!(report.contains("3 bad"), "{report}");
 
     // Once something listens there, the check succeeds.
     let there = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = there.local_addr().unwrap().port();
     hub.set("WARDROOM_MAIL_URL", format!("smtp://127.0.0.1:{port}"));
     hub.set("WARDROOM_TURN_URLS", format!("turn:127.0.0.1:{port}?transport=tcp"));
-    let (_, said) = hub.run(&["doctor"]);
-    assert!(line(&said, "mail.provider").starts_with("ok") && line(&said, "turn.urls").starts_with("ok"), "{said}");
-    assert!(said.contains("1 bad"), "{said}");
+    let (_, report) = hub.run(&["doctor"]);
+    assert!(
+        line(&report, "mail.provider").starts_with("ok") && line(&report, "turn.urls").starts_with("ok"),
+        "{report}"
+    );
+    assert!(report.contains("1 bad"), "{report}");
 }
 
 #[test]
@@ -67,9 +70,9 @@ fn doctor_finds_a_broken_key_before_notifications_stop() {
     let hub = hub(&database);
     std::fs::create_dir_all(hub.data().join("keys")).unwrap();
     std::fs::write(hub.data().join("keys/push-key"), "not a key").unwrap();
-    let (well, said) = hub.run(&["doctor"]);
-    assert!(!well && line(&said, "push.key").starts_with("BAD"), "{said}");
-    assert!(!said.contains("not a key"), "a key is never shown");
+    let (passes, report) = hub.run(&["doctor"]);
+    assert!(!passes && line(&report, "push.key").starts_with("BAD"), "{report}");
+    assert!(!report.contains("not a key"), "a key is never shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +80,6 @@ async fn doctor_finds_a_used_database_up_to_date() {
     let database = Database::sqlite();
     let mut hub = hub(&database);
     hub.start();
-    let (_, said) = hub.run(&["doctor"]);
-    assert!(line(&said, "database_url").contains("up to date"), "{said}");
+    let (_, report) = hub.run(&["doctor"]);
+    assert!(line(&report, "database_url").contains("up to date"), "{report}");
 }

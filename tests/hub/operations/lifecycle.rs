@@ -59,7 +59,7 @@ async fn stopping_hub_reports_draining_until_the_last_socket_closes(database: Da
     assert_eq!(reqwest::get(&ready).await.unwrap().status(), 200);
 
     server.stop_token().cancel();
-    let told = async {
+    let close_frame = async {
         loop {
             match there.next().await {
                 Ok(_) => {}
@@ -67,7 +67,7 @@ async fn stopping_hub_reports_draining_until_the_last_socket_closes(database: Da
             }
         }
     };
-    assert_eq!(timeout(CONDITION_TIMEOUT, told).await.unwrap(), Some(Close::Restart));
+    assert_eq!(timeout(CONDITION_TIMEOUT, close_frame).await.unwrap(), Some(Close::Restart));
     let refused = reqwest::get(&ready).await.unwrap();
     assert_eq!(refused.status(), 503);
     let socket = there.connect().await.unwrap_err().to_string();
@@ -103,9 +103,9 @@ fn runtime_shutdown_is_not_blocked_by_room_requests() {
         runtime.block_on(async {
             let database = Database::sqlite();
             let server = TestServer::start(database.settings()).await;
-            let word = OpensRoomOnDrop(server.state.hub.clone(), RoomId(Uuid::now_v7()));
+            let opens_room = OpensRoomOnDrop(server.state.hub.clone(), RoomId(Uuid::now_v7()));
             tokio::spawn(async move {
-                let _word = word;
+                let _word = opens_room;
                 std::future::pending::<()>().await;
             });
         });

@@ -42,22 +42,22 @@ impl CourierCase {
         let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
         let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
         say(&clinic.doctor, Command::Draft(Draft { items })).await;
-        let prescription = clinic.look(room).await.prescriptions[0].id;
+        let prescription = clinic.snapshot(room).await.prescriptions[0].id;
         say(&clinic.doctor, Command::Sign(PrescriptionRef { prescription })).await;
         let hand_over = HandOver::Delivery(Text::parse("5 Home Road").unwrap());
         say(&clinic.patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
-        let dispensing = clinic.look(room).await.dispensings[0].id;
+        let dispensing = clinic.snapshot(room).await.dispensings[0].id;
         for to in ["accepted", "preparing", "checked", "ready"] {
             let to = serde_json::from_value(json!(to)).unwrap();
             let step = MoveDispensing { dispensing, to, hold: None, reason: None, proof: None };
             say(&pharmacist, Command::MoveDispensing(step)).await;
         }
-        let delivery = clinic.look(room).await.deliveries[0].id;
+        let delivery = clinic.snapshot(room).await.deliveries[0].id;
         Self { clinic, room, delivery, pharmacist }
     }
 
     async fn view(&self) -> DeliveryView {
-        self.clinic.look(self.room).await.deliveries.remove(0)
+        self.clinic.snapshot(self.room).await.deliveries.remove(0)
     }
 
     async fn state(&self) -> &'static str {
@@ -97,7 +97,7 @@ impl CourierCase {
         json!({"id": id, "type": "delivery.moved", "occurred_at": at, "data": data})
     }
 
-    async fn tell(&self, event: &Value) -> crate::support::rest::RestResponse {
+    async fn report(&self, event: &Value) -> crate::support::rest::RestResponse {
         self.clinic.send_webhook_now("courier", SECRET, &event.to_string()).await
     }
 
@@ -137,7 +137,7 @@ async fn order_contains_pickup_and_destination_and_nothing_else(database: Databa
     eventually("the order was cancelled", called_off).await;
     // Later reports of the partner have no effect.
     let late = parcel.event("evt_1", "picked_up", parcel.now());
-    assert_eq!(parcel.tell(&late).await.ok(), json!({"taken": false}));
+    assert_eq!(parcel.report(&late).await.ok(), json!({"taken": false}));
     assert_eq!(parcel.state().await, "assigned");
 }
 
@@ -146,12 +146,12 @@ async fn signed_reports_move_a_delivery_to_its_end(database: DatabaseSettings) {
     for status in ["picked_up", "in_transit", "out_for_delivery", "attempt_failed", "rescheduled", "out_for_delivery"] {
         let id = format!("evt_{}", Uuid::now_v7());
         let event = parcel.event(&id, status, parcel.now());
-        assert_eq!(parcel.tell(&event).await.ok(), json!({"taken": true}), "{status}");
+        assert_eq!(parcel.report(&event).await.ok(), json!({"taken": true}), "{status}");
         assert_eq!(parcel.state().await, status);
     }
     let delivered = parcel.event("evt_d", "delivered", parcel.now());
-    assert_eq!(parcel.tell(&delivered).await.ok(), json!({"taken": true}));
-    let snapshot = parcel.clinic.look(parcel.room).await;
+    assert_eq!(parcel.report(&delivered).await.ok(), json!({"taken": true}));
+    let snapshot = parcel.clinic.snapshot(parcel.room).await;
     assert_eq!(snapshot.dispensings[0].state.as_str(), "completed");
     assert_eq!(snapshot.prescriptions[0].state.as_str(), "completed");
 }
@@ -164,23 +164,23 @@ async fn late_and_repeated_reports_never_move_a_delivery_back(database: Database
     let (first, second, third) = (at(1), at(2), at(3));
     // The last report arrives first: the skipped steps are recorded with it.
     let delivered = parcel.event("evt_3", "delivered", third);
-    assert_eq!(parcel.tell(&delivered).await.ok(), json!({"taken": true}));
+    assert_eq!(parcel.report(&delivered).await.ok(), json!({"taken": true}));
     assert_eq!((parcel.state().await, parcel.log("delivery.moved").await), ("delivered", 3));
     // Earlier reports are recorded with their times and change no state.
     for (id, status, when) in [("evt_2", "out_for_delivery", second), ("evt_1", "picked_up", first)] {
-        assert_eq!(parcel.tell(&parcel.event(id, status, when)).await.ok(), json!({"taken": true}));
+        assert_eq!(parcel.report(&parcel.event(id, status, when)).await.ok(), json!({"taken": true}));
     }
     assert_eq!((parcel.state().await, parcel.log("delivery.reported").await), ("delivered", 2));
     // Repeated reports are recognised as duplicates.
     for (id, status, when) in
         [("evt_1", "picked_up", first), ("evt_2", "out_for_delivery", second), ("evt_3", "delivered", third)]
     {
-        assert_eq!(parcel.tell(&parcel.event(id, status, when)).await.ok(), json!({"taken": false}));
+        assert_eq!(parcel.report(&parcel.event(id, status, when)).await.ok(), json!({"taken": false}));
     }
     // No later report leads back, or further.
     for status in ["in_transit", "attempt_failed", "returning", "lost", "delivered"] {
         let event = parcel.event(&format!("evt_after_{status}"), status, at(4));
-        assert_eq!(parcel.tell(&event).await.ok(), json!({"taken": false}), "{status}");
+        assert_eq!(parcel.report(&event).await.ok(), json!({"taken": false}), "{status}");
     }
     assert_eq!((parcel.state().await, parcel.log("delivery.moved").await), ("delivered", 3));
 }
@@ -188,17 +188,17 @@ async fn late_and_repeated_reports_never_move_a_delivery_back(database: Database
 async fn premature_report_is_requested_again(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     for (id, status) in [("evt_1", "out_for_delivery"), ("evt_2", "attempt_failed")] {
-        parcel.tell(&parcel.event(id, status, parcel.now())).await.ok();
+        parcel.report(&parcel.event(id, status, parcel.now())).await.ok();
     }
     let again = parcel.event("evt_4", "out_for_delivery", parcel.now().plus(Duration::from_secs(60)));
-    parcel.tell(&again).await.assert_problem(409, "illegal_transition");
+    parcel.report(&again).await.assert_problem(409, "illegal_transition");
     assert_eq!(parcel.state().await, "attempt_failed");
-    assert_eq!(parcel.tell(&parcel.event("evt_3", "rescheduled", parcel.now())).await.ok(), json!({"taken": true}));
-    assert_eq!(parcel.tell(&again).await.ok(), json!({"taken": true}));
+    assert_eq!(parcel.report(&parcel.event("evt_3", "rescheduled", parcel.now())).await.ok(), json!({"taken": true}));
+    assert_eq!(parcel.report(&again).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "out_for_delivery");
     // The partner may report a parcel as lost.
     let lost = parcel.event("evt_5", "lost", parcel.now().plus(Duration::from_secs(120)));
-    assert_eq!(parcel.tell(&lost).await.ok(), json!({"taken": true}));
+    assert_eq!(parcel.report(&lost).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "lost");
 }
 
@@ -214,7 +214,7 @@ async fn forged_malformed_and_unknown_reports_are_rejected(database: DatabaseSet
     clinic.send_webhook("courier", SECRET, long_ago, &event.to_string()).await.assert_problem(401, "unauthenticated");
     let mut stranger = event.clone();
     stranger["data"]["delivery"] = json!(Uuid::now_v7());
-    parcel.tell(&stranger).await.assert_problem(404, "not_found");
+    parcel.report(&stranger).await.assert_problem(404, "not_found");
     let mut unproven = parcel.event("evt_2", "delivered", parcel.now());
     unproven["data"]["proof"] = Value::Null;
     let mut unheard = event.clone();
@@ -224,14 +224,14 @@ async fn forged_malformed_and_unknown_reports_are_rejected(database: DatabaseSet
     let ahead = parcel.event("evt_3", "picked_up", parcel.now().plus(Duration::from_secs(3600)));
     let not_theirs = parcel.event("evt_4", "restocked", parcel.now());
     for broken in [unheard, timeless, ahead, not_theirs] {
-        parcel.tell(&broken).await.assert_problem(400, "malformed");
+        parcel.report(&broken).await.assert_problem(400, "malformed");
     }
     // Such a report does not imply the skipped steps.
-    parcel.tell(&unproven).await.assert_problem(400, "malformed");
+    parcel.report(&unproven).await.assert_problem(400, "malformed");
     let other = json!({"id": "evt_5", "type": "courier.lunch", "data": {"menu": "soup"}});
-    assert_eq!(parcel.tell(&other).await.ok(), json!({"taken": false}));
+    assert_eq!(parcel.report(&other).await.ok(), json!({"taken": false}));
     assert_eq!(parcel.state().await, "assigned");
-    assert_eq!(parcel.tell(&event).await.ok(), json!({"taken": true}));
+    assert_eq!(parcel.report(&event).await.ok(), json!({"taken": true}));
 }
 
 async fn order_reaches_a_recovered_partner_once(database: DatabaseSettings) {

@@ -71,7 +71,7 @@ async fn each_letter_is_sent_once_in_the_recipients_language_without_clinical_da
     let all = mails(&clinic, 3).await;
     assert_eq!(subjects(&all), ["예약이 확정되었습니다", "상담 시간이 다가옵니다", "영수증"]);
     assert!(all[2]["text"].as_str().unwrap().contains("25.00 EUR"));
-    let starts_at = clinic.look(room).await.consultation.unwrap().slot.unwrap().starts_at;
+    let starts_at = clinic.snapshot(room).await.consultation.unwrap().slot.unwrap().starts_at;
     let local = (starts_at.utc() + chrono::TimeDelta::hours(9)).format("%H:%M (UTC+9)").to_string();
     for mail in &all {
         let whole = mail.to_string();

@@ -26,7 +26,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn wish(lane: &str, seq: u64) -> Wish {
+fn new_delivery(lane: &str, seq: u64) -> Wish {
     Wish {
         sink: Sink::Webhook,
         lane: lane.to_owned(),
@@ -62,8 +62,8 @@ async fn outbox_entry_exists_exactly_for_committed_changes(settings: DatabaseSet
     // A conflicting append: the batch falls back to single appends, and this one fails.
     let late = crate::support::room_log::slot_request(&slots[0], &doctor).1;
     batch.push(late);
-    let talk = note();
-    let answers = store.append_noting(&batch, Some(talk)).await.unwrap();
+    let chat_note = note();
+    let answers = store.append_noting(&batch, Some(chat_note)).await.unwrap();
     assert_eq!(answers, [Appended::Committed, Appended::Committed, Appended::SlotTaken]);
     // A room without parties concerns nobody outside.
     let (sender, command) = new_ids();
@@ -75,10 +75,12 @@ async fn outbox_entry_exists_exactly_for_committed_changes(settings: DatabaseSet
     let notes = store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap();
     let span = |first, last| Span { room: log.room, first, last };
     let first = asked.records.len() as u64;
-    let expected =
-        [(opening.id, vec![span(1, first)]), (talk.id, vec![span(first + 1, first + 1), span(first + 2, first + 2)])];
+    let expected = [
+        (opening.id, vec![span(1, first)]),
+        (chat_note.id, vec![span(first + 1, first + 1), span(first + 2, first + 2)]),
+    ];
     assert_eq!(notes, expected);
-    store.finish_notes(&[opening.id, talk.id]).await.unwrap();
+    store.finish_notes(&[opening.id, chat_note.id]).await.unwrap();
     assert_eq!(store.notes().await.unwrap(), 0);
 }
 
@@ -118,11 +120,11 @@ async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettin
 
 async fn delivery_is_recorded_once(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
-    let wishes: Vec<Wish> = (0..200).map(|seq| wish("a", seq)).collect();
+    let wishes: Vec<Wish> = (0..200).map(|seq| new_delivery("a", seq)).collect();
     assert_eq!(store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap(), 200);
     assert_eq!(store.enqueue(&wishes[50..], now(), Uuid::now_v7).await.unwrap(), 0);
-    let other = Wish { kind: "another".to_owned(), ..wish("a", 7) };
-    assert_eq!(store.enqueue(&[wish("a", 7), other], now(), Uuid::now_v7).await.unwrap(), 1);
+    let other = Wish { kind: "another".to_owned(), ..new_delivery("a", 7) };
+    assert_eq!(store.enqueue(&[new_delivery("a", 7), other], now(), Uuid::now_v7).await.unwrap(), 1);
     // Even long after the first was sent.
     let later = now().plus(seconds(1));
     let taken = store.take_dispatches((Sink::Webhook, "a"), later, later, 1000).await.unwrap();
@@ -137,7 +139,7 @@ async fn delivery_is_recorded_once(settings: DatabaseSettings) {
 
 async fn delivery_is_claimed_by_one_node_at_a_time(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
-    let wishes: Vec<Wish> = (0..100).map(|seq| wish("a", seq)).collect();
+    let wishes: Vec<Wish> = (0..100).map(|seq| new_delivery("a", seq)).collect();
     store.enqueue(&wishes, now(), Uuid::now_v7).await.unwrap();
     let later = now().plus(seconds(1));
     assert_eq!(store.due_lanes(later).await.unwrap(), [(Sink::Webhook, "a".to_owned())]);
@@ -164,7 +166,7 @@ async fn delivery_is_claimed_by_one_node_at_a_time(settings: DatabaseSettings) {
 
 async fn unanswered_attempt_is_retried_and_its_late_answer_is_ignored(settings: DatabaseSettings) {
     let store = open_store(&settings).await;
-    store.enqueue(&[wish("a", 1)], now(), Uuid::now_v7).await.unwrap();
+    store.enqueue(&[new_delivery("a", 1)], now(), Uuid::now_v7).await.unwrap();
     let later = now().plus(seconds(1));
     let lane = (Sink::Webhook, "a");
     let first = store.take_dispatches(lane, later, later.plus(seconds(60)), 5).await.unwrap().remove(0);

@@ -24,10 +24,10 @@ const MESSAGE_INTERVAL: Duration = Duration::from_millis(40);
 async fn write(clinic: &PaidClinic, room: RoomId, end: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while Instant::now() < end {
-        let (text, begun) = (Prose::parse("a word").unwrap(), Instant::now());
+        let (text, started) = (Prose::parse("a word").unwrap(), Instant::now());
         let chat = Command::Chat(Chat { text, thread: Thread::Care });
         clinic.server().submit(room, &clinic.patient, chat).await.unwrap();
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
         tokio::time::sleep(MESSAGE_INTERVAL).await;
     }
     times

@@ -127,18 +127,18 @@ async fn failing_sandbox_is_retried_and_duplicate_events_change_nothing(database
     let room = clinic.book().await;
     let page = clinic.checkout_url(room).await;
     let whims = format!("/v1/sandbox/payments/{}/whims", page.rsplit('/').next().unwrap());
-    let tell = async |fails: bool, twice: bool| {
+    let configure_sandbox = async |fails: bool, twice: bool| {
         let body = json!({"fails": fails, "slow": false, "twice": twice});
         clinic.rest.call("put", &whims).json(body).send().await.ok()
     };
-    tell(false, true).await;
+    configure_sandbox(false, true).await;
     settle(&clinic, room, "pay").await;
     assert_eq!(clinic.states(room).await, ("booked", "authorized"));
     let events = clinic.server().state.store.events_after(room, 0, 100).await.unwrap();
     let moves = events.iter().filter(|it| it.canonical.contains("\"payment.moved\"")).count();
     assert_eq!(moves, 2, "requested and authorized, each once");
 
-    tell(true, false).await;
+    configure_sandbox(true, false).await;
     clinic.complete(room).await;
     eventually("an attempt fails", async || {
         let lanes = clinic.server().state.store.lanes().await.unwrap();
@@ -149,7 +149,7 @@ async fn failing_sandbox_is_retried_and_duplicate_events_change_nothing(database
     })
     .await;
     assert_eq!(clinic.states(room).await, ("completed", "authorized"));
-    tell(false, false).await;
+    configure_sandbox(false, false).await;
     clinic.wait_until_settled(Sink::Payment).await;
     assert_eq!(clinic.states(room).await, ("completed", "captured"));
 }

@@ -82,10 +82,10 @@ async fn chat_latencies(clinic: &PaidClinic, room: RoomId) -> (Duration, Duratio
     let mut times = Vec::new();
     for number in 0..300 {
         let text = Prose::parse(&format!("message {number}")).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let chat = Command::Chat(Chat { text, thread: Thread::Care });
         clinic.server().submit(room, &clinic.patient, chat).await.unwrap();
-        times.push(running_time_since(begun));
+        times.push(running_time_since(started));
     }
     times.sort();
     (times[150], times[297])

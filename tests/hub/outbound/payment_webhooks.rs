@@ -114,7 +114,7 @@ async fn reordered_webhooks_never_move_a_payment_back(database: DatabaseSettings
 async fn unknown_and_malformed_webhooks_get_the_documented_answer(database: DatabaseSettings) {
     let (clinic, provider, room, id) = start(database).await;
     let before = head(&clinic, room).await;
-    let tell = async |body: &str| clinic.send_webhook_now("payment", SECRET, body).await;
+    let send = async |body: &str| clinic.send_webhook_now("payment", SECRET, body).await;
     let event: Value = serde_json::from_str(&provider.event("evt_1", AUTHORIZED, &id)).unwrap();
     let with = |pointer: &str, value: Value| {
         let mut event = event.clone();
@@ -122,15 +122,15 @@ async fn unknown_and_malformed_webhooks_get_the_documented_answer(database: Data
         event.to_string()
     };
     let declined = with("/type", json!("payment_intent.payment_failed")).replacen("evt_1", "evt_d", 1);
-    assert_eq!(tell(&declined).await.ok(), json!({"taken": false}));
+    assert_eq!(send(&declined).await.ok(), json!({"taken": false}));
     let stranger = Uuid::now_v7();
     let elsewhere = with(
         "/data/object",
         json!({"id": "pi_99", "amount": 2500, "currency": "eur", "status": "requires_capture", "metadata": {"room": stranger}}),
     );
-    tell(&elsewhere).await.assert_problem(404, "not_found");
+    send(&elsewhere).await.assert_problem(404, "not_found");
     let nameless = with("/data/object/id", json!("pi_98"));
-    tell(&nameless).await.assert_problem(400, "malformed");
+    send(&nameless).await.assert_problem(400, "malformed");
     for broken in [
         "".to_owned(),
         "null".to_owned(),
@@ -143,13 +143,13 @@ async fn unknown_and_malformed_webhooks_get_the_documented_answer(database: Data
         with("/data/object/currency", json!("usd")).replacen("evt_1", "evt_b3", 1),
         "{\"id\":\"evt_b4\",\"type\":\"payment_intent.succeeded\"}".to_owned(),
     ] {
-        tell(&broken).await.assert_problem(400, "malformed");
+        send(&broken).await.assert_problem(400, "malformed");
     }
     let huge = format!("{{\"id\":\"evt_h\",\"pad\":\"{}\"}}", "x".repeat(70_000));
-    tell(&huge).await.assert_problem(413, "too_large");
+    send(&huge).await.assert_problem(413, "too_large");
     assert_eq!(head(&clinic, room).await, before);
     // No forgery was recorded: the genuine event is accepted.
-    assert_eq!(tell(&event.to_string()).await.ok(), json!({"taken": true}));
+    assert_eq!(send(&event.to_string()).await.ok(), json!({"taken": true}));
 }
 
 async fn webhook_that_overtakes_the_response_is_accepted(database: DatabaseSettings) {

@@ -117,8 +117,8 @@ async fn each_kind_reaches_each_device_of_absent_people_once(database: DatabaseS
     let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
     let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
     submit(&doctor, Command::Draft(Draft { items })).await;
-    let look = server.state.hub.read(room, &doctor).await.unwrap().snapshot;
-    let prescription = look.prescriptions[0].id;
+    let view = server.state.hub.read(room, &doctor).await.unwrap().snapshot;
+    let prescription = view.prescriptions[0].id;
     submit(&doctor, Command::Sign(PrescriptionRef { prescription })).await;
     let hand_over = HandOver::Delivery(Text::parse("2 Lane").unwrap());
     submit(&patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
@@ -269,8 +269,8 @@ async fn read_receipts_on_any_node_suppress_notifications(database: DatabaseSett
     }
     service.wait_until("people who are away", |it| it.len() >= 2).await;
     advance_past_grace_periods(&here).await;
-    let told: BTreeSet<String> = service.received().into_iter().map(|it| it.device).collect();
-    assert_eq!(told, ["away", "late"].map(str::to_owned).into());
+    let notified: BTreeSet<String> = service.received().into_iter().map(|it| it.device).collect();
+    assert_eq!(notified, ["away", "late"].map(str::to_owned).into());
 }
 
 async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSettings) {
@@ -279,16 +279,21 @@ async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSe
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let patient = server.person(Role::Patient, "Pat", None).await;
     let sleeper = server.person(Role::Patient, "Sleepy", None).await;
-    let gone = server.person(Role::Patient, "Gone", None).await;
+    let closed_account = server.person(Role::Patient, "Gone", None).await;
     for (who, name) in [(&patient, "phone"), (&sleeper, "bed")] {
         subscribe(&server, &service, who, name).await;
     }
     // A person whose account was closed.
-    subscribe(&server, &service, &gone, "lost").await;
+    subscribe(&server, &service, &closed_account, "lost").await;
     let closed = wardroom::store::people::Status::Disabled;
     let admin = server.person(Role::Admin, "Ada", None).await;
     let change = wardroom::auth::Change { role: None, status: Some(closed), pharmacy: None };
-    server.state.auth.change_account(admin.user().unwrap(), gone.user().unwrap(), change, None).await.unwrap();
+    server
+        .state
+        .auth
+        .change_account(admin.user().unwrap(), closed_account.user().unwrap(), change, None)
+        .await
+        .unwrap();
 
     let store = &server.state.store;
     let muted = Preferences { muted: vec![NoticeKind::Message], quiet: None };
@@ -297,7 +302,7 @@ async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSe
     let all_day = Some(Quiet { from: 0, until: 1439, offset: 0 });
     let night = Preferences { muted: vec![], quiet: all_day };
     store.save_preferences(sleeper.user().unwrap(), &night).await.unwrap();
-    for who in [&patient, &sleeper, &gone] {
+    for who in [&patient, &sleeper, &closed_account] {
         let room = server.waiting_room(who, &doctor).await;
         send_chat(&server, room, &doctor, "hello").await;
         server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();

@@ -102,7 +102,7 @@ async fn internal_addresses_are_never_contacted(database: DatabaseSettings) {
     for (at, endpoint) in hostile.iter().enumerate() {
         let device = Subscription { endpoint: endpoint.clone(), ..service.device(user, &format!("hostile {at}")) };
         let id = server.state.store.save_subscription(&device, server.state.clock.now()).await.unwrap();
-        let wish = Wish {
+        let new_delivery = Wish {
             sink: Sink::Push,
             lane: format!("hostile {at}"),
             target: id.to_string(),
@@ -112,7 +112,7 @@ async fn internal_addresses_are_never_contacted(database: DatabaseSettings) {
             body: json!({"expires_at": server.state.clock.now().plus(Duration::from_secs(600))}).to_string(),
             due_at: server.state.clock.now(),
         };
-        server.state.store.enqueue(&[wish], server.state.clock.now(), Uuid::now_v7).await.unwrap();
+        server.state.store.enqueue(&[new_delivery], server.state.clock.now(), Uuid::now_v7).await.unwrap();
     }
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -170,11 +170,12 @@ async fn devices_and_preferences_are_private_to_their_owner(database: DatabaseSe
 
     let preferences = || rest.get("/v1/push/preferences").bearer(&token).send();
     assert_eq!(preferences().await.ok(), json!({"muted": []}));
-    let wish = json!({"muted": ["message", "payment"], "quiet": {"from": 1320, "until": 420, "offset": 540}});
-    let set =
-        |wish: Value| rest.call("put", "/v1/push/preferences").key(&unused_key()).bearer(&token).json(wish).send();
-    assert_eq!(set(wish.clone()).await.ok(), wish);
-    assert_eq!(preferences().await.ok(), wish);
+    let new_delivery = json!({"muted": ["message", "payment"], "quiet": {"from": 1320, "until": 420, "offset": 540}});
+    let set = |new_delivery: Value| {
+        rest.call("put", "/v1/push/preferences").key(&unused_key()).bearer(&token).json(new_delivery).send()
+    };
+    assert_eq!(set(new_delivery.clone()).await.ok(), new_delivery);
+    assert_eq!(preferences().await.ok(), new_delivery);
     assert_eq!(rest.get("/v1/push/preferences").bearer(&other).send().await.ok(), json!({"muted": []}));
     set(json!({"muted": [], "quiet": {"from": 1440, "until": 0, "offset": 0}})).await.assert_problem(422, "invalid");
     set(json!({"muted": ["everything"]})).await.assert_problem(400, "malformed");

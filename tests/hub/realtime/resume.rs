@@ -38,7 +38,7 @@ use crate::support::hub_process::HubProcess;
 
 /// Connection breaks over all members; more if a slow machine has produced too few commands by then.
 const CYCLE_COUNT: usize = 1_000;
-/// Commands sent meanwhile over all members; more on a fast machine.
+/// Commands sent during the breaks over all members; more on a fast machine.
 const MIN_COMMANDS: usize = CYCLE_COUNT / 2 + 1;
 /// How many of the breaks are kills of the hub, which disconnect everybody.
 const KILL_COUNT: usize = 15;
@@ -285,7 +285,7 @@ async fn resume_delivers_each_missed_event_once_and_in_order(database: DatabaseS
             members.spawn(member.run(Arc::clone(&shared)));
         }
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     for kill in 1..=KILL_COUNT {
         let due = kill * CYCLE_COUNT / (KILL_COUNT + 1);
         let reached = async {
@@ -304,7 +304,7 @@ async fn resume_delivers_each_missed_event_once_and_in_order(database: DatabaseS
         generation.send_modify(|generation| *generation += 1);
     }
     let all = timeout(TEST_TIMEOUT, members.join_all()).await.expect("all members finish");
-    let after = begun.elapsed();
+    let after = started.elapsed();
 
     // First all commands take effect; then everybody must have received all events.
     let mut answered = JoinSet::new();

@@ -98,8 +98,8 @@ async fn request_of_a_dead_hub_is_taken_over_with_the_same_result(database: Data
     }
     let (hash, fresh, now) = (hasher.finalize().into(), state.clock.fresh_id(), state.clock.now());
     let user = doctor.user().unwrap();
-    let begun = state.store.begin_request(user, "publishSlots", &key, &hash, fresh, now, now).await.unwrap();
-    assert_eq!(begun, Begin::Fresh(fresh));
+    let started = state.store.begin_request(user, "publishSlots", &key, &hash, fresh, now, now).await.unwrap();
+    assert_eq!(started, Begin::Fresh(fresh));
     let publish = || rest.call("post", "/v1/slots").bearer(&token).key(&key).json(body.clone()).send();
     publish().await.assert_problem(409, "in_flight");
     let slots = body["slots"].as_array().unwrap().iter().enumerate().map(|(at, slot)| {

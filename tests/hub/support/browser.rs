@@ -72,12 +72,12 @@ impl Driver {
         if let Some(phone) = phone {
             options["mobileEmulation"] = phone;
         }
-        let wish = json!({
+        let capabilities_json = json!({
             "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL"},
             "unhandledPromptBehavior": "ignore",
         });
-        let capabilities: Capabilities = wish.as_object().expect("a JSON object").clone();
+        let capabilities: Capabilities = capabilities_json.as_object().expect("a JSON object").clone();
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
             .connect(&self.address)
@@ -223,9 +223,9 @@ impl Browser {
 
     /// Asserts that the console holds no error and no policy violation, other than those of a stopped hub.
     pub async fn assert_no_errors(&self) {
-        let said = self.console_log().await;
+        let entries = self.console_log().await;
         let bad: Vec<_> =
-            said.iter().filter(|line| !EXPECTED_WHILE_HUB_IS_DOWN.iter().any(|down| line.contains(down))).collect();
+            entries.iter().filter(|line| !EXPECTED_WHILE_HUB_IS_DOWN.iter().any(|down| line.contains(down))).collect();
         assert!(bad.is_empty(), "the console reports errors: {bad:#?}");
     }
 }

@@ -34,11 +34,11 @@ impl Database {
     pub fn create(socket: &Path, how: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         let socket = socket.display();
-        let made = Command::new("psql")
+        let created = Command::new("psql")
             .args(["-q", "-h", &socket.to_string(), "-U", "postgres", "-c", &format!("create database {name} {how}")])
             .status()
             .expect("psql is installed");
-        assert!(made.success(), "the database is created");
+        assert!(created.success(), "the database is created");
         Self { url: format!("postgres://postgres@localhost/{name}?host={socket}"), _folder: None }
     }
 

@@ -81,8 +81,8 @@ impl DevTools {
             let targets = self.call(None, "Target.getTargets", json!({})).await;
             let targets = targets["targetInfos"].as_array().unwrap().clone();
             if let Some(target) = targets.iter().find(|it| it["type"] == kind) {
-                let wish = json!({"targetId": target["targetId"], "flatten": true});
-                let attached = self.call(None, "Target.attachToTarget", wish).await;
+                let parameters_json = json!({"targetId": target["targetId"], "flatten": true});
+                let attached = self.call(None, "Target.attachToTarget", parameters_json).await;
                 return attached["sessionId"].as_str().unwrap().to_owned();
             }
             assert!(Instant::now() < end, "no {kind}: {targets:?}");
@@ -92,8 +92,8 @@ impl DevTools {
 
     /// Evaluates an expression in a target and returns what its promise resolves to.
     pub async fn evaluate(&mut self, session: &str, expression: &str) -> Value {
-        let wish = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let answer = self.call(Some(session), "Runtime.evaluate", wish).await;
+        let parameters_json = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let answer = self.call(Some(session), "Runtime.evaluate", parameters_json).await;
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }

@@ -79,13 +79,13 @@ impl PaidClinic {
         serde_json::from_value(booking["room"].clone()).unwrap()
     }
 
-    pub async fn look(&self, room: RoomId) -> Snapshot {
+    pub async fn snapshot(&self, room: RoomId) -> Snapshot {
         self.server().state.hub.read(room, &Actor::System).await.unwrap().snapshot
     }
 
     /// Returns the states of consultation and payment.
     pub async fn states(&self, room: RoomId) -> (&'static str, &'static str) {
-        let snapshot = self.look(room).await;
+        let snapshot = self.snapshot(room).await;
         (snapshot.consultation.unwrap().state.as_str(), snapshot.payment.unwrap().state.as_str())
     }
 

@@ -28,7 +28,7 @@ impl Redis {
     pub fn start_tls(port: u16) -> (Self, PathBuf) {
         let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None };
         let (key, certificate) = (redis.folder.path().join("key.pem"), redis.folder.path().join("cert.pem"));
-        let made = Command::new("openssl")
+        let created = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
             .args(["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1"])
             .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
@@ -37,7 +37,7 @@ impl Redis {
             .arg(&certificate)
             .stderr(Stdio::null())
             .status();
-        assert!(made.expect("openssl is installed (tests/run does that)").success());
+        assert!(created.expect("openssl is installed (tests/run does that)").success());
         let child = Command::new("redis-server")
             .args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--tls-auth-clients", "no", "--tls-key-file"])
@@ -92,8 +92,8 @@ impl Redis {
     }
 
     fn ask(&self, command: &[&str]) -> String {
-        let asked = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output();
-        String::from_utf8(asked.expect("redis-cli comes with the server").stdout).expect("text")
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output();
+        String::from_utf8(output.expect("redis-cli comes with the server").stdout).expect("text")
     }
 
     /// Publishes a message that no node would send.
@@ -172,9 +172,9 @@ impl RedisCluster {
         let deadline = Instant::now() + START_TIMEOUT;
         let port = self.servers[server].0.to_string();
         loop {
-            let asked = Command::new("redis-cli").args(["-p", &port]).args(command.split(' ')).output();
-            let said = asked.expect("redis-cli comes with the server").stdout;
-            if String::from_utf8_lossy(&said).contains(wanted) {
+            let output = Command::new("redis-cli").args(["-p", &port]).args(command.split(' ')).output();
+            let reply = output.expect("redis-cli comes with the server").stdout;
+            if String::from_utf8_lossy(&reply).contains(wanted) {
                 return;
             }
             assert!(Instant::now() < deadline, "{command} never replied {wanted}");

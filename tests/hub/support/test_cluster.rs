@@ -102,14 +102,14 @@ impl TestCluster {
         let channel = format!("wardroom:{{{room}}}");
         wait_until("all nodes subscribe", async || {
             let socket = self.redis.socket();
-            let asked = std::process::Command::new("redis-cli")
+            let output = std::process::Command::new("redis-cli")
                 .arg("-s")
                 .arg(socket)
                 .args(["pubsub", "shardnumsub", &channel])
                 .output()
                 .expect("redis-cli comes with the server");
-            let said = String::from_utf8_lossy(&asked.stdout);
-            said.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.servers.len() - without)
+            let reply = String::from_utf8_lossy(&output.stdout);
+            reply.lines().nth(1).and_then(|count| count.parse().ok()) == Some(self.servers.len() - without)
         })
         .await;
     }

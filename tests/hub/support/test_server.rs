@@ -148,8 +148,8 @@ impl TestServer {
         let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
         let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
         self.submit(room, &doctor, Command::Draft(Draft { items })).await.unwrap();
-        let look = self.state.hub.read(room, &doctor).await.unwrap();
-        let prescription = look.snapshot.prescriptions[0].id;
+        let view = self.state.hub.read(room, &doctor).await.unwrap();
+        let prescription = view.snapshot.prescriptions[0].id;
         self.submit(room, &doctor, Command::Sign(PrescriptionRef { prescription })).await.unwrap();
         let send = SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup };
         self.submit(room, &patient, Command::Send(send)).await.unwrap();

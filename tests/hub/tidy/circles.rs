@@ -186,21 +186,21 @@ fn tree(tokens: &[String], mut at: usize, before: &mut Path, is_public: bool, us
 }
 
 /// Returns the shortest way from one node to another.
-fn way<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
-    let mut came_from = BTreeMap::from([(from, None)]);
+fn shortest_path<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
+    let mut predecessors = BTreeMap::from([(from, None)]);
     let mut queue = VecDeque::from([from]);
     while let Some(node) = queue.pop_front() {
         if node == to {
-            let mut way = vec![node];
-            while let Some(Some(before)) = way.last().map(|last| came_from[last]) {
-                way.push(before);
+            let mut shortest_path = vec![node];
+            while let Some(Some(before)) = shortest_path.last().map(|last| predecessors[last]) {
+                shortest_path.push(before);
             }
-            way.reverse();
-            return Some(way);
+            shortest_path.reverse();
+            return Some(shortest_path);
         }
         for next in edges.get(node).into_iter().flatten() {
-            if !came_from.contains_key(next) {
-                came_from.insert(next, Some(node));
+            if !predecessors.contains_key(next) {
+                predecessors.insert(next, Some(node));
                 queue.push_back(next);
             }
         }
@@ -213,7 +213,7 @@ fn circles(edges: &BTreeMap<&str, BTreeSet<&str>>, counts: impl Fn(&str, &str) -
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for (from, targets) in edges {
         for to in targets.iter().filter(|to| counts(from, to)) {
-            if let Some(back) = way(edges, to, from) {
+            if let Some(back) = shortest_path(edges, to, from) {
                 let set: BTreeSet<&str> = back.iter().copied().collect();
                 if seen.insert(set) {
                     found.push(std::iter::once(*from).chain(back).map(str::to_owned).collect());

@@ -8,7 +8,7 @@ use rooms::time::Timestamp;
 use uuid::Uuid;
 
 /// How far the system clock may be off before it is corrected. A smaller value would make the clock jump to and fro.
-const TOLERANCE: Duration = Duration::from_secs(1);
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A clock; cheap to clone. Clones agree.
 #[derive(Clone, Debug, Default)]
@@ -31,18 +31,18 @@ impl Clock {
         Timestamp::from_micros(system().saturating_add(offset))
     }
 
-    /// Compares with a clock that all nodes share, and follows it if the system clock is wrong. `theirs` was read just now
-    /// and took `latency` to arrive. Returns the new correction in microseconds, or `None` if it is unchanged.
+    /// Compares with a clock that all nodes share, and follows it if the system clock is wrong. `theirs` was read just
+    /// now and took `latency` to arrive. Returns the new correction in microseconds, or `None` if it is unchanged.
     pub fn compare(&self, theirs: Timestamp, latency: Duration) -> Option<i64> {
         let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         // The age of the answer is not known any better than this.
-        if latency > TOLERANCE {
+        if latency > CLOCK_TOLERANCE {
             return None;
         }
         let correction = theirs.micros().saturating_sub(system().saturating_sub(micros(latency / 2)));
-        let correction = if correction.abs() > micros(TOLERANCE) { correction } else { 0 };
+        let correction = if correction.abs() > micros(CLOCK_TOLERANCE) { correction } else { 0 };
         let before = self.correction.load(Ordering::Relaxed);
-        let is_similar = correction.abs_diff(before) <= micros(TOLERANCE).unsigned_abs();
+        let is_similar = correction.abs_diff(before) <= micros(CLOCK_TOLERANCE).unsigned_abs();
         if is_similar && (correction == 0) == (before == 0) {
             return None;
         }

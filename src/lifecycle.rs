@@ -1,4 +1,4 @@
-//! Listening, and stopping cleanly.
+//! Listens for connections, serves them, and drains them when the hub stops.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,49 +24,56 @@ use tower::Service;
 use crate::hub::Hub;
 use crate::hub::connection::ConnectionPermit;
 
-/// How long a client may take to send a request's head. Without it a silent connection stays open for ever.
+/// How long a client may take to send a request's head. Without this a silent connection stays open for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long stopping may take before what is left is cut.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// Over how long the clients of a stopping hub are told to come back.
-const SPREAD: Duration = Duration::from_secs(5);
-/// How long the closing handshakes may take; a little more than a socket gives its client for one.
-const GOODBYE: Duration = Duration::from_secs(6);
-/// Connections, of any kind, that may be open on top of the sockets: requests, and sockets that say hello.
+/// How long a drain may take before the remaining connections are dropped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time over which the clients of a stopping hub reconnect.
+const RECONNECT_WINDOW: Duration = Duration::from_secs(5);
+/// How long the closing handshakes may take; slightly more than a socket grants its client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the last frames may take to be written before connections are closed.
+const LAST_FRAMES_DELAY: Duration = Duration::from_millis(200);
+/// How often the drain checks whether all connections are closed.
+const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long to wait after a failed accept.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// Connections on top of the sockets that are allowed: for requests, and for sockets before their hello.
 pub const SPARE_CONNECTIONS: usize = 2_000;
-/// Connections that the kernel keeps until they are accepted: all clients may come back at the same moment. The kernel
-/// may allow less (`net.core.somaxconn`).
-const BACKLOG: u32 = 4_096;
+/// Connections that the kernel queues until they are accepted: all clients may reconnect at once. The kernel may allow
+/// fewer (`net.core.somaxconn`).
+const ACCEPT_BACKLOG: u32 = 4_096;
+
 /// Listens on this address.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A hub that starts again must not wait until the connections of the former one are forgotten.
+    // A restarted hub must not wait until the kernel has forgotten the former hub's connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(ACCEPT_BACKLOG)
 }
 
-/// What a served connection is part of.
+/// Accepts and serves connections.
 #[derive(Clone)]
 pub struct Server {
     router: Router,
     hub: Hub,
-    open: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     tasks: TaskTracker,
     sockets: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Server {
-    /// A server for at most `connections` connections of any kind; `stop` ends it.
+    /// A server for at most `connections` connections of any kind. Cancelling `stop` drains it.
     pub fn new(router: Router, hub: Hub, connections: usize, stop: CancellationToken) -> Self {
-        let open = Arc::new(Semaphore::new(connections));
-        Self { router, hub, open, tasks: TaskTracker::new(), sockets: TaskTracker::new(), stop }
+        let permits = Arc::new(Semaphore::new(connections));
+        Self { router, hub, permits, tasks: TaskTracker::new(), sockets: TaskTracker::new(), stop }
     }
 
-    /// Serves until stopped, then drains: no new sockets, each client is told when to come back, what was accepted is
-    /// finished. Requests are answered until the last socket is closed, so that whoever asks learns that this hub is
-    /// not ready any more.
+    /// Serves until stopped, then drains: it admits no sockets, tells each client when to reconnect, and finishes
+    /// accepted work. Until the last socket is closed it answers requests, so that health checks learn that it is not
+    /// ready.
     pub async fn run(self, listener: TcpListener) {
         tokio::select! {
             never = self.accept(&listener) => match never {},
@@ -83,93 +90,93 @@ impl Server {
             self.tasks.wait().await;
             self.hub.finish().await;
         };
-        if tokio::time::timeout(STOP_LIMIT, drained).await.is_err() {
-            tracing::warn!(connections = self.hub.connections().len(), "stopped with connections still open");
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!(connections = self.hub.connections().len(), "drain timed out");
         }
     }
 
     async fn accept(&self, listener: &TcpListener) -> Infallible {
         loop {
-            // When thousands come at once, those who are here do not wait behind all of them: everything that can go on goes
-            // on once before the next one comes in. The rest waits in the kernel.
+            // A burst of connects must not delay existing connections: all runnable tasks run once before the next
+            // accept. The rest waits in the kernel.
             tokio::task::yield_now().await;
-            let permit = self.open.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
                 Ok((stream, peer)) => self.serve(stream, peer, permit),
                 Err(error) => {
-                    // Out of descriptors, usually: waiting lets others close, spinning would not.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    // Usually no file descriptors are left. Waiting lets other connections close; spinning would not.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        // Small frames must not wait for each other.
+        // Without Nagle's algorithm, so that small frames are not delayed.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
-        let seat = ConnectionPermit::new(permit, self.sockets.clone());
-        let held = seat.clone();
+        let permit = ConnectionPermit::new(permit, self.sockets.clone());
+        let connection_permit = permit.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            // A WebSocket keeps it when it leaves this connection behind.
-            request.extensions_mut().insert(seat.clone());
+            // A WebSocket keeps the permit after the upgrade.
+            request.extensions_mut().insert(permit.clone());
             router.clone().call(request)
         });
         let stop = self.stop.clone();
-        // Whoever comes while the hub stops gets one answer, and is not cut before it.
-        let late = self.hub.is_stopping();
+        // A connection accepted during the drain gets one answer before it is closed.
+        let is_draining = self.hub.is_stopping();
         self.tasks.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
-                .keep_alive(!late)
+                .keep_alive(!is_draining)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
                 result = connection.as_mut() => result,
-                () = stop.cancelled(), if !late => {
+                () = stop.cancelled(), if !is_draining => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
             };
             if let Err(error) = result {
-                tracing::debug!(%error, "a connection ended with an error");
+                tracing::debug!(%error, "connection failed");
             }
-            drop(held);
+            drop(connection_permit);
         });
     }
 
     async fn close_sockets(&self) {
         let open = self.hub.connections().len();
-        tracing::info!(connections = open, "stopping: clients are told to come back");
-        // Each has a part of the time for itself, and comes at any moment of that.
-        let part = SPREAD / u32::try_from(open).unwrap_or(u32::MAX).max(1);
+        tracing::info!(connections = open, "drain started, clients are told to reconnect");
+        // Each client gets its own part of the window, and a random moment in it.
+        let share = RECONNECT_WINDOW / u32::try_from(open).unwrap_or(u32::MAX).max(1);
         let mut begin = Duration::ZERO;
         self.hub.connections().for_each(|connection| {
-            let after = (begin + part.mul_f64(rand::random())).min(SPREAD);
+            let after = (begin + share.mul_f64(rand::random())).min(RECONNECT_WINDOW);
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(0);
             connection.send(&ServerFrame::Reconnect { after_ms });
-            begin += part;
+            begin += share;
         });
-        // The commands that were accepted are answered before their connections close.
+        // Accepted commands are answered before their connections close.
         self.hub.finish().await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(LAST_FRAMES_DELAY).await;
         self.hub.connections().close(Close::Restart, |_| true);
         while !self.hub.connections().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(CLOSE_POLL_INTERVAL).await;
         }
         self.sockets.close();
-        if tokio::time::timeout(GOODBYE, self.sockets.wait()).await.is_err() {
-            tracing::info!("sockets that never said hello are cut");
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.sockets.wait()).await.is_err() {
+            tracing::info!("close handshakes timed out");
         }
     }
 }
 
-/// Completes when the process is asked to stop.
+/// Waits until the process receives SIGTERM or SIGINT.
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set at start");

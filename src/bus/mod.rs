@@ -145,8 +145,8 @@ impl Bus {
         }
     }
 
-    /// Claims the signalling of a room's call for [`CALL_LEASE`], unless another node owns it that is not `dead`. Returns
-    /// the owner.
+    /// Claims the signalling of a room's call for [`CALL_LEASE`], unless another node owns it that is not `dead`.
+    /// Returns the owner.
     pub async fn claim(&self, room: RoomId, dead: Option<NodeId>) -> Result<NodeId, BusError> {
         match self {
             Bus::Local => Ok(self.node()),

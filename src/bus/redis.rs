@@ -1,7 +1,7 @@
 //! The bus over Redis: one connection for subscriptions, one for publishing and commands.
 //!
-//! Each is opened again whenever it breaks. A ping per second finds a connection that died silently. Channels are sharded
-//! (Redis 7), each on its own hash slot.
+//! Each is opened again whenever it breaks. A ping per second finds a connection that died silently. Channels are
+//! sharded (Redis 7), each on its own hash slot.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

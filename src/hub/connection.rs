@@ -96,8 +96,8 @@ impl Connections {
         self.by_id.is_empty()
     }
 
-    /// Closes the former connection of a client that has reconnected; it may not have noticed yet that it is dead. Only a
-    /// connection of the same sign-in is closed. Returns `false` if this node does not have it.
+    /// Closes the former connection of a client that has reconnected; it may not have noticed yet that it is dead. Only
+    /// a connection of the same sign-in is closed. Returns `false` if this node does not have it.
     pub fn replace(&self, former: Uuid, session: SessionId) -> bool {
         let known = self.by_id.get(&former);
         if let Some(connection) = &known

@@ -1,8 +1,8 @@
 //! Keeps bursts of connects and disconnects from starving other tasks.
 //!
-//! All runnable tasks share one queue of the scheduler. If ten thousand connections end at once, each needing a tenth of a
-//! millisecond, a message that arrives a moment later would wait behind all of them. So they wait here, and at most one of
-//! them is runnable at a time.
+//! All runnable tasks share one queue of the scheduler. If ten thousand connections end at once, each needing a tenth
+//! of a millisecond, a message that arrives a moment later would wait behind all of them. So they wait here, and at
+//! most one of them is runnable at a time.
 
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;

@@ -1,5 +1,5 @@
-//! Read receipts on their way to the store (`mark` on the wire). They are collected and written together: a mark lost in a
-//! crash is made up for by the next one.
+//! Read receipts on their way to the store (`mark` on the wire). They are collected and written together: a mark lost
+//! in a crash is made up for by the next one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

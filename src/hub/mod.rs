@@ -1,8 +1,8 @@
 //! The hub: the one way to change a room, and to read it.
 //!
 //! [`Hub::submit`] takes every change; [`Hub::read`] and [`Hub::attach`] serve readers. A task per active room decides
-//! commands, the [`appender`] commits the events of many rooms together, and the room's subscribers receive what they may
-//! see. What a command means is decided by the crate `rooms`; what is stored, and how, by the store.
+//! commands, the [`appender`] commits the events of many rooms together, and the room's subscribers receive what they
+//! may see. What a command means is decided by the crate `rooms`; what is stored, and how, by the store.
 
 pub mod admission;
 pub mod appender;
@@ -194,7 +194,7 @@ impl Hub {
 
     /// Returns how many rooms are in memory.
     pub fn rooms(&self) -> usize {
-        self.rooms.len()
+        self.rooms.count()
     }
 
     /// Returns how many appends wait for their transaction.

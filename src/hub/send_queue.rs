@@ -1,7 +1,7 @@
 //! The send queue of one connection: bounded in bytes, and closed when full.
 //!
-//! Pushing never waits, so a slow reader cannot delay a room. A reader that does not keep up loses its whole queue and is
-//! closed with a code that means "resume". The log still has every event, so nothing is lost.
+//! Pushing never waits, so a slow reader cannot delay a room. A reader that does not keep up loses its whole queue and
+//! is closed with a code that means "resume". The log still has every event, so nothing is lost.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
 //! Keeps this node's rooms and feeds in step with the other nodes.
 //!
-//! The bus is for speed, the store for correctness. Messages go to the rooms as they arrive. Each second the heads of all
-//! rooms in memory are compared with the store's, so that an event arrives even if its message was lost; while probes of
-//! the bus fail, up to five times a second.
+//! The bus is for speed, the store for correctness. Messages go to the rooms as they arrive. Each second the heads of
+//! all rooms in memory are compared with the store's, so that an event arrives even if its message was lost; while
+//! probes of the bus fail, up to five times a second.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Logs to standard error, as text or JSON, and [`metrics`] for Prometheus.
 //!
-//! Messages are constant; what varies is in fields. No field holds a patient's words, a name, a token or a password: the
-//! types of such values do not print them.
+//! Messages are constant; what varies is in fields. No field holds a patient's words, a name, a token or a password:
+//! the types of such values do not print them.
 
 pub mod metrics;
 

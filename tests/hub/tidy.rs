@@ -3,6 +3,7 @@
 //! Each part of the server has a row in [`ALLOWED_IMPORTS`], each library one in [`LIBRARY_HOMES`].
 
 mod circles;
+mod hub_layers;
 mod names;
 mod source;
 

@@ -211,7 +211,8 @@ impl CallSignaling {
         self.owners.iter().position(|owner| owner.connection == Ok(connection))
     }
 
-    /// Keeps a message for replay and addresses it to the peer if it is connected. Messages of a stale epoch are dropped.
+    /// Keeps a message for replay and addresses it to the peer if it is connected. Messages of a stale epoch are
+    /// dropped.
     fn forward(
         &mut self,
         connection: Uuid,

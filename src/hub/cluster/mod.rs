@@ -86,8 +86,8 @@ impl Peers {
         received.values().any(|last| last.at + SILENCE_THRESHOLD < now)
     }
 
-    /// Publishes a loopback probe with this number. Returns `true` if the probe from two ticks ago has not arrived: then
-    /// messages from other nodes may be getting lost as well.
+    /// Publishes a loopback probe with this number. Returns `true` if the probe from two ticks ago has not arrived:
+    /// then messages from other nodes may be getting lost as well.
     pub fn probe_failed(&self, bus: &Bus, number: u64) -> bool {
         if let Some(text) = message::encode(bus.node(), &number) {
             bus.publish(Channel::Node(bus.node()), text);

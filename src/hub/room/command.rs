@@ -39,8 +39,8 @@ impl RoomTask {
         for _ in 0..MAX_CONFLICTS {
             let decided = self.decide(submission, &facts);
             let changes = decided.as_ref().is_ok_and(|events| !events.is_empty());
-            // Only an append is checked against the store. Without one, the decision may follow from a state that another
-            // node has changed.
+            // Only an append is checked against the store. Without one, the decision may follow from a state that
+            // another node has changed.
             if !changes && self.hub.bus.is_shared() && self.refresh().await? {
                 continue;
             }

@@ -58,7 +58,8 @@ impl RoomTask {
         records.collect()
     }
 
-    /// Applies what another node, or a commit with an unknown outcome, has appended. Returns `false` if that is nothing.
+    /// Applies what another node, or a commit with an unknown outcome, has appended. Returns `false` if that is
+    /// nothing.
     pub(super) async fn refresh(&mut self) -> Result<bool, SubmitError> {
         let Some(before) = self.state.loaded().map(|room| room.head()) else {
             return self.read_log().await.map(|()| true);

@@ -1,7 +1,7 @@
 //! One room at work: requests to its task, and the answers.
 //!
-//! The task takes one request after the other, so a room needs no lock and has one order of events. What a command means
-//! is decided by the crate `rooms`; the store keeps the log.
+//! The task takes one request after the other, so a room needs no lock and has one order of events. What a command
+//! means is decided by the crate `rooms`; the store keeps the log.
 
 mod answered;
 mod calls;
@@ -114,7 +114,8 @@ pub struct RoomView {
 /// The answer to a reader who wants to subscribe.
 #[derive(Debug)]
 pub enum AttachOutcome {
-    /// The reader is subscribed. `missing` holds the events between its cursor and now; `head` advances with each event.
+    /// The reader is subscribed. `missing` holds the events between its cursor and now; `head` advances with each
+    /// event.
     Live { room_view: Box<RoomView>, missing: Vec<EventFrame>, head: Arc<AtomicU64> },
     /// The reader must read the log up to the view's head and then attach again.
     NeedsReplay { room_view: Box<RoomView> },

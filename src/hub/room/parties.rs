@@ -38,7 +38,8 @@ impl RoomTask {
         }
     }
 
-    /// Expects both parties of a running consultation to reconnect within the grace period, as after a restart of the hub.
+    /// Expects both parties of a running consultation to reconnect within the grace period, as after a restart of the
+    /// hub.
     pub(super) fn expect_parties(&mut self) {
         let Some(room) = self.state.loaded().filter(|room| room.head() > 0) else { return };
         let Some(parties) = Parties::of(room) else { return };

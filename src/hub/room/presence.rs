@@ -1,4 +1,5 @@
-//! Presence: who is connected to a room. After a disconnect a grace period hides reloads and network changes from others.
+//! Presence: who is connected to a room. After a disconnect a grace period hides reloads and network changes from
+//! others.
 //!
 //! Other nodes report who is connected to them, and repeat the report. A report that is not repeated expires.
 

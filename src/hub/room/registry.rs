@@ -71,8 +71,8 @@ impl Rooms {
         Err(InboxFullError)
     }
 
-    /// Sends a request to a room if it is in memory. With a full inbox the request is lost; the next comparison with the
-    /// store makes up for that.
+    /// Sends a request to a room if it is in memory. With a full inbox the request is lost; the next comparison with
+    /// the store makes up for that.
     pub fn forward(&self, room: RoomId, request: Request) {
         if let Some(handle) = self.handles.get(&room) {
             let _ = handle.inbox.try_send(Box::new(request));
@@ -103,7 +103,7 @@ impl Rooms {
         self.handles.iter().map(|handle| *handle.key()).collect()
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.handles.len()
     }
 }

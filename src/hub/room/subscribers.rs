@@ -79,8 +79,8 @@ impl Subscribers {
         self.has_expiring_rights
     }
 
-    /// Subscribes a connection from `cursor` on. Returns the frames between `cursor` and now, and the view's head from now
-    /// on; or `None` if the reader must first read the store up to `head`.
+    /// Subscribes a connection from `cursor` on. Returns the frames between `cursor` and now, and the view's head from
+    /// now on; or `None` if the reader must first read the store up to `head`.
     ///
     /// Replay meets live without a gap, because the room's task does nothing else in the meantime.
     pub fn attach(

@@ -1,7 +1,7 @@
-//! What peers tell each other about media: session descriptions (RFC 8866) and ICE candidates (RFC 8839), read as far as
-//! is needed to bound them, to refuse nonsense, and to take network addresses out of them.
+//! Session descriptions (RFC 8866) and ICE candidates (RFC 8839), which the peers of a call exchange.
 //!
-//! Neither is interpreted: what codecs are offered is the peers' affair.
+//! Parses them only far enough to bound their size, reject malformed input and remove network addresses. Codecs and other
+//! media parameters are left to the peers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,24 +9,24 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// The largest description, in bytes; a browser's with camera, microphone and a data channel has about 8,000.
+/// The largest description, in bytes. A browser's description with camera, microphone and a data channel has about 8,000.
 pub const MAX_SDP_BYTES: usize = 32 * 1024;
 /// The largest candidate, in bytes.
 pub const MAX_CANDIDATE_BYTES: usize = 512;
 const MAX_LINES: usize = 1_000;
-const MAX_LINE: usize = 2_048;
-const MAX_MEDIA: usize = 16;
+const MAX_LINE_BYTES: usize = 2_048;
+const MAX_MEDIA_SECTIONS: usize = 16;
 
-/// Why a description or a candidate was not taken. Never repeats it: it has network addresses.
+/// Why a description or candidate is invalid. Never quotes it, because it contains network addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
-    #[error("sdp must be at most {MAX_SDP_BYTES} bytes, {MAX_LINES} lines and {MAX_LINE} bytes a line")]
+    #[error("sdp must be at most {MAX_SDP_BYTES} bytes, {MAX_LINES} lines and {MAX_LINE_BYTES} bytes a line")]
     TooLarge,
     #[error("sdp must consist of lines like a=value, in printable ASCII")]
     Line,
     #[error("sdp must begin with v=0 and have the lines o, s and t before its media")]
     Header,
-    #[error("sdp must have 1 to {MAX_MEDIA} media sections of audio, video or application")]
+    #[error("sdp must have 1 to {MAX_MEDIA_SECTIONS} media sections of audio, video or application")]
     Media,
     #[error("sdp must have ice-ufrag, ice-pwd and a fingerprint by SHA-256, SHA-384 or SHA-512")]
     Transport,
@@ -34,12 +34,13 @@ pub enum SdpError {
     Candidate,
 }
 
-/// A session description whose form was checked.
+/// A session description with a valid form.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Sdp(Box<str>);
 
 impl Sdp {
+    /// Checks size, line format, required header lines, media sections and transport attributes.
     pub fn parse(raw: &str) -> Result<Self, SdpError> {
         if raw.len() > MAX_SDP_BYTES {
             return Err(SdpError::TooLarge);
@@ -47,7 +48,7 @@ impl Sdp {
         let mut header = [false; 3];
         let (mut media, mut ufrag, mut password, mut fingerprint) = (0, false, false, false);
         for (at, line) in lines(raw).enumerate() {
-            if at >= MAX_LINES || line.len() > MAX_LINE {
+            if at >= MAX_LINES || line.len() > MAX_LINE_BYTES {
                 return Err(SdpError::TooLarge);
             }
             let (kind, value) = line.split_once('=').ok_or(SdpError::Line)?;
@@ -63,14 +64,14 @@ impl Sdp {
                 (_, "m") => {
                     media += 1;
                     let known = ["audio ", "video ", "application "].iter().any(|kind| value.starts_with(kind));
-                    if media > MAX_MEDIA || !known {
+                    if media > MAX_MEDIA_SECTIONS || !known {
                         return Err(SdpError::Media);
                     }
                 }
                 (_, "a") => match value.split_once(':') {
                     Some(("ice-ufrag", text)) => ufrag |= (4..=256).contains(&text.len()),
                     Some(("ice-pwd", text)) => password |= (22..=256).contains(&text.len()),
-                    Some(("fingerprint", text)) => fingerprint |= strong(text),
+                    Some(("fingerprint", text)) => fingerprint |= is_strong(text),
                     Some(("candidate", _)) => drop(Fields::read(value).ok_or(SdpError::Candidate)?),
                     _ => {}
                 },
@@ -91,7 +92,8 @@ impl Sdp {
         &self.0
     }
 
-    /// The same without network addresses but those of relays, for calls in which neither side may learn the other's.
+    /// Returns a copy that contains no network addresses but those of relays, for calls in which neither side may learn the
+    /// other's address.
     pub fn relayed(&self) -> Self {
         let mut out = String::with_capacity(self.0.len());
         for line in lines(&self.0) {
@@ -114,7 +116,7 @@ impl Sdp {
     }
 }
 
-/// `o=` is `username sess-id sess-version nettype addrtype address`.
+/// Replaces the address in the value of `o=`, which is `username sess-id sess-version nettype addrtype address`.
 fn without_address(origin: &str) -> String {
     let kept: Vec<&str> = origin.split(' ').take(3).collect();
     format!("{} IN IP4 0.0.0.0", kept.join(" "))
@@ -124,7 +126,7 @@ fn lines(raw: &str) -> impl Iterator<Item = &str> {
     raw.lines()
 }
 
-fn strong(fingerprint: &str) -> bool {
+fn is_strong(fingerprint: &str) -> bool {
     let Some((hash, hex)) = fingerprint.split_once(' ') else { return false };
     let bytes = match hash.to_ascii_lowercase().as_str() {
         "sha-256" => 32,
@@ -136,13 +138,13 @@ fn strong(fingerprint: &str) -> bool {
         && hex.split(':').all(|byte| byte.len() == 2 && byte.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
-/// One ICE candidate, or the word that there are no more.
+/// An ICE candidate, or the end of candidates.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Candidate(Box<str>);
 
 impl Candidate {
-    /// Takes it as a browser gives it: `candidate:…`, or the empty text for the end.
+    /// Parses a candidate in a browser's form: `candidate:…`, or the empty text for the end of candidates.
     pub fn parse(raw: &str) -> Result<Self, SdpError> {
         if raw.len() > MAX_CANDIDATE_BYTES || (!raw.is_empty() && Fields::read(raw).is_none()) {
             return Err(SdpError::Candidate);
@@ -154,7 +156,7 @@ impl Candidate {
         &self.0
     }
 
-    /// The same if it tells no address but a relay's; none otherwise.
+    /// Returns a copy without other addresses if it is a relay candidate; none otherwise.
     pub fn relayed(&self) -> Option<Self> {
         if self.0.is_empty() {
             return Some(self.clone());
@@ -163,11 +165,11 @@ impl Candidate {
     }
 }
 
-/// The parts of `candidate:foundation component transport priority address port typ type …`.
+/// The fields of `candidate:foundation component transport priority address port typ type …`.
 struct Fields<'a> {
     head: [&'a str; 6],
     kind: &'a str,
-    /// Names and values.
+    /// Alternating names and values.
     more: Vec<&'a str>,
 }
 
@@ -198,7 +200,7 @@ impl<'a> Fields<'a> {
         fits.then(|| Self { head, kind, more: more.to_vec() })
     }
 
-    /// A relay's candidate without the address that the relay saw.
+    /// Returns a relay candidate without its related address; none for other types.
     fn relayed(&self) -> Option<String> {
         if self.kind != "relay" {
             return None;
@@ -216,9 +218,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-macro_rules! checked {
+macro_rules! parsed {
     ($($name:ident)*) => {$(
-        /// Shows only the length: network addresses must not reach a log by accident.
+        /// Shows only the length: network addresses must not leak into a log.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
@@ -233,4 +235,4 @@ macro_rules! checked {
     )*};
 }
 
-checked! { Sdp Candidate }
+parsed! { Sdp Candidate }

@@ -1,4 +1,4 @@
-//! Ten thousand rooms fit in memory, and talk costs a room nothing. Alone in its binary, because it counts allocations.
+//! Ten thousand rooms fit in memory, and chat costs a room nothing. A binary of its own, because it counts allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,7 +17,7 @@ struct Counting;
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator unchanged; only counters are kept beside it.
+// SAFETY: every call goes to the system's allocator unchanged; only counters are added.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Relaxed);
@@ -35,12 +35,12 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn a_room_is_small_and_stays_small_however_long_it_talks() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
-    let hello = clinic.would(&patient(), &chat(Thread::Care), None).expect("chat is open");
+fn room_stays_small_however_long_the_conversation() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
+    let hello = clinic.decide(&patient(), &chat(Thread::Care), None).expect("chat is open");
 
-    // Whole cases, replayed: what a room holds is what is left when everything else is freed.
+    // Replays whole cases: the bytes left once everything else is freed belong to the rooms.
     let before = LIVE.load(Relaxed);
     let rooms: Vec<Room> = (0..1000)
         .map(|_| {
@@ -57,7 +57,7 @@ fn a_room_is_small_and_stays_small_however_long_it_talks() {
     let before = LIVE.load(Relaxed);
     let log = clinic.log.len();
     for _ in 0..500 {
-        clinic.take(&patient(), &hello);
+        clinic.apply(&patient(), &hello);
     }
     clinic.log.truncate(log);
     clinic.log.shrink_to_fit();
@@ -66,7 +66,7 @@ fn a_room_is_small_and_stays_small_however_long_it_talks() {
     // Deciding a message copies the message, not the case.
     let command = chat(Thread::Care);
     let before = TAKEN.load(Relaxed);
-    let events = clinic.would(&patient(), &command, None);
+    let events = clinic.decide(&patient(), &command, None);
     let taken = TAKEN.load(Relaxed) - before;
     println!("deciding a message of 5 bytes: {taken} bytes allocated");
     assert!(events.is_ok() && taken < 2 * size_of::<rooms::event::Event>() + 256, "{taken} bytes");

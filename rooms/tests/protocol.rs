@@ -1,4 +1,4 @@
-//! `docs/protocol.md` says what the code does: every code, kind and frame is in it, and its examples are real frames.
+//! `docs/protocol.md` matches the code: it has every code, kind and frame, and its examples are real frames.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md")).expect("the page is there")
 }
 
-/// The lines of all blocks of frames.
+/// Returns the lines of all blocks of frames.
 fn examples(page: &str) -> Vec<&str> {
     let blocks = page.split("```").skip(1).step_by(2);
     blocks.filter_map(|block| block.strip_prefix("frames\n")).flat_map(str::lines).collect()
 }
 
-/// The values that the schema's variants have for the field that tells them apart.
+/// Returns the tag of each variant of a schema.
 fn variants<T: schemars::JsonSchema>(tag: &str) -> BTreeSet<String> {
     let schema = schemars::schema_for!(T).to_value();
     let variants = schema["oneOf"].as_array().expect("an enum's schema is a choice").iter();
@@ -29,7 +29,7 @@ fn variants<T: schemars::JsonSchema>(tag: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_error_code_is_explained_as_the_code_has_it() {
+fn every_error_code_has_its_row() {
     let page = page();
     for code in Code::ALL {
         let retryable = if code.retryable() { "yes" } else { "no" };
@@ -39,7 +39,7 @@ fn every_error_code_is_explained_as_the_code_has_it() {
 }
 
 #[test]
-fn every_close_code_is_explained_as_the_code_has_it() {
+fn every_close_code_has_its_row() {
     let page = page();
     for close in Close::ALL {
         let back = if close.resumable() { "yes" } else { "no" };
@@ -60,7 +60,7 @@ fn every_command_and_event_is_in_the_tables() {
 }
 
 #[test]
-fn every_state_is_in_the_table_of_its_part() {
+fn every_state_is_in_the_table_of_its_machine() {
     let page = page();
     let row = |part: &str| {
         let start = format!("| {part} | `");

@@ -36,6 +36,17 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("doctor", &["bus", "lifecycle", "push", "store"]),
 ];
 
+/// The layers of the engine, lowest first. A module imports modules of lower layers only. Modules of the lowest layer, the
+/// vocabulary, also import each other.
+const ENGINE_LAYERS: &[&[&str]] = &[
+    &["cursor", "id", "media", "party", "reason", "refusal", "role", "sdp", "signal", "state", "text", "time"],
+    &["event", "command"],
+    &["permission", "record"],
+    &["case"],
+    &["room"],
+    &["wire"],
+];
+
 /// Libraries and the parts of the server that may name them.
 const LIBRARY_HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
@@ -78,6 +89,39 @@ fn imports_point_down_only() {
         engine || load
     };
     assert_none(&breaches(&all, crates), "rooms imports no crate of the workspace, and loadtest only rooms");
+}
+
+/// Returns the modules that a line imports from the root of its crate. A group of imports yields an empty name, which no rule
+/// allows.
+fn imported_parts(line: &str) -> impl Iterator<Item = &str> {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    line.split("crate::").skip(1).map(move |rest| rest.split(|letter| !is_word(letter)).next().unwrap_or(rest))
+}
+
+#[test]
+fn imports_of_the_engine_point_to_lower_layers_only() {
+    let all = sources(&["rooms/src"], &[".rs"]);
+    let layer = |part: &str| ENGINE_LAYERS.iter().position(|parts| parts.contains(&part));
+    let part = |source: &Source| {
+        let rest = source.path.strip_prefix("rooms/src/").expect("the path is below the folder");
+        rest.split('/').next().unwrap_or(rest).trim_end_matches(".rs").to_owned()
+    };
+    let breaks = |source: &Source, line: &str| {
+        let own = part(source);
+        let Some(own_layer) = layer(&own) else { return own != "lib" };
+        imported_parts(line).any(|other| match layer(other) {
+            Some(0) if own_layer == 0 => false,
+            Some(other_layer) => other_layer >= own_layer && other != own,
+            None => true,
+        })
+    };
+    assert_none(&breaches(&all, breaks), "a module of the engine imports another that is not in a lower layer");
+    let machines = |source: &Source, line: &str| {
+        let Some(rest) = source.path.strip_prefix("rooms/src/case/") else { return false };
+        let parent = if rest.contains('/') { "super::super::" } else { "super::" };
+        line.contains("crate::case::") || line.contains(parent)
+    };
+    assert_none(&breaches(&all, machines), "the state machines do not import each other; the room connects them");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! How the sessions in a call find each other: relayed between them, never stored in the log.
+//! Call signalling: relayed between the sessions of a call, never logged.
 //!
-//! A person may have several sessions; one of them at a time owns camera and microphone, and only that one is attached to
-//! the call. Each pair of attached sessions has an *epoch*: a number that the hub draws anew whenever the two must build
-//! their peer connection anew. What was sent in another epoch is dropped.
+//! A person may have several sessions. One of them at a time is the media owner, which holds camera and microphone and is
+//! attached to the call. Each pair of attached sessions has an *epoch*: a number that the hub changes whenever the pair must
+//! build a new peer connection. The hub drops messages from other epochs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,26 +14,26 @@ use crate::sdp::{Candidate, Sdp};
 use crate::text::Text;
 use crate::time::Timestamp;
 
-/// What a session in a call may send.
+/// A signal from a session in a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CallSignal {
-    /// This session owns camera and microphone from now on, or is back after its connection broke.
+    /// Makes this session the media owner, or restores it after a reconnect.
     Attach(Attach),
-    /// It gives them up, and stays a listener of the room.
+    /// Releases camera and microphone; the session stays in the room.
     Detach(Nothing),
     Description(SendDescription),
     Candidate(SendCandidate),
-    /// Asks for STUN and TURN servers with fresh credentials.
+    /// Requests STUN and TURN servers with fresh credentials.
     Servers(Nothing),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attach {
-    /// Drawn by the page when it is loaded: tells a session that is back from another one of the same person.
+    /// A random id that the page draws when it loads. Tells a reconnected session from another session of the same person.
     pub device: Uuid,
-    /// Takes camera and microphone from another session of the same person.
+    /// Takes camera and microphone over from another session of the same person.
     #[serde(default)]
     pub take: bool,
     /// The peer connections that this session still has; at most 3.
@@ -42,13 +42,13 @@ pub struct Attach {
     pub held: Vec<Held>,
 }
 
-/// A peer connection that outlived a broken socket.
+/// A peer connection that outlived its session's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
     pub peer: UserId,
     pub epoch: u64,
-    /// The `n` of the last message from that peer; what came after it is sent again.
+    /// The `n` of the last message received from that peer. The hub sends later ones again.
     pub got: u64,
 }
 
@@ -84,7 +84,7 @@ pub enum DescriptionKind {
     Answer,
 }
 
-/// A candidate as a browser gives it; an empty `candidate` says that there are no more.
+/// A candidate as a browser produces it. An empty `candidate` marks the end of candidates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IceCandidate {
@@ -97,24 +97,24 @@ pub struct IceCandidate {
     pub username_fragment: Option<Text<256>>,
 }
 
-/// What the hub tells a session in a call.
+/// A notice from the hub to a session in a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 pub enum CallNotice {
-    /// The answer to `attach`; a `peer` for each other attached session follows.
+    /// The answer to `attach`. A `peer` for each other attached session follows.
     Attached(Attached),
-    /// Connect to this person's session, or mend the connection to it.
+    /// Connect to this person's session, or restore the connection to it.
     Peer(Peer),
-    /// The session of this person has lost its connection to the hub. Media may go on.
+    /// This person's session lost its connection to the hub. Media may continue.
     Away {
         user: UserId,
     },
-    /// Another session of yours owns camera and microphone now.
+    /// Another session of yours is the media owner now.
     Taken(Nothing),
     Description {
         from: UserId,
         epoch: u64,
-        /// Numbers what this peer sent in this epoch; goes into `held.got`.
+        /// Numbers this peer's messages in this epoch; the client returns it as `held.got`.
         n: u64,
         description: Description,
     },
@@ -129,7 +129,7 @@ pub enum CallNotice {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attached {
-    /// Whether only candidates of relays may be used: the hub drops all others.
+    /// Whether to use relay candidates only; the hub drops all others.
     pub relay_only: bool,
     #[serde(flatten)]
     pub servers: Servers,
@@ -139,18 +139,18 @@ pub struct Attached {
 pub struct Peer {
     pub user: UserId,
     pub epoch: u64,
-    /// Who gives way when both offer at once: the polite side takes its own offer back.
+    /// Whether this side yields when offers collide: the polite side rolls back its own offer.
     pub polite: bool,
-    /// True: the peer connection of this epoch is still there on both sides; the side that is not polite restarts ICE.
-    /// False: both build a new one, and the side that is not polite offers.
+    /// True: both sides still have the peer connection of this epoch, and the impolite side restarts ICE. False: both
+    /// build a new one, and the impolite side sends the offer.
     pub resumed: bool,
 }
 
-/// STUN and TURN servers, as a browser's `RTCConfiguration.iceServers` has them.
+/// STUN and TURN servers, in the form of a browser's `RTCConfiguration.iceServers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Servers {
     pub ice_servers: Vec<IceServer>,
-    /// When the credentials end; ask for `servers` before. Absent without credentials.
+    /// When the credentials expire; request `servers` before. Absent without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -164,7 +164,7 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
-/// Without the credential.
+/// Omits the credential.
 impl std::fmt::Debug for IceServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! What a client sends.
+//! Frames that a client sends.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,23 +9,23 @@ use crate::signal::Signal;
 use crate::text::Text;
 use crate::wire::call::CallSignal;
 
-/// A frame from a client. Unknown types and unknown fields are refused.
+/// A frame from a client. Unknown types and fields are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientFrame {
-    /// The first frame. `token` is needed unless the upgrade request carried an `Authorization` header.
+    /// The first frame. Requires `token` unless the upgrade request carried an `Authorization` header.
     Hello {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<Token>,
-        /// The connection of this client that this one replaces, from its `welcome`: the old one is closed at once.
+        /// The `connection` of an earlier `welcome` that this one replaces. The hub closes the old connection at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<Text<64>>,
     },
-    /// A fresh access token of the same person and sign-in, before the old one expires.
+    /// A fresh access token of the same person and sign-in; due before the old one expires.
     Auth {
         token: Token,
     },
-    /// Enters a room, or asks anew for its state. `after` is the last `seq` the client has; 0 for none.
+    /// Joins a room, or requests its state again. `after` is the last `seq` that the client has; 0 for none.
     Join {
         room: RoomId,
         after: u64,
@@ -37,23 +37,23 @@ pub enum ClientFrame {
     Command {
         id: CommandId,
         room: RoomId,
-        /// The version of the part that the command is about, as the sender saw it. Another present version refuses.
+        /// The version of the command's subject, as the sender saw it. The hub refuses the command if it has changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expect: Option<u64>,
         command: Command,
     },
-    /// Relayed to the others in the room, never stored.
+    /// Relayed to the others in the room; never stored.
     Signal {
         room: RoomId,
         signal: Signal,
     },
-    /// Something for the other sessions in a call of this room, or for the hub about them. Never stored.
+    /// A call signal for another session in this room's call, or for the hub. Never stored.
     Call {
         room: RoomId,
         call: CallId,
         signal: CallSignal,
     },
-    /// How far this client got: both only ever grow, and neither beyond the room's last event.
+    /// A read receipt. Both values only grow, up to the room's last event.
     Mark {
         room: RoomId,
         #[serde(default)]
@@ -67,7 +67,7 @@ pub enum ClientFrame {
     Unsubscribe {
         feed: FeedName,
     },
-    /// Answers a `beat`, or asks for one.
+    /// Answers a `beat`, or requests one.
     Beat {},
 }
 
@@ -82,14 +82,14 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// A live read model.
+/// A live feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeedName {
-    /// Everything of mine: consultations, prescriptions, dispensing and deliveries, by room.
+    /// The person's own consultations, prescriptions, dispensings and deliveries, by room.
     Me {},
-    /// A doctor's waiting room. The doctor sees everybody in it; a patient who waits there sees the own place.
+    /// A doctor's waiting room. The doctor sees every waiting patient; a patient sees their own position.
     Lobby { doctor: UserId },
-    /// The own pharmacy's work.
+    /// The work of the person's pharmacy.
     Queue {},
 }

@@ -1,4 +1,4 @@
-//! Error codes: a closed list, the same on the socket and in REST.
+//! Error codes: one closed list for socket and REST.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::refusal::{Detail, Refusal};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $retryable:literal;)*) => {
-        /// What went wrong, for programs.
+        /// A machine-readable error code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Code {
             $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
@@ -21,7 +21,7 @@ macro_rules! codes {
                 match self { $(Code::$name => $text,)* }
             }
 
-            /// The HTTP status it has in REST.
+            /// Returns the HTTP status for REST.
             pub fn status(self) -> u16 {
                 match self { $(Code::$name => $status,)* }
             }
@@ -31,7 +31,7 @@ macro_rules! codes {
                 match self { $(Code::$name => $retryable,)* }
             }
 
-            /// What it means and what to do.
+            /// Returns what it means and what the client does.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$name => concat!($($doc,)*).trim_ascii_start(),)* }
             }
@@ -40,61 +40,61 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The frame or body is not what the protocol knows: bad JSON, an unknown field or type, a wrong type. Mend it.
+    /// The frame or body violates the protocol: invalid JSON, an unknown field or type, a wrong type. Correct it.
     Malformed = "malformed", 400, false;
-    /// A value breaks a rule; `detail.field` names it. Mend it.
+    /// A value breaks a rule; `detail.field` names the field. Correct it.
     Invalid = "invalid", 422, false;
     /// The frame or body is larger than allowed. Send less.
     TooLarge = "too_large", 413, false;
     /// No valid access token. Sign in or refresh, then repeat.
     Unauthenticated = "unauthenticated", 401, false;
-    /// The e-mail address and the password do not belong together.
+    /// The e-mail address or the password is wrong.
     BadCredentials = "bad_credentials", 401, false;
-    /// The account waits for approval, or is disabled.
+    /// The account is not approved yet, or is disabled.
     AccountInactive = "account_inactive", 403, false;
     /// Your role, or your part in this case, does not allow this.
     Forbidden = "forbidden", 403, false;
-    /// There is no such thing, or not for you.
+    /// The resource does not exist, or you may not see it.
     NotFound = "not_found", 404, false;
-    /// This address knows other methods; `Allow` names them.
+    /// The resource does not support this method; `Allow` lists those that it supports.
     MethodNotAllowed = "method_not_allowed", 405, false;
-    /// The present state does not allow it; `detail` has the state and the moves that are possible.
+    /// The current state does not allow it; `detail` has the state and the moves that are possible now.
     IllegalTransition = "illegal_transition", 409, false;
-    /// What the command is about has changed since the sender saw it; `detail` has the present version. Look again.
+    /// The command's subject has changed since the sender saw it; `detail` has the current version. Fetch it again.
     StaleVersion = "stale_version", 409, false;
-    /// `If-Match` does not name the present version. Fetch it again.
+    /// `If-Match` does not name the current version. Fetch it again.
     PreconditionFailed = "precondition_failed", 412, false;
-    /// This change needs `If-Match` with the version it is about.
+    /// This change requires `If-Match` with the version that it applies to.
     PreconditionRequired = "precondition_required", 428, false;
-    /// The slot is held or booked by somebody else. Choose another.
+    /// Somebody else holds or booked the slot. Book another slot.
     SlotTaken = "slot_taken", 409, false;
     /// The doctor has another slot at that time.
     SlotOverlap = "slot_overlap", 409, false;
     /// The e-mail address already has an account.
     EmailTaken = "email_taken", 409, false;
-    /// This id was used before with another content. Use a fresh id.
+    /// This id was used before with different content. Use a fresh id.
     IdConflict = "id_conflict", 422, false;
-    /// Every unsafe call needs an `Idempotency-Key` header.
+    /// Every unsafe call requires an `Idempotency-Key` header.
     KeyRequired = "key_required", 400, false;
     /// The first call with this `Idempotency-Key` is still running. Repeat later.
     InFlight = "in_flight", 409, true;
-    /// The room has reached its greatest number of events.
+    /// The room has reached its maximum number of events.
     RoomFull = "room_full", 409, false;
     /// Join the room first.
     NotJoined = "not_joined", 409, false;
     /// This session is not attached to that call. Join the call, then attach.
     NotInCall = "not_in_call", 409, false;
-    /// Another session of yours owns camera and microphone. Attach with `take` to take over.
+    /// Another session of yours holds camera and microphone. Attach with `take` to take them over.
     MediaTaken = "media_taken", 409, false;
-    /// Too much at once. Repeat after `detail.retry_after_ms`.
+    /// Too many requests. Repeat after `detail.retry_after_ms`.
     RateLimited = "rate_limited", 429, true;
-    /// The hub is overloaded or its store does not answer: nothing was changed, or it is not known yet. Repeat with the
-    /// same id: it takes effect once.
+    /// The hub is overloaded or its store does not answer: nothing has changed, or the outcome is not known yet. Repeat
+    /// with the same id; the command takes effect once.
     Unavailable = "unavailable", 503, true;
-    /// The disk of the hub's store is full: nothing was changed. What is stored can be read. Repeat with the same id when
-    /// somebody has made room.
+    /// The disk of the hub's store is full: nothing has changed. Reading still works. Repeat with the same id once
+    /// there is space again.
     StorageFull = "storage_full", 507, true;
-    /// The hub failed in a way it does not know. Nothing was acknowledged. Repeat with the same id.
+    /// The hub failed unexpectedly. Nothing was acknowledged. Repeat with the same id.
     Internal = "internal", 500, true;
 }
 
@@ -113,7 +113,7 @@ impl From<&Refusal> for Code {
 }
 
 impl Refusal {
-    /// What a program wants to know beyond the code.
+    /// Returns the machine-readable part of the refusal, beside its code.
     pub fn detail(&self) -> Detail {
         match self {
             Refusal::Illegal { state, allowed, .. } => {

@@ -1,6 +1,6 @@
-//! The frames of `wardroom.v1`: JSON text frames, one object each, told apart by `type`.
+//! The frames of `wardroom.v1`: JSON text frames, each one object with a `type`.
 //!
-//! `docs/protocol.md` explains them in words; the AsyncAPI document is made from these types.
+//! `docs/protocol.md` describes them; the AsyncAPI document is generated from these types.
 
 pub mod call;
 pub mod client;

@@ -1,4 +1,4 @@
-//! What the hub sends.
+//! Frames that the hub sends.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,33 +15,33 @@ use crate::wire::client::FeedName;
 use crate::wire::code::Code;
 use crate::wire::feed::FeedItem;
 
-/// A frame from the hub. A client ignores types and fields it does not know.
+/// A frame from the hub. A client ignores unknown types and fields.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// The answer to `hello`.
     Welcome(Welcome),
-    /// The answer to `join`: who and what state. Then come `event`s after the client's cursor, then `live`.
+    /// The answer to `join`, with a snapshot. The `event`s after the client's cursor follow, then `live`.
     Joined {
         room: RoomId,
         /// The last event visible to this client when the snapshot was taken.
         head: u64,
         snapshot: Box<Snapshot>,
     },
-    /// Everything visible up to `head` has been sent; what follows is live.
+    /// Every visible event up to `head` has been sent; later ones follow live.
     Live {
         room: RoomId,
         head: u64,
     },
-    /// One event. Nothing that this client may see lies strictly between `prev` and the event's `seq`.
+    /// One event. No event visible to this client lies strictly between `prev` and the event's `seq`.
     ///
-    /// [`event_frame`] writes these; this variant is what a client reads.
+    /// [`event_frame`] writes these frames; this variant is for reading them.
     Event {
         room: RoomId,
         prev: u64,
         event: Box<Record>,
     },
-    /// The client is no longer in the room: it left, or it lost the right to be there.
+    /// The client is no longer in the room: it left, or it lost access.
     Left {
         room: RoomId,
         code: Code,
@@ -59,7 +59,7 @@ pub enum ServerFrame {
         from: UserId,
         signal: Signal,
     },
-    /// Something from another session in a call of this room, or from the hub about them.
+    /// A call signal from another session in this room's call, or from the hub.
     Call {
         room: RoomId,
         call: CallId,
@@ -74,30 +74,30 @@ pub enum ServerFrame {
         user: UserId,
         mark: Mark,
     },
-    /// A feed's whole content, on subscription and whenever the hub finds that simpler than a change.
+    /// A feed's whole content: on subscription, and whenever the hub prefers it to a change.
     Feed {
         feed: FeedName,
         version: u64,
         items: Vec<FeedItem>,
     },
-    /// What changed from version `version - 1` to `version`. After any other version, subscribe again.
+    /// The change from version `version - 1` to `version`. A client with any other version subscribes again.
     FeedChange {
         feed: FeedName,
         version: u64,
         set: Vec<FeedItem>,
         removed: Vec<String>,
     },
-    /// The access token ends at `at`: send `auth` before.
+    /// The access token expires at `at`; the client sends `auth` before.
     Expiring {
         at: Timestamp,
     },
-    /// The hub is alive. `heads` are the last events visible to this client in its rooms: a client that is behind
-    /// joins again with its cursor.
+    /// The hub is alive. `heads` are the last events visible to this client in its rooms. A client that is behind joins
+    /// again with its cursor.
     Beat {
         at: Timestamp,
         heads: Vec<Head>,
     },
-    /// The hub is about to close this connection: come back after `after_ms`.
+    /// The hub is about to close this connection; the client reconnects after `after_ms`.
     Reconnect {
         after_ms: u64,
     },
@@ -113,7 +113,7 @@ pub struct Welcome {
     pub role: Role,
     pub now: Timestamp,
     pub token_expires_at: Timestamp,
-    /// The hub sends a `beat` this often; a client that heard nothing for twice that long should reconnect.
+    /// The interval between `beat`s. A client that receives nothing for twice as long reconnects.
     pub beat_ms: u64,
     pub max_frame: usize,
 }
@@ -124,7 +124,7 @@ pub struct Head {
     pub head: u64,
 }
 
-/// What went wrong, with what the client asked, if it can be told.
+/// An error, with the client's request if known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorFrame {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub struct ErrorFrame {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
     pub code: Code,
-    /// A sentence for people, in English. Never contains what was sent.
+    /// A sentence for people, in English. Never quotes the client's input.
     pub message: String,
     /// Whether the same frame may succeed later.
     pub retryable: bool,
@@ -144,13 +144,13 @@ fn is_default(detail: &Detail) -> bool {
     *detail == Detail::default()
 }
 
-/// Writes an `event` frame around a record's canonical form, which is not parsed again.
+/// Writes an `event` frame around a record's canonical form without parsing it.
 pub fn event_frame(room: RoomId, prev: u64, canonical: &str) -> String {
     format!(r#"{{"type":"event","room":"{room}","prev":{prev},"event":{canonical}}}"#)
 }
 
 impl ServerFrame {
-    /// The frame as text.
+    /// Encodes the frame as text.
     pub fn encode(&self) -> String {
         serde_json::to_string(self).expect("a frame has string keys and no map of its own")
     }

@@ -1,4 +1,4 @@
-//! Commands made from the names that `allowed` lists, with well-formed data.
+//! Builds well-formed commands from the names of moves.
 
 use rooms::case::call::CallMove;
 use rooms::command::*;
@@ -11,8 +11,8 @@ use rooms::time::Timestamp;
 
 use crate::support::*;
 
-/// Every name that can stand in the consultation's `allowed`.
-pub const AT_LARGE: [&str; 18] = [
+/// The name of every move of the consultation.
+pub const CONSULTATION_MOVES: [&str; 18] = [
     "consultation.confirm",
     "consultation.reschedule",
     "consultation.cancel",
@@ -33,8 +33,8 @@ pub const AT_LARGE: [&str; 18] = [
     "record.open",
 ];
 
-/// Every name that can stand in a prescription's `allowed`.
-pub const OF_PRESCRIPTION: [&str; 6] = [
+/// The name of every move of a prescription.
+pub const PRESCRIPTION_MOVES: [&str; 6] = [
     "prescription.amend",
     "prescription.sign",
     "prescription.cancel",
@@ -43,7 +43,7 @@ pub const OF_PRESCRIPTION: [&str; 6] = [
     "prescription.answer",
 ];
 
-pub fn at_large(key: &str) -> Command {
+pub fn consultation_command(key: &str) -> Command {
     match key {
         "consultation.confirm" => Command::Confirm(Nothing {}),
         "consultation.reschedule" => Command::Reschedule(Reschedule { slot: slot(2).id }),
@@ -67,8 +67,8 @@ pub fn at_large(key: &str) -> Command {
     }
 }
 
-/// `pick` chooses among pharmacies and verdicts.
-pub fn of_prescription(key: &str, view: &PrescriptionView, pick: u128) -> Command {
+/// Builds a command to a prescription. `pick` selects the pharmacy and the verdict.
+pub fn prescription_command(key: &str, view: &PrescriptionView, pick: u128) -> Command {
     let prescription = view.id;
     match key {
         "prescription.amend" => Command::Amend(Amend { prescription, items: vec![item(), item()] }),
@@ -90,27 +90,27 @@ pub fn of_prescription(key: &str, view: &PrescriptionView, pick: u128) -> Comman
     }
 }
 
-pub fn of_dispensing(key: &str, view: &DispensingView) -> Command {
+pub fn dispensing_command(key: &str, view: &DispensingView) -> Command {
     match key {
         "chat.send" => chat(Thread::Pharmacy(view.pharmacy.id)),
         key => move_dispensing(view.id, key.strip_prefix("dispensing.move:").expect("a move")),
     }
 }
 
-pub fn of_delivery(key: &str, view: &DeliveryView, pick: u128, now: Timestamp) -> Command {
+pub fn delivery_command(key: &str, view: &DeliveryView, pick: u128, now: Timestamp) -> Command {
     match key {
         "delivery.assign" => assign(view.id, 1 + pick % 2),
         key => move_delivery(view.id, key.strip_prefix("delivery.move:").expect("a move"), now),
     }
 }
 
-/// Every name that can stand in a call's `allowed`.
-pub fn of_call_keys() -> [&'static str; 4] {
+/// Returns the name of every move of a call.
+pub fn call_moves() -> [&'static str; 4] {
     CallMove::ALL.map(CallMove::as_str)
 }
 
-/// `pick` chooses whether media comes or goes.
-pub fn of_call(key: &str, view: &CallView, pick: u128) -> Command {
+/// Builds a command to a call. `pick` selects whether media connects.
+pub fn call_command(key: &str, view: &CallView, pick: u128) -> Command {
     let call = view.id;
     match key {
         "call.join" => Command::JoinCall(CallRef { call }),
@@ -128,7 +128,7 @@ pub fn of_call(key: &str, view: &CallView, pick: u128) -> Command {
     }
 }
 
-/// Everything that a full view says is possible now, each with somebody who may do it.
+/// Returns every allowed move as a command, with an actor who may send it.
 pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Command)> {
     let mut all = Vec::new();
     let mut add = |allowed: &Allowed, who: &dyn Fn(Role) -> Actor, command: &dyn Fn(&str) -> Command| {
@@ -137,18 +137,18 @@ pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Comm
         }
     };
     if let Some(consultation) = &care.consultation {
-        add(&consultation.allowed, &|role| someone(role, 1, pick), &at_large);
+        add(&consultation.allowed, &|role| someone(role, 1, pick), &consultation_command);
     }
     if let Some(view) = &care.call {
-        add(&view.allowed, &|role| someone(role, 1, pick), &|key| of_call(key, view, pick));
+        add(&view.allowed, &|role| someone(role, 1, pick), &|key| call_command(key, view, pick));
     }
     for view in &care.prescriptions {
         let n = view.pharmacy.as_ref().map_or(1, |at| (1..4).find(|n| pharmacy_id(*n) == at.id).expect("known"));
-        add(&view.allowed, &|role| someone(role, n, pick), &|key| of_prescription(key, view, pick));
+        add(&view.allowed, &|role| someone(role, n, pick), &|key| prescription_command(key, view, pick));
     }
     for view in &care.dispensings {
         let n = (1..4).find(|n| pharmacy_id(*n) == view.pharmacy.id).expect("known");
-        add(&view.allowed, &|role| someone(role, n, pick), &|key| of_dispensing(key, view));
+        add(&view.allowed, &|role| someone(role, n, pick), &|key| dispensing_command(key, view));
     }
     for view in &care.deliveries {
         let n = (1..4).find(|n| pharmacy_id(*n) == view.pharmacy.id).expect("known");
@@ -156,7 +156,7 @@ pub fn possible(care: &Snapshot, pick: u128, now: Timestamp) -> Vec<(Actor, Comm
             (Some(own), Role::Courier) => (1..3).map(courier).find(|c| user(c) == own.id).expect("known"),
             _ => someone(role, n, pick),
         };
-        add(&view.allowed, &who, &|key| of_delivery(key, view, pick, now));
+        add(&view.allowed, &who, &|key| delivery_command(key, view, pick, now));
     }
     all
 }

@@ -1,4 +1,4 @@
-//! The parcel.
+//! The delivery.
 
 use rooms::command::*;
 use rooms::event::Event;
@@ -21,29 +21,29 @@ fn late(clinic: &Clinic, to: &str, s: i64) -> Command {
 }
 
 #[test]
-fn a_parcel_goes_from_the_pharmacy_to_the_patient() {
-    let mut clinic = Clinic::plain();
+fn delivery_moves_from_the_pharmacy_to_the_patient() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, to_home()).dispense(1, &["accepted", "preparing", "checked"]);
     let dispensing = clinic.dispensing();
     let ready = clinic.ok(&pharmacist(1), move_dispensing(dispensing, "ready"));
     assert_eq!(ready, ["dispensing.moved", "delivery.requested"]);
-    assert_eq!(clinic.medicine(), ("with_pharmacy", "ready", "requested"));
+    assert_eq!(clinic.medicine_states(), ("with_pharmacy", "ready", "requested"));
     let delivery = clinic.delivery();
-    assert_eq!(clinic.ask(&pharmacist(1), assign(delivery, 9)), Err(Refusal::NoSuch("courier")));
+    assert_eq!(clinic.submit(&pharmacist(1), assign(delivery, 9)), Err(Refusal::NoSuch("courier")));
     assert_eq!(clinic.ok(&pharmacist(1), assign(delivery, 1)), ["delivery.assigned"]);
     let picked_up = clinic.ok(&courier(1), move_delivery(delivery, "picked_up", clinic.now));
     assert_eq!(picked_up, ["delivery.moved", "dispensing.moved"]);
-    assert_eq!(clinic.medicine(), ("with_pharmacy", "released", "picked_up"));
+    assert_eq!(clinic.medicine_states(), ("with_pharmacy", "released", "picked_up"));
     clinic.deliver(&["in_transit", "out_for_delivery"]);
     let delivered = clinic.ok(&courier(1), move_delivery(delivery, "delivered", clinic.now));
     assert_eq!(delivered, ["delivery.moved", "dispensing.moved", "prescription.moved"]);
-    assert_eq!(clinic.medicine(), ("completed", "completed", "delivered"));
+    assert_eq!(clinic.medicine_states(), ("completed", "completed", "delivered"));
 }
 
 #[test]
-fn a_courier_sees_the_parcel_and_nothing_clinical() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
+fn courier_sees_the_delivery_and_nothing_clinical() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
     let view = clinic.room.view_of(&courier(1), clinic.now).expect("has a parcel");
     assert_eq!(view, View::Courier(user(&courier(1))));
     let seen = clinic.room.snapshot(&view);
@@ -55,24 +55,27 @@ fn a_courier_sees_the_parcel_and_nothing_clinical() {
 }
 
 #[test]
-fn a_relieved_courier_has_no_part_any_more() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
+fn replaced_courier_loses_access() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
     let delivery = clinic.delivery();
-    assert!(matches!(clinic.ask(&pharmacist(1), assign(delivery, 1)), Err(Refusal::Invalid { field: "courier", .. })));
+    assert!(matches!(
+        clinic.submit(&pharmacist(1), assign(delivery, 1)),
+        Err(Refusal::Invalid { field: "courier", .. })
+    ));
     clinic.ok(&pharmacist(1), assign(delivery, 2));
     assert_eq!(clinic.room.view_of(&courier(1), clinic.now), None);
-    assert_eq!(clinic.ask(&courier(1), move_delivery(delivery, "picked_up", clinic.now)), Err(Refusal::Forbidden));
-    // The last thing they see is that it is somebody else's.
+    assert_eq!(clinic.submit(&courier(1), move_delivery(delivery, "picked_up", clinic.now)), Err(Refusal::Forbidden));
+    // The last event they see assigns the parcel to another courier.
     assert_eq!(clinic.room.visible_head(&View::Courier(user(&courier(1)))), clinic.room.head());
     clinic.ok(&courier(2), move_delivery(delivery, "picked_up", clinic.now));
-    assert!(matches!(clinic.ask(&pharmacist(1), assign(delivery, 1)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&pharmacist(1), assign(delivery, 1)), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn the_third_failed_attempt_sends_it_back() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel().deliver(&["picked_up"]);
+fn third_failed_attempt_returns_the_parcel() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery().deliver(&["picked_up"]);
     for attempt in 1..=3 {
         clinic.deliver(&["out_for_delivery"]);
         let delivery = clinic.delivery();
@@ -86,105 +89,111 @@ fn the_third_failed_attempt_sends_it_back() {
             assert_eq!(failed, ["delivery.moved", "delivery.moved"]);
         }
     }
-    assert_eq!(clinic.medicine(), ("with_pharmacy", "released", "returning"));
+    assert_eq!(clinic.medicine_states(), ("with_pharmacy", "released", "returning"));
     let delivery = clinic.delivery();
     clinic.deliver(&["returned"]);
     let restocked = clinic.ok(&pharmacist(1), move_delivery(delivery, "restocked", clinic.now));
     assert_eq!(restocked, ["delivery.moved", "dispensing.moved", "prescription.moved"]);
-    assert_eq!(clinic.medicine(), ("released", "returned_to_stock", "restocked"));
+    assert_eq!(clinic.medicine_states(), ("released", "returned_to_stock", "restocked"));
 }
 
 #[test]
-fn late_facts_are_kept_and_move_nothing() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
-    clinic.pass(secs(600));
+fn late_reports_are_recorded_and_change_no_state() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
+    clinic.advance(secs(600));
     clinic.deliver(&["picked_up", "out_for_delivery"]);
     let state = clinic.room.snapshot(&View::Care);
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "in_transit", 60)), ["delivery.reported"]);
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "attempt_failed", 60)), ["delivery.reported"]);
     assert_eq!(clinic.room.snapshot(&View::Care), state);
-    assert_eq!(clinic.ask(&courier(1), late(&clinic, "lost", 60)), Err(Refusal::Forbidden));
-    clinic.pass(secs(60));
-    // Earlier than now, later than the present state: a fact like another, with its own time.
+    assert_eq!(clinic.submit(&courier(1), late(&clinic, "lost", 60)), Err(Refusal::Forbidden));
+    clinic.advance(secs(60));
+    // Before now but after the current state began: an ordinary move with its own time.
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "attempt_failed", 30)), ["delivery.moved"]);
     let at = before(&clinic, 30);
     assert!(
         matches!(&clinic.log.last().expect("one").event, Event::DeliveryMoved(moved) if moved.occurred_at == Some(at))
     );
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "delivered", 31)), ["delivery.reported"]);
-    assert!(matches!(clinic.ask(&courier(1), late(&clinic, "returned", 20)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&courier(1), late(&clinic, "returned", 20)), Err(Refusal::Illegal { .. })));
     assert!(matches!(
-        clinic.ask(&courier(1), late(&clinic, "returning", -400)),
+        clinic.submit(&courier(1), late(&clinic, "returning", -400)),
         Err(Refusal::Invalid { field: "occurred_at", .. })
     ));
-    // A clock that is a little ahead is nobody's fault.
+    // A clock that runs slightly ahead is tolerated.
     clinic.ok(&courier(1), late(&clinic, "returning", -20));
-    assert_eq!(clinic.medicine().2, "returning");
+    assert_eq!(clinic.medicine_states().2, "returning");
 }
 
 #[test]
-fn a_parcel_that_is_called_off_can_be_fetched_at_the_counter() {
+fn medicine_of_a_cancelled_delivery_can_be_picked_up() {
     for who in [patient(), pharmacist(1)] {
-        let mut clinic = Clinic::plain();
-        clinic.parcel();
+        let mut clinic = Clinic::with_default_policy();
+        clinic.assigned_delivery();
         let dispensing = clinic.dispensing();
         assert!(matches!(
-            clinic.ask(&pharmacist(1), move_dispensing(dispensing, "completed")),
+            clinic.submit(&pharmacist(1), move_dispensing(dispensing, "completed")),
             Err(Refusal::Illegal { .. })
         ));
         let delivery = clinic.delivery();
         clinic.ok(&who, move_delivery(delivery, "cancelled", clinic.now));
-        assert_eq!(clinic.medicine(), ("with_pharmacy", "ready", "cancelled"));
+        assert_eq!(clinic.medicine_states(), ("with_pharmacy", "ready", "cancelled"));
         clinic.dispense(1, &["completed"]);
-        assert_eq!(clinic.medicine().0, "completed");
+        assert_eq!(clinic.medicine_states().0, "completed");
     }
-    let mut clinic = Clinic::plain();
-    clinic.parcel().deliver(&["picked_up"]);
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery().deliver(&["picked_up"]);
     let delivery = clinic.delivery();
-    let too_late = clinic.ask(&patient(), move_delivery(delivery, "cancelled", clinic.now));
+    let too_late = clinic.submit(&patient(), move_delivery(delivery, "cancelled", clinic.now));
     assert!(matches!(too_late, Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn a_cancelled_prescription_calls_the_parcel_off_and_tells_the_courier_no_reason() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
+fn cancelled_prescription_cancels_the_delivery_without_a_reason_for_the_courier() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
     let prescription = clinic.prescription();
     let cancel = Command::CancelPrescription(CancelPrescription { prescription, reason: text("allergy") });
     let kinds = clinic.ok(&doctor(), cancel.clone());
     assert_eq!(kinds, ["prescription.moved", "dispensing.moved", "delivery.moved"]);
-    assert_eq!(clinic.medicine(), ("cancelled", "cancelled", "cancelled"));
+    assert_eq!(clinic.medicine_states(), ("cancelled", "cancelled", "cancelled"));
     assert!(!clinic.log.last().expect("one").canonical().contains("allergy"));
 
-    let mut clinic = Clinic::plain();
-    clinic.parcel().deliver(&["picked_up"]);
-    assert!(matches!(clinic.ask(&doctor(), cancel), Err(Refusal::Illegal { .. })), "with the courier is handed over");
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery().deliver(&["picked_up"]);
+    assert!(
+        matches!(clinic.submit(&doctor(), cancel), Err(Refusal::Illegal { .. })),
+        "a parcel with the courier counts as handed over"
+    );
 }
 
 #[test]
-fn lost_and_damaged_are_an_administrators_word_and_set_the_prescription_free() {
+fn only_administrators_report_loss_or_damage_and_the_prescription_is_released() {
     for to in ["lost", "damaged"] {
-        let mut clinic = Clinic::plain();
-        clinic.parcel();
+        let mut clinic = Clinic::with_default_policy();
+        clinic.assigned_delivery();
         let delivery = clinic.delivery();
-        assert!(matches!(clinic.ask(&admin(1), move_delivery(delivery, to, clinic.now)), Err(Refusal::Illegal { .. })));
+        assert!(matches!(
+            clinic.submit(&admin(1), move_delivery(delivery, to, clinic.now)),
+            Err(Refusal::Illegal { .. })
+        ));
         clinic.deliver(&["picked_up", "in_transit"]);
-        assert_eq!(clinic.ask(&courier(1), move_delivery(delivery, to, clinic.now)), Err(Refusal::Forbidden));
+        assert_eq!(clinic.submit(&courier(1), move_delivery(delivery, to, clinic.now)), Err(Refusal::Forbidden));
         clinic.ok(&admin(1), move_delivery(delivery, to, clinic.now));
-        assert_eq!(clinic.medicine(), ("released", "cancelled", to));
-        assert_eq!(clinic.room.view_of(&admin(1), clinic.now), None, "acting is not reading");
+        assert_eq!(clinic.medicine_states(), ("released", "cancelled", to));
+        assert_eq!(clinic.room.view_of(&admin(1), clinic.now), None, "moving a delivery grants no view");
     }
 }
 
 #[test]
-fn each_step_of_a_parcel_carries_its_own_data() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel().deliver(&["picked_up", "out_for_delivery"]);
+fn each_delivery_move_requires_exactly_its_own_data() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery().deliver(&["picked_up", "out_for_delivery"]);
     let delivery = clinic.delivery();
     let bare =
         |to: &str| MoveDelivery { delivery, to: named(to), reason: None, proof: None, window: None, occurred_at: None };
-    let field = |clinic: &Clinic, who: &Actor, step| match clinic.would(who, &Command::MoveDelivery(step), None) {
+    let field = |clinic: &Clinic, who: &Actor, step| match clinic.decide(who, &Command::MoveDelivery(step), None) {
         Err(Refusal::Invalid { field, .. }) => field,
         other => panic!("{other:?}"),
     };
@@ -198,9 +207,9 @@ fn each_step_of_a_parcel_carries_its_own_data() {
     assert_eq!(field(&clinic, &patient(), past), "window");
 }
 
-/// Rank grows with every move but the one that tries again.
+/// The order of the states grows with every move but the next attempt.
 #[test]
-fn parcels_only_go_forward() {
+fn delivery_moves_only_forward() {
     use DeliveryState::*;
     for from in DeliveryState::ALL {
         for to in from.next() {
@@ -213,7 +222,7 @@ fn parcels_only_go_forward() {
 }
 
 #[test]
-fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
+fn path_fills_in_skipped_states_and_never_leads_back() {
     let names = |from: &str, to: &str| -> Vec<&'static str> {
         let from: DeliveryState = named(from);
         from.path_to(named(to)).iter().map(|state| state.as_str()).collect()
@@ -238,13 +247,13 @@ fn a_report_that_skips_steps_finds_its_way_and_none_leads_back() {
 }
 
 #[test]
-fn the_hub_gives_a_parcel_to_a_partner_and_passes_on_that_it_was_lost() {
-    let mut clinic = Clinic::plain();
+fn hub_assigns_a_partners_courier_and_reports_a_loss() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, to_home()).dispense(1, &["accepted", "preparing", "checked", "ready"]);
     let delivery = clinic.delivery();
     assert_eq!(clinic.ok(&Actor::System, assign(delivery, 1)), ["delivery.assigned"]);
     clinic.deliver(&["picked_up"]);
-    assert!(clinic.ask(&Actor::System, move_delivery(delivery, "in_transit", clinic.now)).is_err());
+    assert!(clinic.submit(&Actor::System, move_delivery(delivery, "in_transit", clinic.now)).is_err());
     clinic.ok(&Actor::System, move_delivery(delivery, "lost", clinic.now));
-    assert_eq!(clinic.medicine().2, "lost");
+    assert_eq!(clinic.medicine_states().2, "lost");
 }

@@ -1,4 +1,4 @@
-//! The documentation's examples and diagrams are checked, so that they stay true.
+//! The documentation's examples and diagrams match the engine.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The text of the first fenced block of this language after `heading`.
+/// Returns the first fenced block of this language after `heading`.
 fn fenced<'a>(page: &'a str, heading: &str, language: &str) -> &'a str {
     let (_, rest) = page.split_once(heading).unwrap_or_else(|| panic!("no {heading}"));
     let (_, rest) = rest.split_once(&format!("```{language}\n")).expect("a block");
@@ -28,12 +28,12 @@ fn hex(hash: &[u8]) -> String {
 }
 
 #[test]
-fn the_records_worked_example_is_what_the_engine_writes() {
-    let mut clinic = Clinic::plain();
+fn worked_example_in_the_documentation_matches_the_engine() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.ok(&patient(), walk_in());
-    clinic.pass(secs(30));
+    clinic.advance(secs(30));
     clinic.ok(&patient(), chat(Thread::Care));
-    clinic.pass(secs(5));
+    clinic.advance(secs(5));
     let words = Chat { text: text("Très bien:\n\"rest\" 😴"), thread: Thread::Care };
     clinic.ok(&doctor(), Command::Chat(words));
     let mut before = GENESIS;
@@ -47,7 +47,7 @@ fn the_records_worked_example_is_what_the_engine_writes() {
     let example = fenced(&page, "## A worked example", "jsonl");
     assert_eq!(example, written, "docs/record.md should show:\n{written}");
 
-    // And read as a stranger would: the bytes as they stand.
+    // Verify the example as an outsider would: from its bytes.
     let mut before = GENESIS;
     let mut room = Room::new(clinic.room.id());
     for line in example.lines() {
@@ -61,7 +61,7 @@ fn the_records_worked_example_is_what_the_engine_writes() {
     }
 }
 
-/// The arrows of a section's diagram.
+/// Returns the arrows of a section's diagram.
 fn arrows(section: &str) -> BTreeSet<(String, String)> {
     let page = page("states.md");
     let lines = fenced(&page, section, "mermaid").lines().filter_map(|line| line.trim().split_once(" --> "));
@@ -70,7 +70,7 @@ fn arrows(section: &str) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn every_move_of_a_case_is_drawn() {
+fn every_transition_is_in_the_state_diagrams() {
     let drawn = ["consultation", "call", "prescription", "dispensing", "delivery", "payment"]
         .map(|machine| (machine, arrows(&format!("## {}{}", machine[..1].to_uppercase(), &machine[1..]))));
     let mut missing = BTreeSet::new();
@@ -87,15 +87,15 @@ fn every_move_of_a_case_is_drawn() {
     assert!(missing.is_empty(), "not in docs/states.md: {missing:#?}");
 }
 
-/// Where the engine has a table of next states, the diagram is that table.
+/// Where the engine has a table of next states, the diagram equals that table.
 #[test]
-fn no_move_is_drawn_that_does_not_exist() {
+fn state_diagrams_contain_only_existing_transitions() {
     let own = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     let mut deliveries: BTreeSet<_> = DeliveryState::ALL
         .iter()
         .flat_map(|from| from.next().iter().map(move |to| own(from.as_str(), to.as_str())))
         .collect();
-    // By `delivery.assign`, by `ready`, and by the third failure, which passes through `attempt_failed` at once.
+    // From `delivery.assign`, from `ready`, and from the third failure, which passes through `attempt_failed` at once.
     deliveries.extend([own("[*]", "requested"), own("requested", "assigned"), own("out_for_delivery", "returning")]);
     assert_eq!(arrows("## Delivery"), deliveries);
     let mut payments: BTreeSet<_> = PaymentState::ALL
@@ -107,7 +107,7 @@ fn no_move_is_drawn_that_does_not_exist() {
 }
 
 #[test]
-fn every_state_has_its_row() {
+fn every_state_has_a_row_in_the_documentation() {
     let page = page("states.md");
     let check = |heading: &str, names: Vec<&str>| {
         let (_, section) = page.split_once(heading).expect("a section");

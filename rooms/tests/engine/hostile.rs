@@ -1,4 +1,4 @@
-//! What comes from outside is not trusted: a bad frame is an error, never a panic, and says nothing of its content.
+//! Hostile input: a malformed frame is an error, never a panic, and the error never quotes it.
 
 use proptest::prelude::*;
 use rooms::command::Command;
@@ -13,7 +13,7 @@ fn frame(command: &str) -> String {
     format!(r#"{{"type":"command","id":"{ID}","room":"{ID}","command":{command}}}"#)
 }
 
-/// Frames that are well-formed, to show that the corpus fails for its own reason.
+/// Well-formed frames: they prove that the malformed ones fail for the intended reason.
 fn good() -> Vec<String> {
     vec![
         r#"{"type":"hello","token":"t"}"#.into(),
@@ -86,18 +86,18 @@ fn bad() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn hostile_frames_are_refused() {
+fn malformed_frames_are_rejected() {
     for text in good() {
         serde_json::from_str::<ClientFrame>(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
     for (what, text) in bad() {
-        assert!(serde_json::from_str::<ClientFrame>(&text).is_err(), "{what} was taken");
-        assert!(serde_json::from_str::<Record>(&text).is_err(), "{what} was taken for a record");
+        assert!(serde_json::from_str::<ClientFrame>(&text).is_err(), "{what} was accepted");
+        assert!(serde_json::from_str::<Record>(&text).is_err(), "{what} was accepted as a record");
     }
 }
 
 #[test]
-fn texts_are_cleaned_and_never_printed() {
+fn texts_are_trimmed_and_never_printed() {
     let parsed: rooms::text::Line = text("  Ünï\u{202e}code\t ");
     assert_eq!(parsed.as_str(), "Ünï\u{202e}code");
     assert!(!format!("{parsed:?}").contains("code"));
@@ -106,7 +106,7 @@ fn texts_are_cleaned_and_never_printed() {
     assert!(!error.to_string().contains("HIV"), "{error}");
 }
 
-/// Any JSON there is, a few levels deep, with the protocol's own words among its names.
+/// Arbitrary JSON, a few levels deep, with some of the protocol's own names.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let word = prop_oneof![
         prop::sample::select(vec![
@@ -141,8 +141,8 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// Whether it is taken or not: it returns, and what is taken reads back the same.
-fn taken_or_refused(bytes: &[u8]) {
+/// Parses the input. If it is accepted, it must parse back unchanged.
+fn parses_back_or_is_rejected(bytes: &[u8]) {
     if let Ok(frame) = serde_json::from_slice::<ClientFrame>(bytes) {
         let again = serde_json::to_vec(&frame).expect("frames are JSON");
         assert_eq!(serde_json::from_slice::<ClientFrame>(&again).expect("reads back"), frame);
@@ -155,7 +155,7 @@ fn taken_or_refused(bytes: &[u8]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-    /// Bytes flipped, cut and put in anywhere.
+    /// Replaces, truncates and inserts bytes anywhere.
     #[test]
     fn mangled_frames_never_panic(
         which in 0usize..8,
@@ -170,13 +170,13 @@ proptest! {
                 _ => bytes.insert(at, with),
             }
         }
-        taken_or_refused(&bytes);
+        parses_back_or_is_rejected(&bytes);
     }
 
-    /// Any text as a message, and any JSON in place of any part of a frame.
+    /// Uses any text as a message, and any JSON in place of any part of a frame.
     #[test]
     fn arbitrary_content_never_panics(text in any::<String>(), value in json()) {
-        taken_or_refused(text.as_bytes());
+        parses_back_or_is_rejected(text.as_bytes());
         let chat = serde_json::json!({"kind": "chat.send", "data": {"text": text}});
         let frames = [
             frame(&chat.to_string()),
@@ -187,7 +187,7 @@ proptest! {
             value.to_string(),
         ];
         for frame in frames {
-            taken_or_refused(frame.as_bytes());
+            parses_back_or_is_rejected(frame.as_bytes());
         }
         let _ = serde_json::from_value::<Command>(chat);
     }

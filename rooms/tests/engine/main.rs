@@ -1,18 +1,18 @@
-//! The engine's promises. One file per kind of promise; `support` is a small clinic to play in.
+//! Tests of the engine, one file per subject. `support` simulates a small clinic.
 
 mod allowed;
-mod calls;
-mod canonical;
+mod call;
 mod commands;
+mod consultation;
+mod cursor;
 mod delivery;
 mod docs;
-mod guests;
+mod guest;
 mod hostile;
-mod medicine;
 mod payment;
+mod prescription;
 mod random;
-mod reader;
+mod record;
 mod sdp;
 mod support;
-mod talk;
 mod wire;

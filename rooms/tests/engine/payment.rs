@@ -1,4 +1,4 @@
-//! The payment: what it means for the consultation, and what the provider is to do next.
+//! The payment: its effect on the consultation, and the provider's next action.
 
 use rooms::case::payment::{PaymentAction, due_action};
 use rooms::command::*;
@@ -25,35 +25,35 @@ fn allowed(refusal: Result<Vec<rooms::event::Event>, Refusal>) -> Vec<String> {
 }
 
 #[test]
-fn an_unpaid_consultation_is_not_confirmed_and_a_paid_one_is_at_once() {
+fn payment_confirms_the_consultation_at_once() {
     let mut clinic = priced();
     assert_eq!(clinic.ok(&patient(), request_slot(1)), ["consultation.requested", "payment.moved"]);
     let confirm = Command::Confirm(Nothing {});
-    assert!(!allowed(clinic.ask(&patient(), confirm.clone())).contains(&"consultation.confirm".to_owned()));
-    assert_eq!(clinic.ask(&patient(), pay(PaymentState::Authorized, 2500)), Err(Refusal::Forbidden));
-    let short = clinic.ask(&Actor::System, pay(PaymentState::Authorized, 1));
+    assert!(!allowed(clinic.submit(&patient(), confirm.clone())).contains(&"consultation.confirm".to_owned()));
+    assert_eq!(clinic.submit(&patient(), pay(PaymentState::Authorized, 2500)), Err(Refusal::Forbidden));
+    let short = clinic.submit(&Actor::System, pay(PaymentState::Authorized, 1));
     assert!(matches!(short, Err(Refusal::Invalid { field: "amount", .. })));
     let paid = clinic.ok(&Actor::System, pay(PaymentState::Authorized, 2500));
     assert_eq!((paid, clinic.state()), (vec!["payment.moved", "consultation.moved"], "booked"));
-    allowed(clinic.ask(&patient(), confirm));
+    allowed(clinic.submit(&patient(), confirm));
     assert_eq!(clinic.ok(&Actor::System, pay(PaymentState::Captured, 2500)), ["payment.moved"]);
 
-    let free = Clinic::plain().request().ask(&Actor::System, pay(PaymentState::Captured, 0));
+    let free = Clinic::with_default_policy().request().submit(&Actor::System, pay(PaymentState::Captured, 0));
     assert_eq!(free, Err(Refusal::NoSuch("payment")));
 }
 
 #[test]
-fn a_walk_in_pays_before_checking_in() {
+fn walk_in_pays_before_checking_in() {
     let mut clinic = priced();
     clinic.ok(&patient(), walk_in());
-    allowed(clinic.ask(&patient(), check_in()));
+    allowed(clinic.submit(&patient(), check_in()));
     assert_eq!(clinic.ok(&Actor::System, pay(PaymentState::Authorized, 2500)), ["payment.moved"]);
     clinic.ok(&patient(), check_in());
     assert_eq!(clinic.state(), "waiting");
 }
 
 #[test]
-fn a_payment_that_fails_gives_the_slot_back_at_once() {
+fn failed_payment_releases_the_slot_at_once() {
     let mut clinic = priced();
     clinic.ok(&patient(), request_slot(1));
     let failed = clinic.ok(&Actor::System, pay(PaymentState::Failed, 2500));
@@ -62,20 +62,20 @@ fn a_payment_that_fails_gives_the_slot_back_at_once() {
 }
 
 #[test]
-fn a_late_fact_never_moves_a_payment_backwards() {
+fn late_report_never_moves_a_payment_backwards() {
     let mut clinic = priced();
     clinic.ok(&patient(), request_slot(1));
     clinic.ok(&Actor::System, pay(PaymentState::Captured, 2500));
-    allowed(clinic.ask(&Actor::System, pay(PaymentState::Authorized, 2500)));
-    let too_much = clinic.ask(&Actor::System, pay(PaymentState::Refunded, 2501));
+    allowed(clinic.submit(&Actor::System, pay(PaymentState::Authorized, 2500)));
+    let too_much = clinic.submit(&Actor::System, pay(PaymentState::Refunded, 2501));
     assert!(matches!(too_much, Err(Refusal::Invalid { field: "amount", .. })));
     clinic.ok(&Actor::System, pay(PaymentState::Refunded, 1000));
-    allowed(clinic.ask(&Actor::System, pay(PaymentState::Captured, 2500)));
+    allowed(clinic.submit(&Actor::System, pay(PaymentState::Captured, 2500)));
     assert_eq!(clinic.care().payment.expect("a payment").state, PaymentState::Refunded);
 }
 
 #[test]
-fn what_is_due_follows_the_case() {
+fn due_payment_action_follows_the_case() {
     let mut clinic = priced();
     clinic.ok(&patient(), request_slot(1));
     assert_eq!(clinic.care().payment_due(), Some(PaymentAction::Authorize));
@@ -88,7 +88,7 @@ fn what_is_due_follows_the_case() {
 
     let mut alone = clinic.clone();
     alone.ok(&patient(), check_in());
-    alone.pass(secs(3 * 3600));
+    alone.advance(secs(3 * 3600));
     alone.timer();
     assert_eq!((alone.state(), alone.care().payment_due()), ("no_show", Some(PaymentAction::Release)));
     clinic.ok(&patient(), check_in());
@@ -104,38 +104,38 @@ fn what_is_due_follows_the_case() {
     clinic.ok(&admin(2), Command::MarkError(reason()));
     assert_eq!(clinic.care().payment_due(), Some(PaymentAction::Refund));
 
-    // Paid when the hold was over already: the money goes back.
-    late.pass(secs(301));
+    // A payment after the hold expired is released.
+    late.advance(secs(301));
     late.timer();
     assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentAction::Release)));
     late.ok(&Actor::System, pay(PaymentState::Authorized, 2500));
     assert_eq!((late.state(), late.care().payment_due()), ("expired", Some(PaymentAction::Release)));
 }
 
-/// A wish that is granted leaves another one or none, never the same: so wishes come to an end.
+/// A completed action is followed by another one or none, never by itself, so actions come to an end.
 #[test]
-fn a_wish_that_is_granted_is_not_made_again() {
+fn completed_payment_action_is_not_due_again() {
     for state in ConsultationState::ALL {
         for missing in [None, Some(Party::Patient), Some(Party::Doctor)] {
             for payment in PaymentState::ALL {
-                let Some(wish) = due_action(payment, state, missing) else { continue };
-                let granted = match (wish, payment) {
+                let Some(action) = due_action(payment, state, missing) else { continue };
+                let completed = match (action, payment) {
                     (PaymentAction::Authorize, _) => PaymentState::Authorized,
                     (PaymentAction::Capture, _) => PaymentState::Captured,
                     (PaymentAction::Release, PaymentState::Pending) => PaymentState::Failed,
                     (PaymentAction::Release | PaymentAction::Refund, _) => PaymentState::Refunded,
                 };
-                assert!(payment.next().contains(&granted), "{payment:?} while {state:?}");
-                assert_ne!(due_action(granted, state, missing), Some(wish), "{payment:?} while {state:?}");
-                assert_eq!(PaymentAction::from_name(wish.as_str()), Some(wish));
+                assert!(payment.next().contains(&completed), "{payment:?} while {state:?}");
+                assert_ne!(due_action(completed, state, missing), Some(action), "{payment:?} while {state:?}");
+                assert_eq!(PaymentAction::from_name(action.as_str()), Some(action));
             }
         }
     }
 }
 
-/// A completed consultation keeps its price, a cancelled one never does; and whoever did not come settles the rest.
+/// A completed consultation keeps its price, a cancelled one never does, and a no-show only if the patient was missing.
 #[test]
-fn money_is_kept_only_for_a_consultation_that_took_place_or_that_the_patient_missed() {
+fn price_is_collected_only_for_a_completed_consultation_or_a_missing_patient() {
     for state in ConsultationState::ALL {
         for missing in [None, Some(Party::Patient), Some(Party::Doctor)] {
             let captures = due_action(PaymentState::Authorized, state, missing) == Some(PaymentAction::Capture);

@@ -1,4 +1,5 @@
-//! Descriptions and candidates: what browsers write is taken, nonsense is not, and relayed calls tell no address.
+//! Session descriptions and candidates: browsers' output parses, malformed input does not, and relayed copies contain no
+//! addresses.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use rooms::wire::parse_error::parse_error;
 
 const FINGERPRINT: &str = "a=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08";
 
-/// As Chromium writes it, shortened.
+/// A shortened description from Chromium.
 fn chromium() -> String {
     [
         "v=0",
@@ -47,7 +48,7 @@ fn chromium() -> String {
 const RELAY: &str = "candidate:3 1 udp 41885439 198.51.100.9 60000 typ relay raddr 203.0.113.5 rport 54400 ufrag EsAw";
 
 #[test]
-fn what_a_browser_writes_is_taken_and_kept_as_it_is() {
+fn browser_descriptions_and_candidates_parse_unchanged() {
     assert_eq!(Sdp::parse(&chromium()).unwrap().as_str(), chromium());
     let unix = chromium().replace("\r\n", "\n");
     assert!(Sdp::parse(&unix).is_ok());
@@ -63,7 +64,7 @@ fn what_a_browser_writes_is_taken_and_kept_as_it_is() {
 }
 
 #[test]
-fn each_rule_refuses_what_breaks_it() {
+fn each_violation_yields_its_own_error() {
     let sdp = chromium();
     let without =
         |line: &str| sdp.lines().filter(|it| !it.starts_with(line)).map(|it| format!("{it}\r\n")).collect::<String>();
@@ -110,7 +111,7 @@ fn each_rule_refuses_what_breaks_it() {
 }
 
 #[test]
-fn relayed_tells_no_address_but_the_relays() {
+fn relayed_description_contains_only_relay_addresses() {
     let sdp = Sdp::parse(&chromium()).unwrap().relayed();
     for address in ["203.0.113.5", "2001:db8", ".local", "54400", "54401"] {
         let told = sdp.as_str().lines().any(|line| line.contains(address) && !line.starts_with("m="));
@@ -119,12 +120,12 @@ fn relayed_tells_no_address_but_the_relays() {
     assert!(sdp.as_str().contains("198.51.100.9 60000 typ relay raddr 0.0.0.0 rport 0"));
     assert_eq!(Sdp::parse(sdp.as_str()).unwrap(), sdp, "it is still a description");
     assert!(Candidate::parse("candidate:1 1 udp 1 203.0.113.5 54400 typ host").unwrap().relayed().is_none());
-    assert!(Candidate::parse("").unwrap().relayed().is_some(), "the end of candidates tells nothing");
+    assert!(Candidate::parse("").unwrap().relayed().is_some(), "the end of candidates contains no address");
     assert!(!Candidate::parse(RELAY).unwrap().relayed().unwrap().as_str().contains("203.0.113.5"));
 }
 
 #[test]
-fn a_refused_description_is_told_apart_and_not_repeated() {
+fn invalid_description_has_its_own_code_and_is_not_quoted() {
     let nil = uuid::Uuid::nil();
     let frame = format!(
         r#"{{"type":"call","room":"{nil}","call":"{nil}","signal":{{"kind":"description","data":{{"to":"{nil}","epoch":1,"description":{{"type":"offer","sdp":"SECRET"}}}}}}}}"#
@@ -134,7 +135,7 @@ fn a_refused_description_is_told_apart_and_not_repeated() {
     assert!(message.starts_with("sdp must") && !message.contains("SECRET"), "{message}");
 }
 
-/// What is done to a text to make it hostile.
+/// Mutates a text.
 fn mutate(text: &mut Vec<u8>, (what, at, by): (u8, usize, u8)) {
     let at = at % text.len().max(1);
     match what % 6 {
@@ -150,13 +151,13 @@ fn mutate(text: &mut Vec<u8>, (what, at, by): (u8, usize, u8)) {
     }
 }
 
-/// The fuzz target of the parsers: mutated descriptions and candidates, for a bounded time.
+/// Fuzzes the parsers with mutated descriptions and candidates for a bounded time.
 #[test]
 fn no_mutation_makes_the_parsers_panic_or_leak() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mutations = prop::collection::vec((any::<u8>(), any::<usize>(), any::<u8>()), 1..12);
     let end = Instant::now() + Duration::from_secs(5);
-    let (mut tried, mut taken) = (0u32, 0u32);
+    let (mut tried, mut accepted) = (0u32, 0u32);
     while Instant::now() < end && tried < 200_000 {
         use proptest::strategy::ValueTree;
         let mutations = mutations.new_tree(&mut runner).unwrap().current();
@@ -166,7 +167,7 @@ fn no_mutation_makes_the_parsers_panic_or_leak() {
             let text = String::from_utf8_lossy(&text);
             tried += 1;
             if let Ok(sdp) = Sdp::parse(&text) {
-                taken += 1;
+                accepted += 1;
                 assert!(sdp.as_str().len() <= MAX_SDP_BYTES);
                 let relayed = sdp.relayed();
                 let host = |line: &str| line.starts_with("a=candidate:") && line.contains("typ host");
@@ -174,12 +175,12 @@ fn no_mutation_makes_the_parsers_panic_or_leak() {
                 assert!(Sdp::parse(relayed.as_str()).is_ok(), "{}", relayed.as_str());
             }
             if let Ok(candidate) = Candidate::parse(&text) {
-                taken += 1;
+                accepted += 1;
                 if let Some(relayed) = candidate.relayed() {
                     assert!(Candidate::parse(relayed.as_str()).is_ok());
                 }
             }
         }
     }
-    assert!(tried > 1_000 && taken > 100, "{tried} tried, {taken} taken");
+    assert!(tried > 1_000 && accepted > 100, "{tried} tried, {accepted} accepted");
 }

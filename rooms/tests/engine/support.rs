@@ -1,4 +1,4 @@
-//! A small clinic without a server: people, a room, its log and a clock that moves only when told.
+//! A small clinic without a server: people, a room, its log and a manual clock.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub fn support() -> Actor {
     person(40, Role::Support, "Sup Port", None)
 }
 
-/// Everybody with an account who could ask anything, those without a part in the case too.
+/// Everybody with an account, including people without a part in the case.
 pub fn everybody() -> Vec<Actor> {
     vec![
         patient(),
@@ -99,13 +99,13 @@ pub fn as_person(actor: &Actor) -> Person {
     }
 }
 
-/// Slot `n` begins `n` hours after the start and lasts half an hour.
+/// Slot `n` starts `n` hours after [`start`] and lasts half an hour.
 pub fn slot(n: u128) -> Slot {
     let starts_at = start().plus(secs(3600 * n as u64));
     Slot { id: SlotId(uuid(200 + n)), doctor: as_person(&doctor()), starts_at, ends_at: starts_at.plus(secs(1800)) }
 }
 
-/// What the server would look up: three pharmacies, two couriers, the doctors, and slots 1 to 9.
+/// Looks up facts as the server does: three pharmacies, two couriers, the doctors, and slots 1 to 9.
 pub fn facts(command: &Command) -> Facts {
     let mut facts = Facts::default();
     match command.needs() {
@@ -138,7 +138,7 @@ pub fn to_home() -> HandOver {
     HandOver::Delivery(text("2 Side Street"))
 }
 
-/// A room that is played with.
+/// A room under test.
 #[derive(Clone)]
 pub struct Clinic {
     pub room: Room,
@@ -153,17 +153,17 @@ impl Clinic {
         Self { room: Room::new(RoomId(uuid(0))), log: Vec::new(), now: start(), policy, ids: 1_000 }
     }
 
-    /// The default policy.
-    pub fn plain() -> Self {
+    /// A room with the default policy.
+    pub fn with_default_policy() -> Self {
         Self::new(Policy::default())
     }
 
-    pub fn pass(&mut self, span: Duration) {
+    pub fn advance(&mut self, span: Duration) {
         self.now = self.now.plus(span);
     }
 
-    /// Decides without taking the events.
-    pub fn would(&self, who: &Actor, command: &Command, expect: Option<u64>) -> Result<Vec<Event>, Refusal> {
+    /// Decides a command without applying the events.
+    pub fn decide(&self, who: &Actor, command: &Command, expect: Option<u64>) -> Result<Vec<Event>, Refusal> {
         let mut ids = self.ids;
         let mut fresh = || {
             ids += 1;
@@ -175,30 +175,30 @@ impl Clinic {
         self.room.decide(command, &mut context)
     }
 
-    /// Decides and takes the events, as the hub does after the commit.
-    pub fn ask(&mut self, who: &Actor, command: Command) -> Result<Vec<Event>, Refusal> {
-        let events = self.would(who, &command, None)?;
-        self.take(who, &events);
+    /// Decides a command and applies the events, as the hub does after the commit.
+    pub fn submit(&mut self, who: &Actor, command: Command) -> Result<Vec<Event>, Refusal> {
+        let events = self.decide(who, &command, None)?;
+        self.apply(who, &events);
         Ok(events)
     }
 
-    /// Like `ask`, for what must succeed.
+    /// Like `submit`, for commands that must succeed. Returns the kinds of the events.
     #[track_caller]
     pub fn ok(&mut self, who: &Actor, command: Command) -> Vec<&'static str> {
         let kind = command.kind();
-        match self.ask(who, command) {
+        match self.submit(who, command) {
             Ok(events) => events.iter().map(Event::kind).collect(),
             Err(refusal) => panic!("{kind} by {:?} was refused: {refusal:?}", who.role()),
         }
     }
 
-    pub fn take(&mut self, who: &Actor, events: &[Event]) {
+    pub fn apply(&mut self, who: &Actor, events: &[Event]) {
         self.ids += events.len() as u128 + 1;
         for event in events {
             let seq = self.room.head() + 1;
             let room = self.room.id();
             let record = Record { room, seq, at: self.now, actor: who.by(), command: None, event: event.clone() };
-            assert!(self.room.apply(&record), "the next record is taken");
+            assert!(self.room.apply(&record), "the next record is applied");
             self.log.push(record);
         }
     }
@@ -211,7 +211,7 @@ impl Clinic {
         self.ok(&Actor::System, Command::Presence(PresenceChange { party, here }))
     }
 
-    /// Those who were invited and still may come, or are in.
+    /// Returns the guests who may enter or have entered.
     pub fn guests(&self) -> Vec<Actor> {
         let guest = |it: rooms::room::snapshot::GuestView| Actor::Person {
             id: it.id,
@@ -222,7 +222,7 @@ impl Clinic {
         self.care().guests.into_iter().map(guest).collect()
     }
 
-    /// Everybody who could ask anything, guests too.
+    /// Returns everybody, including the guests.
     pub fn everybody(&self) -> Vec<Actor> {
         everybody().into_iter().chain(self.guests()).collect()
     }
@@ -235,8 +235,8 @@ impl Clinic {
         self.care().consultation.expect("care sees the consultation").state.as_str()
     }
 
-    /// State of the newest prescription, dispensing and delivery.
-    pub fn medicine(&self) -> (&'static str, &'static str, &'static str) {
+    /// Returns the states of the newest prescription, dispensing and delivery.
+    pub fn medicine_states(&self) -> (&'static str, &'static str, &'static str) {
         let care = self.care();
         (
             care.prescriptions.last().map_or("", |p| p.state.as_str()),
@@ -276,14 +276,14 @@ impl Clinic {
         self
     }
 
-    pub fn talking(&mut self) -> &mut Self {
+    pub fn in_progress(&mut self) -> &mut Self {
         self.waiting().ok(&doctor(), Command::Admit(Nothing {}));
         self.ok(&patient(), Command::Enter(Nothing {}));
         self
     }
 
     pub fn signed(&mut self) -> &mut Self {
-        self.talking().ok(&doctor(), draft());
+        self.in_progress().ok(&doctor(), draft());
         let prescription = self.prescription();
         self.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
         self
@@ -316,8 +316,8 @@ impl Clinic {
         self
     }
 
-    /// A parcel that courier 1 was given.
-    pub fn parcel(&mut self) -> &mut Self {
+    /// Advances to a delivery assigned to courier 1.
+    pub fn assigned_delivery(&mut self) -> &mut Self {
         self.sent(1, to_home()).dispense(1, &["accepted", "preparing", "checked", "ready"]);
         let delivery = self.delivery();
         self.ok(&pharmacist(1), assign(delivery, 1));
@@ -381,12 +381,12 @@ pub fn proof() -> rooms::party::Proof {
     rooms::party::Proof { kind: rooms::party::ProofKind::Code, reference: text("4711") }
 }
 
-/// A state from its name on the wire.
+/// Parses a state from its name on the wire.
 pub fn named<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_value(name.into()).expect("a state's name")
 }
 
-/// A move with exactly the data that belong to its target.
+/// Builds a move with exactly the data that its target requires.
 pub fn move_dispensing(dispensing: DispensingId, to: &str) -> Command {
     Command::MoveDispensing(MoveDispensing {
         dispensing,
@@ -397,7 +397,7 @@ pub fn move_dispensing(dispensing: DispensingId, to: &str) -> Command {
     })
 }
 
-/// A move with exactly the data that belong to its target.
+/// Builds a move with exactly the data that its target requires.
 pub fn move_delivery(delivery: DeliveryId, to: &str, now: Timestamp) -> Command {
     Command::MoveDelivery(MoveDelivery {
         delivery,

@@ -12,11 +12,11 @@ use rooms::wire::code::Code;
 use rooms::wire::feed::{FeedItem, FeedRow};
 use rooms::wire::server::{ServerFrame, event_frame};
 
-use crate::random::everything;
+use crate::random::all_commands;
 use crate::support::*;
 
 #[test]
-fn error_codes_are_a_closed_list_without_doubles() {
+fn error_codes_are_unique_and_documented() {
     let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(names.len(), Code::ALL.len());
     for code in Code::ALL {
@@ -28,26 +28,26 @@ fn error_codes_are_a_closed_list_without_doubles() {
 }
 
 #[test]
-fn close_codes_are_a_closed_list_without_doubles() {
+fn close_codes_are_unique_and_documented() {
     let codes: BTreeSet<_> = Close::ALL.iter().map(|close| close.code()).collect();
     let reasons: BTreeSet<_> = Close::ALL.iter().map(|close| close.reason()).collect();
     assert_eq!((codes.len(), reasons.len()), (Close::ALL.len(), Close::ALL.len()));
     for close in Close::ALL {
         // RFC 6455: 1000 to 2999 are the protocol's own, 4000 to 4999 are for private use.
         assert!(close.code() == 1012 || (4000..5000).contains(&close.code()), "{close:?}");
-        assert!(close.reason().len() <= 123, "a close frame has no more room");
+        assert!(close.reason().len() <= 123, "a close frame carries at most 123 bytes");
         assert!(close.meaning().ends_with('.'), "{close:?} is explained");
-        assert_eq!(close.resumable(), close.meaning().contains("ome back"), "{close:?} says what to do");
+        assert_eq!(close.resumable(), close.meaning().contains("econnect"), "{close:?} says what the client does");
     }
 }
 
 #[test]
-fn kinds_are_what_is_on_the_wire() {
+fn kinds_match_the_wire() {
     assert_eq!(Command::KINDS.iter().collect::<BTreeSet<_>>().len(), Command::KINDS.len());
     assert_eq!(Event::KINDS.iter().collect::<BTreeSet<_>>().len(), Event::KINDS.len());
-    let mut clinic = Clinic::plain();
-    clinic.parcel().deliver(&["picked_up"]).ok(&patient(), chat(Default::default()));
-    for command in everything(&clinic.care(), 0, clinic.now) {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery().deliver(&["picked_up"]).ok(&patient(), chat(Default::default()));
+    for command in all_commands(&clinic.care(), 0, clinic.now) {
         let wire = serde_json::to_value(&command).expect("commands are JSON");
         assert_eq!(wire["kind"], command.kind());
         assert_eq!(serde_json::from_value::<Command>(wire).expect("reads back"), command);
@@ -57,11 +57,11 @@ fn kinds_are_what_is_on_the_wire() {
     }
 }
 
-/// The hub writes event frames around stored bytes; a client reads them as frames like all others.
+/// The hub writes event frames around stored bytes; a client parses them like all other frames.
 #[test]
-fn a_client_reads_the_event_frames_that_the_hub_writes() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
+fn event_frames_parse_as_server_frames() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
     for record in &clinic.log {
         let text = event_frame(record.room, record.seq - 1, &record.canonical());
         match serde_json::from_str::<ServerFrame>(&text) {
@@ -74,9 +74,9 @@ fn a_client_reads_the_event_frames_that_the_hub_writes() {
 }
 
 #[test]
-fn snapshots_and_frames_read_back() {
-    let mut clinic = Clinic::plain();
-    clinic.parcel();
+fn snapshots_and_frames_parse_back() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.assigned_delivery();
     let views = [View::Care, View::Pharmacy(pharmacy_id(1)), View::Courier(user(&courier(1)))];
     for snapshot in views.map(|view| clinic.room.snapshot(&view)) {
         let text = serde_json::to_string(&snapshot).expect("a snapshot is JSON");

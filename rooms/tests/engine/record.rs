@@ -1,4 +1,4 @@
-//! The canonical form and the chain: one form of an event for the store, the wire, the archive and the hash.
+//! Records: the canonical form, which store, wire, archive and hash share, and the chain.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::random::{case, play};
 use crate::support::*;
 
-/// RFC 8785, written again from its text for what a record holds: members sorted by UTF-16, no space, the shortest
-/// escapes, whole numbers. Shares no code with the crate that the engine uses.
+/// An independent RFC 8785 for the content of records: members sorted by UTF-16, no white space, shortest escapes,
+/// integers. Shares no code with the crate that the engine uses.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
@@ -63,16 +63,16 @@ fn check(record: &Record) {
 
 proptest! {
     #[test]
-    fn canonical_is_rfc_8785_and_reads_back((policy, slot, wishes) in case()) {
-        for record in &play(policy, slot, &wishes, |_, _| {}).log {
+    fn canonical_form_follows_rfc_8785_and_parses_back((policy, slot, actions) in case()) {
+        for record in &play(policy, slot, &actions, |_, _| {}).log {
             check(record);
         }
     }
 
     #[test]
-    fn any_text_has_one_form(raw in "[\\PC\\n\\t\"\\\\\u{1F600}\u{2028}\u{e000}\u{10ffff}]{1,200}") {
+    fn every_text_has_one_canonical_form(raw in "[\\PC\\n\\t\"\\\\\u{1F600}\u{2028}\u{e000}\u{10ffff}]{1,200}") {
         let Ok(text) = rooms::text::Prose::parse(&raw) else { return Ok(()) };
-        let mut clinic = Clinic::plain();
+        let mut clinic = Clinic::with_default_policy();
         clinic.request();
         let chat = rooms::command::Chat { text, thread: Default::default() };
         clinic.ok(&patient(), rooms::command::Command::Chat(chat));
@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// One record of each kind, from cases that together have them all.
+/// Returns records of every kind, from two cases.
 fn samples() -> Vec<Record> {
     use rooms::command::*;
     use rooms::media::Media;
@@ -122,7 +122,7 @@ fn samples() -> Vec<Record> {
     let delivery = one.delivery();
     one.ok(&pharmacist(1), assign(delivery, 2));
     one.ok(&pharmacist(1), assign(delivery, 1));
-    one.pass(secs(60));
+    one.advance(secs(60));
     one.deliver(&["picked_up", "out_for_delivery"]);
     let Command::MoveDelivery(mut late) = move_delivery(delivery, "in_transit", one.now) else { unreachable!() };
     late.occurred_at = Some(start());
@@ -135,7 +135,7 @@ fn samples() -> Vec<Record> {
     one.ok(&admin(1), Command::MarkError(reason()));
     one.log[7].command = Some(CommandId(uuid(77)));
 
-    let mut two = Clinic::plain();
+    let mut two = Clinic::with_default_policy();
     two.request();
     two.ok(&patient(), Command::InviteGuest(InviteGuest { name: text("Inter Preter"), kind: GuestKind::Interpreter }));
     let guest = two.guests().remove(0);
@@ -146,10 +146,10 @@ fn samples() -> Vec<Record> {
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/events.jsonl");
 
-/// A log written today must be readable in twenty years: whoever changes one of these lines changes the archive. To add
-/// a kind, delete the file, run the test, and read what is new in it.
+/// A log written today must be readable in twenty years, so a change of these lines would break archives. To add a kind,
+/// delete the file, run the test, and review the new lines.
 #[test]
-fn the_form_of_every_event_kind_is_fixed() {
+fn canonical_form_of_every_event_kind_is_fixed() {
     let records = samples();
     let kinds: BTreeSet<_> = records.iter().map(|record| record.event.kind()).collect();
     let missing: Vec<_> = Event::KINDS.iter().filter(|kind| !kinds.contains(*kind)).collect();
@@ -157,7 +157,7 @@ fn the_form_of_every_event_kind_is_fixed() {
     let written: Vec<String> = records.iter().map(Record::canonical).collect();
     let Ok(golden) = std::fs::read_to_string(GOLDEN) else {
         std::fs::write(GOLDEN, written.join("\n") + "\n").expect("the golden file can be written");
-        panic!("the golden file was missing and is now written: look at it and run again");
+        panic!("the golden file was missing and has been written: review it and run the test again");
     };
     let golden: Vec<&str> = golden.lines().collect();
     assert_eq!(golden.len(), written.len());
@@ -170,9 +170,9 @@ fn the_form_of_every_event_kind_is_fixed() {
     }
 }
 
-/// Fields that a later version adds do not make an old reader fail.
+/// Fields that a later version adds do not break an older reader.
 #[test]
-fn an_event_with_a_field_of_the_future_is_readable() {
+fn event_with_an_unknown_field_parses() {
     for record in samples() {
         let mut value = serde_json::to_value(&record).expect("a record is JSON");
         value["data"]["some_day"] = "more".into();
@@ -182,7 +182,7 @@ fn an_event_with_a_field_of_the_future_is_readable() {
 }
 
 #[test]
-fn a_changed_dropped_or_moved_record_breaks_the_chain() {
+fn changed_dropped_or_moved_record_breaks_the_chain() {
     let lines: Vec<String> = samples().iter().map(Record::canonical).collect();
     let head = |lines: &[String]| lines.iter().fold(GENESIS, |before, line| chain(&before, line));
     let genuine: Hash = head(&lines);
@@ -200,9 +200,9 @@ fn a_changed_dropped_or_moved_record_breaks_the_chain() {
 }
 
 #[test]
-fn an_amount_that_the_canonical_form_cannot_say_is_refused() {
+fn amount_beyond_the_canonical_form_is_refused() {
     let mut clinic = Clinic::new(rooms::party::Policy { price: MAX_AMOUNT + 1, ..Default::default() });
-    assert!(clinic.ask(&patient(), walk_in()).is_err());
+    assert!(clinic.submit(&patient(), walk_in()).is_err());
     let mut clinic = Clinic::new(rooms::party::Policy { price: MAX_AMOUNT, ..Default::default() });
     clinic.ok(&patient(), walk_in());
     clinic.log.iter().for_each(check);

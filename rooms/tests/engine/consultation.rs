@@ -1,4 +1,4 @@
-//! The consultation: booking, waiting, talking, ending, and who may do it.
+//! The consultation: booking, waiting, conversation, end, and who may move it.
 
 use rooms::command::*;
 use rooms::event::Event;
@@ -18,25 +18,25 @@ fn illegal(answer: Result<Vec<Event>, Refusal>, in_state: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_consultation_goes_from_request_to_note() {
-    let mut clinic = Clinic::plain();
+fn consultation_moves_from_request_to_note() {
+    let mut clinic = Clinic::with_default_policy();
     assert_eq!(clinic.ok(&patient(), request_slot(1)), ["consultation.requested"]);
     assert_eq!(clinic.ok(&patient(), Command::Confirm(Nothing {})), ["consultation.moved"]);
     assert_eq!(clinic.state(), "booked");
     assert_eq!(clinic.ok(&patient(), check_in()), ["consultation.checked_in", "consultation.moved"]);
     let since = clinic.care().consultation.and_then(|c| c.waiting_since);
     assert_eq!(since, Some(clinic.now));
-    clinic.pass(secs(30));
+    clinic.advance(secs(30));
     assert_eq!(clinic.ok(&doctor(), Command::Admit(Nothing {})), ["consultation.called"]);
     assert_eq!(clinic.state(), "called");
-    clinic.pass(secs(5));
+    clinic.advance(secs(5));
     clinic.ok(&patient(), Command::Enter(Nothing {}));
     let started = clinic.now;
     assert_eq!(clinic.state(), "in_progress");
-    clinic.pass(secs(600));
+    clinic.advance(secs(600));
     clinic.ok(&patient(), Command::End(Nothing {}));
     let ended = clinic.now;
-    clinic.pass(secs(60));
+    clinic.advance(secs(60));
     assert_eq!(clinic.ok(&doctor(), Command::Complete(Note { note: text("rest") })), ["consultation.noted"]);
     let view = clinic.care().consultation.expect("care sees it");
     assert_eq!((view.state.as_str(), view.started_at, view.ended_at), ("completed", Some(started), Some(ended)));
@@ -45,64 +45,64 @@ fn a_consultation_goes_from_request_to_note() {
 }
 
 #[test]
-fn a_room_opens_with_a_patients_request_and_nothing_else() {
-    let clinic = Clinic::plain();
+fn only_a_patients_request_opens_a_room() {
+    let clinic = Clinic::with_default_policy();
     for who in everybody() {
-        let answer = clinic.would(&who, &request_slot(1), None);
+        let answer = clinic.decide(&who, &request_slot(1), None);
         assert_eq!(answer.is_ok(), who.role() == Role::Patient, "{:?}", who.role());
-        assert_eq!(clinic.would(&who, &chat(Thread::Care), None), Err(Refusal::Forbidden));
+        assert_eq!(clinic.decide(&who, &chat(Thread::Care), None), Err(Refusal::Forbidden));
         assert_eq!(clinic.room.view_of(&who, clinic.now), None);
     }
-    assert_eq!(clinic.would(&patient(), &request_slot(77), None), Err(Refusal::NoSuch("slot")));
+    assert_eq!(clinic.decide(&patient(), &request_slot(77), None), Err(Refusal::NoSuch("slot")));
     let nobody = Command::Request(Request { slot: None, doctor: Some(user(&patient())), reason: None });
-    assert_eq!(clinic.would(&patient(), &nobody, None), Err(Refusal::NoSuch("doctor")));
+    assert_eq!(clinic.decide(&patient(), &nobody, None), Err(Refusal::NoSuch("doctor")));
     for (slot, doctor) in [(None, None), (Some(slot(1).id), Some(user(&doctor())))] {
         let unclear = Command::Request(Request { slot, doctor, reason: None });
-        assert!(matches!(clinic.would(&patient(), &unclear, None), Err(Refusal::Invalid { field: "slot", .. })));
+        assert!(matches!(clinic.decide(&patient(), &unclear, None), Err(Refusal::Invalid { field: "slot", .. })));
     }
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.request();
-    illegal(clinic.ask(&patient(), request_slot(2)), "requested");
-    assert_eq!(clinic.ask(&stranger(), request_slot(2)), Err(Refusal::Forbidden));
+    illegal(clinic.submit(&patient(), request_slot(2)), "requested");
+    assert_eq!(clinic.submit(&stranger(), request_slot(2)), Err(Refusal::Forbidden));
 }
 
 #[test]
-fn a_slot_that_is_over_cannot_be_asked_for() {
-    let mut clinic = Clinic::plain();
+fn past_slot_cannot_be_requested() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.now = slot(1).ends_at;
-    assert!(matches!(clinic.ask(&patient(), request_slot(1)), Err(Refusal::Invalid { field: "slot", .. })));
+    assert!(matches!(clinic.submit(&patient(), request_slot(1)), Err(Refusal::Invalid { field: "slot", .. })));
     clinic.ok(&patient(), request_slot(2));
 }
 
 #[test]
-fn a_hold_that_is_not_confirmed_expires() {
-    let mut clinic = Clinic::plain();
+fn unconfirmed_hold_expires() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.request();
     assert_eq!(clinic.room.wake_at(), Some(start().plus(secs(300))));
-    clinic.pass(secs(299));
+    clinic.advance(secs(299));
     assert!(clinic.timer().is_empty());
-    clinic.pass(secs(1));
+    clinic.advance(secs(1));
     assert_eq!(clinic.timer(), ["consultation.moved"]);
     assert_eq!((clinic.state(), clinic.room.wake_at()), ("expired", None));
-    illegal(clinic.ask(&patient(), Command::Confirm(Nothing {})), "expired");
+    illegal(clinic.submit(&patient(), Command::Confirm(Nothing {})), "expired");
 }
 
 #[test]
-fn a_walk_in_waits_without_a_slot_and_expires_without_a_check_in() {
-    let mut clinic = Clinic::plain();
+fn walk_in_waits_without_a_slot_and_expires_without_check_in() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.ok(&patient(), walk_in());
-    illegal(clinic.ask(&patient(), Command::Confirm(Nothing {})), "requested");
+    illegal(clinic.submit(&patient(), Command::Confirm(Nothing {})), "requested");
     let mut gone = clinic.clone();
     clinic.ok(&patient(), check_in());
     assert_eq!(clinic.state(), "waiting");
-    gone.pass(secs(900));
+    gone.advance(secs(900));
     gone.timer();
     assert_eq!(gone.state(), "expired");
 }
 
 #[test]
-fn who_does_not_come_is_a_no_show() {
-    let mut clinic = Clinic::plain();
+fn missing_side_is_a_no_show_after_its_grace_period() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked();
     assert_eq!(clinic.room.wake_at(), Some(slot(1).starts_at.plus(secs(900))));
     clinic.now = slot(1).starts_at.plus(secs(900));
@@ -110,15 +110,15 @@ fn who_does_not_come_is_a_no_show() {
     let view = clinic.care().consultation.expect("care sees it");
     assert_eq!((view.state.as_str(), view.missing), ("no_show", Some(Party::Patient)));
 
-    // Came late, but within the grace time: the doctor is late only from then.
-    let mut clinic = Clinic::plain();
+    // Late, but within the grace period: the doctor's grace period starts with the check-in.
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked().now = slot(1).starts_at.plus(secs(600));
     clinic.ok(&patient(), check_in());
     assert_eq!(clinic.room.wake_at(), Some(slot(1).starts_at.plus(secs(600 + 3600))));
 
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
-    // Came early: the doctor is late only from the slot's begin.
+    // Early: the doctor's grace period starts with the slot.
     assert_eq!(clinic.room.wake_at(), Some(slot(1).starts_at.plus(secs(3600))));
     clinic.now = slot(1).starts_at.plus(secs(3600));
     clinic.timer();
@@ -127,13 +127,13 @@ fn who_does_not_come_is_a_no_show() {
 }
 
 #[test]
-fn three_calls_without_an_answer_are_a_no_show_and_the_place_is_kept_until_then() {
-    let mut clinic = Clinic::plain();
+fn three_unanswered_calls_are_a_no_show_and_keep_the_place_until_then() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
     let since = clinic.care().consultation.and_then(|c| c.waiting_since);
     for missed in 1..=3 {
         clinic.ok(&doctor(), Command::Admit(Nothing {}));
-        clinic.pass(secs(60));
+        clinic.advance(secs(60));
         clinic.timer();
         let view = clinic.care().consultation.expect("care sees it");
         if missed < 3 {
@@ -146,32 +146,32 @@ fn three_calls_without_an_answer_are_a_no_show_and_the_place_is_kept_until_then(
 
 #[test]
 fn put_back_keeps_the_place_in_the_queue() {
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
     let since = clinic.care().consultation.and_then(|c| c.waiting_since);
-    clinic.pass(secs(100));
+    clinic.advance(secs(100));
     clinic.ok(&doctor(), Command::Admit(Nothing {}));
     clinic.ok(&doctor(), Command::PutBack(Nothing {}));
     assert_eq!(clinic.state(), "waiting");
     clinic.ok(&doctor(), Command::Admit(Nothing {}));
     clinic.ok(&patient(), Command::Enter(Nothing {}));
-    clinic.pass(secs(100));
+    clinic.advance(secs(100));
     clinic.ok(&doctor(), Command::PutBack(Nothing {}));
     let view = clinic.care().consultation.expect("care sees it");
     assert_eq!((view.state.as_str(), view.waiting_since), ("waiting", since));
-    // The doctor was there: the grace time begins anew.
+    // The doctor was present, so the grace period starts again.
     assert_eq!(view.until, Some(slot(1).starts_at.plus(secs(3600))));
 }
 
 #[test]
-fn a_lost_side_interrupts_and_a_late_one_ends() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+fn disconnect_interrupts_the_conversation_and_a_late_return_ends_it() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     assert_eq!(clinic.presence(Party::Patient, true), Vec::<&str>::new());
     assert_eq!(clinic.presence(Party::Patient, false), ["consultation.moved"]);
     assert_eq!(clinic.state(), "interrupted");
     let until = clinic.now.plus(secs(300));
-    clinic.pass(secs(100));
+    clinic.advance(secs(100));
     assert_eq!(clinic.presence(Party::Patient, false), Vec::<&str>::new());
     assert_eq!(clinic.presence(Party::Doctor, false), ["consultation.moved"]);
     assert_eq!(clinic.care().consultation.expect("care").missing, None);
@@ -188,14 +188,14 @@ fn a_lost_side_interrupts_and_a_late_one_ends() {
 }
 
 #[test]
-fn nobody_joins_or_leaves_a_talk_that_is_not_on() {
-    let mut clinic = Clinic::plain();
+fn presence_changes_nothing_outside_a_conversation() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
     for here in [true, false] {
         assert!(clinic.presence(Party::Patient, here).is_empty());
     }
-    illegal(clinic.ask(&patient(), Command::Enter(Nothing {})), "waiting");
-    let allowed = illegal(clinic.ask(&doctor(), Command::End(Nothing {})), "waiting");
+    illegal(clinic.submit(&patient(), Command::Enter(Nothing {})), "waiting");
+    let allowed = illegal(clinic.submit(&doctor(), Command::End(Nothing {})), "waiting");
     assert_eq!(
         allowed,
         ["consultation.cancel", "consultation.admit", "chat.send", "call.check", "guest.invite", "record.export"]
@@ -203,15 +203,15 @@ fn nobody_joins_or_leaves_a_talk_that_is_not_on() {
 }
 
 #[test]
-fn a_booking_moves_to_another_slot_of_the_same_doctor() {
-    let mut clinic = Clinic::plain();
+fn booking_moves_only_to_another_slot_of_the_same_doctor() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked();
     assert!(matches!(
-        clinic.ask(&patient(), Command::Reschedule(Reschedule { slot: slot(1).id })),
+        clinic.submit(&patient(), Command::Reschedule(Reschedule { slot: slot(1).id })),
         Err(Refusal::Invalid { field: "slot", .. })
     ));
     assert_eq!(
-        clinic.ask(&patient(), Command::Reschedule(Reschedule { slot: slot(50).id })),
+        clinic.submit(&patient(), Command::Reschedule(Reschedule { slot: slot(50).id })),
         Err(Refusal::NoSuch("slot"))
     );
     clinic.ok(&doctor(), Command::Reschedule(Reschedule { slot: slot(4).id }));
@@ -221,20 +221,20 @@ fn a_booking_moves_to_another_slot_of_the_same_doctor() {
 }
 
 #[test]
-fn check_in_needs_the_consent_in_force() {
-    let mut clinic = Clinic::plain();
+fn check_in_requires_the_current_consent() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked();
     let old = Command::CheckIn(CheckIn { consent: text("2025-9"), identity: text("account") });
-    assert!(matches!(clinic.ask(&patient(), old), Err(Refusal::Invalid { field: "consent", .. })));
+    assert!(matches!(clinic.submit(&patient(), old), Err(Refusal::Invalid { field: "consent", .. })));
     clinic.ok(&patient(), check_in());
 }
 
 #[test]
-fn an_old_version_is_told_what_is_now() {
-    let mut clinic = Clinic::plain();
+fn stale_command_is_refused_with_the_current_version() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked();
     let before = clinic.room.clone();
-    let stale = clinic.would(&patient(), &Command::Cancel(reason()), Some(1));
+    let stale = clinic.decide(&patient(), &Command::Cancel(reason()), Some(1));
     match stale {
         Err(Refusal::Stale { subject: "consultation", state, version: 2, allowed }) => {
             assert_eq!(state, "booked");
@@ -243,87 +243,87 @@ fn an_old_version_is_told_what_is_now() {
         other => panic!("{other:?}"),
     }
     assert_eq!(clinic.room, before);
-    assert!(clinic.would(&patient(), &Command::Cancel(reason()), Some(2)).is_ok());
+    assert!(clinic.decide(&patient(), &Command::Cancel(reason()), Some(2)).is_ok());
     clinic.ok(&patient(), chat(Thread::Care));
-    assert!(clinic.would(&patient(), &Command::Cancel(reason()), Some(2)).is_ok(), "chat is no new version");
-    // The part comes first: a stranger does not even learn that the version is old.
-    assert_eq!(clinic.would(&stranger(), &Command::Cancel(reason()), Some(1)), Err(Refusal::Forbidden));
+    assert!(clinic.decide(&patient(), &Command::Cancel(reason()), Some(2)).is_ok(), "chat does not change the version");
+    // The part in the case is checked first: a stranger does not learn that the version is old.
+    assert_eq!(clinic.decide(&stranger(), &Command::Cancel(reason()), Some(1)), Err(Refusal::Forbidden));
 }
 
 #[test]
-fn only_the_rooms_own_people_take_part() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+fn only_parties_of_the_room_send_commands() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     for outsider in [stranger(), colleague(), pharmacist(1), courier(1), support()] {
         for command in [chat(Thread::Care), Command::End(Nothing {}), Command::Export(Purpose::default())] {
-            assert_eq!(clinic.would(&outsider, &command, None), Err(Refusal::Forbidden), "{:?}", outsider.role());
+            assert_eq!(clinic.decide(&outsider, &command, None), Err(Refusal::Forbidden), "{:?}", outsider.role());
         }
     }
-    // Nobody becomes the hub by a role in a token.
+    // A role in a token does not make a person the hub.
     let Actor::Person { id, name, .. } = patient() else { unreachable!() };
     let pretender = Actor::Person { id, name, role: Role::System, pharmacy: None };
-    assert_eq!(clinic.would(&pretender, &Command::Timer(Nothing {}), None), Err(Refusal::Forbidden));
-    // Nor the room's doctor by being its patient under another role.
+    assert_eq!(clinic.decide(&pretender, &Command::Timer(Nothing {}), None), Err(Refusal::Forbidden));
+    // The room's patient under another role is not its doctor.
     let Actor::Person { id, name, .. } = patient() else { unreachable!() };
     let both = Actor::Person { id, name, role: Role::Doctor, pharmacy: None };
-    assert_eq!(clinic.would(&both, &draft(), None), Err(Refusal::Forbidden));
+    assert_eq!(clinic.decide(&both, &draft(), None), Err(Refusal::Forbidden));
 }
 
 #[test]
-fn break_glass_shows_the_record_for_a_quarter_of_an_hour_and_no_more() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+fn break_glass_grants_access_for_15_minutes() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     let export = |purpose: Option<&str>| Command::Export(Purpose { purpose: purpose.map(text) });
     assert_eq!(clinic.room.view_of(&admin(1), clinic.now), None);
-    assert_eq!(clinic.ask(&admin(1), export(Some("audit"))), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&admin(1), export(Some("audit"))), Err(Refusal::Forbidden));
     assert_eq!(clinic.ok(&admin(1), Command::OpenRecord(reason())), ["record.opened"]);
     assert_eq!(clinic.room.view_of(&admin(1), clinic.now), Some(View::Care));
     assert_eq!(clinic.room.view_of(&admin(2), clinic.now), None);
-    assert_eq!(clinic.ask(&admin(1), chat(Thread::Care)), Err(Refusal::Forbidden));
-    assert!(matches!(clinic.ask(&admin(1), export(None)), Err(Refusal::Invalid { field: "purpose", .. })));
+    assert_eq!(clinic.submit(&admin(1), chat(Thread::Care)), Err(Refusal::Forbidden));
+    assert!(matches!(clinic.submit(&admin(1), export(None)), Err(Refusal::Invalid { field: "purpose", .. })));
     clinic.ok(&admin(1), export(Some("audit")));
-    clinic.pass(secs(900));
+    clinic.advance(secs(900));
     assert_eq!(clinic.room.view_of(&admin(1), clinic.now), None);
-    assert_eq!(clinic.ask(&admin(1), export(Some("audit"))), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&admin(1), export(Some("audit"))), Err(Refusal::Forbidden));
 }
 
 #[test]
-fn entered_in_error_takes_two_administrators() {
-    let mut clinic = Clinic::plain();
-    clinic.talking().ok(&doctor(), Command::Refer(reason()));
+fn entry_in_error_requires_two_administrators() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress().ok(&doctor(), Command::Refer(reason()));
     assert_eq!(clinic.ok(&admin(1), Command::MarkError(reason())), ["consultation.error_proposed"]);
     assert_eq!(clinic.state(), "referred");
-    assert!(matches!(clinic.ask(&admin(1), Command::MarkError(reason())), Err(Refusal::Invalid { .. })));
+    assert!(matches!(clinic.submit(&admin(1), Command::MarkError(reason())), Err(Refusal::Invalid { .. })));
     assert_eq!(clinic.ok(&admin(2), Command::MarkError(reason())), ["consultation.moved"]);
     assert_eq!(clinic.state(), "entered_in_error");
-    illegal(clinic.ask(&admin(1), Command::MarkError(reason())), "entered_in_error");
+    illegal(clinic.submit(&admin(1), Command::MarkError(reason())), "entered_in_error");
 }
 
 #[test]
-fn a_full_room_refuses_talk_before_it_refuses_care() {
+fn full_room_refuses_chat_before_moves_of_the_case() {
     use rooms::room::{MAX_EVENTS, RESERVED_EVENTS};
-    let mut clinic = Clinic::plain();
-    clinic.talking();
-    let hello = clinic.would(&patient(), &chat(Thread::Care), None).expect("chat is open");
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
+    let hello = clinic.decide(&patient(), &chat(Thread::Care), None).expect("chat is open");
     while clinic.room.head() < MAX_EVENTS - RESERVED_EVENTS {
-        clinic.take(&patient(), &hello);
+        clinic.apply(&patient(), &hello);
     }
     let full = Refusal::RoomFull { max: MAX_EVENTS - RESERVED_EVENTS };
-    assert_eq!(clinic.ask(&patient(), chat(Thread::Care)), Err(full));
+    assert_eq!(clinic.submit(&patient(), chat(Thread::Care)), Err(full));
     clinic.ok(&doctor(), draft());
     while clinic.room.head() < MAX_EVENTS {
-        clinic.take(&patient(), &hello);
+        clinic.apply(&patient(), &hello);
     }
-    assert_eq!(clinic.ask(&doctor(), draft()), Err(Refusal::RoomFull { max: MAX_EVENTS }));
+    assert_eq!(clinic.submit(&doctor(), draft()), Err(Refusal::RoomFull { max: MAX_EVENTS }));
     assert_eq!(
-        clinic.ask(&Actor::System, Command::Presence(PresenceChange { party: Party::Doctor, here: false })),
+        clinic.submit(&Actor::System, Command::Presence(PresenceChange { party: Party::Doctor, here: false })),
         Err(Refusal::RoomFull { max: MAX_EVENTS })
     );
 }
 
 #[test]
-fn a_record_that_is_not_the_next_is_not_taken() {
-    let mut clinic = Clinic::plain();
+fn only_the_next_record_is_applied() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.booked();
     let before = clinic.room.clone();
     let mut record = clinic.log[1].clone();

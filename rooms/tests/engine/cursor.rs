@@ -1,4 +1,4 @@
-//! A reader over a bus that loses, repeats and reorders ends complete and in order, in every view.
+//! The cursor: over a bus that loses, repeats and reorders, a reader of any view ends complete and in order.
 
 use proptest::prelude::*;
 use rooms::cursor::{Cursor, Verdict};
@@ -34,14 +34,14 @@ fn frames<'a>(log: &'a [Record], view: &'a View, after: u64) -> impl Iterator<It
     rest.map(move |record| (std::mem::replace(&mut prev, record.seq), record.seq))
 }
 
-/// A client that believes only what it can prove.
+/// A client that relies on its cursor only.
 struct Reader {
     cursor: Cursor,
     got: Vec<u64>,
 }
 
 impl Reader {
-    /// Whether the frame was no sign of a gap.
+    /// Returns whether the frame showed no gap.
     fn take(&mut self, (prev, seq): (u64, u64)) -> bool {
         match self.cursor.judge(prev, seq) {
             Verdict::Deliver => self.got.push(seq),
@@ -51,16 +51,16 @@ impl Reader {
         true
     }
 
-    /// Joins again with the cursor. The answer comes in order, but may be cut after a while.
+    /// Joins again with the cursor. The replay is in order, but may be cut off.
     fn join(&mut self, log: &[Record], view: &View, cut: Option<usize>) {
         let cursor = self.cursor.position();
         for frame in frames(log, view, cursor).take(cut.unwrap_or(usize::MAX)) {
-            assert!(self.take(frame), "an answer to join has no gap");
+            assert!(self.take(frame), "a replay has no gap");
         }
     }
 }
 
-/// Sends the live frames of a log over a bad bus to a reader that joins again whenever it sees a gap.
+/// Sends the live frames of a log over a faulty bus to a reader that joins again after each gap.
 fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], start: u64) -> Vec<u64> {
     let live: Vec<_> = frames(log, view, 0).collect();
     let mut arriving: Vec<(usize, usize, (u64, u64))> = Vec::new();
@@ -78,12 +78,12 @@ fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], sta
     let mut joins = cuts.iter().cycle();
     for (when, _, frame) in arriving {
         if !reader.take(frame) {
-            // By now the log has grown up to what was last sent.
+            // By now the log has grown up to the last frame sent.
             let head = live[when.min(live.len() - 1)].1.max(frame.1) as usize;
             reader.join(&log[..head], view, *joins.next().expect("endless"));
         }
     }
-    // The hub's next beat tells the head, and a last join that is not cut brings the rest.
+    // The hub's next beat carries the head, and a last, uncut replay delivers the rest.
     let head = live.last().map_or(0, |(_, seq)| *seq);
     if reader.cursor.is_behind(head) {
         reader.join(log, view, None);
@@ -96,13 +96,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_reader_ends_complete_and_in_order_on_any_bus(
-        (policy, slot, wishes) in case(),
+    fn reader_ends_complete_and_in_order_on_any_bus(
+        (policy, slot, actions) in case(),
         fates in prop::collection::vec(fate(), 1..40),
         cuts in prop::collection::vec(prop::option::of(0usize..5), 1..8),
         start in prop_oneof![Just(0u64), 0u64..80],
     ) {
-        let clinic = play(policy, slot, &wishes, |_, _| {});
+        let clinic = play(policy, slot, &actions, |_, _| {});
         for view in views(&clinic.log) {
             let visible: Vec<u64> = clinic.log.iter()
                 .filter(|record| record.seq > start && sees(&view, record.seq, &record.event))
@@ -114,11 +114,11 @@ proptest! {
 }
 
 #[test]
-fn a_frame_is_judged_by_its_claim() {
+fn cursor_judges_a_frame_by_its_claim() {
     let mut cursor = Cursor::new(4);
     assert_eq!(cursor.judge(5, 6), Verdict::Gap);
     assert_eq!(cursor.position(), 4);
-    // Of a filtered log: 5 to 8 are not for this view, and the claim says so.
+    // A filtered log: the claim states that 5 to 8 are not for this view.
     assert_eq!(cursor.judge(3, 9), Verdict::Deliver);
     assert_eq!(cursor.judge(3, 9), Verdict::Repeat);
     assert_eq!(cursor.judge(0, 2), Verdict::Repeat);

@@ -1,4 +1,4 @@
-//! The call: ringing, answering, media that comes and goes, and every way it ends.
+//! The call: ringing, answering, changes of media, and every way to end.
 
 use rooms::case::call::{MAX_MEDIA_CHANGES, MAX_REPORTS};
 use rooms::command::*;
@@ -25,10 +25,10 @@ fn leave(call: CallId, why: LeaveReason) -> Command {
     Command::LeaveCall(LeaveCall { call, why })
 }
 
-/// A call that rings at the patient's.
+/// A call from the doctor that rings.
 fn ringing() -> (Clinic, CallId) {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     clinic.ok(&doctor(), start());
     let call = clinic.call().id;
     (clinic, call)
@@ -48,22 +48,22 @@ fn why(clinic: &Clinic) -> (EndReason, u32) {
 }
 
 #[test]
-fn a_call_rings_connects_breaks_comes_back_and_ends() {
+fn call_rings_connects_reconnects_and_ends() {
     let (mut clinic, call) = ringing();
     assert_eq!(clinic.call().state, CallState::Ringing);
     assert_eq!(clinic.call().until, Some(clinic.now.plus(secs(60))));
-    clinic.pass(secs(5));
+    clinic.advance(secs(5));
     clinic.ok(&patient(), Command::JoinCall(CallRef { call }));
     assert_eq!(clinic.call().state, CallState::Connecting);
     clinic.ok(&patient(), media(call, None));
-    assert_eq!(clinic.call().state, CallState::Connecting, "one side alone is no connection");
+    assert_eq!(clinic.call().state, CallState::Connecting, "one connected side is not enough");
     clinic.ok(&doctor(), media(call, None));
     assert_eq!(clinic.call().state, CallState::Connected);
-    assert!(clinic.ok(&doctor(), media(call, None)).is_empty(), "said again, it is not written again");
+    assert!(clinic.ok(&doctor(), media(call, None)).is_empty(), "a repeat is not logged");
     clinic.ok(&doctor(), media(call, Some(InterruptionCause::Network)));
     assert_eq!(clinic.call().state, CallState::Reconnecting);
     clinic.ok(&doctor(), media(call, None));
-    clinic.pass(secs(300));
+    clinic.advance(secs(300));
     assert_eq!(clinic.ok(&patient(), leave(call, LeaveReason::Hangup)), ["call.left", "call.ended"]);
     assert_eq!((clinic.call().state, why(&clinic)), (CallState::Ended, (EndReason::Hangup, 300)));
     clinic.ok(&patient(), start());
@@ -71,21 +71,21 @@ fn a_call_rings_connects_breaks_comes_back_and_ends() {
 }
 
 #[test]
-fn nobody_answers_and_the_clock_ends_the_ringing() {
+fn unanswered_call_ends_when_the_ringing_times_out() {
     let (mut clinic, call) = ringing();
-    clinic.pass(secs(59));
+    clinic.advance(secs(59));
     assert!(clinic.timer().is_empty());
-    clinic.pass(secs(1));
+    clinic.advance(secs(1));
     assert_eq!(clinic.timer(), ["call.ended"]);
     assert_eq!(why(&clinic), (EndReason::Missed, 0));
-    assert!(matches!(clinic.ask(&patient(), Command::JoinCall(CallRef { call })), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&patient(), Command::JoinCall(CallRef { call })), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn a_call_that_is_declined_or_given_up_ends() {
+fn declined_or_abandoned_call_ends() {
     let (mut clinic, call) = ringing();
-    let own = clinic.ask(&doctor(), Command::DeclineCall(CallRef { call }));
-    assert!(matches!(own, Err(Refusal::Illegal { .. })), "one hangs up one's own call");
+    let own = clinic.submit(&doctor(), Command::DeclineCall(CallRef { call }));
+    assert!(matches!(own, Err(Refusal::Illegal { .. })), "a caller hangs up and does not decline");
     clinic.ok(&patient(), Command::DeclineCall(CallRef { call }));
     assert_eq!(why(&clinic), (EndReason::Declined, 0));
     let (mut clinic, call) = ringing();
@@ -94,34 +94,34 @@ fn a_call_that_is_declined_or_given_up_ends() {
 }
 
 #[test]
-fn a_call_ends_with_the_talk_it_belongs_to() {
+fn call_ends_with_its_conversation() {
     let end = Command::End(Nothing {});
     let put_back = Command::PutBack(Nothing {});
     let refer = Command::Refer(reason());
     for command in [end, put_back, refer] {
         let (mut clinic, _) = answered();
-        clinic.pass(secs(20));
+        clinic.advance(secs(20));
         assert_eq!(clinic.ok(&doctor(), command), ["consultation.moved", "call.ended"]);
         assert_eq!(why(&clinic), (EndReason::Consultation, 20));
     }
     let (mut clinic, _) = answered();
     clinic.presence(rooms::party::Party::Patient, false);
-    assert!(clinic.room.call().is_some(), "an interruption does not end it");
-    clinic.pass(secs(10_000));
+    assert!(clinic.room.call().is_some(), "an interruption does not end the call");
+    clinic.advance(secs(10_000));
     assert_eq!(clinic.timer(), ["consultation.moved", "call.ended"]);
 }
 
 #[test]
-fn there_is_one_call_at_a_time_and_only_while_people_talk() {
-    let mut clinic = Clinic::plain();
+fn only_one_call_runs_at_a_time_and_only_during_a_conversation() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
-    assert!(matches!(clinic.ask(&doctor(), start()), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&doctor(), start()), Err(Refusal::Illegal { .. })));
     let (mut clinic, _) = ringing();
-    assert!(matches!(clinic.ask(&patient(), start()), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&patient(), start()), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn nobody_but_the_two_sides_has_a_part_in_a_call() {
+fn only_the_two_sides_take_part_in_a_call() {
     let (mut clinic, call) = answered();
     let commands = [
         start(),
@@ -134,45 +134,45 @@ fn nobody_but_the_two_sides_has_a_part_in_a_call() {
     ];
     for who in everybody().iter().filter(|who| **who != patient() && **who != doctor()) {
         for command in &commands {
-            assert_eq!(clinic.would(who, command, None), Err(Refusal::Forbidden), "{:?}", who.role());
+            assert_eq!(clinic.decide(who, command, None), Err(Refusal::Forbidden), "{:?}", who.role());
         }
     }
     let other = CallRef { call: CallId(uuid(9)) };
-    assert_eq!(clinic.ask(&patient(), Command::JoinCall(other)), Err(Refusal::NoSuch("call")));
-    assert_eq!(clinic.would(&Actor::System, &start(), None), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&patient(), Command::JoinCall(other)), Err(Refusal::NoSuch("call")));
+    assert_eq!(clinic.decide(&Actor::System, &start(), None), Err(Refusal::Forbidden));
 }
 
 #[test]
-fn media_that_flaps_and_reports_without_end_do_not_fill_the_log() {
+fn flapping_media_and_endless_reports_do_not_fill_the_log() {
     let (mut clinic, call) = answered();
     for _ in 0..MAX_MEDIA_CHANGES / 2 {
         clinic.ok(&patient(), media(call, None));
         clinic.ok(&patient(), media(call, Some(InterruptionCause::Network)));
     }
-    let more = clinic.ask(&patient(), media(call, None));
+    let more = clinic.submit(&patient(), media(call, None));
     assert!(matches!(more, Err(Refusal::Invalid { field: "connected", .. })));
     let report = |peer| Command::ReportCall(ReportCall { call, peer, quality: quality() });
-    assert!(matches!(clinic.ask(&doctor(), report(user(&doctor()))), Err(Refusal::Invalid { field: "peer", .. })));
+    assert!(matches!(clinic.submit(&doctor(), report(user(&doctor()))), Err(Refusal::Invalid { field: "peer", .. })));
     clinic.ok(&doctor(), leave(call, LeaveReason::Hangup));
     for _ in 0..MAX_REPORTS {
         clinic.ok(&patient(), report(user(&doctor())));
     }
-    assert!(matches!(clinic.ask(&doctor(), report(user(&patient()))), Err(Refusal::Invalid { field: "call", .. })));
+    assert!(matches!(clinic.submit(&doctor(), report(user(&patient()))), Err(Refusal::Invalid { field: "call", .. })));
 }
 
 #[test]
-fn a_cause_belongs_to_an_interruption_and_only_to_it() {
+fn cause_is_required_with_an_interruption_and_rejected_otherwise() {
     let (clinic, call) = answered();
     for (connected, cause) in [(true, Some(InterruptionCause::Device)), (false, None)] {
         let odd = Command::CallMedia(MediaChange { call, connected, cause });
-        assert!(matches!(clinic.would(&doctor(), &odd, None), Err(Refusal::Invalid { field: "cause", .. })));
+        assert!(matches!(clinic.decide(&doctor(), &odd, None), Err(Refusal::Invalid { field: "cause", .. })));
     }
 }
 
 #[test]
-fn a_room_under_the_relay_rule_says_so_to_its_calls() {
+fn relay_only_policy_applies_to_the_rooms_calls() {
     let mut clinic = Clinic::new(Policy { relay_only: true, ..Policy::default() });
-    clinic.talking();
+    clinic.in_progress();
     clinic.ok(&doctor(), start());
     assert!(clinic.call().relay_only && clinic.room.relay_only());
 }

@@ -26,45 +26,45 @@ fn amend(clinic: &Clinic) -> Command {
 }
 
 #[test]
-fn a_prescription_goes_from_draft_to_hand_over_at_the_counter() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+fn prescription_moves_from_draft_to_hand_over_at_the_counter() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     assert_eq!(clinic.ok(&doctor(), draft()), ["prescription.drafted"]);
     let prescription = clinic.prescription();
     assert_eq!(clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription })), ["prescription.signed"]);
-    assert_eq!(clinic.medicine().0, "released");
+    assert_eq!(clinic.medicine_states().0, "released");
     clinic.send(1, HandOver::Pickup);
-    assert_eq!(clinic.medicine(), ("released", "received", ""));
+    assert_eq!(clinic.medicine_states(), ("released", "received", ""));
     let dispensing = clinic.dispensing();
     let accepted = clinic.ok(&pharmacist(1), move_dispensing(dispensing, "accepted"));
     assert_eq!(accepted, ["dispensing.moved", "prescription.moved"]);
-    assert_eq!(clinic.medicine().0, "with_pharmacy");
+    assert_eq!(clinic.medicine_states().0, "with_pharmacy");
     clinic.dispense(1, &["preparing", "on_hold", "preparing", "checked", "ready"]);
-    assert!(clinic.care().deliveries.is_empty(), "nobody asked for a delivery");
+    assert!(clinic.care().deliveries.is_empty(), "nobody requested a delivery");
     clinic.dispense(1, &["completed"]);
-    assert_eq!(clinic.medicine(), ("completed", "completed", ""));
+    assert_eq!(clinic.medicine_states(), ("completed", "completed", ""));
     assert_eq!(clinic.care().prescriptions[0].pharmacy, Some(pharmacy(1)));
 }
 
 #[test]
-fn prescribing_needs_a_talk() {
-    let mut clinic = Clinic::plain();
+fn prescribing_requires_a_conversation() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.waiting();
-    assert!(matches!(clinic.ask(&doctor(), draft()), Err(Refusal::Illegal { subject: "consultation", .. })));
-    let mut clinic = Clinic::plain();
-    clinic.talking().ok(&doctor(), Command::End(Nothing {}));
+    assert!(matches!(clinic.submit(&doctor(), draft()), Err(Refusal::Illegal { subject: "consultation", .. })));
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress().ok(&doctor(), Command::End(Nothing {}));
     clinic.ok(&doctor(), draft());
-    // What was drafted can still be signed when the note is.
+    // A draft can still be signed after the note.
     clinic.ok(&doctor(), Command::Complete(Note { note: text("rest") }));
     let prescription = clinic.prescription();
     clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
-    assert!(matches!(clinic.ask(&doctor(), draft()), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&doctor(), draft()), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
 fn items_are_bounded() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     let with = |change: &dyn Fn(&mut rooms::party::Item)| {
         let mut one = item();
         change(&mut one);
@@ -78,7 +78,7 @@ fn items_are_bounded() {
         (with(&|item| item.days = 0), "days"),
         (with(&|item| item.days = 91), "days"),
     ] {
-        match clinic.ask(&doctor(), command) {
+        match clinic.submit(&doctor(), command) {
             Err(Refusal::Invalid { field, .. }) => assert_eq!(field, wrong),
             other => panic!("{other:?}"),
         }
@@ -88,9 +88,9 @@ fn items_are_bounded() {
 }
 
 #[test]
-fn a_draft_changes_in_place_and_a_signed_one_is_superseded() {
-    let mut clinic = Clinic::plain();
-    clinic.talking().ok(&doctor(), draft());
+fn draft_changes_in_place_and_signed_prescription_is_superseded() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress().ok(&doctor(), draft());
     let first = clinic.prescription();
     assert_eq!(clinic.ok(&doctor(), amend(&clinic)), ["prescription.amended"]);
     assert_eq!(clinic.care().prescriptions[0].items.len(), 2);
@@ -102,110 +102,110 @@ fn a_draft_changes_in_place_and_a_signed_one_is_superseded() {
 }
 
 #[test]
-fn superseding_takes_it_away_from_a_pharmacy_that_has_not_claimed_it() {
-    let mut clinic = Clinic::plain();
+fn superseding_cancels_the_work_of_a_pharmacy_that_has_not_claimed_it() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup);
     let kinds = clinic.ok(&doctor(), amend(&clinic));
     assert_eq!(kinds, ["prescription.moved", "dispensing.moved", "prescription.drafted"]);
     let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
     assert_eq!(seen.prescriptions[0].state.as_str(), "superseded");
     assert_eq!(seen.dispensings[0].state.as_str(), "cancelled");
-    assert_eq!(seen.prescriptions.len(), 1, "the new draft is not the pharmacy's");
+    assert_eq!(seen.prescriptions.len(), 1, "the new draft is not in the pharmacy's view");
 
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted"]);
-    assert!(matches!(clinic.ask(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn a_doctors_cancel_reaches_the_pharmacy_until_the_hand_over() {
+fn doctor_can_cancel_until_the_hand_over() {
     for steps in
         [&[][..], &["accepted"], &["accepted", "preparing", "on_hold"], &["accepted", "preparing", "checked", "ready"]]
     {
-        let mut clinic = Clinic::plain();
+        let mut clinic = Clinic::with_default_policy();
         clinic.sent(1, HandOver::Pickup).dispense(1, steps);
         clinic.ok(&doctor(), cancel(&clinic));
-        assert_eq!(clinic.medicine(), ("cancelled", "cancelled", ""));
+        assert_eq!(clinic.medicine_states(), ("cancelled", "cancelled", ""));
         let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
         assert_eq!(seen.prescriptions[0].state.as_str(), "cancelled");
     }
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted", "preparing", "checked", "ready", "completed"]);
-    assert!(matches!(clinic.ask(&doctor(), cancel(&clinic)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&doctor(), cancel(&clinic)), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
-fn a_declined_prescription_goes_to_another_pharmacy() {
-    let mut clinic = Clinic::plain();
+fn declined_prescription_can_be_sent_to_another_pharmacy() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted", "declined"]);
-    assert_eq!(clinic.medicine(), ("released", "declined", ""));
+    assert_eq!(clinic.medicine_states(), ("released", "declined", ""));
     assert_eq!(clinic.care().prescriptions[0].pharmacy, None);
     let before = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
     clinic.send(2, to_home());
     clinic.dispense(2, &["accepted"]);
     clinic.ok(&doctor(), cancel(&clinic));
-    assert_eq!(clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1))), before, "not the first one's affair any more");
+    assert_eq!(clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1))), before, "the first pharmacy sees no later event");
     assert_eq!(before.prescriptions[0].state.as_str(), "released");
 }
 
 #[test]
-fn a_patient_can_take_it_away_from_a_pharmacy_that_does_not_answer() {
-    let mut clinic = Clinic::plain();
+fn patient_can_move_an_unclaimed_prescription_to_another_pharmacy() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup);
     let again = |n| {
         let pharmacy = pharmacy_id(n);
         Command::Send(SendPrescription { prescription: clinic.prescription(), pharmacy, hand_over: HandOver::Pickup })
     };
     let (same, other, none) = (again(1), again(2), again(9));
-    assert!(matches!(clinic.would(&patient(), &same, None), Err(Refusal::Invalid { field: "pharmacy", .. })));
-    assert_eq!(clinic.would(&patient(), &none, None), Err(Refusal::NoSuch("pharmacy")));
+    assert!(matches!(clinic.decide(&patient(), &same, None), Err(Refusal::Invalid { field: "pharmacy", .. })));
+    assert_eq!(clinic.decide(&patient(), &none, None), Err(Refusal::NoSuch("pharmacy")));
     assert_eq!(clinic.ok(&patient(), other), ["dispensing.moved", "prescription.sent"]);
     assert_eq!(clinic.care().dispensings[0].state.as_str(), "cancelled");
     clinic.dispense(2, &["accepted"]);
-    assert!(matches!(clinic.ask(&patient(), same), Err(Refusal::Illegal { .. })), "claimed is claimed");
+    assert!(matches!(clinic.submit(&patient(), same), Err(Refusal::Illegal { .. })), "a claimed prescription stays");
 }
 
 #[test]
-fn under_review_nothing_is_dispensed_before_the_verdict() {
+fn nothing_is_dispensed_under_review_before_the_verdict() {
     let mut clinic = under_review();
     clinic.signed();
-    assert_eq!(clinic.medicine().0, "signed");
+    assert_eq!(clinic.medicine_states().0, "signed");
     clinic.send(1, HandOver::Pickup);
-    assert_eq!(clinic.medicine(), ("in_review", "received", ""));
+    assert_eq!(clinic.medicine_states(), ("in_review", "received", ""));
     let accept = move_dispensing(clinic.dispensing(), "accepted");
-    assert!(matches!(clinic.ask(&pharmacist(1), accept.clone()), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&pharmacist(1), accept.clone()), Err(Refusal::Illegal { .. })));
     let silent = review(&clinic, ReviewVerdict::Query, None);
-    assert!(matches!(clinic.ask(&pharmacist(1), silent), Err(Refusal::Invalid { field: "text", .. })));
+    assert!(matches!(clinic.submit(&pharmacist(1), silent), Err(Refusal::Invalid { field: "text", .. })));
     clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Query, Some("why so much?")));
-    assert_eq!(clinic.medicine().0, "queried");
+    assert_eq!(clinic.medicine_states().0, "queried");
     let prescription = clinic.prescription();
     clinic.ok(&doctor(), Command::Answer(Answer { prescription, text: text("body weight") }));
-    assert_eq!(clinic.medicine().0, "in_review");
+    assert_eq!(clinic.medicine_states().0, "in_review");
     clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Approve, None));
-    assert_eq!(clinic.medicine(), ("released", "received", ""));
+    assert_eq!(clinic.medicine_states(), ("released", "received", ""));
     clinic.ok(&pharmacist(1), accept);
-    // One review is enough: the next pharmacy need not review again.
+    // One review is enough for every pharmacy.
     clinic.dispense(1, &["declined"]);
     clinic.send(2, HandOver::Pickup);
-    assert_eq!(clinic.medicine(), ("released", "received", ""));
+    assert_eq!(clinic.medicine_states(), ("released", "received", ""));
 }
 
 #[test]
-fn a_rejected_or_declined_review_ends_that_pharmacys_work() {
+fn rejected_or_declined_review_ends_the_pharmacys_work() {
     let mut clinic = under_review();
     clinic.sent(1, HandOver::Pickup);
     let mut declined = clinic.clone();
     let kinds = clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Reject, Some("interaction")));
     assert_eq!(kinds, ["prescription.reviewed", "dispensing.moved"]);
-    assert_eq!(clinic.medicine(), ("rejected", "declined", ""));
+    assert_eq!(clinic.medicine_states(), ("rejected", "declined", ""));
     declined.dispense(1, &["declined"]);
-    assert_eq!(declined.medicine(), ("signed", "declined", ""));
+    assert_eq!(declined.medicine_states(), ("signed", "declined", ""));
     declined.send(2, HandOver::Pickup);
-    assert_eq!(declined.medicine(), ("in_review", "received", ""), "still not reviewed");
+    assert_eq!(declined.medicine_states(), ("in_review", "received", ""), "still not reviewed");
 }
 
 #[test]
-fn a_queried_prescription_is_amended_by_a_new_one() {
+fn amending_a_queried_prescription_creates_a_new_draft() {
     let mut clinic = under_review();
     clinic.sent(1, HandOver::Pickup);
     clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Query, Some("twice?")));
@@ -213,30 +213,30 @@ fn a_queried_prescription_is_amended_by_a_new_one() {
     let care = clinic.care();
     assert_eq!(care.prescriptions[0].state.as_str(), "superseded");
     assert_eq!(care.dispensings[0].state.as_str(), "cancelled");
-    assert_eq!(clinic.medicine().0, "draft");
+    assert_eq!(clinic.medicine_states().0, "draft");
 }
 
 #[test]
-fn a_prescription_that_nobody_claims_expires() {
-    let mut clinic = Clinic::plain();
+fn unclaimed_prescription_expires() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup).ok(&doctor(), Command::End(Nothing {}));
     let valid_until = clinic.care().prescriptions[0].valid_until.expect("signed");
     assert_eq!(clinic.room.wake_at(), Some(valid_until));
     let mut claimed = clinic.clone();
     clinic.now = valid_until;
     assert_eq!(clinic.timer(), ["prescription.moved", "dispensing.moved"]);
-    assert_eq!(clinic.medicine(), ("expired", "cancelled", ""));
+    assert_eq!(clinic.medicine_states(), ("expired", "cancelled", ""));
     claimed.dispense(1, &["accepted"]);
     assert_eq!(claimed.room.wake_at(), None, "claimed in time");
 }
 
 #[test]
-fn each_step_of_the_pharmacy_carries_its_own_data_and_no_other() {
-    let mut clinic = Clinic::plain();
+fn each_dispensing_move_requires_exactly_its_own_data() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup);
     let dispensing = clinic.dispensing();
     let bare = |to: &str| MoveDispensing { dispensing, to: named(to), hold: None, reason: None, proof: None };
-    let field = |clinic: &Clinic, step: MoveDispensing| match clinic.would(
+    let field = |clinic: &Clinic, step: MoveDispensing| match clinic.decide(
         &pharmacist(1),
         &Command::MoveDispensing(step),
         None,
@@ -253,36 +253,39 @@ fn each_step_of_the_pharmacy_carries_its_own_data_and_no_other() {
     assert_eq!(field(&clinic, bare("completed")), "proof");
     assert_eq!(field(&clinic, bare("returned_to_stock")), "reason");
     clinic.dispense(1, &["returned_to_stock"]);
-    assert_eq!(clinic.medicine(), ("released", "returned_to_stock", ""));
+    assert_eq!(clinic.medicine_states(), ("released", "returned_to_stock", ""));
 }
 
 #[test]
-fn a_pharmacy_knows_nothing_of_anothers_work() {
-    let mut clinic = Clinic::plain();
+fn pharmacy_sees_nothing_of_another_pharmacys_work() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup);
     let dispensing = clinic.dispensing();
-    assert_eq!(clinic.ask(&pharmacist(2), move_dispensing(dispensing, "accepted")), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&pharmacist(2), move_dispensing(dispensing, "accepted")), Err(Refusal::Forbidden));
     clinic.dispense(1, &["declined"]);
     clinic.send(2, HandOver::Pickup);
     let second = clinic.dispensing();
-    assert_eq!(clinic.ask(&pharmacist(1), move_dispensing(second, "accepted")), Err(Refusal::NoSuch("dispensing")));
-    assert_eq!(clinic.ask(&pharmacist(2), move_dispensing(dispensing, "accepted")), Err(Refusal::NoSuch("dispensing")));
+    assert_eq!(clinic.submit(&pharmacist(1), move_dispensing(second, "accepted")), Err(Refusal::NoSuch("dispensing")));
+    assert_eq!(
+        clinic.submit(&pharmacist(2), move_dispensing(dispensing, "accepted")),
+        Err(Refusal::NoSuch("dispensing"))
+    );
     let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(2)));
     assert_eq!((seen.consultation, seen.payment, seen.dispensings.len()), (None, None, 1));
 }
 
 #[test]
-fn each_thread_has_its_own_readers_and_writers() {
-    let mut clinic = Clinic::plain();
+fn each_thread_has_its_own_members() {
+    let mut clinic = Clinic::with_default_policy();
     clinic.sent(1, HandOver::Pickup);
     let own = Thread::Pharmacy(pharmacy_id(1));
     for who in [patient(), doctor(), pharmacist(1)] {
         clinic.ok(&who, chat(own));
     }
-    assert_eq!(clinic.ask(&pharmacist(1), chat(Thread::Care)), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&pharmacist(1), chat(Thread::Care)), Err(Refusal::Forbidden));
     let other = chat(Thread::Pharmacy(pharmacy_id(2)));
-    assert_eq!(clinic.ask(&patient(), other.clone()), Err(Refusal::NoSuch("pharmacy")));
-    assert_eq!(clinic.ask(&pharmacist(1), other), Err(Refusal::Forbidden));
+    assert_eq!(clinic.submit(&patient(), other.clone()), Err(Refusal::NoSuch("pharmacy")));
+    assert_eq!(clinic.submit(&pharmacist(1), other), Err(Refusal::Forbidden));
     clinic.dispense(1, &["declined"]);
     clinic.ok(&pharmacist(1), chat(own));
     clinic.ok(&patient(), chat(Thread::Care));
@@ -291,13 +294,13 @@ fn each_thread_has_its_own_readers_and_writers() {
 }
 
 #[test]
-fn a_rooms_prescriptions_are_bounded() {
-    let mut clinic = Clinic::plain();
-    clinic.talking();
+fn prescriptions_of_a_room_are_bounded() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.in_progress();
     for _ in 0..rooms::room::MAX_PRESCRIPTIONS {
         clinic.ok(&doctor(), draft());
     }
-    assert!(matches!(clinic.ask(&doctor(), draft()), Err(Refusal::Invalid { field: "prescription", .. })));
+    assert!(matches!(clinic.submit(&doctor(), draft()), Err(Refusal::Invalid { field: "prescription", .. })));
     let prescription = clinic.prescription();
     clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
     for n in 0..rooms::room::MAX_DISPENSINGS as u128 {
@@ -305,20 +308,22 @@ fn a_rooms_prescriptions_are_bounded() {
     }
     let pharmacy = pharmacy_id(3);
     let again = Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup });
-    assert!(matches!(clinic.ask(&patient(), again), Err(Refusal::Invalid { field: "pharmacy", .. })));
+    assert!(matches!(clinic.submit(&patient(), again), Err(Refusal::Invalid { field: "pharmacy", .. })));
 }
 
 #[test]
 fn nothing_new_follows_from_a_consultation_entered_in_error() {
-    let mut clinic = Clinic::plain();
+    let mut clinic = Clinic::with_default_policy();
     clinic.signed().ok(&doctor(), Command::Refer(reason()));
     for n in [1, 2] {
         clinic.ok(&admin(n), Command::MarkError(reason()));
     }
     let prescription = clinic.prescription();
     let send = SendPrescription { prescription, pharmacy: pharmacy_id(1), hand_over: HandOver::Pickup };
-    assert!(matches!(clinic.ask(&patient(), Command::Send(send)), Err(Refusal::Illegal { .. })));
-    assert!(matches!(clinic.ask(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&patient(), Command::Send(send)), Err(Refusal::Illegal { .. })));
+    assert!(matches!(clinic.submit(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
     let cancelled = cancel(&clinic);
-    assert!(clinic.ask(&doctor(), cancelled).is_ok_and(|events| matches!(events[..], [Event::PrescriptionMoved(_)])));
+    assert!(
+        clinic.submit(&doctor(), cancelled).is_ok_and(|events| matches!(events[..], [Event::PrescriptionMoved(_)]))
+    );
 }

@@ -124,8 +124,10 @@ fn not_here(frame: &ClientFrame) -> ServerFrame {
         ClientFrame::Join { room, .. } | ClientFrame::Leave { room } => Some(*room),
         _ => None,
     };
-    let error =
-        SubmitError::from(Refusal::Invalid { field: "frames", why: "only command, signal and mark go up by post" });
+    let error = SubmitError::from(Refusal::Invalid {
+        field: "frames",
+        why: "may contain only command, signal and mark frames",
+    });
     ServerFrame::Error(ErrorFrame {
         room,
         detail: Detail { field: Some("frames".to_owned()), ..Detail::default() },

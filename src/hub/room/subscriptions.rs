@@ -64,7 +64,7 @@ impl RoomTask {
             room_view = Box::new(self.read(&connection.actor).await?);
         }
         if cursor > room_view.head {
-            let why = "is beyond the room's last event; join with 0";
+            let why = "must not be beyond the room's last event; join with 0";
             return Err(Refusal::Invalid { field: "after", why }.into());
         }
         let is_first = !self.subscribers.has_user(connection.user);

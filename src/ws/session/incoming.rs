@@ -142,7 +142,7 @@ impl<T: Transport> Session<T> {
 
     async fn join(&mut self, room: RoomId, after: u64) {
         if !self.readers.has(room) && self.readers.len() >= MAX_ROOMS {
-            let why = "leave a room first; at most 64 can be joined";
+            let why = "cannot be joined: at most 64 rooms at a time; leave one first";
             return self.complain(Some(room), &Refusal::Invalid { field: "room", why }.into());
         }
         self.hub.connect_queue().wait_turn().await;
@@ -175,7 +175,7 @@ impl<T: Transport> Session<T> {
     async fn subscribe(&mut self, feed: FeedName) {
         if !self.feeds.contains(&feed) {
             if self.feeds.len() >= MAX_FEEDS {
-                let why = "unsubscribe from a feed first; at most 16 can be followed";
+                let why = "cannot be followed: at most 16 feeds at a time; unsubscribe from one first";
                 return self.complain(None, &Refusal::Invalid { field: "feed", why }.into());
             }
             self.feeds.push(feed);

@@ -1,16 +1,19 @@
-//! No two folders import each other, in a circle of any length, and neither do files of different folders.
+//! Imports between folders, and between files of different folders, form no circle of any length.
 //!
 //! A small resolver follows `crate::`, `super::`, and `self::` paths, child modules, imported modules, and `pub use`. It
-//! knows nothing of types, so a method call is no import.
+//! does not resolve types, so a method call counts as no import.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::source::{CRATES, Source, assert_none, code, tokens};
+use super::source::{CRATES, Source, assert_none_outside, code, tokens};
 
 /// Files whose imports of modules below their own do not count, each with a reason. All other files import nothing that
 /// imports them, not even through a third file, unless both are in one folder.
 const ASSEMBLERS: &[(&str, &str)] =
     &[("src/hub/mod.rs", "`Hub` is the one door: it starts the tasks below, and they use its types")];
+
+/// Areas with circles that are still to be untied.
+const PENDING: &[&str] = &["src/gateway/", "loadtest/src/"];
 
 type Path = Vec<String>;
 
@@ -250,11 +253,10 @@ fn all_circles(sources: &[Source], folder: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "other areas are being moved"]
 fn imports_between_folders_form_no_circle() {
     let all = code();
     let found: Vec<String> = CRATES.iter().flat_map(|(_, folder)| all_circles(&all, folder)).collect();
-    assert_none(&found, "files of different folders, or folders, import each other");
+    assert_none_outside(&found, PENDING, "files of different folders, or folders, import each other");
     for (file, _) in ASSEMBLERS {
         assert!(all.iter().any(|it| it.path == *file), "{file} is exempt and does not exist");
     }

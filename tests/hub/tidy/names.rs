@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{CRATES, Source, assert_none, code, sources, tokens};
+use super::source::{CRATES, Source, assert_none_outside, code, sources, tokens};
 
 /// Types that several modules of one crate may declare, each with the reason.
-const SHARED_TYPE_NAMES: &[(&str, &str)] = &[];
+const SHARED_TYPE_NAMES: &[(&str, &str)] = &[("Result", "the usual alias for a module's own error type")];
 
-/// Words that say neither of what a constant is nor in which unit, if they are all of its name.
+/// Names that state neither the subject of a constant nor its unit. As part of a longer name these words are fine.
 const BARE_CONSTANT_NAMES: &[&str] = &[
     "AGAIN", "AT_ONCE", "BACK", "BOUND", "CAP", "CEILING", "CLOSE", "DELAY", "EACH", "EVERY", "FEW", "FIRST", "FLOOR",
     "GIVE_UP", "GRACE", "IDLE", "INBOX", "INTERVAL", "LARGEST", "LAST", "LATE", "LEASE", "LENGTH", "LIMIT", "LONG",
@@ -16,7 +16,7 @@ const BARE_CONSTANT_NAMES: &[&str] = &[
     "WINDOW",
 ];
 
-/// A constant of the type `Duration` has one of these words of time in its name, as the last one or before `MIN` or `MAX`.
+/// Words of time, one of which is in the name of each constant of the type `Duration`.
 const TIME_WORDS: &[&str] = &[
     "TIMEOUT",
     "INTERVAL",
@@ -49,14 +49,48 @@ const TIME_WORDS: &[&str] = &[
     "TOLERANCE",
 ];
 
-/// The names that a file declares with one of these keywords, at any depth.
+/// Areas that still repeat type names.
+const PENDING_TYPES: &[&str] = &[
+    "loadtest/src/",
+    "src/auth/",
+    "src/config/",
+    "src/gateway/",
+    "src/http/",
+    "src/push/",
+    "src/store/",
+    "src/turn/",
+    "src/web/",
+    "src/ws/",
+];
+
+/// Areas that still have bare constants.
+const PENDING_CONSTANTS: &[&str] = &[
+    "loadtest/src/",
+    "src/app.rs",
+    "src/archive/",
+    "src/auth/",
+    "src/demo.rs",
+    "src/doctor/",
+    "src/echo/",
+    "src/egress.rs",
+    "src/gateway/",
+    "src/http/",
+    "src/jobs/",
+    "src/push/",
+    "src/seed.rs",
+    "src/store/",
+    "src/turn/",
+    "src/ws/",
+];
+
+/// Returns the names that a file declares with one of these keywords, at any depth.
 fn declared(source: &Source, keywords: &[&str]) -> Vec<String> {
     let tokens = tokens(source.code());
     let follows = |pair: &[String]| keywords.contains(&pair[0].as_str()).then(|| pair[1].clone());
     tokens.windows(2).filter_map(follows).filter(|name| name.starts_with(|it: char| it.is_uppercase())).collect()
 }
 
-/// The constants of a file and their types. Those of an `impl` or a trait are left out: their type names the subject.
+/// Returns the constants of a file with their types. Those of an `impl` or a trait are left out: their type names the subject.
 fn constants(source: &Source) -> Vec<(String, String)> {
     let tokens = tokens(source.code());
     let (mut found, mut blocks, mut opening) = (Vec::new(), Vec::new(), None);
@@ -87,7 +121,6 @@ fn follows_generics(tokens: &[String], at: usize) -> bool {
 }
 
 #[test]
-#[ignore = "other areas are being renamed"]
 fn type_names_are_unique_within_a_crate() {
     let all = code();
     let mut found = Vec::new();
@@ -106,10 +139,10 @@ fn type_names_are_unique_within_a_crate() {
             .filter(|(name, files)| files.len() > 1 && !SHARED_TYPE_NAMES.iter().any(|(allowed, _)| allowed == name));
         found.extend(repeated.map(|(type_name, files)| format!("{name}: {type_name} in {files:?}")));
     }
-    assert_none(&found, "one name, one thing");
+    assert_none_outside(&found, PENDING_TYPES, "type names are unique within a crate");
 }
 
-/// Type aliases at the top of a file; those within an `impl` belong to a trait.
+/// Returns the type aliases at the top of a file; those within an `impl` belong to a trait.
 fn type_aliases(source: &Source) -> Vec<String> {
     let line = |line: &str| {
         let rest = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
@@ -120,7 +153,6 @@ fn type_aliases(source: &Source) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "other areas are being renamed"]
 fn constants_name_their_subject_and_durations_their_kind() {
     let mut all = code();
     all.extend(sources(&["tests/hub"], &[".rs"]));
@@ -128,13 +160,13 @@ fn constants_name_their_subject_and_durations_their_kind() {
     for source in &all {
         for (name, kind) in constants(source) {
             if BARE_CONSTANT_NAMES.contains(&name.as_str()) {
-                found.push(format!("{}: {name} of what, in which unit?", source.path));
+                found.push(format!("{}: {name} lacks its subject or unit", source.path));
             } else if kind.ends_with("Duration") && !name.split('_').any(|word| TIME_WORDS.contains(&word)) {
-                found.push(format!("{}: {name} is a duration, but of which kind?", source.path));
+                found.push(format!("{}: {name} is a duration without a word of time", source.path));
             }
         }
     }
-    assert_none(&found, "a constant says of what it is, and in which unit");
+    assert_none_outside(&found, PENDING_CONSTANTS, "a constant names its subject and unit");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl<T> QueueSender<T> {
 }
 
 impl<T> QueueReceiver<T> {
-    /// Waits for the next item. Returns `None` when all senders are gone.
+    /// Waits for the next item. Returns `None` when all senders are dropped.
     pub async fn take(&mut self) -> Option<T> {
         let (item, bytes) = self.queue.recv().await?;
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
@@ -98,7 +98,7 @@ pub fn inbox() -> (Inbox, InboxSender) {
 }
 
 impl Inbox {
-    /// Waits for the next event. Returns `None` when the bus is gone.
+    /// Waits for the next event. Returns `None` when the bus is dropped.
     pub async fn next(&mut self) -> Option<BusEvent> {
         if self.has_gap.swap(false, Ordering::AcqRel) {
             return Some(BusEvent::Gap);

@@ -19,10 +19,10 @@ use self::placement::Placement;
 use self::session::{CallSignaling, OutgoingNotice};
 use crate::bus::NodeId;
 
-/// Tells whether a connection of this node is subscribed to the room.
+/// Returns whether a connection of this node is subscribed to the room.
 pub type IsLocal<'a> = &'a dyn Fn(Uuid) -> bool;
 
-/// What the room's task does for the calls. Effects for connections that have gone are dropped.
+/// What the room's task does for the calls. Effects for closed connections are dropped.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// Send a notice to a connection of this node.
@@ -254,7 +254,7 @@ impl RoomCalls {
         self.placement.as_ref().map(|placement| placement.renew_at())
     }
 
-    /// Returns the lease if it is due for renewal. Drops the placement if nobody is attached: the next session that
+    /// Returns the lease if it is due for renewal. Drops the placement if no session is attached: the next session that
     /// attaches claims the lease again.
     pub fn start_renewal(&mut self, now: Instant) -> Option<Renewal> {
         let placement = self.placement.as_mut().filter(|placement| placement.renew_at() <= now)?;

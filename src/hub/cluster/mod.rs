@@ -100,7 +100,7 @@ impl Peers {
         self.probe.store(number, Ordering::Relaxed);
     }
 
-    /// Wakes whoever waits for [`rights_changed`](Self::rights_changed).
+    /// Wakes the task that waits for [`rights_changed`](Self::rights_changed).
     pub fn note_rights_changed(&self) {
         self.rights_changed.notify_one();
     }

@@ -88,8 +88,8 @@ impl RoomTask {
         self.state.loaded().and_then(|room| room.call()).is_some_and(|it| it.id == call && it.has_present(user))
     }
 
-    /// Forwards a signal to the node that owns the call. If that node is gone, claims the lease; then only a session
-    /// that attaches can continue.
+    /// Forwards a signal to the node that owns the call. If that node has stopped, claims the lease; then only a
+    /// session that attaches can continue.
     async fn forward_call_signal(
         &mut self,
         node: NodeId,

@@ -159,7 +159,7 @@ impl RoomTask {
     }
 }
 
-/// Sends the result of a command to whoever waits for it.
+/// Sends the result of a command to its submitter.
 pub(super) fn reply(submission: &Submission, reply: ReplyTo, result: Result<Committed, SubmitError>) {
     match reply {
         ReplyTo::Caller(caller) => {

@@ -1,4 +1,4 @@
-//! The room and its log in the store: loading, refreshing, and catching up with other nodes.
+//! Reads the room's log from the store: to load the room, to refresh it, and to catch up with other nodes.
 
 use std::sync::Arc;
 

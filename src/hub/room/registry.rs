@@ -14,7 +14,7 @@ use crate::hub::services::Services;
 /// Requests that may wait for one room. With a full inbox the hub answers `unavailable`.
 const INBOX_CAPACITY: usize = 256;
 
-/// Stands for the head of a room that was not read from the store yet.
+/// The head of a room whose log the task has not read yet.
 const UNLOADED: u64 = u64::MAX;
 
 /// All rooms in memory.

@@ -161,7 +161,7 @@ impl Subscribers {
         all.filter(|(view, connection)| view_of(connection) != Some(*view)).map(|(_, it)| it.clone()).collect()
     }
 
-    /// Looks anew whose rights can expire, after the unauthorized connections were removed.
+    /// Updates [`has_expiring_rights`](Self::has_expiring_rights) after unauthorized connections were removed.
     pub fn rights_checked(&mut self) {
         let has_admin = self.connections().any(|connection| connection.actor.role() == Role::Admin);
         self.has_expiring_rights = has_admin;

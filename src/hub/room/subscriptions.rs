@@ -20,7 +20,7 @@ use crate::hub::send_queue::QueueItem;
 use crate::hub::submission::SubmitError;
 
 impl RoomTask {
-    /// Reads the room after a look into the store: the caller may have changed it on another node a moment ago.
+    /// Refreshes the room from the store, then reads it: the caller may have just changed it on another node.
     pub(super) async fn read_fresh(&mut self, actor: &Actor) -> Result<RoomView, SubmitError> {
         self.load().await?;
         if self.hub.bus.is_shared()

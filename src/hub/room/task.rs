@@ -23,8 +23,8 @@ use crate::hub::submission::SubmitError;
 use crate::telemetry::COMMAND_TRACE;
 use crate::telemetry::metrics::METRICS;
 
-/// How long a command may wait in the inbox before the task sheds it. In an overloaded hub, commands that nobody waits
-/// for any more would otherwise delay those that can still be answered in time.
+/// How long a command may wait in the inbox before the task sheds it. In an overloaded hub, commands that no client
+/// waits for any more would otherwise delay those that can still be answered in time.
 const SHED_AFTER: Duration = Duration::from_secs(3);
 /// How long a room without subscribers stays in memory.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,7 +57,8 @@ impl RoomTask {
         }
     }
 
-    /// Runs until the room is idle: it has no subscribers, expects nobody back, and had no request for a while.
+    /// Runs until the room is idle: it has no subscribers, has no grace period to wait for, and had no request for a
+    /// while.
     pub async fn run(mut self, rooms: Arc<Rooms>, mut inbox: mpsc::Receiver<Box<Request>>) {
         let mut used_at = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! House rules that the compiler does not check: which way imports point, what names are unique, and what no file contains.
+//! House rules that the compiler does not check: the direction of imports, unique names, and what no file contains.
 //!
 //! Each part of the server has a row in [`ALLOWED_IMPORTS`], each library one in [`LIBRARY_HOMES`].
 
@@ -11,8 +11,8 @@ use source::{Source, assert_none, code, root, sources};
 
 const MAX_FILE_LINES: usize = 450;
 
-/// The parts of the server, and the parts that each may import beside `config`, `clock`, and `telemetry`. Single files on
-/// top, such as `demo`, `seed`, `app`, and `main`, may import anything.
+/// The parts of the server, and the parts that each may import beside `config`, `clock`, and `telemetry`. Single files
+/// on top, such as `demo`, `seed`, `app`, and `main`, may import anything.
 const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("clock", &[]),

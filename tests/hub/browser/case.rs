@@ -106,8 +106,8 @@ async fn whole_case_on_four_screens_survives_hub_kills(database: DatabaseSetting
     let mut kinds: Vec<_> = log.iter().map(|record| record.event.kind()).collect();
     kinds.retain(|kind| matches!(*kind, "prescription.signed" | "prescription.sent" | "delivery.assigned"));
     assert_eq!(kinds, ["prescription.signed", "prescription.sent", "delivery.assigned"], "each event happened once");
-    let (whole, told) = hub.run(&["verify", "--database"]);
-    assert!(whole, "{told}");
+    let (whole, report) = hub.run(&["verify", "--database"]);
+    assert!(whole, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,18 +50,18 @@ async fn open_socket_counts_against_the_connection_limit(database: DatabaseSetti
 async fn stopping_hub_reports_draining_until_the_last_socket_closes(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let patient = server.person(Role::Patient, "Pat", None).await;
-    let (mut gone, mut there) = (server.client(&patient), server.client(&patient));
-    gone.connect().await.unwrap();
-    there.connect().await.unwrap();
+    let (mut stalled_client, mut open_client) = (server.client(&patient), server.client(&patient));
+    stalled_client.connect().await.unwrap();
+    open_client.connect().await.unwrap();
     // A client that does not answer the hub's close frame, so that the hub waits for it.
-    let _stalled = gone.half_open();
+    let _stalled = stalled_client.half_open();
     let ready = format!("http://{}/readyz", server.address);
     assert_eq!(reqwest::get(&ready).await.unwrap().status(), 200);
 
     server.stop_token().cancel();
     let close_frame = async {
         loop {
-            match there.next().await {
+            match open_client.next().await {
                 Ok(_) => {}
                 Err(end) => return end.close(),
             }
@@ -70,7 +70,7 @@ async fn stopping_hub_reports_draining_until_the_last_socket_closes(database: Da
     assert_eq!(timeout(CONDITION_TIMEOUT, close_frame).await.unwrap(), Some(Close::Restart));
     let refused = reqwest::get(&ready).await.unwrap();
     assert_eq!(refused.status(), 503);
-    let socket = there.connect().await.unwrap_err().to_string();
+    let socket = open_client.connect().await.unwrap_err().to_string();
     assert!(socket.contains("503"), "{socket}");
     let end = async {
         while reqwest::get(&ready).await.is_ok() {

@@ -312,7 +312,7 @@ async fn typing_presence_and_read_receipts_reach_those_concerned(database: Datab
         wait_until(&mut pharmacist, |frame| (frame["type"] == "signal").then(|| frame["signal"].clone())).await;
     assert_eq!(signal["data"]["thread"], json!({"pharmacy": case.pharmacy}));
     patient.close().await;
-    let gone = async {
+    let absent = async {
         loop {
             let frame: Value = serde_json::from_str(&doctor.next().await.unwrap().text).unwrap();
             if frame["type"] == "presence" && frame["presence"]["here"] == false {
@@ -320,7 +320,7 @@ async fn typing_presence_and_read_receipts_reach_those_concerned(database: Datab
             }
         }
     };
-    timeout(Duration::from_secs(15), gone).await.expect("after the grace period");
+    timeout(Duration::from_secs(15), absent).await.expect("after the grace period");
     let state = server.state.hub.read(case.room, &case.doctor).await.unwrap().snapshot.consultation.unwrap().state;
     assert_eq!(state.as_str(), "interrupted", "the consultation was interrupted");
 }

@@ -1,7 +1,7 @@
 //! Imports between folders, and between files of different folders, form no circle of any length.
 //!
-//! A small resolver follows `crate::`, `super::`, and `self::` paths, child modules, imported modules, and `pub use`. It
-//! does not resolve types, so a method call counts as no import.
+//! A small resolver follows `crate::`, `super::`, and `self::` paths, child modules, imported modules, and `pub use`.
+//! It does not resolve types, so a method call counts as no import.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

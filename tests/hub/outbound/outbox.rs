@@ -40,7 +40,7 @@ fn new_delivery(lane: &str, seq: u64) -> Wish {
 }
 
 fn report(dispatch: &Dispatch, state: DispatchState, due_at: Option<Timestamp>) -> Report {
-    let error = due_at.map(|_| "the delivery is new".to_owned());
+    let error = due_at.map(|_| "receiver not found".to_owned());
     Report { id: dispatch.id, attempts: dispatch.attempts, state, due_at, error }
 }
 
@@ -179,7 +179,7 @@ async fn unanswered_attempt_is_retried_and_its_late_answer_is_ignored(settings: 
     store.report(&[report(&second, DispatchState::Waiting, Some(again))], after).await.unwrap();
     let waiting = store.dispatch(first.id).await.unwrap().unwrap();
     assert_eq!((waiting.state, waiting.due_at), (DispatchState::Waiting, Some(again)));
-    assert_eq!(waiting.last_error.as_deref(), Some("the delivery is new"));
+    assert_eq!(waiting.last_error.as_deref(), Some("receiver not found"));
     assert!(!store.retry_dispatch(first.id, after).await.unwrap(), "the delivery is not dead");
     let third = store.take_dispatches(lane, again, again, 5).await.unwrap().remove(0);
     store.report(&[report(&third, DispatchState::Dead, None)], again).await.unwrap();

@@ -44,7 +44,7 @@ def svg(runs, names):
     rows = -(-len(PANELS) // ACROSS)
     wide, tall = ACROSS * WIDTH + (ACROSS + 1) * GAP, rows * high + 2 * GAP
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" role="img" aria-label="Wardroom beside its peers">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}" role="img" aria-label="Wardroom beside its competitors">',
         f"<style>text{{font:13px system-ui,sans-serif;fill:{INK}}}.title{{font-weight:600;font-size:15px}}"
         f".unit{{fill:{FAINT}}}.spread{{stroke:{SPREAD};stroke-width:2}}</style>",
         f'<rect width="{wide}" height="{tall}" fill="#fff"/>',

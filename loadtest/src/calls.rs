@@ -13,20 +13,20 @@ use tokio::task::JoinSet;
 use crate::arrivals::{Arrivals, Spacing};
 use crate::client::Client;
 use crate::fixture::FixtureRoom;
-use crate::latency::{Latency, Summary};
-use crate::peer::{Peer, PeerError, Progress, Relayed};
+use crate::latency::{Latency, LatencySummary};
 use crate::target::{Target, node_of};
+use crate::webrtc::{CallProgress, RelayTimes, WebRtcError, WebRtcPeer};
 
 /// How long a call may take to come about.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long before its call a pair connects.
-const AHEAD: Duration = Duration::from_secs(3);
+const CONNECT_LEAD_TIME: Duration = Duration::from_secs(3);
 /// What counts as media: half a second of sound.
-const ENOUGH: u64 = 25;
+const MIN_MEDIA_PACKETS: u64 = 25;
 
 /// What is played.
 #[derive(Debug)]
-pub struct Plan {
+pub struct CallsPlan {
     /// The nodes; the two of a call are on different ones.
     pub targets: Vec<Target>,
     /// A call at a time in each.
@@ -48,22 +48,22 @@ pub struct CallsReport {
     /// Why, each once.
     pub reasons: Vec<String>,
     /// From the time the doctor should have rung to media on both sides.
-    pub setup: Summary,
+    pub setup: LatencySummary,
     /// From an offer, answer or candidate at one side to its arrival at the other.
-    pub signal: Summary,
+    pub signal: LatencySummary,
     /// The greatest number of calls at once.
     pub at_once: usize,
 }
 
 #[derive(Default)]
-struct Account {
+struct CallsProgress {
     report: CallsReport,
     setup: Latency,
     now: usize,
 }
 
 /// Plays the plan to its end. The two of a call are connected and in their room before it is due.
-pub async fn play(plan: Plan) -> anyhow::Result<CallsReport> {
+pub async fn play(plan: CallsPlan) -> anyhow::Result<CallsReport> {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut arrivals = Arrivals::new(plan.spacing, plan.per_minute / 60.0);
     let times: Vec<Duration> =
@@ -74,29 +74,29 @@ pub async fn play(plan: Plan) -> anyhow::Result<CallsReport> {
         times.len(),
         plan.rooms.len()
     );
-    let (account, relayed) = (Arc::new(Mutex::new(Account::default())), Relayed::default());
-    let start = Instant::now() + AHEAD;
+    let (progress, relay_times) = (Arc::new(Mutex::new(CallsProgress::default())), RelayTimes::default());
+    let start = Instant::now() + CONNECT_LEAD_TIME;
     let mut calls = JoinSet::new();
     for (number, (at, room)) in times.into_iter().zip(plan.rooms.clone()).enumerate() {
-        tokio::time::sleep_until((start + at - AHEAD).into()).await;
-        let (of_call, relayed, hold) = (account.clone(), relayed.clone(), plan.hold);
+        tokio::time::sleep_until((start + at - CONNECT_LEAD_TIME).into()).await;
+        let (of_call, relay_times, hold) = (progress.clone(), relay_times.clone(), plan.hold);
         let nodes = [0, 1].map(|member| plan.targets[node_of(plan.targets.len(), number, member)]);
         calls.spawn(async move {
             let due = start + at;
             let outcome = async {
-                let (doctor, patient) = both(nodes, &room).await?;
+                let (doctor, patient) = connect_both(nodes, &room).await?;
                 tokio::time::sleep_until(due.into()).await;
-                with(&of_call, Account::begins);
-                let flows = || with(&of_call, |account| account.setup.record(micros(due)));
-                let outcome = call(room.room, doctor, patient, &relayed, hold, flows).await;
-                with(&of_call, |account| account.now -= 1);
+                update(&of_call, CallsProgress::call_started);
+                let flows = || update(&of_call, |progress| progress.setup.record(micros(due)));
+                let outcome = run_call(room.room, doctor, patient, &relay_times, hold, flows).await;
+                update(&of_call, |progress| progress.now -= 1);
                 outcome
             };
             let outcome = outcome.await;
-            with(&of_call, |account| account.ends(outcome.err()));
+            update(&of_call, |progress| progress.call_ended(outcome.err()));
         });
         if !plan.quiet && std::io::stderr().is_terminal() {
-            let (done, now) = with(&account, |account| (account.report.calls, account.now));
+            let (done, now) = update(&progress, |progress| (progress.report.calls, progress.now));
             eprint!("\r{:>4.0} s  {done} calls over, {now} going on   ", at.as_secs_f64());
         }
     }
@@ -104,17 +104,17 @@ pub async fn play(plan: Plan) -> anyhow::Result<CallsReport> {
     if !plan.quiet && std::io::stderr().is_terminal() {
         eprintln!();
     }
-    let signal = relayed.summary();
-    Ok(with(&account, |account| CallsReport { setup: account.setup.summary(), signal, ..account.report.clone() }))
+    let signal = relay_times.summary();
+    Ok(update(&progress, |progress| CallsReport { setup: progress.setup.summary(), signal, ..progress.report.clone() }))
 }
 
-impl Account {
-    fn begins(&mut self) {
+impl CallsProgress {
+    fn call_started(&mut self) {
         self.now += 1;
         self.report.at_once = self.report.at_once.max(self.now);
     }
 
-    fn ends(&mut self, error: Option<PeerError>) {
+    fn call_ended(&mut self, error: Option<WebRtcError>) {
         self.report.calls += 1;
         let Some(error) = error else { return };
         self.report.failed += 1;
@@ -126,15 +126,15 @@ impl Account {
 }
 
 /// Doctor and patient of a room, connected and listening.
-async fn both([here, there]: [Target; 2], room: &FixtureRoom) -> Result<(Client, Client), PeerError> {
+async fn connect_both([here, there]: [Target; 2], room: &FixtureRoom) -> Result<(Client, Client), WebRtcError> {
     let [patient, doctor, ..] = room.members.as_slice() else {
-        return Err(PeerError::Refused("the room of the fixture has nobody".to_owned()));
+        return Err(WebRtcError::Refused("the room of the fixture has nobody".to_owned()));
     };
     let join = async |target, token| {
         let mut client = Client::new(target, token);
         client.connect().await?;
         client.join(room.room).await?;
-        Ok::<_, PeerError>(client)
+        Ok::<_, WebRtcError>(client)
     };
     Ok((join(there, doctor.token.clone()).await?, join(here, patient.token.clone()).await?))
 }
@@ -143,29 +143,31 @@ fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn with<T>(account: &Mutex<Account>, change: impl FnOnce(&mut Account) -> T) -> T {
-    change(&mut account.lock().unwrap_or_else(PoisonError::into_inner))
+fn update<T>(progress: &Mutex<CallsProgress>, change: impl FnOnce(&mut CallsProgress) -> T) -> T {
+    change(&mut progress.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// One call, from the ring to the hang-up; `flows` is called when media goes both ways.
-async fn call(
+async fn run_call(
     room: rooms::id::RoomId,
     doctor: Client,
     patient: Client,
-    relayed: &Relayed,
+    relay_times: &RelayTimes,
     hold: Duration,
     flows: impl FnOnce(),
-) -> Result<(), PeerError> {
-    let (doctor, patient) = tokio::join!(Peer::ring(doctor, room, Media::Audio), Peer::answer(patient, room));
-    let (mut doctor, mut patient) = (doctor?.timed(relayed), patient?.timed(relayed));
-    let heard = |now: &Progress| now.connected.is_some() && now.packets >= ENOUGH;
-    let (one, other) = tokio::join!(doctor.until(PATIENCE, heard), patient.until(PATIENCE, heard));
+) -> Result<(), WebRtcError> {
+    let (doctor, patient) =
+        tokio::join!(WebRtcPeer::ring(doctor, room, Media::Audio), WebRtcPeer::answer(patient, room));
+    let (mut doctor, mut patient) = (doctor?.with_relay_times(relay_times), patient?.with_relay_times(relay_times));
+    let media_flows = |now: &CallProgress| now.connected.is_some() && now.packets >= MIN_MEDIA_PACKETS;
+    let (one, other) =
+        tokio::join!(doctor.run_until(SETUP_TIMEOUT, media_flows), patient.run_until(SETUP_TIMEOUT, media_flows));
     one?;
     other?;
     flows();
     let end = Instant::now() + hold;
-    let over = |_: &Progress| Instant::now() >= end;
-    let (one, other) = tokio::join!(doctor.until(hold * 2, over), patient.until(hold * 2, over));
+    let over = |_: &CallProgress| Instant::now() >= end;
+    let (one, other) = tokio::join!(doctor.run_until(hold * 2, over), patient.run_until(hold * 2, over));
     one?;
     other?;
     doctor.leave().await

@@ -7,8 +7,8 @@ use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use loadtest::arrivals::Spacing;
 use loadtest::fault::{Fault, Faults, Victim};
-use loadtest::fleet::script::Kind;
-use loadtest::fleet::{Happening, Phase};
+use loadtest::load::plan::{ConnectionFault, Phase};
+use loadtest::load::script::LoadKind;
 use loadtest::target::Target;
 
 /// Open-loop load for a Wardroom hub on this machine.
@@ -39,7 +39,7 @@ pub enum Profile {
         talk: Talk,
         /// Which loop.
         #[arg(long, value_enum, default_value = "dispensing")]
-        cycle: Kind,
+        cycle: LoadKind,
     },
     /// Every message is sent 1 to N times, and once more after its ack.
     Duplicates {
@@ -95,7 +95,7 @@ pub enum Profile {
         talk: Talk,
         /// What the load consists of.
         #[arg(long, value_enum, default_value = "chat")]
-        kind: Kind,
+        kind: LoadKind,
         /// The bound on the p99 of acks, in milliseconds.
         #[arg(long, default_value_t = 100.0)]
         below_ms: f64,
@@ -277,9 +277,9 @@ pub struct Limits {
 impl Common {
     /// The faults that were asked for, if they can be done; `clients` tells whether this profile's clients can.
     pub fn faults(&self, clients: bool) -> anyhow::Result<Faults> {
-        let of_the_hub = self.faults.iter().any(|fault| fault.kind.is_of_the_hub());
-        ensure!(!of_the_hub || !self.fault_pids.is_empty(), "kill and stop need --fault-pid");
-        let all = self.faults.iter().all(|fault| fault.kind.is_of_the_hub());
+        let has_hub_faults = self.faults.iter().any(|fault| fault.kind.targets_hub());
+        ensure!(!has_hub_faults || !self.fault_pids.is_empty(), "kill and stop need --fault-pid");
+        let all = self.faults.iter().all(|fault| fault.kind.targets_hub());
         ensure!(clients || all, "in this profile only kill and stop are possible");
         let victims = self.fault_pids.iter().map(|pid| Victim::new(*pid, self.restart.clone()));
         let victims = victims.collect::<anyhow::Result<_>>()?;
@@ -288,14 +288,14 @@ impl Common {
 }
 
 impl Talk {
-    pub fn phase(&self, happenings: Vec<(Duration, Happening)>) -> Phase {
+    pub fn phase(&self, connection_faults: Vec<(Duration, ConnectionFault)>) -> Phase {
         Phase {
             rate: self.rate,
             spacing: self.arrivals,
             warmup: Duration::from_secs(self.warmup),
             duration: Duration::from_secs(self.duration),
             drain: Duration::from_secs(self.drain),
-            happenings,
+            connection_faults,
         }
     }
 }

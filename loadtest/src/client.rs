@@ -1,11 +1,11 @@
 //! A client of the hub: joins rooms with its cursors, sends commands until they are answered, survives being cut, and
-//! keeps a [`Tally`] of every room.
+//! keeps a [`DeliveryCheck`] of every room.
 //!
 //! A client outlives its connections. [`Client::connect`] opens the next one, joins its rooms again with their cursors
 //! and sends again what was not answered; that is all of the protocol's resume. It never reconnects by itself: when and
 //! how often is the test's matter.
 
-mod hear;
+mod on_frame;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -23,49 +23,49 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use uuid::Uuid;
 
-use crate::frame::{Brief, FrameError};
+use crate::delivery_check::{DeliveryCheck, EventOrder};
+use crate::frame::{FrameError, FrameSummary};
 use crate::socket::{Socket, open};
-use crate::tally::{Order, Tally};
 use crate::target::Target;
 
 /// How long the methods that wait for something particular wait for it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One client of one person.
 pub struct Client {
     target: Target,
     token: Token,
-    narrow: bool,
+    small_receive_buffer: bool,
     socket: Option<Socket>,
     user: Option<UserId>,
     connection: Option<Text<64>>,
-    rooms: BTreeMap<RoomId, Member>,
+    rooms: BTreeMap<RoomId, JoinedRoom>,
     unanswered: VecDeque<(CommandId, Utf8Bytes)>,
     outgoing: VecDeque<Utf8Bytes>,
-    heard: VecDeque<Heard>,
+    received: VecDeque<ReceivedFrame>,
     closing: Option<(u16, String)>,
 }
 
 /// A room this client is in.
 #[derive(Default)]
-struct Member {
-    tally: Tally,
+struct JoinedRoom {
+    check: DeliveryCheck,
     /// Everything up to the hub's head has come on this connection.
     live: bool,
     /// A `join` is on its way because something was missing; what else is missing until then says nothing new.
-    healing: bool,
+    replaying: bool,
 }
 
 /// A frame, read in short, with what it meant for the order of its room.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct ReceivedFrame {
     /// The frame as it came; `serde_json` makes a `ServerFrame` of it.
     pub text: Utf8Bytes,
-    pub brief: Brief,
+    pub summary: FrameSummary,
     /// With events only.
-    pub order: Option<Order>,
+    pub order: Option<EventOrder>,
     /// The command to which this is the first final answer.
-    pub settles: Option<CommandId>,
+    pub answers: Option<CommandId>,
 }
 
 /// The hub's last word on a command.
@@ -114,21 +114,21 @@ impl Client {
         Self {
             target,
             token,
-            narrow: false,
+            small_receive_buffer: false,
             socket: None,
             user: None,
             connection: None,
             rooms: BTreeMap::new(),
             unanswered: VecDeque::new(),
             outgoing: VecDeque::new(),
-            heard: VecDeque::new(),
+            received: VecDeque::new(),
             closing: None,
         }
     }
 
     /// From the next connection on, the kernel's receive buffer is as small as it can be.
-    pub fn narrow(&mut self) {
-        self.narrow = true;
+    pub fn use_small_receive_buffer(&mut self) {
+        self.small_receive_buffer = true;
     }
 
     /// From the next connection on, another hub (a restarted one, or another node).
@@ -149,20 +149,23 @@ impl Client {
     /// command that was not answered. Returns when the hub has welcomed; the replay comes by [`Client::next`].
     pub async fn connect(&mut self) -> Result<Welcome, ClientError> {
         self.disconnect();
-        self.socket = Some(open(self.target, self.narrow).await.map_err(|e| ClientError::Open(Box::new(e)))?);
+        self.socket =
+            Some(open(self.target, self.small_receive_buffer).await.map_err(|e| ClientError::Open(Box::new(e)))?);
         self.queue(&ClientFrame::Hello { token: Some(self.token.clone()), replaces: self.connection.clone() });
-        let heard =
-            self.within("welcome", async |client| client.pump().await).await.inspect_err(|_| self.disconnect())?;
-        let Brief::Welcome(welcome) = heard.brief else {
+        let frame = self
+            .within("welcome", async |client| client.read_frame().await)
+            .await
+            .inspect_err(|_| self.disconnect())?;
+        let FrameSummary::Welcome(welcome) = frame.summary else {
             self.disconnect();
-            return Err(match heard.brief {
-                Brief::Error(error) => ClientError::Refused(error),
+            return Err(match frame.summary {
+                FrameSummary::Error(error) => ClientError::Refused(error),
                 _ => ClientError::Protocol("another frame before welcome"),
             });
         };
         self.user = Some(welcome.user);
         self.connection = Text::parse(&welcome.connection).ok();
-        let joins: Vec<_> = self.rooms.iter().map(|(room, member)| (*room, member.tally.cursor())).collect();
+        let joins: Vec<_> = self.rooms.iter().map(|(room, joined)| (*room, joined.check.cursor())).collect();
         for (room, after) in joins {
             self.queue(&ClientFrame::Join { room, after });
         }
@@ -173,10 +176,10 @@ impl Client {
 
     /// Joins a room, or asks anew for its state, and waits until its replay is over. Returns the room's head.
     pub async fn join(&mut self, room: RoomId) -> Result<u64, ClientError> {
-        self.ask(room);
-        self.until("the end of a replay", |heard| match &heard.brief {
-            Brief::Live { room: live, head } if *live == room => Some(Ok(*head)),
-            Brief::Error(error) if error.room == Some(room) && error.id.is_none() => {
+        self.request_join(room);
+        self.until("the end of a replay", |frame| match &frame.summary {
+            FrameSummary::Live { room: live, head } if *live == room => Some(Ok(*head)),
+            FrameSummary::Error(error) if error.room == Some(room) && error.id.is_none() => {
                 Some(Err(ClientError::Refused(error.clone())))
             }
             _ => None,
@@ -185,20 +188,20 @@ impl Client {
     }
 
     /// As [`Client::join`], without waiting: the answer comes by [`Client::next`].
-    pub fn ask(&mut self, room: RoomId) {
-        let member = self.rooms.entry(room).or_default();
-        member.live = false;
-        member.healing = true;
-        let after = member.tally.cursor();
+    pub fn request_join(&mut self, room: RoomId) {
+        let joined = self.rooms.entry(room).or_default();
+        joined.live = false;
+        joined.replaying = true;
+        let after = joined.check.cursor();
         self.queue(&ClientFrame::Join { room, after });
     }
 
     /// Waits until every room of this client is live.
     pub async fn until_live(&mut self) -> Result<(), ClientError> {
         self.within("rooms to become live", async |client| {
-            while client.rooms.values().any(|member| !member.live) {
-                let heard = client.pump().await?;
-                client.heard.push_back(heard);
+            while client.rooms.values().any(|joined| !joined.live) {
+                let frame = client.read_frame().await?;
+                client.received.push_back(frame);
             }
             Ok(())
         })
@@ -227,11 +230,11 @@ impl Client {
 
     /// Waits for the answer to a command. Frames that come in between are kept for [`Client::next`].
     pub async fn answer(&mut self, id: CommandId) -> Result<Answer, ClientError> {
-        self.until("an answer", |heard| match &heard.brief {
-            Brief::Ack { id: acked, first, last, .. } if *acked == id => {
+        self.until("an answer", |frame| match &frame.summary {
+            FrameSummary::Ack { id: acked, first, last, .. } if *acked == id => {
                 Some(Answer::Done { first: *first, last: *last })
             }
-            Brief::Error(error) if error.id == Some(id) => Some(Answer::Refused(error.clone())),
+            FrameSummary::Error(error) if error.id == Some(id) => Some(Answer::Refused(error.clone())),
             _ => None,
         })
         .await
@@ -270,19 +273,19 @@ impl Client {
 
     /// The next frame. Answers beats, and joins a room again when something is found missing. Sends what was queued.
     /// Can be dropped at any time without losing a frame.
-    pub async fn next(&mut self) -> Result<Heard, ClientError> {
-        match self.heard.pop_front() {
-            Some(heard) => Ok(heard),
-            None => self.pump().await,
+    pub async fn next(&mut self) -> Result<ReceivedFrame, ClientError> {
+        match self.received.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.read_frame().await,
         }
     }
 
     /// Waits until the room's events up to `seq` have come.
     pub async fn until_seq(&mut self, room: RoomId, seq: u64) -> Result<(), ClientError> {
         self.within("an event", async |client| {
-            while client.rooms.get(&room).is_none_or(|member| member.tally.cursor() < seq) {
-                let heard = client.pump().await?;
-                client.heard.push_back(heard);
+            while client.rooms.get(&room).is_none_or(|joined| joined.check.cursor() < seq) {
+                let frame = client.read_frame().await?;
+                client.received.push_back(frame);
             }
             Ok(())
         })
@@ -290,8 +293,8 @@ impl Client {
     }
 
     /// What this client got of a room.
-    pub fn tally(&self, room: RoomId) -> Option<&Tally> {
-        self.rooms.get(&room).map(|member| &member.tally)
+    pub fn delivery_check(&self, room: RoomId) -> Option<&DeliveryCheck> {
+        self.rooms.get(&room).map(|joined| &joined.check)
     }
 
     /// Cuts the connection without a word. What has not been sent is sent on the next one, if it was a command.
@@ -345,23 +348,23 @@ impl Client {
         self.socket = None;
         self.outgoing.clear();
         self.closing = None;
-        for member in self.rooms.values_mut() {
-            member.live = false;
-            member.healing = false;
-            member.tally.reconnected();
+        for joined in self.rooms.values_mut() {
+            joined.live = false;
+            joined.replaying = false;
+            joined.check.reconnected();
         }
     }
 
     async fn until<T>(
         &mut self,
         what: &'static str,
-        mut wanted: impl FnMut(&Heard) -> Option<T>,
+        mut wanted: impl FnMut(&ReceivedFrame) -> Option<T>,
     ) -> Result<T, ClientError> {
         self.within(what, async |client| {
             loop {
-                let heard = client.pump().await?;
-                let found = wanted(&heard);
-                client.heard.push_back(heard);
+                let frame = client.read_frame().await?;
+                let found = wanted(&frame);
+                client.received.push_back(frame);
                 if let Some(found) = found {
                     return Ok(found);
                 }
@@ -375,17 +378,17 @@ impl Client {
         what: &'static str,
         wait: impl AsyncFnOnce(&mut Self) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        timeout_at(Instant::now() + PATIENCE, wait(self)).await.map_err(|_| ClientError::Timeout(what))?
+        timeout_at(Instant::now() + WAIT_TIMEOUT, wait(self)).await.map_err(|_| ClientError::Timeout(what))?
     }
 
-    async fn pump(&mut self) -> Result<Heard, ClientError> {
+    async fn read_frame(&mut self) -> Result<ReceivedFrame, ClientError> {
         loop {
             if !self.outgoing.is_empty() {
                 self.flush().await?;
             }
             let Some(socket) = &mut self.socket else { return Err(ClientError::NotConnected) };
             match socket.next().await {
-                Some(Ok(Message::Text(text))) => return self.hear(text),
+                Some(Ok(Message::Text(text))) => return self.on_frame(text),
                 Some(Ok(Message::Close(frame))) => {
                     self.closing = frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned()));
                 }

@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
-use crate::fleet::Happening;
+use crate::load::plan::ConnectionFault;
 use crate::meter::Meters;
 
 /// Nothing is later than this after the warm-up, in seconds.
-const LATEST: f64 = 3600.0;
+const MAX_FAULT_START_S: f64 = 3600.0;
 /// Nothing lasts longer than this, in seconds.
-const LONGEST: f64 = 600.0;
+const MAX_FAULT_LENGTH_S: f64 = 600.0;
 /// How long the restart command may take to print the new process's id.
-const RESTART: Duration = Duration::from_secs(30);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FaultKind {
     /// The hub's process is killed without warning; after the duration the restart command is run, if there is one.
     Kill,
     /// The hub's process is stopped for the duration, then it goes on.
@@ -40,7 +40,7 @@ pub enum Kind {
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// After the warm-up.
     pub at: Duration,
     pub lasts: Duration,
@@ -48,42 +48,42 @@ pub struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write a fault as kill, stop, half-open or cut, then @seconds (up to 3600), then +seconds (up to 600)")]
-pub struct FaultForm;
+pub struct FaultFormatError;
 
 impl FromStr for Fault {
-    type Err = FaultForm;
+    type Err = FaultFormatError;
 
-    fn from_str(text: &str) -> Result<Self, FaultForm> {
-        let (kind, times) = text.split_once('@').ok_or(FaultForm)?;
-        let kind = [Kind::Kill, Kind::Stop, Kind::HalfOpen, Kind::Cut]
+    fn from_str(text: &str) -> Result<Self, FaultFormatError> {
+        let (kind, times) = text.split_once('@').ok_or(FaultFormatError)?;
+        let kind = [FaultKind::Kill, FaultKind::Stop, FaultKind::HalfOpen, FaultKind::Cut]
             .into_iter()
             .find(|known| known.name() == kind)
-            .ok_or(FaultForm)?;
+            .ok_or(FaultFormatError)?;
         let (at, lasts) = times.split_once('+').unwrap_or((times, "0"));
         let seconds = |text: &str, most: f64| {
             let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=most).contains(seconds));
-            seconds.map(Duration::from_secs_f64).ok_or(FaultForm)
+            seconds.map(Duration::from_secs_f64).ok_or(FaultFormatError)
         };
-        let fault = Self { kind, at: seconds(at, LATEST)?, lasts: seconds(lasts, LONGEST)? };
+        let fault = Self { kind, at: seconds(at, MAX_FAULT_START_S)?, lasts: seconds(lasts, MAX_FAULT_LENGTH_S)? };
         // A stop or an abandoned connection that lasts no time would be nothing.
-        let needs_time = matches!(kind, Kind::Stop | Kind::HalfOpen);
-        if needs_time && fault.lasts.is_zero() { Err(FaultForm) } else { Ok(fault) }
+        let needs_time = matches!(kind, FaultKind::Stop | FaultKind::HalfOpen);
+        if needs_time && fault.lasts.is_zero() { Err(FaultFormatError) } else { Ok(fault) }
     }
 }
 
-impl Kind {
+impl FaultKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Kill => "kill",
-            Kind::Stop => "stop",
-            Kind::HalfOpen => "half-open",
-            Kind::Cut => "cut",
+            FaultKind::Kill => "kill",
+            FaultKind::Stop => "stop",
+            FaultKind::HalfOpen => "half-open",
+            FaultKind::Cut => "cut",
         }
     }
 
     /// Whether it is done to a process of the hub, not to clients.
-    pub fn is_of_the_hub(self) -> bool {
-        matches!(self, Kind::Kill | Kind::Stop)
+    pub fn targets_hub(self) -> bool {
+        matches!(self, FaultKind::Kill | FaultKind::Stop)
     }
 }
 
@@ -96,18 +96,18 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// What the clients do of it, if it is theirs to do: `share` of them.
-    pub fn happening(self, share: f64) -> Option<Happening> {
+    pub fn connection_fault(self, share: f64) -> Option<ConnectionFault> {
         match self.kind {
-            Kind::Kill | Kind::Stop => None,
-            Kind::HalfOpen => Some(Happening::HalfOpen { share, time: self.lasts }),
-            Kind::Cut => Some(Happening::Cut { share, jitter: self.lasts }),
+            FaultKind::Kill | FaultKind::Stop => None,
+            FaultKind::HalfOpen => Some(ConnectionFault::HalfOpen { share, time: self.lasts }),
+            FaultKind::Cut => Some(ConnectionFault::Cut { share, jitter: self.lasts }),
         }
     }
 }
 
 /// What became of a fault.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Done {
+pub struct FaultOutcome {
     pub fault: String,
     /// The process it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,19 +129,19 @@ pub struct Faults {
 
 impl Faults {
     /// What the clients of a phase with this warm-up do, and when.
-    pub fn happenings(&self, warmup: Duration) -> impl Iterator<Item = (Duration, Happening)> {
-        self.list.iter().filter_map(move |fault| Some((warmup + fault.at, fault.happening(self.share)?)))
+    pub fn connection_faults(&self, warmup: Duration) -> impl Iterator<Item = (Duration, ConnectionFault)> {
+        self.list.iter().filter_map(move |fault| Some((warmup + fault.at, fault.connection_fault(self.share)?)))
     }
 
     /// Does what is to be done to the hub from `start` on, until `ended` says that the load is over; and tells of all.
-    pub fn play(&self, start: Instant, ended: &mpsc::Receiver<()>, meters: &Meters) -> Vec<Done> {
-        let of_clients = self.list.iter().filter(|fault| !fault.kind.is_of_the_hub());
+    pub fn play(&self, start: Instant, ended: &mpsc::Receiver<()>, meters: &Meters) -> Vec<FaultOutcome> {
+        let client_faults = self.list.iter().filter(|fault| !fault.kind.targets_hub());
         let mut done: Vec<_> =
-            of_clients.map(|fault| Done { fault: fault.to_string(), pid: None, failed: None }).collect();
-        let mut of_the_hub: Vec<_> = self.list.iter().filter(|fault| fault.kind.is_of_the_hub()).collect();
-        of_the_hub.sort_by_key(|fault| fault.at);
+            client_faults.map(|fault| FaultOutcome { fault: fault.to_string(), pid: None, failed: None }).collect();
+        let mut hub_faults: Vec<_> = self.list.iter().filter(|fault| fault.kind.targets_hub()).collect();
+        hub_faults.sort_by_key(|fault| fault.at);
         let mut victims = self.victims.clone();
-        for (number, fault) in of_the_hub.into_iter().enumerate() {
+        for (number, fault) in hub_faults.into_iter().enumerate() {
             let wait = (start + fault.at).saturating_duration_since(Instant::now());
             if victims.is_empty() || !matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout)) {
                 break;
@@ -149,11 +149,11 @@ impl Faults {
             let turn = number % victims.len();
             let pid = victims[turn].pid;
             let outcome = match fault.kind {
-                Kind::Kill => victims[turn].kill(turn + 1, fault.lasts, meters),
+                FaultKind::Kill => victims[turn].kill(turn + 1, fault.lasts, meters),
                 _ => victims[turn].stop(fault.lasts),
             };
             let failed = outcome.err().map(|error| format!("{error:#}"));
-            done.push(Done { fault: fault.to_string(), pid: Some(pid), failed });
+            done.push(FaultOutcome { fault: fault.to_string(), pid: Some(pid), failed });
         }
         done
     }
@@ -164,7 +164,7 @@ impl Faults {
 pub struct Victim {
     pid: u32,
     /// When the kernel started it, so that another process that got its number is never meant.
-    born: u64,
+    started_at: u64,
     /// Starts the hub again and prints the id of its process; its first argument is the victim's turn, from 1.
     restart: Option<String>,
 }
@@ -173,8 +173,8 @@ impl Victim {
     /// The process must run now.
     pub fn new(pid: u32, restart: Option<String>) -> anyhow::Result<Self> {
         ensure!(pid > 1 && pid != std::process::id(), "{pid} is not a hub's process");
-        let born = born(pid).with_context(|| format!("no process has the id {pid}"))?;
-        Ok(Self { pid, born, restart })
+        let started_at = started_at(pid).with_context(|| format!("no process has the id {pid}"))?;
+        Ok(Self { pid, started_at, restart })
     }
 
     fn stop(&self, lasts: Duration) -> anyhow::Result<()> {
@@ -206,8 +206,8 @@ impl Victim {
 
     /// Whether the number still means the same process.
     fn check(&self) -> anyhow::Result<()> {
-        match born(self.pid) {
-            Some(born) if born == self.born => Ok(()),
+        match started_at(self.pid) {
+            Some(started_at) if started_at == self.started_at => Ok(()),
             _ => bail!("the process {} has ended", self.pid),
         }
     }
@@ -222,17 +222,17 @@ fn shell(script: &str, arguments: &[&str]) -> Command {
 /// The first line that a command prints. The command itself may go on, and may have left its output to what it started.
 fn first_line(child: &mut Child) -> anyhow::Result<String> {
     let output = child.stdout.take().context("its output is not read")?;
-    let (told, line) = mpsc::channel();
+    let (line_sender, line) = mpsc::channel();
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = BufReader::new(output).read_line(&mut text);
-        let _ = told.send(read.map(|_| text));
+        let _ = line_sender.send(read.map(|_| text));
     });
-    Ok(line.recv_timeout(RESTART).context("the restart command printed nothing in time")??)
+    Ok(line.recv_timeout(RESTART_TIMEOUT).context("the restart command printed nothing in time")??)
 }
 
 /// When a process was started, in the kernel's ticks since it booted. None for one that has ended, be it collected or not.
-fn born(pid: u32) -> Option<u64> {
+fn started_at(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
@@ -281,7 +281,7 @@ mod tests {
     }
 
     /// Faults during a load of which nobody says that it is over.
-    fn suffer(victims: &[Victim], list: &[&str], meters: &Meters) -> Vec<Done> {
+    fn run_faults(victims: &[Victim], list: &[&str], meters: &Meters) -> Vec<FaultOutcome> {
         let (_load, ended) = mpsc::channel();
         faults(victims, list).play(Instant::now(), &ended, meters)
     }
@@ -294,10 +294,10 @@ mod tests {
         for text in
             ["", "kill", "kill@", "kill@-1", "kill@x", "stop@1", "stop@1+601", "half-open@1", "kill@3601", "term@1"]
         {
-            assert_eq!(text.parse::<Fault>(), Err(FaultForm), "{text}");
+            assert_eq!(text.parse::<Fault>(), Err(FaultFormatError), "{text}");
         }
-        assert!(matches!(fault("cut@1+2").happening(0.5), Some(Happening::Cut { share: 0.5, .. })));
-        assert!(fault("kill@1").happening(0.5).is_none());
+        assert!(matches!(fault("cut@1+2").connection_fault(0.5), Some(ConnectionFault::Cut { share: 0.5, .. })));
+        assert!(fault("kill@1").connection_fault(0.5).is_none());
     }
 
     #[test]
@@ -305,12 +305,12 @@ mod tests {
         let idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         std::thread::scope(|scope| {
-            let done = scope.spawn(|| suffer(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default()));
+            let done = scope.spawn(|| run_faults(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default()));
             idler.until("T");
             idler.until("S");
             assert_eq!(
                 done.join().unwrap(),
-                [Done { fault: "stop@0+1".into(), pid: Some(idler.0.id()), failed: None }]
+                [FaultOutcome { fault: "stop@0+1".into(), pid: Some(idler.0.id()), failed: None }]
             );
         });
     }
@@ -321,7 +321,7 @@ mod tests {
         let (meters, pid) = (Meters::of(&[idler.0.id()]).unwrap(), idler.0.id());
         let restart = "sleep 30 > /dev/null 2>&1 & echo $!";
         let victim = Victim::new(pid, Some(restart.to_owned())).unwrap();
-        let done = suffer(std::slice::from_ref(&victim), &["kill@0.1", "kill@0"], &meters);
+        let done = run_faults(std::slice::from_ref(&victim), &["kill@0.1", "kill@0"], &meters);
         let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();
         assert!(done.iter().all(|done| done.failed.is_none()), "{done:?}");
         assert!(idler.state() == "Z" && pids[0] == pid && pids[1] != pid, "{done:?}");
@@ -337,7 +337,7 @@ mod tests {
         let restart = format!("echo $1 >> {}; sleep 30 > /dev/null 2>&1 & echo $!", file.display());
         let victims = idlers.each_ref().map(|idler| Victim::new(idler.0.id(), Some(restart.clone())).unwrap());
         let meters = Meters::of(&idlers.each_ref().map(|idler| idler.0.id())).unwrap();
-        let done = suffer(&victims, &["kill@0", "kill@0.05", "kill@0.1"], &meters);
+        let done = run_faults(&victims, &["kill@0", "kill@0.05", "kill@0.1"], &meters);
         let pids: Vec<_> = done.iter().filter_map(|done| done.pid).collect();
         assert_eq!(pids[..2], idlers.each_ref().map(|idler| idler.0.id()), "{done:?}");
         assert!(!pids[..2].contains(&pids[2]) && done.iter().all(|done| done.failed.is_none()), "{done:?}");
@@ -354,14 +354,14 @@ mod tests {
         let victim = Victim::new(idler.0.id(), None).unwrap();
         idler.0.kill().unwrap();
         idler.until("Z");
-        let done = suffer(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default());
+        let done = run_faults(std::slice::from_ref(&victim), &["stop@0+1"], &Meters::default());
         assert!(done[0].failed.as_ref().is_some_and(|why| why.contains("has ended")), "{done:?}");
         for pid in [0, 1, std::process::id(), u32::MAX] {
             assert!(Victim::new(pid, None).is_err());
         }
         // The same number, another process.
         let other = Idler::start();
-        let stale = Victim { pid: other.0.id(), born: 1, restart: None };
+        let stale = Victim { pid: other.0.id(), started_at: 1, restart: None };
         assert!(stale.check().is_err());
     }
 

@@ -13,14 +13,14 @@ use rooms::wire::client::Token;
 use serde::{Deserialize, Serialize};
 
 /// The version of the file's form; another one is refused.
-pub const VERSION: u32 = 1;
+pub const FIXTURE_VERSION: u32 = 1;
 
 /// Rooms that are ready to be used: the consultation is `in_progress`, and a prescription without need of a review was
 /// sent to `pharmacy`, so that its dispensing is `received` and the pharmacy's thread is open to all three members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
-    /// [`VERSION`].
+    /// [`FIXTURE_VERSION`].
     pub version: u32,
     /// When the first of the tokens ends.
     pub expires_at: Timestamp,
@@ -55,7 +55,7 @@ pub enum FixtureError {
     Io(#[from] io::Error),
     #[error("this is not a fixture that `wardroom seed` wrote: {0}")]
     Form(#[from] serde_json::Error),
-    #[error("the fixture has version {0}, not {VERSION}: seed again")]
+    #[error("the fixture has version {0}, not {FIXTURE_VERSION}: seed again")]
     Version(u32),
     #[error("the fixture's tokens ended at {0}: seed again")]
     Expired(Timestamp),
@@ -67,7 +67,7 @@ impl Fixture {
     /// Reads a fixture and checks its version and that its tokens are still valid at `now`.
     pub fn read(path: &Path, now: Timestamp) -> Result<Self, FixtureError> {
         let fixture: Self = serde_json::from_slice(&std::fs::read(path)?)?;
-        if fixture.version != VERSION {
+        if fixture.version != FIXTURE_VERSION {
             return Err(FixtureError::Version(fixture.version));
         }
         if fixture.expires_at <= now {
@@ -110,7 +110,7 @@ mod tests {
             members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
             courier: None,
         };
-        Fixture { version: VERSION, expires_at: Timestamp::from_micros(1_000), rooms: vec![room(), room()] }
+        Fixture { version: FIXTURE_VERSION, expires_at: Timestamp::from_micros(1_000), rooms: vec![room(), room()] }
     }
 
     #[test]

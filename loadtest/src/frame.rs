@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 /// A frame of the hub, in short.
 #[derive(Clone, Debug)]
-pub enum Brief {
+pub enum FrameSummary {
     Welcome(Box<Welcome>),
     Joined {
         room: RoomId,
@@ -51,7 +51,7 @@ pub enum Brief {
 }
 
 #[derive(Deserialize)]
-struct Flat<'a> {
+struct FlatFrame<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     room: Option<RoomId>,
@@ -80,11 +80,11 @@ pub enum FrameError {
     Lacking(&'static str),
 }
 
-impl Brief {
+impl FrameSummary {
     /// Reads a frame. Unknown types and fields are no error, as the protocol demands of clients.
     pub fn read(text: &str) -> Result<Self, FrameError> {
-        let flat: Flat = serde_json::from_str(text)?;
-        let known = |kind, brief: Option<Self>| brief.ok_or(FrameError::Lacking(kind));
+        let flat: FlatFrame = serde_json::from_str(text)?;
+        let known = |kind, summary: Option<Self>| summary.ok_or(FrameError::Lacking(kind));
         match flat.kind.as_ref() {
             "event" => known(
                 "event",
@@ -131,16 +131,16 @@ mod tests {
         );
         let text = event_frame(room, 5, &record);
         assert!(
-            matches!(Brief::read(&text).unwrap(), Brief::Event { room: r, prev: 5, seq: 7, command: Some(c) } if r == room && c == id)
+            matches!(FrameSummary::read(&text).unwrap(), FrameSummary::Event { room: r, prev: 5, seq: 7, command: Some(c) } if r == room && c == id)
         );
 
         let text = ServerFrame::Ack { id, room, first: 3, last: 4 }.encode();
-        assert!(matches!(Brief::read(&text).unwrap(), Brief::Ack { first: 3, last: 4, .. }));
+        assert!(matches!(FrameSummary::read(&text).unwrap(), FrameSummary::Ack { first: 3, last: 4, .. }));
         let text = ServerFrame::Live { room, head: 4 }.encode();
-        assert!(matches!(Brief::read(&text).unwrap(), Brief::Live { head: 4, .. }));
+        assert!(matches!(FrameSummary::read(&text).unwrap(), FrameSummary::Live { head: 4, .. }));
         let heads = vec![Head { room, head: 2 }];
         let text = ServerFrame::Beat { at: Timestamp::from_micros(0), heads: heads.clone() }.encode();
-        assert!(matches!(Brief::read(&text).unwrap(), Brief::Beat { heads: h } if h == heads));
+        assert!(matches!(FrameSummary::read(&text).unwrap(), FrameSummary::Beat { heads: h } if h == heads));
         let error = ErrorFrame {
             id: Some(id),
             room: Some(room),
@@ -150,14 +150,17 @@ mod tests {
             detail: Detail { retry_after_ms: Some(5), ..Detail::default() },
         };
         let text = ServerFrame::Error(error.clone()).encode();
-        assert!(matches!(Brief::read(&text).unwrap(), Brief::Error(e) if *e == error));
+        assert!(matches!(FrameSummary::read(&text).unwrap(), FrameSummary::Error(e) if *e == error));
     }
 
     #[test]
     fn unknown_types_and_fields_are_ignored_and_broken_frames_are_not() {
-        assert!(matches!(Brief::read(r#"{"type":"news","n":1}"#).unwrap(), Brief::Other));
-        assert!(matches!(Brief::read(r#"{"type":"expiring","at":"x","more":[{}]}"#).unwrap(), Brief::Expiring));
-        assert!(matches!(Brief::read(r#"{"type":"live"}"#), Err(FrameError::Lacking("live"))));
-        assert!(matches!(Brief::read("[]"), Err(FrameError::Form(_))));
+        assert!(matches!(FrameSummary::read(r#"{"type":"news","n":1}"#).unwrap(), FrameSummary::Other));
+        assert!(matches!(
+            FrameSummary::read(r#"{"type":"expiring","at":"x","more":[{}]}"#).unwrap(),
+            FrameSummary::Expiring
+        ));
+        assert!(matches!(FrameSummary::read(r#"{"type":"live"}"#), Err(FrameError::Lacking("live"))));
+        assert!(matches!(FrameSummary::read("[]"), Err(FrameError::Form(_))));
     }
 }

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// The longest latency that is told apart from longer ones: 60 seconds.
-const LONGEST: u64 = 60_000_000;
+const MAX_LATENCY_MICROS: u64 = 60_000_000;
 
 /// Where a curve has its points.
 const QUANTILES: [f64; 15] =
@@ -16,7 +16,7 @@ pub struct Latency(Histogram<u64>);
 
 /// What a report says of a histogram. All but the count in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Summary {
+pub struct LatencySummary {
     pub count: u64,
     pub mean: f64,
     pub p50: u64,
@@ -28,7 +28,7 @@ pub struct Summary {
 
 impl Default for Latency {
     fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are constant and valid"))
+        Self(Histogram::new_with_bounds(1, MAX_LATENCY_MICROS, 3).expect("the bounds are constant and valid"))
     }
 }
 
@@ -52,12 +52,12 @@ impl Latency {
         curve
     }
 
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> LatencySummary {
         if self.0.is_empty() {
-            return Summary::default();
+            return LatencySummary::default();
         }
         let at = |quantile| self.0.value_at_quantile(quantile);
-        Summary {
+        LatencySummary {
             count: self.0.len(),
             mean: self.0.mean(),
             p50: at(0.5),
@@ -91,7 +91,7 @@ mod tests {
         assert!(curve.is_sorted());
         assert!(Latency::default().curve().is_empty());
         one.record(u64::MAX);
-        assert!(one.summary().max >= LONGEST);
-        assert_eq!(Latency::default().summary(), Summary::default());
+        assert!(one.summary().max >= MAX_LATENCY_MICROS);
+        assert_eq!(Latency::default().summary(), LatencySummary::default());
     }
 }

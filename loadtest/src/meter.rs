@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// The kernel counts CPU time for user space in hundredths of a second, on every platform Linux runs on today.
-const TICK: Duration = Duration::from_millis(10);
+const CPU_TICK_LENGTH: Duration = Duration::from_millis(10);
 
 /// One process.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,11 @@ fn parse(stat: &str, status: &str) -> Option<Reading> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
     };
-    Some(Reading { cpu_s: ticks as f64 * TICK.as_secs_f64(), rss: bytes("VmRSS:")?, peak_rss: bytes("VmHWM:")? })
+    Some(Reading {
+        cpu_s: ticks as f64 * CPU_TICK_LENGTH.as_secs_f64(),
+        rss: bytes("VmRSS:")?,
+        peak_rss: bytes("VmHWM:")?,
+    })
 }
 
 #[cfg(test)]

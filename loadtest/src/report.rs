@@ -6,10 +6,10 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use crate::calls::CallsReport;
-use crate::fault::Done;
-use crate::fleet::account::{Account, Verdict};
+use crate::fault::FaultOutcome;
 use crate::fleet::day::DayReport;
-use crate::latency::Summary;
+use crate::latency::LatencySummary;
+use crate::load::results::{CheckResult, PhaseResult};
 
 /// One run. Times in the unit that a field's name ends with, latencies in microseconds.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -21,9 +21,9 @@ pub struct Report {
     pub connections: usize,
     /// The parts of the run, in order.
     pub phases: Vec<PhaseReport>,
-    /// The readers' account at the end; absent where nothing was sent.
+    /// The readers' result at the end; absent where nothing was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub readers: Option<Verdict>,
+    pub readers: Option<CheckResult>,
     /// With `calls` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallsReport>,
@@ -32,7 +32,7 @@ pub struct Report {
     pub memory: Option<Memory>,
     /// With `search` only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<Found>,
+    pub found: Option<SearchResult>,
     pub bounds: Vec<Bound>,
 }
 
@@ -52,22 +52,22 @@ pub struct PhaseReport {
     pub errors: BTreeMap<&'static str, u64>,
     pub closes: BTreeMap<u16, u64>,
     pub failed_opens: u64,
-    pub ack: Summary,
-    pub delivery: Summary,
+    pub ack: LatencySummary,
+    pub delivery: LatencySummary,
     /// To the first socket of each event, and to the last one.
-    pub first: Summary,
-    pub last: Summary,
-    pub lag: Summary,
-    pub resume: Summary,
+    pub first: LatencySummary,
+    pub last: LatencySummary,
+    pub lag: LatencySummary,
+    pub resume: LatencySummary,
     /// Resumes on another node than before.
-    pub elsewhere: Summary,
+    pub elsewhere: LatencySummary,
     /// Percentile curves by latency: quantile and microseconds.
     pub curves: BTreeMap<&'static str, Vec<(f64, u64)>>,
     /// What was read once a second, from the phase's begin to its end.
     pub samples: Vec<Sample>,
     /// What was done to the hub and to clients meanwhile.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<Done>,
+    pub faults: Vec<FaultOutcome>,
     /// With `clinic-day` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<DayReport>,
@@ -113,7 +113,7 @@ pub struct Memory {
 
 /// What `search` found.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Found {
+pub struct SearchResult {
     pub bound_ms: f64,
     /// The highest rate whose p99 of acks stayed below the bound, with nothing refused, unanswered or behind.
     pub highest_rate: f64,
@@ -139,27 +139,27 @@ impl Bound {
 
 impl PhaseReport {
     /// `seconds` is the length of the measured part.
-    pub fn new(rate: f64, seconds: f64, account: &Account, hub: Option<Cost>, generator: Option<Cost>) -> Self {
+    pub fn new(rate: f64, seconds: f64, result: &PhaseResult, hub: Option<Cost>, generator: Option<Cost>) -> Self {
         Self {
             part: "",
             rate,
             seconds,
-            acks_per_s: account.acked as f64 / seconds,
-            delivered_per_s: account.delivered as f64 / seconds,
-            sent: account.sent,
-            unanswered: account.unanswered,
-            doubled: account.doubled,
-            errors: account.errors.iter().map(|(code, count)| (code.as_str(), *count)).collect(),
-            closes: account.closes.clone(),
-            failed_opens: account.failed_opens,
-            ack: account.ack.summary(),
-            delivery: account.delivery.summary(),
-            first: account.first.summary(),
-            last: account.last.summary(),
-            lag: account.lag.summary(),
-            resume: account.resume.summary(),
-            elsewhere: account.elsewhere.summary(),
-            curves: account.latencies().map(|(name, latency)| (name, latency.curve())).into(),
+            acks_per_s: result.acked as f64 / seconds,
+            delivered_per_s: result.delivered as f64 / seconds,
+            sent: result.sent,
+            unanswered: result.unanswered,
+            doubled: result.doubled,
+            errors: result.errors.iter().map(|(code, count)| (code.as_str(), *count)).collect(),
+            closes: result.closes.clone(),
+            failed_opens: result.failed_opens,
+            ack: result.ack.summary(),
+            delivery: result.delivery.summary(),
+            first: result.first.summary(),
+            last: result.last.summary(),
+            lag: result.lag.summary(),
+            resume: result.resume.summary(),
+            elsewhere: result.elsewhere.summary(),
+            curves: result.latencies().map(|(name, latency)| (name, latency.curve())).into(),
             samples: Vec::new(),
             faults: Vec::new(),
             day: None,
@@ -169,7 +169,7 @@ impl PhaseReport {
     }
 
     /// The latencies by name, in the order of the report.
-    pub fn latencies(&self) -> [(&'static str, &Summary); 7] {
+    pub fn latencies(&self) -> [(&'static str, &LatencySummary); 7] {
         [
             ("ack", &self.ack),
             ("delivery", &self.delivery),
@@ -266,7 +266,7 @@ impl fmt::Display for DayReport {
 }
 
 /// Latencies in milliseconds, those that there are.
-fn rows(f: &mut fmt::Formatter<'_>, rows: &[(&str, &Summary)]) -> fmt::Result {
+fn rows(f: &mut fmt::Formatter<'_>, rows: &[(&str, &LatencySummary)]) -> fmt::Result {
     if rows.iter().any(|(_, row)| row.count > 0) {
         writeln!(f, "  ms              p50       p90       p99     p99.9       max     count")?;
     }
@@ -345,10 +345,10 @@ mod tests {
 
     #[test]
     fn a_hub_that_refuses_or_falls_behind_has_not_kept_up() {
-        let account = |sent, acked| Account { sent, acked, ..Account::default() };
-        assert!(PhaseReport::new(100.0, 10.0, &account(1000, 990), None, None).kept_up());
-        assert!(!PhaseReport::new(100.0, 10.0, &account(1000, 900), None, None).kept_up());
-        let mut refused = account(1000, 1000);
+        let result = |sent, acked| PhaseResult { sent, acked, ..PhaseResult::default() };
+        assert!(PhaseReport::new(100.0, 10.0, &result(1000, 990), None, None).kept_up());
+        assert!(!PhaseReport::new(100.0, 10.0, &result(1000, 900), None, None).kept_up());
+        let mut refused = result(1000, 1000);
         refused.errors.insert(Code::Unavailable, 1);
         let report = PhaseReport::new(100.0, 10.0, &refused, None, None);
         assert!(!report.kept_up());

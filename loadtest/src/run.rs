@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::fault::Faults;
-use crate::fleet::account::Gauges;
-use crate::fleet::{Fleet, Phase, Plan};
+use crate::fleet::Fleet;
+use crate::load::plan::{LoadPlan, Phase};
+use crate::load::results::Gauges;
 use crate::meter::{Meters, Readings, between};
 use crate::report::{Memory, PhaseReport};
 use crate::watch::{MIB, Watch};
@@ -19,11 +20,11 @@ pub struct Run {
 
 impl Run {
     /// Connects the fleet. `hub` are the processes whose costs are told; a `quiet` run shows no progress.
-    pub fn start(plan: Plan, hub: Meters, quiet: bool) -> anyhow::Result<Self> {
+    pub fn connect(plan: LoadPlan, hub: Meters, quiet: bool) -> anyhow::Result<Self> {
         let gauges = Arc::new(Gauges::default());
         let before = hub.read();
         let began = Instant::now();
-        let fleet = Fleet::muster(plan, gauges.clone())?;
+        let fleet = Fleet::connect(plan, gauges.clone())?;
         if !quiet {
             eprintln!("{} connections after {:.1} s", fleet.connected(), began.elapsed().as_secs_f64());
         }
@@ -38,10 +39,10 @@ impl Run {
     /// Plays a phase while these faults happen, counted from the end of the warm-up.
     pub fn measure_under(&self, phase: &Phase, faults: &Faults) -> anyhow::Result<PhaseReport> {
         let mut phase = phase.clone();
-        phase.happenings.extend(faults.happenings(phase.warmup));
+        phase.connection_faults.extend(faults.connection_faults(phase.warmup));
         let window = (phase.warmup, phase.duration);
-        let (account, watched) = self.watch.during(window, faults, || self.fleet.run(&phase));
-        Ok(watched.report(phase.rate, phase.duration.as_secs_f64(), &account?))
+        let (result, watched) = self.watch.during(window, faults, || self.fleet.run(&phase));
+        Ok(watched.report(phase.rate, phase.duration.as_secs_f64(), &result?))
     }
 
     /// What each connection costs the hub in memory, once everything is quiet.

@@ -13,29 +13,29 @@ pub struct Search {
 }
 
 /// The factor of the walk up.
-const UP: f64 = 1.5;
+const RATE_STEP_FACTOR: f64 = 1.5;
 /// When the best and the bad rate are this close, the search is over.
-const CLOSE: f64 = 1.06;
+const CLOSE_ENOUGH_FACTOR: f64 = 1.06;
 /// More steps than this are not taken, whatever the hub does.
-const MOST: u32 = 32;
+const MAX_STEPS: u32 = 32;
 /// Nobody asks for less.
-const LEAST: f64 = 10.0;
+const MIN_RATE: f64 = 10.0;
 
 impl Search {
     /// A search that begins at `rate` commands a second.
     pub fn from(rate: f64) -> Self {
-        Self { good: None, bad: None, next: rate.max(LEAST), steps: 0, doubted: false }
+        Self { good: None, bad: None, next: rate.max(MIN_RATE), steps: 0, doubted: false }
     }
 
     /// The rate to try next; nothing when the search is over.
     pub fn rate(&mut self) -> Option<f64> {
         let over = match (self.good, self.bad) {
-            (Some(good), Some(bad)) => bad <= good * CLOSE,
-            (None, Some(bad)) => bad <= LEAST,
+            (Some(good), Some(bad)) => bad <= good * CLOSE_ENOUGH_FACTOR,
+            (None, Some(bad)) => bad <= MIN_RATE,
             _ => false,
         };
         self.steps += 1;
-        (!over && self.steps <= MOST).then_some(self.next)
+        (!over && self.steps <= MAX_STEPS).then_some(self.next)
     }
 
     /// Whether the rate that was tried kept the bound.
@@ -52,8 +52,8 @@ impl Search {
         }
         self.next = match (self.good, self.bad) {
             (Some(good), Some(bad)) => good.midpoint(bad),
-            (Some(good), None) => good * UP,
-            (None, Some(bad)) => (bad / 2.0).max(LEAST),
+            (Some(good), None) => good * RATE_STEP_FACTOR,
+            (None, Some(bad)) => (bad / 2.0).max(MIN_RATE),
             (None, None) => rate,
         };
     }
@@ -104,6 +104,6 @@ mod tests {
     #[test]
     fn a_hub_that_keeps_nothing_ends_the_search() {
         assert_eq!(search(1000.0, 0.0).0, None);
-        assert!(search(1000.0, f64::INFINITY).1 <= MOST);
+        assert!(search(1000.0, f64::INFINITY).1 <= MAX_STEPS);
     }
 }

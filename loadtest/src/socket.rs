@@ -12,42 +12,41 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::baseline::Dialect;
-use crate::target::Target;
+use crate::target::{CompetitorProtocol, Target};
 
 pub type Socket = WebSocketStream<TcpStream>;
 
 /// How long the hub may take to accept a connection and to upgrade it.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest message a client takes. A snapshot of a whole room is far below it.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How much the kernel keeps for a reader that is to be slow, in bytes. The kernel doubles it, and rounds it up.
-const NARROW: u32 = 4096;
+const SMALL_RECEIVE_BUFFER_BYTES: u32 = 4096;
 
-/// Opens a connection. A `narrow` one has the smallest receive buffer, so that it is slow as soon as it stops reading.
-pub async fn open(target: Target, narrow: bool) -> Result<Socket, WsError> {
+/// Opens a connection. A `small_receive_buffer` one has the smallest receive buffer, so that it is slow as soon as it stops reading.
+pub async fn open(target: Target, small_receive_buffer: bool) -> Result<Socket, WsError> {
     let late = || WsError::Io(io::Error::new(io::ErrorKind::TimedOut, "the hub did not open the socket in time"));
-    timeout(OPEN_WITHIN, upgrade(target, narrow)).await.map_err(|_| late())?
+    timeout(OPEN_TIMEOUT, upgrade(target, small_receive_buffer)).await.map_err(|_| late())?
 }
 
-async fn upgrade(target: Target, narrow: bool) -> Result<Socket, WsError> {
+async fn upgrade(target: Target, small_receive_buffer: bool) -> Result<Socket, WsError> {
     let socket = if target.addr().is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if narrow {
-        socket.set_recv_buffer_size(NARROW)?;
+    if small_receive_buffer {
+        socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER_BYTES)?;
     }
     let stream = socket.connect(target.addr()).await?;
     stream.set_nodelay(true)?;
-    let path = target.dialect().map_or("/v1/ws", Dialect::path);
+    let path = target.competitor().map_or("/v1/ws", CompetitorProtocol::path);
     let mut request = format!("ws://{target}{path}").into_client_request()?;
-    if target.dialect().is_none() {
+    if target.competitor().is_none() {
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
     }
     let config = WebSocketConfig::default()
         .read_buffer_size(2048)
         .write_buffer_size(0)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
     Ok(client_async_with_config(request, stream, Some(config)).await?.0)
 }

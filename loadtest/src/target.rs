@@ -4,13 +4,40 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use crate::baseline::Dialect;
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompetitorProtocol {
+    /// Engine.IO 4 and Socket.IO 5, what Socket.IO 3 and 4 speak; over a WebSocket from the start.
+    SocketIo,
+    /// Bare JSON: join a room, say something, hear what is said.
+    Bare,
+}
+
+impl CompetitorProtocol {
+    pub const ALL: [Self; 2] = [Self::SocketIo, Self::Bare];
+
+    /// What a target of this kind begins with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::SocketIo => "socketio://",
+            Self::Bare => "rooms://",
+        }
+    }
+
+    /// Where its WebSockets are opened.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+            Self::Bare => "/",
+        }
+    }
+}
 
 /// A hub, or a peer, on a loopback address. Nothing else can be one: a load test against somebody else's machine is an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     addr: SocketAddr,
-    peer: Option<Dialect>,
+    competitor: Option<CompetitorProtocol>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,12 +53,12 @@ pub enum TargetError {
 impl Target {
     /// A hub. Refuses every address that is not a loopback address.
     pub fn new(addr: SocketAddr) -> Result<Self, TargetError> {
-        if addr.ip().is_loopback() { Ok(Self { addr, peer: None }) } else { Err(TargetError::NotLoopback) }
+        if addr.ip().is_loopback() { Ok(Self { addr, competitor: None }) } else { Err(TargetError::NotLoopback) }
     }
 
     /// At the same address a server that is no hub.
-    pub fn peer(self, dialect: Dialect) -> Self {
-        Self { peer: Some(dialect), ..self }
+    pub fn as_competitor(self, protocol: CompetitorProtocol) -> Self {
+        Self { competitor: Some(protocol), ..self }
     }
 
     pub fn addr(self) -> SocketAddr {
@@ -39,8 +66,8 @@ impl Target {
     }
 
     /// What is spoken there; none with a hub.
-    pub fn dialect(self) -> Option<Dialect> {
-        self.peer
+    pub fn competitor(self) -> Option<CompetitorProtocol> {
+        self.competitor
     }
 }
 
@@ -54,9 +81,9 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        for dialect in Dialect::ALL {
-            if let Some(rest) = text.strip_prefix(dialect.scheme()) {
-                return Ok(rest.parse::<Self>()?.peer(dialect));
+        for protocol in CompetitorProtocol::ALL {
+            if let Some(rest) = text.strip_prefix(protocol.scheme()) {
+                return Ok(rest.parse::<Self>()?.as_competitor(protocol));
             }
         }
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("ws://")).unwrap_or(text);
@@ -105,8 +132,11 @@ mod tests {
         {
             assert_eq!(bad.parse::<Target>(), Err(TargetError::NotLoopback), "{bad}");
         }
-        assert_eq!("rooms://127.0.0.1:1".parse::<Target>().unwrap().dialect(), Some(Dialect::Bare));
-        assert_eq!("socketio://127.0.0.1:1".parse::<Target>().unwrap().dialect(), Some(Dialect::SocketIo));
+        assert_eq!("rooms://127.0.0.1:1".parse::<Target>().unwrap().competitor(), Some(CompetitorProtocol::Bare));
+        assert_eq!(
+            "socketio://127.0.0.1:1".parse::<Target>().unwrap().competitor(),
+            Some(CompetitorProtocol::SocketIo)
+        );
         assert_eq!("socketio://10.0.0.1:1".parse::<Target>(), Err(TargetError::NotLoopback));
         for odd in ["", "127.0.0.1", "localhost:", "8080"] {
             assert_eq!(odd.parse::<Target>(), Err(TargetError::Form), "{odd}");

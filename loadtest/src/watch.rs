@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::fault::{Done, Faults};
-use crate::fleet::account::{Account, Gauges};
+use crate::fault::{FaultOutcome, Faults};
+use crate::load::results::{Gauges, PhaseResult};
 use crate::meter::{Meters, Reading, Readings, between};
 use crate::report::{Cost, PhaseReport, Sample};
 
@@ -28,7 +28,7 @@ pub struct Watched {
     /// What the hub and the generator used in the measured part.
     used: [Option<Reading>; 2],
     samples: Vec<Sample>,
-    faults: Vec<Done>,
+    faults: Vec<FaultOutcome>,
 }
 
 impl Watch {
@@ -49,20 +49,20 @@ impl Watch {
         let (calm, load) = mpsc::channel::<()>();
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let watch = scope.spawn(move || self.look(start, warmup, measured, &ended));
-            let harm = scope.spawn(move || faults.play(start + warmup, &load, &self.hub));
+            let watch = scope.spawn(move || self.observe(start, warmup, measured, &ended));
+            let fault_thread = scope.spawn(move || faults.play(start + warmup, &load, &self.hub));
             let result = work();
             drop((over, calm));
-            let faults = harm.join().unwrap_or_default();
+            let faults = fault_thread.join().unwrap_or_default();
             (result, Watched { faults, ..watch.join().unwrap_or_default() })
         })
     }
 
     /// Reads the meters at both ends of the measured part, and shows progress, until the load is over.
-    fn look(&self, start: Instant, warmup: Duration, measured: Duration, ended: &mpsc::Receiver<()>) -> Watched {
+    fn observe(&self, start: Instant, warmup: Duration, measured: Duration, ended: &mpsc::Receiver<()>) -> Watched {
         let read = || [&self.hub, &self.own].map(Meters::read);
         let (mut from, mut to) = (None, None);
-        let mut line = Line::new(&self.gauges, read());
+        let mut line = ProgressLine::new(&self.gauges, read());
         let mut samples = Vec::new();
         let mut shown = start;
         loop {
@@ -97,9 +97,9 @@ impl Watch {
 
 impl Watched {
     /// The report of a phase at this rate whose measured part had so many seconds.
-    pub fn report(self, rate: f64, seconds: f64, account: &Account) -> PhaseReport {
-        let [hub, own] = self.used.map(|used| used.map(|used| cost(used, seconds, account.delivered)));
-        let report = PhaseReport::new(rate, seconds, account, hub, own);
+    pub fn report(self, rate: f64, seconds: f64, result: &PhaseResult) -> PhaseReport {
+        let [hub, own] = self.used.map(|used| used.map(|used| cost(used, seconds, result.delivered)));
+        let report = PhaseReport::new(rate, seconds, result, hub, own);
         PhaseReport { samples: self.samples, faults: self.faults, ..report }
     }
 }
@@ -113,14 +113,14 @@ fn cost(used: Reading, seconds: f64, delivered: u64) -> Cost {
 }
 
 /// The live line: rates of the last second.
-struct Line<'a> {
+struct ProgressLine<'a> {
     gauges: &'a Gauges,
     last: [u64; 4],
     readings: [Readings; 2],
     terminal: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ProgressLine<'a> {
     fn new(gauges: &'a Gauges, readings: [Readings; 2]) -> Self {
         let mut line = Self { gauges, last: [0; 4], readings, terminal: std::io::stderr().is_terminal() };
         line.last = line.read();
@@ -151,9 +151,9 @@ impl<'a> Line<'a> {
     }
 
     fn show(&self, sample: &Sample) {
-        let worst = self.gauges.worst.swap(0, Ordering::Relaxed) as f64 / 1000.0;
+        let slowest_ms = self.gauges.slowest_ack_micros.swap(0, Ordering::Relaxed) as f64 / 1000.0;
         let text = format!(
-            "{:>4.0} s: {} connected, {:.0} acks/s, {:.0} delivered/s, slowest ack {worst:.1} ms, {} errors{}",
+            "{:>4.0} s: {} connected, {:.0} acks/s, {:.0} delivered/s, slowest ack {slowest_ms:.1} ms, {} errors{}",
             sample.at_s,
             sample.connected,
             sample.acks_per_s,

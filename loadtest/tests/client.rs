@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use loadtest::client::{Answer, Client, ClientError};
-use loadtest::frame::Brief;
-use loadtest::tally::Order;
+use loadtest::delivery_check::EventOrder;
+use loadtest::frame::FrameSummary;
 use loadtest::target::Target;
 use rooms::command::{Command, Nothing};
 use rooms::id::{RoomId, SessionId, UserId};
@@ -23,9 +23,9 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use uuid::Uuid;
 
-struct Fake(TcpListener);
+struct FakeHub(TcpListener);
 
-impl Fake {
+impl FakeHub {
     async fn start() -> (Self, Target) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::new(listener.local_addr().unwrap()).unwrap();
@@ -33,42 +33,45 @@ impl Fake {
     }
 
     /// Accepts a connection and welcomes it. Returns what `hello.replaces` said.
-    async fn welcome(&self, connection: &str) -> (Peer, Option<String>) {
+    async fn welcome(&self, connection: &str) -> (HubSide, Option<String>) {
         let stream = self.0.accept().await.unwrap().0;
         #[allow(clippy::result_large_err)]
         let choose = |_: &Request, mut response: Response| {
             response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("wardroom.v1"));
             Ok(response)
         };
-        let mut peer = Peer(tokio_tungstenite::accept_hdr_async(stream, choose).await.unwrap());
-        let Some(ClientFrame::Hello { token: Some(_), replaces }) = peer.hear().await else { panic!("no hello") };
-        peer.say(&ServerFrame::Welcome(Welcome {
-            connection: connection.into(),
-            session: SessionId(Uuid::now_v7()),
-            user: UserId(Uuid::now_v7()),
-            name: "P".into(),
-            role: Role::Patient,
-            now: Timestamp::from_micros(0),
-            token_expires_at: Timestamp::from_micros(1),
-            beat_ms: 15_000,
-            max_frame: 65_536,
-        }))
-        .await;
-        (peer, replaces.map(|text| text.as_str().to_owned()))
+        let mut hub_side = HubSide(tokio_tungstenite::accept_hdr_async(stream, choose).await.unwrap());
+        let Some(ClientFrame::Hello { token: Some(_), replaces }) = hub_side.receive().await else {
+            panic!("no hello")
+        };
+        hub_side
+            .send(&ServerFrame::Welcome(Welcome {
+                connection: connection.into(),
+                session: SessionId(Uuid::now_v7()),
+                user: UserId(Uuid::now_v7()),
+                name: "P".into(),
+                role: Role::Patient,
+                now: Timestamp::from_micros(0),
+                token_expires_at: Timestamp::from_micros(1),
+                beat_ms: 15_000,
+                max_frame: 65_536,
+            }))
+            .await;
+        (hub_side, replaces.map(|text| text.as_str().to_owned()))
     }
 }
 
-struct Peer(WebSocketStream<TcpStream>);
+struct HubSide(WebSocketStream<TcpStream>);
 
-impl Peer {
-    async fn hear(&mut self) -> Option<ClientFrame> {
+impl HubSide {
+    async fn receive(&mut self) -> Option<ClientFrame> {
         match timeout(Duration::from_secs(10), self.0.next()).await.expect("a frame in time") {
             Some(Ok(Message::Text(text))) => Some(serde_json::from_str(&text).unwrap()),
             _ => None,
         }
     }
 
-    async fn say(&mut self, frame: &ServerFrame) {
+    async fn send(&mut self, frame: &ServerFrame) {
         self.0.send(Message::text(frame.encode())).await.unwrap();
     }
 
@@ -83,13 +86,13 @@ impl Peer {
 
     /// Answers a `join` of `room` with the events from the client's cursor to `head`.
     async fn replay(&mut self, room: RoomId, head: u64) -> u64 {
-        let Some(ClientFrame::Join { room: asked, after }) = self.hear().await else { panic!("no join") };
+        let Some(ClientFrame::Join { room: asked, after }) = self.receive().await else { panic!("no join") };
         assert_eq!(asked, room);
         self.joined(room, head).await;
         for seq in after + 1..=head {
             self.event(room, seq - 1, seq).await;
         }
-        self.say(&ServerFrame::Live { room, head }).await;
+        self.send(&ServerFrame::Live { room, head }).await;
         after
     }
 }
@@ -106,21 +109,21 @@ const COMMAND: Command = Command::Admit(Nothing {});
 
 #[tokio::test]
 async fn a_cut_client_comes_back_with_its_cursor_and_what_was_not_answered() {
-    let (fake, target) = Fake::start().await;
+    let (fake, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut peer, replaces) = fake.welcome("one").await;
+        let (mut hub_side, replaces) = fake.welcome("one").await;
         assert_eq!(replaces, None);
-        assert_eq!(peer.replay(room, 3).await, 0);
-        let Some(ClientFrame::Command { id, .. }) = peer.hear().await else { panic!("no command") };
-        let (mut peer, replaces) = fake.welcome("two").await;
+        assert_eq!(hub_side.replay(room, 3).await, 0);
+        let Some(ClientFrame::Command { id, .. }) = hub_side.receive().await else { panic!("no command") };
+        let (mut hub_side, replaces) = fake.welcome("two").await;
         assert_eq!(replaces.as_deref(), Some("one"));
-        assert_eq!(peer.replay(room, 5).await, 3);
-        let Some(ClientFrame::Command { id: again, .. }) = peer.hear().await else { panic!("no command") };
+        assert_eq!(hub_side.replay(room, 5).await, 3);
+        let Some(ClientFrame::Command { id: again, .. }) = hub_side.receive().await else { panic!("no command") };
         assert_eq!(again, id);
-        peer.say(&ServerFrame::Ack { id, room, first: 5, last: 5 }).await;
-        peer
+        hub_side.send(&ServerFrame::Ack { id, room, first: 5, last: 5 }).await;
+        hub_side
     };
     let test = async {
         client.connect().await.unwrap();
@@ -136,44 +139,44 @@ async fn a_cut_client_comes_back_with_its_cursor_and_what_was_not_answered() {
         assert_eq!(client.unanswered().len(), 0);
     };
     tokio::join!(hub, test);
-    let tally = client.tally(room).unwrap();
-    assert_eq!((tally.cursor(), tally.delivered(), tally.repeated(), tally.gaps()), (5, 5, 0, 0));
+    let check = client.delivery_check(room).unwrap();
+    assert_eq!((check.cursor(), check.delivered(), check.repeated(), check.gaps()), (5, 5, 0, 0));
 }
 
 #[tokio::test]
 async fn a_gap_is_healed_by_joining_again_and_is_counted() {
-    let (fake, target) = Fake::start().await;
+    let (fake, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut peer, _) = fake.welcome("one").await;
-        peer.replay(room, 1).await;
-        peer.event(room, 2, 3).await;
-        peer.event(room, 3, 4).await;
-        assert_eq!(peer.replay(room, 4).await, 1);
-        peer.say(&ServerFrame::Beat { at: Timestamp::from_micros(0), heads: vec![Head { room, head: 6 }] }).await;
-        assert_eq!(peer.hear().await, Some(ClientFrame::Beat {}));
-        assert_eq!(peer.replay(room, 6).await, 4);
-        peer
+        let (mut hub_side, _) = fake.welcome("one").await;
+        hub_side.replay(room, 1).await;
+        hub_side.event(room, 2, 3).await;
+        hub_side.event(room, 3, 4).await;
+        assert_eq!(hub_side.replay(room, 4).await, 1);
+        hub_side.send(&ServerFrame::Beat { at: Timestamp::from_micros(0), heads: vec![Head { room, head: 6 }] }).await;
+        assert_eq!(hub_side.receive().await, Some(ClientFrame::Beat {}));
+        assert_eq!(hub_side.replay(room, 6).await, 4);
+        hub_side
     };
     let test = async {
         client.connect().await.unwrap();
         client.join(room).await.unwrap();
         client.until_seq(room, 6).await.unwrap();
         let mut orders = Vec::new();
-        while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
-            orders.extend(heard.order);
+        while let Ok(Ok(frame)) = timeout(Duration::ZERO, client.next()).await {
+            orders.extend(frame.order);
         }
-        assert_eq!(orders, [[Order::Next].as_slice(), &[Order::Gap; 2], &[Order::Next; 5]].concat());
+        assert_eq!(orders, [[EventOrder::Next].as_slice(), &[EventOrder::Gap; 2], &[EventOrder::Next; 5]].concat());
     };
     tokio::join!(hub, test);
-    let tally = client.tally(room).unwrap();
-    assert_eq!((tally.delivered(), tally.repeated(), tally.out_of_order(), tally.gaps()), (6, 0, 0, 2));
+    let check = client.delivery_check(room).unwrap();
+    assert_eq!((check.delivered(), check.repeated(), check.out_of_order(), check.gaps()), (6, 0, 0, 2));
 }
 
 #[tokio::test]
 async fn a_half_open_connection_stays_open_while_the_client_is_elsewhere() {
-    let (fake, target) = Fake::start().await;
+    let (fake, target) = FakeHub::start().await;
     let mut client = client(target);
     let hub = async {
         let (mut old, _) = fake.welcome("one").await;
@@ -195,14 +198,14 @@ async fn a_half_open_connection_stays_open_while_the_client_is_elsewhere() {
 
 #[tokio::test]
 async fn the_hubs_close_code_is_told() {
-    let (fake, target) = Fake::start().await;
+    let (fake, target) = FakeHub::start().await;
     let mut client = client(target);
     let hub = async {
-        let (mut peer, _) = fake.welcome("one").await;
+        let (mut hub_side, _) = fake.welcome("one").await;
         let code = Close::Slow.code().into();
-        peer.0.close(Some(CloseFrame { code, reason: Close::Slow.reason().into() })).await.unwrap();
-        while peer.0.next().await.is_some() {}
-        drop(peer);
+        hub_side.0.close(Some(CloseFrame { code, reason: Close::Slow.reason().into() })).await.unwrap();
+        while hub_side.0.next().await.is_some() {}
+        drop(hub_side);
         drop(fake.0.accept().await.unwrap());
     };
     let test = async {
@@ -217,30 +220,30 @@ async fn the_hubs_close_code_is_told() {
 
 #[tokio::test]
 async fn dropping_a_wait_loses_no_frame() {
-    let (fake, target) = Fake::start().await;
+    let (fake, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut peer, _) = fake.welcome("one").await;
-        peer.replay(room, 0).await;
+        let (mut hub_side, _) = fake.welcome("one").await;
+        hub_side.replay(room, 0).await;
         for seq in 1..=200 {
-            peer.event(room, seq - 1, seq).await;
+            hub_side.event(room, seq - 1, seq).await;
             if seq % 20 == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        peer
+        hub_side
     };
     let test = async {
         client.connect().await.unwrap();
         client.join(room).await.unwrap();
         let mut events = 0;
         while events < 200 {
-            if let Ok(heard) = timeout(Duration::from_micros(200), client.next()).await {
-                events += u32::from(matches!(heard.unwrap().brief, Brief::Event { .. }));
+            if let Ok(frame) = timeout(Duration::from_micros(200), client.next()).await {
+                events += u32::from(matches!(frame.unwrap().summary, FrameSummary::Event { .. }));
             }
         }
     };
     tokio::join!(hub, test);
-    assert_eq!(client.tally(room).unwrap().delivered(), 200);
+    assert_eq!(client.delivery_check(room).unwrap().delivered(), 200);
 }

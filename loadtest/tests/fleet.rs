@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use loadtest::arrivals::Spacing;
 use loadtest::fixture::{FixtureMember, FixtureRoom};
-use loadtest::fleet::account::{Account, Gauges, Verdict};
-use loadtest::fleet::script::Kind;
-use loadtest::fleet::{Fleet, Happening, Phase, Plan};
+use loadtest::fleet::Fleet;
+use loadtest::load::plan::{ConnectionFault, LoadPlan, Phase};
+use loadtest::load::results::{CheckResult, Gauges, PhaseResult};
+use loadtest::load::script::LoadKind;
 use loadtest::target::Target;
 use rooms::id::{CommandId, PharmacyId, RoomId, SessionId, UserId};
 use rooms::role::Role;
@@ -153,7 +154,7 @@ fn append(log: &mut Log, room: RoomId, id: CommandId, fault: Fault) -> u64 {
     let strikes = seq.is_multiple_of(10);
     for (place, member) in log.members.iter().enumerate() {
         let wrong = place == 0 && strikes;
-        // Lies about what came before, so that only a reader's own account can find it.
+        // Lies about what came before, so that only a reader's own result can find it.
         let lie = event_frame(room, seq.saturating_sub(2), &log.records[seq as usize - 1]);
         match fault {
             Fault::Lost | Fault::Swapped if wrong => log.held = Some(frame.clone()),
@@ -202,7 +203,7 @@ fn joined(room: RoomId, head: u64) -> String {
     )
 }
 
-fn plan(target: Target, rooms: usize) -> Plan {
+fn plan(target: Target, rooms: usize) -> LoadPlan {
     let member = |role| FixtureMember { user: UserId(Uuid::now_v7()), role, token: Token("t".into()) };
     let room = |_| FixtureRoom {
         room: RoomId(Uuid::now_v7()),
@@ -210,12 +211,12 @@ fn plan(target: Target, rooms: usize) -> Plan {
         members: [Role::Patient, Role::Doctor, Role::Pharmacist].map(member).to_vec(),
         courier: None,
     };
-    Plan {
+    LoadPlan {
         targets: vec![target],
         rooms: (0..rooms).map(room).collect(),
         devices: 1,
         workers: 2,
-        kind: Some(Kind::Chat),
+        kind: Some(LoadKind::Chat),
         bytes: 20,
         copies: 1,
         slow: 0.0,
@@ -230,71 +231,71 @@ fn phase() -> Phase {
         warmup: Duration::from_millis(200),
         duration: Duration::from_millis(1000),
         drain: Duration::from_secs(60),
-        happenings: Vec::new(),
+        connection_faults: Vec::new(),
     }
 }
 
-fn play(plan: Plan, phase: &Phase) -> (Account, Verdict) {
-    let fleet = Fleet::muster(plan, Arc::new(Gauges::default())).unwrap();
-    let account = fleet.run(phase).unwrap();
-    (account, fleet.verify().unwrap())
+fn play(plan: LoadPlan, phase: &Phase) -> (PhaseResult, CheckResult) {
+    let fleet = Fleet::connect(plan, Arc::new(Gauges::default())).unwrap();
+    let result = fleet.run(phase).unwrap();
+    (result, fleet.check().unwrap())
 }
 
 #[test]
 fn a_hub_that_keeps_its_promises_has_nothing_held_against_it() {
-    let (account, verdict) = play(plan(hub(Fault::Nothing), 4), &phase());
-    assert!((490..=510).contains(&account.sent), "{}", account.sent);
-    assert_eq!((account.ack.summary().count, account.delivery.summary().count), (account.sent, account.sent * 3));
-    assert_eq!((account.unanswered, account.doubled, account.errors.len()), (0, 0, 0));
-    // The warm-up is not measured, but the readers account for it.
-    assert!(verdict.delivered > account.sent * 3);
-    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
+    let (result, check) = play(plan(hub(Fault::Nothing), 4), &phase());
+    assert!((490..=510).contains(&result.sent), "{}", result.sent);
+    assert_eq!((result.ack.summary().count, result.delivery.summary().count), (result.sent, result.sent * 3));
+    assert_eq!((result.unanswered, result.doubled, result.errors.len()), (0, 0, 0));
+    // The warm-up is not measured, but the readers result for it.
+    assert!(check.delivered > result.sent * 3);
+    assert_eq!(check, CheckResult { readers: 12, delivered: check.delivered, ..CheckResult::default() });
 }
 
 #[test]
 fn lost_events_are_found_even_when_the_hub_claims_that_nothing_is_missing() {
-    let (_, verdict) = play(plan(hub(Fault::Lost), 2), &phase());
-    assert!(verdict.lost > 20, "{verdict:?}");
-    assert_eq!((verdict.repeated, verdict.out_of_order), (0, 0));
+    let (_, check) = play(plan(hub(Fault::Lost), 2), &phase());
+    assert!(check.lost > 20, "{check:?}");
+    assert_eq!((check.repeated, check.out_of_order), (0, 0));
 }
 
 #[test]
 fn repeated_events_are_counted() {
-    let (_, verdict) = play(plan(hub(Fault::Repeated), 2), &phase());
-    assert!(verdict.repeated > 20, "{verdict:?}");
-    assert_eq!((verdict.lost, verdict.out_of_order), (0, 0));
+    let (_, check) = play(plan(hub(Fault::Repeated), 2), &phase());
+    assert!(check.repeated > 20, "{check:?}");
+    assert_eq!((check.lost, check.out_of_order), (0, 0));
 }
 
 #[test]
 fn swapped_events_are_counted() {
-    let (_, verdict) = play(plan(hub(Fault::Swapped), 2), &phase());
-    assert!(verdict.out_of_order > 20, "{verdict:?}");
-    assert_eq!((verdict.lost, verdict.repeated), (0, 0));
+    let (_, check) = play(plan(hub(Fault::Swapped), 2), &phase());
+    assert!(check.out_of_order > 20, "{check:?}");
+    assert_eq!((check.lost, check.repeated), (0, 0));
 }
 
 #[test]
 fn repeated_commands_must_have_one_effect() {
-    let duplicates = |fault| play(Plan { copies: 3, ..plan(hub(fault), 2) }, &phase()).0.doubled;
+    let duplicates = |fault| play(LoadPlan { copies: 3, ..plan(hub(fault), 2) }, &phase()).0.doubled;
     assert_eq!(duplicates(Fault::Nothing), 0);
     assert!(duplicates(Fault::TwoEffects) > 100);
 }
 
 #[test]
 fn a_storm_loses_nothing_and_its_resumes_are_timed() {
-    let cut = Happening::Cut { share: 1.0, jitter: Duration::from_millis(50) };
-    let phase = Phase { happenings: vec![(Duration::from_millis(500), cut)], ..phase() };
-    let (account, verdict) = play(plan(hub(Fault::Nothing), 4), &phase);
-    assert_eq!(account.resume.summary().count, 12);
-    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
-    assert_eq!(account.unanswered, 0);
+    let cut = ConnectionFault::Cut { share: 1.0, jitter: Duration::from_millis(50) };
+    let phase = Phase { connection_faults: vec![(Duration::from_millis(500), cut)], ..phase() };
+    let (result, check) = play(plan(hub(Fault::Nothing), 4), &phase);
+    assert_eq!(result.resume.summary().count, 12);
+    assert_eq!(check, CheckResult { readers: 12, delivered: check.delivered, ..CheckResult::default() });
+    assert_eq!(result.unanswered, 0);
 }
 
 #[test]
 fn status_changes_are_prepared_and_then_played_one_at_a_time() {
-    let (account, verdict) = play(Plan { kind: Some(Kind::Dispensing), ..plan(hub(Fault::Nothing), 4) }, &phase());
-    assert!(account.sent >= 490, "{}", account.sent);
-    assert_eq!(account.ack.summary().count, account.sent);
-    assert_eq!((verdict.lost, verdict.repeated, account.unanswered), (0, 0, 0));
+    let (result, check) = play(LoadPlan { kind: Some(LoadKind::Dispensing), ..plan(hub(Fault::Nothing), 4) }, &phase());
+    assert!(result.sent >= 490, "{}", result.sent);
+    assert_eq!(result.ack.summary().count, result.sent);
+    assert_eq!((check.lost, check.repeated, result.unanswered), (0, 0, 0));
 }
 
 #[test]
@@ -304,7 +305,7 @@ fn the_members_of_each_room_are_on_different_nodes_and_come_back_on_the_next_whe
     let targets = nodes.iter().map(|node| node.target).collect();
     let accepted = |node: &Node| node.accepted.load(Ordering::Relaxed);
     let gauges = Arc::new(Gauges::default());
-    let fleet = Fleet::muster(Plan { targets, ..plan(nodes[0].target, 4) }, gauges.clone()).unwrap();
+    let fleet = Fleet::connect(LoadPlan { targets, ..plan(nodes[0].target, 4) }, gauges.clone()).unwrap();
     assert_eq!(nodes.iter().map(accepted).collect::<Vec<_>>(), [4; 3]);
     let dying = nodes.remove(1);
     std::thread::scope(|scope| {
@@ -314,47 +315,47 @@ fn the_members_of_each_room_are_on_different_nodes_and_come_back_on_the_next_whe
             }
             drop(dying);
         });
-        let account = fleet.run(&phase()).unwrap();
-        assert_eq!((account.resume.summary().count, account.unanswered), (4, 0));
-        assert_eq!(account.closes, [(1006, 4)].into());
+        let result = fleet.run(&phase()).unwrap();
+        assert_eq!((result.resume.summary().count, result.unanswered), (4, 0));
+        assert_eq!(result.closes, [(1006, 4)].into());
     });
     assert_eq!(nodes.iter().map(accepted).collect::<Vec<_>>(), [4, 8]);
-    let verdict = fleet.verify().unwrap();
-    assert_eq!(verdict, Verdict { readers: 12, delivered: verdict.delivered, ..Verdict::default() });
+    let check = fleet.check().unwrap();
+    assert_eq!(check, CheckResult { readers: 12, delivered: check.delivered, ..CheckResult::default() });
 }
 
 #[test]
 fn a_hub_that_says_nothing_for_two_beats_is_left() {
     let phase = Phase { rate: 1.0, ..phase() };
-    let (account, verdict) = play(plan(hub(Fault::Silent), 1), &phase);
-    assert!(account.resume.summary().count >= 3, "{account:?}");
-    assert_eq!((verdict.lost, verdict.repeated, verdict.unreachable), (0, 0, 0));
+    let (result, check) = play(plan(hub(Fault::Silent), 1), &phase);
+    assert!(result.resume.summary().count >= 3, "{result:?}");
+    assert_eq!((check.lost, check.repeated, check.unreachable), (0, 0, 0));
 }
 
 #[test]
 fn an_event_is_timed_to_the_first_and_to_the_last_of_all_devices() {
-    let (account, verdict) = play(Plan { devices: 4, ..plan(hub(Fault::Nothing), 2) }, &phase());
-    assert_eq!(account.delivery.summary().count, account.sent * 12);
-    let (first, last) = (account.first.summary(), account.last.summary());
-    assert_eq!((first.count, last.count), (account.sent, account.sent));
+    let (result, check) = play(LoadPlan { devices: 4, ..plan(hub(Fault::Nothing), 2) }, &phase());
+    assert_eq!(result.delivery.summary().count, result.sent * 12);
+    let (first, last) = (result.first.summary(), result.last.summary());
+    assert_eq!((first.count, last.count), (result.sent, result.sent));
     assert!(first.mean < last.mean, "{first:?} {last:?}");
-    assert_eq!(verdict, Verdict { readers: 24, delivered: verdict.delivered, ..Verdict::default() });
+    assert_eq!(check, CheckResult { readers: 24, delivered: check.delivered, ..CheckResult::default() });
     // What a device does not get has no last socket.
-    let (account, _) = play(plan(hub(Fault::Lost), 2), &phase());
-    assert!(account.last.summary().count < account.first.summary().count);
+    let (result, _) = play(plan(hub(Fault::Lost), 2), &phase());
+    assert!(result.last.summary().count < result.first.summary().count);
 }
 
 #[test]
 fn half_open_members_come_back_and_the_others_are_timed_without_them() {
-    for kind in [Kind::Chat, Kind::Dispensing] {
-        let half_open = Happening::HalfOpen { share: 0.5, time: Duration::from_millis(300) };
-        let phase = Phase { happenings: vec![(Duration::from_millis(300), half_open)], ..phase() };
-        let (account, verdict) = play(Plan { kind: Some(kind), ..plan(hub(Fault::Nothing), 8) }, &phase);
-        assert!((1..=16).contains(&account.resume.summary().count), "{account:?}");
-        assert_eq!(account.unanswered, 0);
+    for kind in [LoadKind::Chat, LoadKind::Dispensing] {
+        let half_open = ConnectionFault::HalfOpen { share: 0.5, time: Duration::from_millis(300) };
+        let phase = Phase { connection_faults: vec![(Duration::from_millis(300), half_open)], ..phase() };
+        let (result, check) = play(LoadPlan { kind: Some(kind), ..plan(hub(Fault::Nothing), 8) }, &phase);
+        assert!((1..=16).contains(&result.resume.summary().count), "{result:?}");
+        assert_eq!(result.unanswered, 0);
         // All but those that were on their way to who went away.
-        assert!(account.last.summary().count > account.sent - 25, "{account:?}");
-        assert!(account.delivery.summary().count < account.sent * 3);
-        assert_eq!(verdict, Verdict { readers: 24, delivered: verdict.delivered, ..Verdict::default() });
+        assert!(result.last.summary().count > result.sent - 25, "{result:?}");
+        assert!(result.delivery.summary().count < result.sent * 3);
+        assert_eq!(check, CheckResult { readers: 24, delivered: check.delivered, ..CheckResult::default() });
     }
 }

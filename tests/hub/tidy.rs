@@ -47,6 +47,47 @@ const ENGINE_LAYERS: &[&[&str]] = &[
     &["wire"],
 ];
 
+/// The parts of the load generator, each with the parts that it may import: only rows above its own.
+const LOADTEST_IMPORTS: &[(&str, &[&str])] = &[
+    ("arrivals", &[]),
+    ("delivery_check", &[]),
+    ("fixture", &[]),
+    ("frame", &[]),
+    ("latency", &[]),
+    ("meter", &[]),
+    ("search", &[]),
+    ("send_time", &[]),
+    ("target", &[]),
+    ("socket", &["target"]),
+    ("client", &["delivery_check", "frame", "socket", "target"]),
+    ("webrtc", &["client", "latency"]),
+    ("load", &["arrivals", "fixture", "latency", "send_time", "target"]),
+    ("competitors", &["fixture", "load", "socket", "target"]),
+    (
+        "fleet",
+        &[
+            "arrivals",
+            "client",
+            "competitors",
+            "delivery_check",
+            "fixture",
+            "frame",
+            "latency",
+            "load",
+            "send_time",
+            "target",
+        ],
+    ),
+    ("fault", &["load", "meter"]),
+    ("calls", &["arrivals", "client", "fixture", "latency", "target", "webrtc"]),
+    ("report", &["calls", "fault", "fleet", "latency", "load"]),
+    ("html", &["report"]),
+    ("watch", &["fault", "load", "meter", "report"]),
+    ("run", &["fault", "fleet", "load", "meter", "report", "watch"]),
+    ("cli", &[]),
+    ("profiles", &["cli"]),
+];
+
 /// Libraries and the parts of the server that may name them.
 const LIBRARY_HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
@@ -122,6 +163,30 @@ fn imports_of_the_engine_point_to_lower_layers_only() {
         line.contains("crate::case::") || line.contains(parent)
     };
     assert_none(&breaches(&all, machines), "the state machines do not import each other; the room connects them");
+}
+
+#[test]
+fn loadtest_imports_point_down_only() {
+    let part = |source: &Source| -> Option<String> {
+        let rest = source.path.strip_prefix("loadtest/src/")?;
+        let name = rest.split('/').next()?.trim_end_matches(".rs");
+        (!matches!(name, "lib" | "main")).then(|| name.to_owned())
+    };
+    let all = code();
+    let own: Vec<String> = all.iter().filter_map(part).collect();
+    let is_row = |name: &str| LOADTEST_IMPORTS.iter().position(|(row, _)| *row == name);
+    let missing: Vec<String> = own.iter().filter(|name| is_row(name).is_none()).cloned().collect();
+    assert_none(&missing, "a part of loadtest without a row imports what it likes");
+    for (at, (row, below)) in LOADTEST_IMPORTS.iter().enumerate() {
+        assert!(own.iter().any(|name| name == row), "the row {row} names a part that does not exist");
+        assert!(below.iter().all(|name| is_row(name).is_some_and(|other| other < at)), "{row} imports a row below it");
+    }
+    let breaks = |source: &Source, line: &str| {
+        let Some(own) = part(source) else { return false };
+        let below = is_row(&own).map_or(&[] as &[&str], |at| LOADTEST_IMPORTS[at].1);
+        imported_parts(line).any(|other| other != own && !below.contains(&other))
+    };
+    assert_none(&breaches(&all, breaks), "a part of loadtest imports another that is not below it");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! The report as one page that needs nothing else: no script, no font, no picture from elsewhere. Every plot has a table
 //! with the same figures beside it.
 
-mod course;
 mod plot;
 mod table;
+mod text;
+mod time_plots;
 
 use std::fmt::Write as _;
 
-use self::course::{courses, over_time, thinned};
-use self::plot::{Axis, Plot, Scale, Series, escape};
-use self::table::{folded, ms, number, percent, table};
+use self::plot::{Axis, Plot, Scale, Series};
+use self::table::{folded, table};
+use self::text::{escape, ms, number, percent};
+use self::time_plots::{plots_over_time, table_over_time, thinned};
 use crate::report::{Bound, PhaseReport, Report};
 
 const STYLE: &str = include_str!("style.css");
@@ -25,7 +27,7 @@ pub fn page(report: &Report) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
          <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
     );
-    head(&mut out, report);
+    overview(&mut out, report);
     if let Some(found) = &report.found {
         search(&mut out, report);
         let _ = write!(
@@ -42,13 +44,13 @@ pub fn page(report: &Report) -> String {
     for (at, phase) in report.phases.iter().enumerate() {
         self::phase(&mut out, phase, at);
     }
-    rest(&mut out, report);
+    profile_specifics(&mut out, report);
     out.push_str("</main></body></html>\n");
     out
 }
 
-/// What a reader wants to know first: kept or not, and the account.
-fn head(out: &mut String, report: &Report) {
+/// What a reader wants to know first: kept or not, and the result.
+fn overview(out: &mut String, report: &Report) {
     let _ = write!(
         out,
         "<p class=\"dim\">{} rooms × {} members, {} connections.</p>",
@@ -74,7 +76,7 @@ fn head(out: &mut String, report: &Report) {
         let heads = ["readers", "events", "lost", "repeated", "out of order", "healed", "unreachable"];
         let rows: Vec<_> =
             heads.iter().zip(row).map(|(head, count)| vec![(*head).to_owned(), number(count as f64)]).collect();
-        table(out, "The readers' account", &["", "count"], &rows);
+        table(out, "The readers' result", &["", "count"], &rows);
     }
     let bounds: Vec<_> = report.bounds.iter().map(bound).collect();
     table(out, "Bounds", &["bound", "measured", "limit", ""], &bounds);
@@ -172,10 +174,10 @@ fn phase(out: &mut String, phase: &PhaseReport, at: usize) {
     }
     out.push_str("<div class=\"plots\">");
     percentiles(out, phase, at);
-    let course = thinned(&phase.samples);
+    let samples = thinned(&phase.samples);
     let mut plots = Vec::new();
-    if !course.is_empty() {
-        plots = over_time(&course);
+    if !samples.is_empty() {
+        plots = plots_over_time(&samples);
         for (number, plot) in plots.iter().enumerate() {
             out.push_str(&plot.figure(&format!("time-{at}-{number}")));
         }
@@ -193,7 +195,7 @@ fn phase(out: &mut String, phase: &PhaseReport, at: usize) {
     table(out, "Latencies in milliseconds", &["", "p50", "p90", "p99", "p99.9", "max", "count"], &rows);
     curves(out, phase);
     if !plots.is_empty() {
-        courses(out, &plots);
+        table_over_time(out, &plots);
     }
 }
 
@@ -244,7 +246,7 @@ fn curves(out: &mut String, phase: &PhaseReport) {
 }
 
 /// What only some profiles have.
-fn rest(out: &mut String, report: &Report) {
+fn profile_specifics(out: &mut String, report: &Report) {
     if let Some(calls) = &report.calls {
         let _ = write!(
             out,
@@ -279,16 +281,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fault::Done;
-    use crate::fleet::account::{Account, Verdict};
+    use crate::fault::FaultOutcome;
     use crate::fleet::day::DayReport;
-    use crate::report::{Found, Sample};
+    use crate::load::results::{CheckResult, PhaseResult};
+    use crate::report::{Sample, SearchResult};
 
     fn report() -> Report {
-        let mut account = Account { sent: 2_000, acked: 2_000, ..Account::default() };
+        let mut result = PhaseResult { sent: 2_000, acked: 2_000, ..PhaseResult::default() };
         for micros in 1..=2_000 {
-            account.ack.record(micros * 10);
-            account.last.record(micros * 20);
+            result.ack.record(micros * 10);
+            result.last.record(micros * 20);
         }
         let sample = |at: u32| Sample {
             at_s: Duration::from_secs(at.into()).as_secs_f64(),
@@ -302,18 +304,18 @@ mod tests {
         let why = "the process 7 has ended <script>".to_owned();
         let phase = PhaseReport {
             samples: (1..=300).map(sample).collect(),
-            faults: vec![Done { fault: "kill@5".into(), pid: Some(7), failed: Some(why) }],
+            faults: vec![FaultOutcome { fault: "kill@5".into(), pid: Some(7), failed: Some(why) }],
             day: Some(DayReport { reasons: vec!["<img src=x>".into()], ..DayReport::default() }),
-            ..PhaseReport::new(200.0, 10.0, &account, None, None)
+            ..PhaseReport::new(200.0, 10.0, &result, None, None)
         };
         let bounds = vec![Bound::at_most("lost", 0.0, 3.0), Bound::at_most("p99_ms", 100.0, 19.8)];
-        let readers = Some(Verdict { readers: 30, lost: 3, ..Verdict::default() });
+        let readers = Some(CheckResult { readers: 30, lost: 3, ..CheckResult::default() });
         Report {
             profile: "search",
             phases: vec![phase],
             readers,
             bounds,
-            found: Some(Found::default()),
+            found: Some(SearchResult::default()),
             ..Report::default()
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use loadtest::client::Client;
-use loadtest::peer::{Peer, State};
 use loadtest::target::Target;
+use loadtest::webrtc::{MediaState, WebRtcPeer};
 use rooms::media::Media;
 use rooms::wire::client::Token;
 use serde_json::{Value, json};
@@ -21,23 +21,27 @@ use crate::support::test_server::{Case, TestServer};
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns doctor and patient of this case in a call, both connected.
-async fn connected(server: &TestServer, case: &Case) -> (Peer, Peer) {
+async fn connected(server: &TestServer, case: &Case) -> (WebRtcPeer, WebRtcPeer) {
     let doctor = server.joined(&case.doctor, case.room).await;
     let patient = server.joined(&case.patient, case.room).await;
-    let (doctor, patient) = tokio::join!(Peer::ring(doctor, case.room, Media::Audio), Peer::answer(patient, case.room));
+    let (doctor, patient) =
+        tokio::join!(WebRtcPeer::ring(doctor, case.room, Media::Audio), WebRtcPeer::answer(patient, case.room));
     let (mut doctor, mut patient) = (doctor.expect("the call rings"), patient.expect("the call is answered"));
     assert_media_flows(&mut doctor, &mut patient).await;
     (doctor, patient)
 }
 
 /// Asserts that from now on media and messages flow both ways.
-async fn assert_media_flows(doctor: &mut Peer, patient: &mut Peer) {
-    let more = |peer: &Peer| peer.progress().packets + 25;
+async fn assert_media_flows(doctor: &mut WebRtcPeer, patient: &mut WebRtcPeer) {
+    let more = |peer: &WebRtcPeer| peer.progress().packets + 25;
     let (doctors, patients) = (more(doctor), more(patient));
     let (one, other) = tokio::join!(
-        doctor.until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets >= doctors && now.state.is_some()),
-        patient
-            .until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets >= patients && now.state.is_some()),
+        doctor.run_until(CONDITION_TIMEOUT, |now| now.connected.is_some()
+            && now.packets >= doctors
+            && now.state.is_some()),
+        patient.run_until(CONDITION_TIMEOUT, |now| now.connected.is_some()
+            && now.packets >= patients
+            && now.state.is_some()),
     );
     one.expect("the doctor receives the patient's media");
     other.expect("the patient receives the doctor's media");
@@ -47,11 +51,11 @@ async fn two_peers_exchange_media_and_data(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
     let case = server.case().await;
     let (mut doctor, mut patient) = connected(&server, &case).await;
-    doctor.say("good morning").await.unwrap();
-    patient.say("good morning to you").await.unwrap();
+    doctor.send_text("good morning").await.unwrap();
+    patient.send_text("good morning to you").await.unwrap();
     let (one, other) = tokio::join!(
-        patient.until(CONDITION_TIMEOUT, |now| now.heard == ["good morning"]),
-        doctor.until(CONDITION_TIMEOUT, |now| now.heard == ["good morning to you"]),
+        patient.run_until(CONDITION_TIMEOUT, |now| now.received == ["good morning"]),
+        doctor.run_until(CONDITION_TIMEOUT, |now| now.received == ["good morning to you"]),
     );
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
     patient.leave().await.unwrap();
@@ -103,23 +107,23 @@ async fn browser_and_native_peer_interoperate() {
     doctor.command(room, rooms::command::Command::Admit(rooms::command::Nothing {})).await.unwrap();
     patient.click("enter-call").await;
     patient.wait_for_state("consultation", "in_progress").await;
-    let mut doctor = Peer::ring(doctor, room, Media::Audio).await.expect("the call rings");
+    let mut doctor = WebRtcPeer::ring(doctor, room, Media::Audio).await.expect("the call rings");
     patient.click("call-accept-audio").await;
-    let heard = doctor.until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets > 50).await;
+    let heard = doctor.run_until(CONDITION_TIMEOUT, |now| now.connected.is_some() && now.packets > 50).await;
     heard.expect("the browser's media arrives");
     let arrives = "const { app } = await import('/app.js'); const [peer] = app.calls.session.peers.values();
         const all = [...(await peer.negotiator.pc.getStats()).values()];
         return all.some(it => it.type === 'inbound-rtp' && it.packetsReceived > 50)";
     let (_, _) = tokio::join!(
         patient.wait_until("sound from the peer", arrives),
-        doctor.until(CONDITION_TIMEOUT, |now| now.packets > 400)
+        doctor.run_until(CONDITION_TIMEOUT, |now| now.packets > 400)
     );
     // The page reports its microphone over the pre-negotiated data channel.
     let channel_state = doctor
-        .until(CONDITION_TIMEOUT, |now| now.state.is_some())
+        .run_until(CONDITION_TIMEOUT, |now| now.state.is_some())
         .await
         .expect("the page reports its state when the channel opens");
-    assert_eq!(channel_state.state, Some(State { microphone: true, camera: false }));
+    assert_eq!(channel_state.state, Some(MediaState { microphone: true, camera: false }));
     let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
         return peer.told.microphone === true && peer.told.camera === false";
     patient.wait_until("the peer's message", heard).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use loadtest::fixture::Fixture;
-use loadtest::fleet::account::{Gauges, Verdict};
-use loadtest::fleet::day::{Plan, Played, When, play};
+use loadtest::fleet::day::{DayPart, DayPlan, DayResult, play};
+use loadtest::load::results::{CheckResult, Gauges};
 use loadtest::target::Target;
 use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
@@ -20,7 +20,7 @@ async fn every_generated_case_completes(database: DatabaseSettings) {
     let file = hub.data().join("fixture.json");
     let (seeded, said) = hub.run(&["seed", "--rooms", "4", "--out", file.to_str().unwrap()]);
     assert!(seeded, "{said}");
-    let plan = Plan {
+    let plan = DayPlan {
         targets: vec![Target::new(hub.start()).unwrap()],
         people: Fixture::read(&file, Clock::system().now()).unwrap().rooms,
         workers: 2,
@@ -29,15 +29,15 @@ async fn every_generated_case_completes(database: DatabaseSettings) {
         bytes: 40,
         seed: 1,
     };
-    let when = When::Day { cases: 100.0, compress: 3600.0, hours: (8.0, 12.0) };
-    let results = tokio::task::block_in_place(|| play(&plan, when, &[], &Arc::new(Gauges::default()))).unwrap();
-    let Played { account, verdict, day, .. } = &results;
+    let part = DayPart::Day { cases: 100.0, compress: 3600.0, hours: (8.0, 12.0) };
+    let results = tokio::task::block_in_place(|| play(&plan, part, &[], &Arc::new(Gauges::default()))).unwrap();
+    let DayResult { phase, check, day, .. } = &results;
     assert!(day.cases > 20 && day.done == day.cases, "{day:?}");
-    assert_eq!((day.failed, account.unanswered, account.errors.len()), (0, 0, 0), "{day:?}");
+    assert_eq!((day.failed, phase.unanswered, phase.errors.len()), (0, 0, 0), "{day:?}");
     // Every other case is delivered, and its courier reads, too.
-    assert!(verdict.readers > day.cases * 3, "{verdict:?}");
-    assert_eq!(*verdict, Verdict { readers: verdict.readers, delivered: verdict.delivered, ..Verdict::default() });
+    assert!(check.readers > day.cases * 3, "{check:?}");
+    assert_eq!(*check, CheckResult { readers: check.readers, delivered: check.delivered, ..CheckResult::default() });
     // Every timed delivery to the last socket was recorded: two read the consultation, three the dispensing.
-    let (first, last) = (account.first.summary().count, account.last.summary().count);
-    assert!(first > account.sent && last == first, "{first} {last} {}", account.sent);
+    let (first, last) = (phase.first.summary().count, phase.last.summary().count);
+    assert!(first > phase.sent && last == first, "{first} {last} {}", phase.sent);
 }

@@ -71,8 +71,8 @@ async fn two_hubs_appending_to_one_room_leave_one_log(database: DatabaseSettings
     }
     assert!(wardroom::archive::verify_room(&here.state.store, case.room).await.unwrap().is_ok());
     reader.until_seq(case.room, last.last).await.unwrap();
-    let tally = reader.tally(case.room).unwrap();
-    assert_eq!((tally.repeated(), tally.out_of_order(), tally.gaps()), (0, 0, 0));
+    let check = reader.delivery_check(case.room).unwrap();
+    assert_eq!((check.repeated(), check.out_of_order(), check.gaps()), (0, 0, 0));
 }
 
 both! {

@@ -103,7 +103,7 @@ async fn clients_of_a_killed_node_continue_elsewhere_without_loss() {
         assert!(running_time_since(start) < FAILOVER_TIMEOUT, "{:?}", start.elapsed());
         let answered = async {
             while there.unanswered().len() > 0 {
-                if let loadtest::frame::Brief::Ack { last: at, .. } = there.next().await.unwrap().brief {
+                if let loadtest::frame::FrameSummary::Ack { last: at, .. } = there.next().await.unwrap().summary {
                     last = last.max(at);
                 }
             }

@@ -97,8 +97,8 @@ async fn reconnect_storm_is_admitted_at_the_configured_rate_without_affecting_ot
             client.until_live().await.expect("the client catches up");
             let took = storm.elapsed();
             client.until_seq(room, head).await.expect("the client receives what it missed");
-            let tally = client.tally(room).expect("the client has joined the room");
-            assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
+            let check = client.delivery_check(room).expect("the client has joined the room");
+            assert_eq!((check.gaps(), check.repeated(), check.out_of_order()), (0, 0, 0));
             took
         })
     });

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loadtest::client::{Client, ClientError, Stalled};
+use loadtest::delivery_check::EventOrder;
 use loadtest::fixture::{Fixture, FixtureMember, FixtureRoom};
-use loadtest::frame::Brief;
-use loadtest::tally::Order;
+use loadtest::frame::FrameSummary;
 use loadtest::target::Target;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -82,21 +82,21 @@ struct Member {
 }
 
 impl Member {
-    fn record(&mut self, heard: &loadtest::client::Heard) {
-        match &heard.brief {
-            Brief::Live { .. } => self.is_live = true,
-            Brief::Event { seq, .. } if heard.order == Some(Order::Next) => {
+    fn record(&mut self, heard: &loadtest::client::ReceivedFrame) {
+        match &heard.summary {
+            FrameSummary::Live { .. } => self.is_live = true,
+            FrameSummary::Event { seq, .. } if heard.order == Some(EventOrder::Next) => {
                 self.delivered.push(*seq);
                 self.live_events += usize::from(self.is_live);
             }
-            Brief::Ack { id, first, last, .. } => {
+            FrameSummary::Ack { id, first, last, .. } => {
                 let before = self.acked.insert(*id, (*first, *last));
                 assert!(
                     before.is_none_or(|before| before == (*first, *last)),
                     "a repeated acknowledgement is the same"
                 );
             }
-            Brief::Error(error) => match error.id {
+            FrameSummary::Error(error) => match error.id {
                 Some(id) if error.retryable => self.retries.push(id),
                 _ => panic!("{}", heard.text),
             },
@@ -215,7 +215,7 @@ impl Member {
     /// Breaks its share of connections until all members together have made enough.
     async fn run(mut self, shared: Arc<SharedState>) -> Self {
         self.connect(&shared).await;
-        self.client.ask(self.room.room);
+        self.client.request_join(self.room.room);
         self.read_for(Duration::from_millis(50)).await;
         while shared.cycles.load(Ordering::Relaxed) < CYCLE_COUNT
             || shared.commands.load(Ordering::Relaxed) < MIN_COMMANDS
@@ -329,8 +329,8 @@ async fn resume_delivers_each_missed_event_once_and_in_order(database: DatabaseS
         let all_came = member.read_until(|it| it.delivered.last() == Some(&head));
         timeout(TEST_TIMEOUT, all_came).await.expect("every event arrives");
         assert_eq!(member.delivered, visible, "each event once, in order, without gaps");
-        let tally = member.client.tally(member.room.room).unwrap();
-        assert_eq!((tally.repeated(), tally.out_of_order(), tally.gaps()), (0, 0, 0));
+        let check = member.client.delivery_check(member.room.room).unwrap();
+        assert_eq!((check.repeated(), check.out_of_order(), check.gaps()), (0, 0, 0));
         assert_eq!(member.acked.len(), member.sent.len(), "every command is acknowledged");
         for id in &member.sent {
             let places: Vec<u64> = records.iter().filter(|it| it.command == Some(*id)).map(|it| it.seq).collect();

@@ -185,9 +185,9 @@ async fn reconnecting_client_receives_each_missed_event_once(database: DatabaseS
         patient.connect().await.unwrap();
         patient.until_live().await.unwrap();
         patient.until_seq(case.room, last).await.unwrap();
-        let tally = patient.tally(case.room).unwrap();
-        assert_eq!((tally.repeated(), tally.out_of_order(), tally.gaps()), (0, 0, 0));
-        assert_eq!(tally.cursor(), last);
+        let check = patient.delivery_check(case.room).unwrap();
+        assert_eq!((check.repeated(), check.out_of_order(), check.gaps()), (0, 0, 0));
+        assert_eq!(check.cursor(), last);
     }
 }
 
@@ -217,7 +217,7 @@ async fn pharmacist_sees_only_the_dispensing_and_can_verify_completeness(databas
     }
     let kinds: Vec<&str> = kinds.iter().map(|(_, kind)| kind.as_str()).collect();
     assert_eq!(kinds, ["prescription.sent", "chat.sent", "chat.sent"]);
-    assert_eq!(pharmacist.tally(case.room).unwrap().gaps(), 0);
+    assert_eq!(pharmacist.delivery_check(case.room).unwrap().gaps(), 0);
     assert_eq!(refused(&mut pharmacist, case.room, say("let me in")).await, Code::Forbidden);
 }
 
@@ -225,7 +225,7 @@ async fn slow_reader_is_cut_without_affecting_others(database: DatabaseSettings)
     let server = TestServer::start_with(database, |config| config.limits.outbox_bytes = 64 * 1024).await;
     let case = server.case().await;
     let mut slow = server.client(&case.patient);
-    slow.narrow();
+    slow.use_small_receive_buffer();
     slow.connect().await.unwrap();
     slow.join(case.room).await.unwrap();
     let mut doctor = server.joined(&case.doctor, case.room).await;
@@ -250,7 +250,7 @@ async fn slow_reader_is_cut_without_affecting_others(database: DatabaseSettings)
     slow.connect().await.unwrap();
     slow.until_live().await.unwrap();
     slow.until_seq(case.room, head(&server, case.room).await).await.unwrap();
-    assert_eq!(slow.tally(case.room).unwrap().repeated(), 0);
+    assert_eq!(slow.delivery_check(case.room).unwrap().repeated(), 0);
 }
 
 async fn revoked_access_closes_sockets_within_a_second(database: DatabaseSettings) {

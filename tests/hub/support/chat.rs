@@ -41,8 +41,8 @@ pub async fn time_until_all_have(clients: &mut [Client], room: RoomId, seq: u64)
 
 pub fn assert_streams_intact(clients: &[Client], room: RoomId) {
     for client in clients {
-        let tally = client.tally(room).expect("the client has joined the room");
-        assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0));
+        let check = client.delivery_check(room).expect("the client has joined the room");
+        assert_eq!((check.gaps(), check.repeated(), check.out_of_order()), (0, 0, 0));
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use loadtest::client::{Client, ClientError, Heard};
-use loadtest::frame::Brief;
-use loadtest::tally::Order;
+use loadtest::client::{Client, ClientError, ReceivedFrame};
+use loadtest::delivery_check::EventOrder;
+use loadtest::frame::FrameSummary;
 use loadtest::target::Target;
 use rooms::id::{CommandId, RoomId};
 use rooms::wire::close::Close;
@@ -184,8 +184,8 @@ impl ChatLoad {
             let log = &logs[&member.room];
             let head = *log.last_key_value().expect("a room has events").0;
             timeout(SETTLE_TIMEOUT, member.read_until(head)).await.expect("every member catches up");
-            let tally = member.client.tally(member.room).expect("the client has joined the room");
-            assert_eq!((tally.gaps(), tally.repeated(), tally.out_of_order()), (0, 0, 0), "{:?}", member.report);
+            let check = member.client.delivery_check(member.room).expect("the client has joined the room");
+            assert_eq!((check.gaps(), check.repeated(), check.out_of_order()), (0, 0, 0), "{:?}", member.report);
             assert!(member.log == *log, "each reader ends with the stored log");
             let commands: Vec<(u64, &Value)> = log.iter().map(|(seq, event)| (*seq, &event["command"])).collect();
             for id in &member.sent {
@@ -316,12 +316,12 @@ impl Member {
         for (_, what) in due {
             match what {
                 Some(id) => _ = self.client.send_again(id),
-                None => self.client.ask(self.room),
+                None => self.client.request_join(self.room),
             }
         }
     }
 
-    async fn on_result(&mut self, frame: Result<Heard, ClientError>) {
+    async fn on_result(&mut self, frame: Result<ReceivedFrame, ClientError>) {
         match frame {
             Ok(frame) => self.on_frame(&frame),
             Err(ClientError::Closed { code, .. }) => {
@@ -340,26 +340,26 @@ impl Member {
         }
     }
 
-    fn on_frame(&mut self, frame: &Heard) {
-        match &frame.brief {
-            Brief::Event { seq, command, .. } if frame.order == Some(Order::Next) => {
+    fn on_frame(&mut self, frame: &ReceivedFrame) {
+        match &frame.summary {
+            FrameSummary::Event { seq, command, .. } if frame.order == Some(EventOrder::Next) => {
                 self.record(*seq, &frame.text);
                 if let Some(id) = command.filter(|id| frame.text.contains(MESSAGE_TEXT) && !self.sent.contains(id)) {
                     self.report.deliveries.push((id, Instant::now()));
                 }
             }
-            Brief::Ack { id, last, .. } => {
+            FrameSummary::Ack { id, last, .. } => {
                 let now = Instant::now();
                 self.report.acked.insert(*id, (*last, now));
                 self.report.answer_times.extend(self.sent_at.remove(id).map(|sent_at| (sent_at, now - sent_at)));
             }
-            Brief::Error(error) if error.retryable => {
+            FrameSummary::Error(error) if error.retryable => {
                 *self.report.retryable_errors.entry(error.code).or_default() += 1;
                 let after = error.detail.retry_after_ms.expect("a retryable error names its delay");
                 self.retries.push((Instant::now() + Duration::from_millis(after), error.id));
             }
-            Brief::Error(error) => self.report.final_errors.push(error.message.clone()),
-            Brief::Reconnect { after_ms } => self.reconnect_delay_ms = Some(*after_ms),
+            FrameSummary::Error(error) => self.report.final_errors.push(error.message.clone()),
+            FrameSummary::Reconnect { after_ms } => self.reconnect_delay_ms = Some(*after_ms),
             _ => {}
         }
     }
@@ -396,7 +396,7 @@ impl Member {
         loop {
             let frame = self.client.next().await?;
             self.on_frame(&frame);
-            if matches!(frame.brief, Brief::Live { .. }) {
+            if matches!(frame.summary, FrameSummary::Live { .. }) {
                 return Ok(());
             }
             self.send_retries();

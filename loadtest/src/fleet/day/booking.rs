@@ -14,12 +14,12 @@ use uuid::Uuid;
 use crate::target::Target;
 
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a node is asked again before the booking counts as failed.
-const ATTEMPTS: usize = 6;
-const PAUSE: Duration = Duration::from_millis(250);
+const MAX_ATTEMPTS: usize = 6;
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// More than an answer to a booking ever has.
-const MOST: u64 = 64 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
 /// Books, asking the next node when one does not answer or says that it cannot now. The same key goes with each attempt, so
 /// that one room is opened. The error is the hub's last word.
@@ -32,15 +32,15 @@ pub async fn book(nodes: &[Target], first: usize, token: &Token, doctor: UserId)
         Uuid::now_v7(),
         body.len()
     );
-    let mut said = String::new();
-    for attempt in 0..ATTEMPTS {
+    let mut last_error = String::new();
+    for attempt in 0..MAX_ATTEMPTS {
         if attempt > 0 {
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
         let node = nodes[(first + attempt) % nodes.len()];
-        let answer = timeout(ATTEMPT, ask(node, &request)).await;
+        let answer = timeout(REQUEST_TIMEOUT, send(node, &request)).await;
         let answer = answer.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")));
-        said = match answer.map(|text| read(&text)) {
+        last_error = match answer.map(|text| read(&text)) {
             Ok(Ok(room)) => return Ok(room),
             Ok(Err((status, text))) if (400..500).contains(&status) && status != 429 && status != 409 => {
                 return Err(text);
@@ -49,27 +49,27 @@ pub async fn book(nodes: &[Target], first: usize, token: &Token, doctor: UserId)
             Err(error) => error.to_string(),
         };
     }
-    Err(said)
+    Err(last_error)
 }
 
-async fn ask(node: Target, request: &str) -> io::Result<String> {
+async fn send(node: Target, request: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(node.addr()).await?;
     stream.set_nodelay(true)?;
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    stream.take(MOST).read_to_string(&mut answer).await?;
+    stream.take(MAX_RESPONSE_BYTES).read_to_string(&mut answer).await?;
     Ok(answer)
 }
 
 /// The room of a 201; otherwise the status, 0 if there is none, and what a person can make of it.
 fn read(answer: &str) -> Result<RoomId, (u16, String)> {
     #[derive(Deserialize)]
-    struct Booking {
+    struct BookingReply {
         room: RoomId,
     }
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let room = serde_json::from_str(body).map(|booking: Booking| booking.room);
+    let room = serde_json::from_str(body).map(|booking: BookingReply| booking.room);
     match (status, room) {
         (201, Ok(room)) => Ok(room),
         _ => Err((status, format!("a booking was answered with {status}: {body}"))),

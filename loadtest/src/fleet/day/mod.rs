@@ -4,9 +4,8 @@
 //! for as long as it lasts. Its steps have their times before it begins, as all load here; a step that the hub keeps
 //! waiting makes the later ones late, and they are counted from when they should have been.
 
+pub mod arrival_curve;
 mod booking;
-pub(super) mod course;
-pub mod curve;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,34 +24,35 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use self::arrival_curve::CaseArrivals;
 use self::booking::book;
-use self::course::Course;
-use self::curve::Arrivals;
 use crate::client::Client;
 use crate::fixture::{FixtureMember, FixtureRoom};
-use crate::fleet::Happening;
-use crate::fleet::account::{Account, Gauges, Verdict};
 use crate::fleet::member::{Link, Member, silence};
-use crate::fleet::room::{Do, Room, Shared, verify};
-use crate::fleet::script::{DOCTOR, PATIENT, PHARMACIST, Script, filler};
-use crate::fleet::worker::happen;
-use crate::frame::Brief;
-use crate::latency::{Latency, Summary};
-use crate::stamp::Stamps;
+use crate::frame::FrameSummary;
+use crate::latency::{Latency, LatencySummary};
+use crate::load::case_script::CaseScript;
+use crate::load::connection_faults::apply_fault;
+use crate::load::members::{DOCTOR, PATIENT, PHARMACIST};
+use crate::load::plan::ConnectionFault;
+use crate::load::results::{CheckResult, Gauges, PhaseResult};
+use crate::load::room::{MemberCommand, Room, RunState, check_all};
+use crate::load::script::{Script, filler};
+use crate::send_time::SendTimeIds;
 use crate::target::{Target, node_of};
 
 /// How long the last steps of a case may take after they were due.
-const DRAIN: Duration = Duration::from_secs(60);
+const CASE_DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the events of the last step may take after its ack.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE_PERIOD: Duration = Duration::from_millis(500);
 /// How often a case looks whether its steps are over.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How many reasons of failed cases are kept.
-const REASONS: usize = 10;
+const MAX_REASONS: usize = 10;
 
 /// Who takes part, and how a case goes.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct DayPlan {
     pub targets: Vec<Target>,
     /// Whose people come, again and again; of its own room none is used.
     pub people: Vec<FixtureRoom>,
@@ -80,35 +80,35 @@ pub struct DayReport {
     /// The greatest number of cases at once.
     pub at_once: u64,
     /// From the time a patient should have booked to the room's id.
-    pub booking: Summary,
+    pub booking: LatencySummary,
     /// Steps of a case with delivery.
     pub steps: usize,
 }
 
 /// What one part of a day came to.
 #[derive(Debug, Default)]
-pub struct Played {
-    pub account: Account,
-    pub verdict: Verdict,
+pub struct DayResult {
+    pub phase: PhaseResult,
+    pub check: CheckResult,
     pub day: DayReport,
     booking: Latency,
     now: u64,
 }
 
-/// When the cases of one part of a day begin.
+/// DayPart the cases of one part of a day begin.
 #[derive(Clone, Copy, Debug)]
-pub enum When {
+pub enum DayPart {
     /// Between two hours of the day, by its curve: so many in the whole day, so many times as fast as the clock.
     Day { cases: f64, compress: f64, hours: (f64, f64) },
     /// So many a second, for a time. What comes in the first length of a case is not measured.
     Held { rate: f64, time: Duration },
 }
 
-impl When {
-    fn arrivals(self, warmup: Duration, share: f64) -> Arrivals {
+impl DayPart {
+    fn arrivals(self, warmup: Duration, share: f64) -> CaseArrivals {
         match self {
-            Self::Day { cases, compress, hours } => Arrivals::day(cases * share, compress, hours),
-            Self::Held { rate, time } => Arrivals::held(rate * share, (warmup + time).as_secs_f64()),
+            Self::Day { cases, compress, hours } => CaseArrivals::day(cases * share, compress, hours),
+            Self::Held { rate, time } => CaseArrivals::held(rate * share, (warmup + time).as_secs_f64()),
         }
     }
 
@@ -121,58 +121,58 @@ impl When {
     }
 }
 
-impl Plan {
+impl DayPlan {
     /// How many steps a case has.
     pub fn steps(&self) -> anyhow::Result<usize> {
         let room = self.people.first().context("the fixture is empty")?;
-        Ok(self.course(room, true, Line::parse("-").context("a dash is a line")?)?.len())
+        Ok(self.case_script(room, true, Line::parse("-").context("a dash is a line")?)?.len())
     }
 
-    fn course(&self, room: &FixtureRoom, delivered: bool, consent: Line) -> anyhow::Result<Course> {
+    fn case_script(&self, room: &FixtureRoom, delivered: bool, consent: Line) -> anyhow::Result<CaseScript> {
         let body = Prose::parse(&filler(self.bytes)).ok().context("a message has 1 to 4000 bytes")?;
         let courier = room.courier.as_ref().filter(|_| delivered).map(|courier| courier.user);
-        Ok(Course::new(room.pharmacy, courier, consent, body, self.messages))
+        Ok(CaseScript::new(room.pharmacy, courier, consent, body, self.messages))
     }
 }
 
 /// What the cases of one worker share.
-struct Desk {
-    plan: Plan,
+struct DayWorker {
+    plan: DayPlan,
     nodes: Rc<[Target]>,
-    shared: Rc<Shared>,
+    shared: Rc<RunState>,
     /// The rooms of the cases that go on.
     rooms: RefCell<Vec<Rc<RefCell<Room>>>>,
-    played: RefCell<Played>,
+    result: RefCell<DayResult>,
 }
 
 /// Plays a part of a day to its end.
 pub fn play(
-    plan: &Plan,
-    when: When,
-    happenings: &[(Duration, Happening)],
+    plan: &DayPlan,
+    part: DayPart,
+    connection_faults: &[(Duration, ConnectionFault)],
     gauges: &Arc<Gauges>,
-) -> anyhow::Result<Played> {
+) -> anyhow::Result<DayResult> {
     anyhow::ensure!(!plan.targets.is_empty() && !plan.people.is_empty(), "no target, or nobody in the fixture");
     let (base, workers) = (Instant::now(), plan.workers.max(1));
-    let stamps = Stamps::new(rand::rng().random());
+    let ids = SendTimeIds::new(rand::rng().random());
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut threads = Vec::new();
     for worker in 0..workers {
-        let (plan, gauges, happenings) = (plan.clone(), gauges.clone(), happenings.to_vec());
+        let (plan, gauges, connection_faults) = (plan.clone(), gauges.clone(), connection_faults.to_vec());
         let own = StdRng::seed_from_u64(random.random());
         let first = (u32::MAX / 4 / workers as u32) * worker as u32;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("day-{worker}")).spawn(move || {
-            let shared = Rc::new(Shared::new(base, stamps, gauges, own, 1, first));
+            let shared = Rc::new(RunState::new(base, ids, gauges, own, 1, first));
             let nodes = plan.targets.clone().into();
-            let (rooms, played) = (RefCell::default(), RefCell::default());
-            let desk = Rc::new(Desk { plan, nodes, shared, rooms, played });
-            LocalSet::new().block_on(&runtime, work(&desk, when, happenings, (worker, workers)));
-            desk.played.take()
+            let (rooms, result) = (RefCell::default(), RefCell::default());
+            let day = Rc::new(DayWorker { plan, nodes, shared, rooms, result });
+            LocalSet::new().block_on(&runtime, work(&day, part, connection_faults, (worker, workers)));
+            day.result.take()
         })?;
         threads.push(thread);
     }
-    let mut sum = Played::default();
+    let mut sum = DayResult::default();
     for thread in threads {
         sum.merge(thread.join().ok().context("a worker of the load test has died")?);
     }
@@ -181,10 +181,10 @@ pub fn play(
     Ok(sum)
 }
 
-impl Played {
+impl DayResult {
     fn merge(&mut self, other: Self) {
-        self.account.merge(&other.account);
-        self.verdict.merge(&other.verdict);
+        self.phase.merge(&other.phase);
+        self.check.merge(&other.check);
         self.booking.merge(&other.booking);
         let (day, more) = (&mut self.day, other.day);
         day.cases += more.cases;
@@ -193,71 +193,76 @@ impl Played {
         // Their greatest numbers need not fall together: at most the sum.
         day.at_once += more.at_once;
         for reason in more.reasons {
-            day.fail(reason);
+            day.add_reason(reason);
         }
     }
 }
 
 impl DayReport {
-    fn fail(&mut self, reason: String) {
-        if self.reasons.len() < REASONS && !self.reasons.contains(&reason) {
+    fn add_reason(&mut self, reason: String) {
+        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }
     }
 }
 
-async fn work(desk: &Rc<Desk>, when: When, happenings: Vec<(Duration, Happening)>, (worker, workers): (usize, usize)) {
-    let shared = &desk.shared;
-    let (warmup, measured) = when.window(desk.plan.length);
+async fn work(
+    day: &Rc<DayWorker>,
+    part: DayPart,
+    connection_faults: Vec<(Duration, ConnectionFault)>,
+    (worker, workers): (usize, usize),
+) {
+    let shared = &day.shared;
+    let (warmup, measured) = part.window(day.plan.length);
     let start = shared.now();
     let from = start + warmup.as_micros() as u64;
-    shared.begin((from, from + measured.as_micros() as u64));
-    for (at, happening) in happenings {
-        let desk = desk.clone();
+    shared.begin_phase((from, from + measured.as_micros() as u64));
+    for (at, fault) in connection_faults {
+        let day = day.clone();
         tokio::task::spawn_local(async move {
             sleep(at).await;
-            happen(&desk.rooms.borrow(), &desk.shared, happening);
+            apply_fault(&day.rooms.borrow(), &day.shared, fault);
         });
     }
     let mut random = StdRng::seed_from_u64(shared.random.borrow_mut().random());
-    let mut arrivals = when.arrivals(warmup, 1.0 / workers as f64);
+    let mut arrivals = part.arrivals(warmup, 1.0 / workers as f64);
     let mut cases = JoinSet::new();
     for number in (worker..).step_by(workers) {
         let Some(at) = arrivals.next(&mut random) else { break };
         let intended = start + at.as_micros() as u64;
         sleep_until(shared.instant(intended).into()).await;
-        let desk = desk.clone();
-        cases.spawn_local(async move { desk.case(number, intended).await });
+        let day = day.clone();
+        cases.spawn_local(async move { day.case(number, intended).await });
         while cases.try_join_next().is_some() {}
     }
     while cases.join_next().await.is_some() {}
-    let mut played = desk.played.borrow_mut();
-    played.account = shared.account.take();
-    played.account.unanswered = shared.outstanding();
+    let mut result = day.result.borrow_mut();
+    result.phase = shared.result.take();
+    result.phase.unanswered = shared.outstanding();
 }
 
-impl Desk {
+impl DayWorker {
     async fn case(&self, number: usize, intended: u64) {
         {
-            let mut played = self.played.borrow_mut();
-            played.day.cases += 1;
-            played.now += 1;
-            played.day.at_once = played.day.at_once.max(played.now);
+            let mut result = self.result.borrow_mut();
+            result.day.cases += 1;
+            result.now += 1;
+            result.day.at_once = result.day.at_once.max(result.now);
         }
-        let outcome = self.treat(number, intended).await;
-        let mut played = self.played.borrow_mut();
-        played.now -= 1;
+        let outcome = self.play_case(number, intended).await;
+        let mut result = self.result.borrow_mut();
+        result.now -= 1;
         match outcome {
-            Ok(()) => played.day.done += 1,
+            Ok(()) => result.day.done += 1,
             Err(reason) => {
-                played.day.failed += 1;
-                played.day.fail(format!("{reason:#}"));
+                result.day.failed += 1;
+                result.day.add_reason(format!("{reason:#}"));
             }
         }
     }
 
-    /// One case from the booking to the end of its course.
-    async fn treat(&self, number: usize, intended: u64) -> anyhow::Result<()> {
+    /// One case from the booking to the end of its case_script.
+    async fn play_case(&self, number: usize, intended: u64) -> anyhow::Result<()> {
         let shared = &self.shared;
         let people = &self.plan.people[number % self.plan.people.len()];
         let [patient, doctor, pharmacist] = people.members.as_slice() else {
@@ -265,7 +270,7 @@ impl Desk {
         };
         let first = node_of(self.nodes.len(), number, PATIENT);
         let id = book(&self.nodes, first, &patient.token, doctor.user).await.map_err(anyhow::Error::msg)?;
-        self.played.borrow_mut().booking.record(shared.now().saturating_sub(intended));
+        self.result.borrow_mut().booking.record(shared.now().saturating_sub(intended));
 
         let delivered = number.is_multiple_of(2);
         let courier = people.courier.as_ref().filter(|_| delivered);
@@ -276,12 +281,12 @@ impl Desk {
             clients.push(opened?);
         }
         let consent = consent(&mut clients[PATIENT].0, id).await?;
-        clients[DOCTOR].0.ask(id);
-        let course = self.plan.course(people, delivered, consent)?;
-        let steps = course.len();
+        clients[DOCTOR].0.request_join(id);
+        let case_script = self.plan.case_script(people, delivered, consent)?;
+        let steps = case_script.len();
         let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let speakers = (0..clients.len()).collect();
-        let room = Room::new(id, Some(Script::Case(course)), senders.clone(), clients.len(), speakers);
+        let room = Room::new(id, Some(Script::Case(case_script)), senders.clone(), clients.len(), speakers);
         let room = Rc::new(RefCell::new(room));
         self.rooms.borrow_mut().push(room.clone());
         let ends = senders.iter().cloned().zip(receivers);
@@ -295,10 +300,10 @@ impl Desk {
         for step in 1..=steps as u64 {
             let due = intended + step * gap;
             sleep_until(shared.instant(due).into()).await;
-            if room.borrow().course().is_none_or(Course::is_over) {
+            if room.borrow().case_script().is_none_or(CaseScript::is_over) {
                 break;
             }
-            room.borrow_mut().begin(shared, due);
+            room.borrow_mut().command_due(shared, due);
         }
         let outcome = self.finish(&room, &senders, members).await;
         self.rooms.borrow_mut().retain(|known| !Rc::ptr_eq(known, &room));
@@ -309,18 +314,18 @@ impl Desk {
     async fn open(&self, number: usize, place: usize, member: &FixtureMember) -> anyhow::Result<(Client, Link)> {
         let mut node = node_of(self.nodes.len(), number, place);
         let mut client = Client::new(self.nodes[node], member.token.clone());
-        let over = Instant::now() + DRAIN;
+        let over = Instant::now() + CASE_DRAIN_TIMEOUT;
         loop {
             match client.connect().await {
                 Ok(welcome) => {
                     self.shared.gauges.connected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     let nodes = self.nodes.clone();
-                    return Ok((client, Link { nodes, node, silence: silence(&welcome), told: None }));
+                    return Ok((client, Link { nodes, node, silence: silence(&welcome), retry_after: None }));
                 }
                 Err(error) if Instant::now() > over => return Err(error).context("a member cannot connect"),
                 Err(_) => {
-                    self.shared.account.borrow_mut().failed_opens += 1;
-                    sleep(LOOK * 5).await;
+                    self.shared.result.borrow_mut().failed_opens += 1;
+                    sleep(POLL_INTERVAL * 5).await;
                     node = (node + 1) % self.nodes.len();
                     client.retarget(self.nodes[node]);
                 }
@@ -332,35 +337,35 @@ impl Desk {
     async fn finish(
         &self,
         room: &Rc<RefCell<Room>>,
-        members: &[mpsc::UnboundedSender<Do>],
+        members: &[mpsc::UnboundedSender<MemberCommand>],
         tasks: Vec<JoinHandle<()>>,
     ) -> anyhow::Result<()> {
-        let over = Instant::now() + DRAIN;
+        let over = Instant::now() + CASE_DRAIN_TIMEOUT;
         while !room.borrow().is_idle() && Instant::now() < over {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
-        sleep(SETTLE).await;
-        let done = room.borrow().course().is_some_and(Course::is_done);
+        sleep(SETTLE_PERIOD).await;
+        let done = room.borrow().case_script().is_some_and(CaseScript::is_done);
         // In a case that broke off, the later ones may not be in the room; where something is under way, nothing is compared.
         let readers = match (done, room.borrow().is_idle()) {
             (true, _) => members,
             (false, true) => &members[..PHARMACIST],
             (false, false) => &[],
         };
-        let sum = verify(readers.iter().cloned()).await;
-        self.played.borrow_mut().verdict.merge(&sum);
+        let sum = check_all(readers.iter().cloned()).await;
+        self.result.borrow_mut().check.merge(&sum);
         for member in members {
-            let _ = member.send(Do::Leave);
+            let _ = member.send(MemberCommand::Leave);
         }
-        let _ = timeout(DRAIN, join_all(tasks)).await;
+        let _ = timeout(CASE_DRAIN_TIMEOUT, join_all(tasks)).await;
         let gone = members.len() as i64 - sum.unreachable as i64;
         self.shared.gauges.connected.fetch_sub(gone, std::sync::atomic::Ordering::Relaxed);
-        let course = room.borrow().course().map(|course| (course.is_failed(), course.name()));
-        match course {
+        let case_script = room.borrow().case_script().map(|case_script| (case_script.is_failed(), case_script.name()));
+        match case_script {
             _ if done => Ok(()),
             Some((true, step)) => anyhow::bail!("the step {step} was refused"),
             Some((false, step)) => anyhow::bail!("the step {step} was not over in time"),
-            None => anyhow::bail!("no case is played"),
+            None => anyhow::bail!("no case is result"),
         }
     }
 }
@@ -368,9 +373,9 @@ impl Desk {
 /// Joins the room as its patient, and reads which consent the hub asks for.
 async fn consent(client: &mut Client, room: RoomId) -> anyhow::Result<Line> {
     client.join(room).await.context("the patient cannot join the room")?;
-    while let Ok(Ok(heard)) = timeout(Duration::ZERO, client.next()).await {
-        if matches!(heard.brief, Brief::Joined { .. }) {
-            let ServerFrame::Joined { snapshot, .. } = serde_json::from_str(&heard.text)? else { break };
+    while let Ok(Ok(received)) = timeout(Duration::ZERO, client.next()).await {
+        if matches!(received.summary, FrameSummary::Joined { .. }) {
+            let ServerFrame::Joined { snapshot, .. } = serde_json::from_str(&received.text)? else { break };
             return Ok(snapshot.consultation.context("a patient sees the consultation")?.consent);
         }
     }
@@ -384,9 +389,9 @@ mod tests {
     #[test]
     fn a_part_of_a_day_says_how_much_of_it_is_measured() {
         let length = Duration::from_secs(50);
-        let day = When::Day { cases: 100_000.0, compress: 24.0, hours: (8.0, 10.0) };
+        let day = DayPart::Day { cases: 100_000.0, compress: 24.0, hours: (8.0, 10.0) };
         assert_eq!(day.window(length), (Duration::ZERO, Duration::from_secs(350)));
-        let peak = When::Held { rate: 19.3, time: Duration::from_secs(30) };
+        let peak = DayPart::Held { rate: 19.3, time: Duration::from_secs(30) };
         assert_eq!(peak.window(length), (length, Duration::from_secs(30)));
         assert_eq!(peak.arrivals(length, 0.5).length(), Duration::from_secs(80));
     }

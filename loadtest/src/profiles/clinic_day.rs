@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadtest::fleet::account::{Gauges, Verdict};
-use loadtest::fleet::day::{Plan, When, play as play_part};
+use loadtest::fleet::day::{self, DayPart, DayPlan};
+use loadtest::load::results::{CheckResult, Gauges};
 use loadtest::report::{Bound, PhaseReport, Report};
 use loadtest::watch::Watch;
 
+use super::bounds::bounds;
+use super::setup::{fixture, meters};
 use crate::cli::Clinic;
-use crate::{bounds, fixture, meters};
 
 /// Seconds of a day.
-const DAY: f64 = 86_400.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
-pub fn play(clinic: &Clinic) -> anyhow::Result<Report> {
+/// Plays the parts of the day that the command line asks for.
+pub fn run(clinic: &Clinic) -> anyhow::Result<Report> {
     let common = &clinic.common;
-    let half_open = |fault: &loadtest::fault::Fault| fault.kind == loadtest::fault::Kind::HalfOpen;
+    let half_open = |fault: &loadtest::fault::Fault| fault.kind == loadtest::fault::FaultKind::HalfOpen;
     ensure!(!common.faults.iter().any(half_open), "in a case everybody is needed: no half-open here");
-    ensure!(common.targets.iter().all(|target| target.dialect().is_none()), "a peer has no cases to play");
-    let plan = Plan {
+    ensure!(common.targets.iter().all(|target| target.competitor().is_none()), "a peer has no cases to play");
+    let plan = DayPlan {
         targets: common.targets.clone(),
         people: fixture(common)?.rooms,
         workers: common.workers as usize,
@@ -30,30 +32,30 @@ pub fn play(clinic: &Clinic) -> anyhow::Result<Report> {
         seed: common.seed,
     };
     let cases = f64::from(clinic.cases);
-    let day = When::Day { cases, compress: clinic.compress, hours: clinic.hours };
-    let rate = clinic.peak_factor * cases / DAY;
-    let peak = When::Held { rate, time: Duration::from_secs(clinic.peak) };
+    let whole_day = DayPart::Day { cases, compress: clinic.compress, hours: clinic.hours };
+    let rate = clinic.peak_factor * cases / SECONDS_PER_DAY;
+    let peak = DayPart::Held { rate, time: Duration::from_secs(clinic.peak) };
     let mut parts = Vec::new();
-    parts.extend((clinic.hours.1 > clinic.hours.0).then_some(("day", day)));
+    parts.extend((clinic.hours.1 > clinic.hours.0).then_some(("day", whole_day)));
     parts.extend((clinic.peak > 0).then_some(("peak", peak)));
     ensure!(!parts.is_empty(), "neither hours of the day nor a peak to play");
     let watch = Watch::new(Arc::new(Gauges::default()), meters(common)?, common.quiet)?;
     let rooms = plan.people.len();
     let mut report = Report { profile: "clinic-day", rooms, members: 3, ..Report::default() };
-    let mut readers = Verdict::default();
+    let mut readers = CheckResult::default();
     let mut failed = 0;
     for (part, when) in parts {
         let faults = common.faults(true)?;
         let (warmup, measured) = when.window(plan.length);
-        let happenings: Vec<_> = faults.happenings(warmup).collect();
+        let connection_faults: Vec<_> = faults.connection_faults(warmup).collect();
         let (played, watched) =
-            watch.during((warmup, measured), &faults, || play_part(&plan, when, &happenings, &watch.gauges));
+            watch.during((warmup, measured), &faults, || day::play(&plan, when, &connection_faults, &watch.gauges));
         let played = played?;
         let seconds = measured.as_secs_f64();
-        let phase = watched.report(played.account.sent as f64 / seconds, seconds, &played.account);
-        readers.merge(&played.verdict);
+        let phase = watched.report(played.phase.sent as f64 / seconds, seconds, &played.phase);
+        readers.merge(&played.check);
         failed += played.day.failed;
-        report.connections = report.connections.max(watched_most(&phase));
+        report.connections = report.connections.max(max_connected(&phase));
         report.phases.push(PhaseReport { part, day: Some(played.day), ..phase });
     }
     report.readers = Some(readers);
@@ -63,6 +65,6 @@ pub fn play(clinic: &Clinic) -> anyhow::Result<Report> {
 }
 
 /// The greatest number of connections that was seen.
-fn watched_most(phase: &PhaseReport) -> usize {
+fn max_connected(phase: &PhaseReport) -> usize {
     phase.samples.iter().filter_map(|sample| usize::try_from(sample.connected).ok()).max().unwrap_or(0)
 }

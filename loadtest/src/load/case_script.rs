@@ -10,10 +10,7 @@ use rooms::state::{DeliveryState, DispensingState};
 use rooms::text::{Line, Prose, Text};
 use serde::Deserialize;
 
-use crate::fleet::script::{DOCTOR, PATIENT, PHARMACIST};
-
-/// The courier's place.
-pub const COURIER: usize = 3;
+use crate::load::members::{COURIER, DOCTOR, PATIENT, PHARMACIST};
 
 /// One thing that somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +32,9 @@ enum Step {
     Deliver(DeliveryState),
 }
 
-/// Where a case is in its course.
+/// Where a case is in its case.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub struct CaseScript {
     steps: std::rc::Rc<[Step]>,
     at: usize,
     pharmacy: PharmacyId,
@@ -50,7 +47,7 @@ pub struct Course {
     failed: bool,
 }
 
-impl Course {
+impl CaseScript {
     /// A case with this many messages, two thirds of them in the talk. With a courier the medicine is delivered, otherwise
     /// the patient fetches it. `consent` is the version of the text that the patient agrees to.
     pub fn new(pharmacy: PharmacyId, courier: Option<UserId>, consent: Line, body: Prose, messages: usize) -> Self {
@@ -83,7 +80,7 @@ impl Course {
         }
     }
 
-    /// How many steps the whole course has.
+    /// How many steps the whole case has.
     pub fn len(&self) -> usize {
         self.steps.len()
     }
@@ -161,7 +158,7 @@ impl Course {
     }
 
     /// The step was taken. Who may join the room from now on, if somebody new may.
-    pub fn done(&mut self) -> Option<usize> {
+    pub fn step_done(&mut self) -> Option<usize> {
         let step = self.steps.get(self.at).copied();
         self.at += 1;
         match step? {
@@ -177,18 +174,18 @@ impl Course {
     }
 
     /// Whether the next step needs an id that an event has yet to tell.
-    pub fn lacks(&self) -> bool {
+    pub fn awaits_id(&self) -> bool {
         !self.failed && !self.is_done() && self.step().is_none()
     }
 
     /// Reads an event for the ids that later steps need.
-    pub fn learn(&mut self, text: &str) {
+    pub fn read_ids(&mut self, text: &str) {
         #[derive(Deserialize)]
-        struct Frame {
-            event: Body,
+        struct IdFrame {
+            event: IdEvent,
         }
         #[derive(Deserialize)]
-        struct Body {
+        struct IdEvent {
             kind: String,
             data: Ids,
         }
@@ -198,11 +195,11 @@ impl Course {
             dispensing: Option<DispensingId>,
             delivery: Option<DeliveryId>,
         }
-        const TELLING: [&str; 3] = ["prescription.drafted", "prescription.sent", "delivery.requested"];
-        if !TELLING.iter().any(|kind| text.contains(kind)) {
+        const ID_EVENTS: [&str; 3] = ["prescription.drafted", "prescription.sent", "delivery.requested"];
+        if !ID_EVENTS.iter().any(|kind| text.contains(kind)) {
             return;
         }
-        let Ok(Frame { event: Body { kind, data } }) = serde_json::from_str(text) else { return };
+        let Ok(IdFrame { event: IdEvent { kind, data } }) = serde_json::from_str(text) else { return };
         match kind.as_str() {
             "prescription.drafted" => self.prescription = data.prescription,
             "prescription.sent" => self.dispensing = data.dispensing,
@@ -230,46 +227,46 @@ mod tests {
 
     use super::*;
 
-    fn course(courier: bool, messages: usize) -> Course {
+    fn case(courier: bool, messages: usize) -> CaseScript {
         let courier = courier.then(|| UserId(Uuid::now_v7()));
-        Course::new(PharmacyId(Uuid::now_v7()), courier, line("1"), Prose::parse("hello").unwrap(), messages)
+        CaseScript::new(PharmacyId(Uuid::now_v7()), courier, line("1"), Prose::parse("hello").unwrap(), messages)
     }
 
-    fn tell(course: &mut Course, kind: &str, name: &str) {
+    fn deliver_id(case: &mut CaseScript, kind: &str, name: &str) {
         let id = Uuid::now_v7();
-        course.learn(&format!(r#"{{"type":"event","event":{{"seq":1,"kind":"{kind}","data":{{"{name}":"{id}"}}}}}}"#));
+        case.read_ids(&format!(r#"{{"type":"event","event":{{"seq":1,"kind":"{kind}","data":{{"{name}":"{id}"}}}}}}"#));
     }
 
     #[test]
     fn a_case_goes_to_its_end_once_the_ids_are_told() {
         for (courier, last) in [(true, "delivery.move"), (false, "dispensing.move")] {
-            let mut course = course(courier, 9);
+            let mut case = case(courier, 9);
             let (mut kinds, mut joined) = (Vec::new(), Vec::new());
-            while !course.is_done() {
-                if course.lacks() {
+            while !case.is_done() {
+                if case.awaits_id() {
                     match kinds.last() {
-                        Some(&"prescription.draft") => tell(&mut course, "prescription.drafted", "prescription"),
-                        Some(&"consultation.complete") => tell(&mut course, "prescription.sent", "dispensing"),
-                        Some(&"dispensing.move") => tell(&mut course, "delivery.requested", "delivery"),
-                        other => panic!("lacks an id after {other:?}"),
+                        Some(&"prescription.draft") => deliver_id(&mut case, "prescription.drafted", "prescription"),
+                        Some(&"consultation.complete") => deliver_id(&mut case, "prescription.sent", "dispensing"),
+                        Some(&"dispensing.move") => deliver_id(&mut case, "delivery.requested", "delivery"),
+                        other => panic!("awaits_id an id after {other:?}"),
                     }
                 }
-                let (_, command) = course.step().unwrap();
+                let (_, command) = case.step().unwrap();
                 kinds.push(command.kind());
-                joined.extend(course.done());
+                joined.extend(case.step_done());
             }
-            assert_eq!(kinds.len(), course.len());
+            assert_eq!(kinds.len(), case.len());
             assert_eq!((kinds[0], kinds[kinds.len() - 1]), ("consultation.check_in", last));
             assert_eq!(kinds.iter().filter(|kind| **kind == "chat.send").count(), 9);
             assert_eq!(joined, if courier { vec![PHARMACIST, COURIER] } else { vec![PHARMACIST] });
-            assert!(course.step().is_none() && !course.lacks());
+            assert!(case.step().is_none() && !case.awaits_id());
         }
     }
 
     #[test]
     fn a_refused_step_ends_the_case() {
-        let mut course = course(false, 0);
-        course.fail();
-        assert!(course.step().is_none() && !course.lacks() && !course.is_done());
+        let mut case = case(false, 0);
+        case.fail();
+        assert!(case.step().is_none() && !case.awaits_id() && !case.is_done());
     }
 }

@@ -4,7 +4,7 @@
 //! shows that the protocol is enough.
 
 mod media;
-mod relayed;
+mod relay_times;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +24,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
-use self::media::{Event, Line, Told};
-pub use self::relayed::Relayed;
+use self::media::{EpochEvent, MediaConnection, MediaEvent};
+pub use self::relay_times::RelayTimes;
 use crate::client::{Answer, Client, ClientError};
 
 /// Why a call did not come about.
 #[derive(Debug, thiserror::Error)]
-pub enum PeerError {
+pub enum WebRtcError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("the peer connection failed: {0}")]
@@ -38,12 +38,12 @@ pub enum PeerError {
     #[error("the hub refused: {0}")]
     Refused(String),
     #[error("not within {0:?}")]
-    Late(Duration),
+    Timeout(Duration),
 }
 
 /// How far a call got, as this side sees it.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub struct CallProgress {
     /// When the connection that stands now, or the last one, came about.
     pub connected: Option<Instant>,
     /// Connections that were built, one after the other.
@@ -51,22 +51,22 @@ pub struct Progress {
     /// Packets of media that arrived.
     pub packets: u64,
     /// What the other side said last of its microphone and camera.
-    pub state: Option<State>,
+    pub state: Option<MediaState>,
     /// What else it said on the channel.
-    pub heard: Vec<String>,
+    pub received: Vec<String>,
     /// Whether another session of the same person took over.
     pub taken: bool,
 }
 
 /// What one side says of itself on the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-pub struct State {
+pub struct MediaState {
     pub microphone: bool,
     pub camera: bool,
 }
 
 /// One side of a call.
-pub struct Peer {
+pub struct WebRtcPeer {
     client: Client,
     me: UserId,
     room: RoomId,
@@ -75,43 +75,43 @@ pub struct Peer {
     attached: Option<Attached>,
     /// The other side, and how far its messages were taken.
     other: Option<(UserId, u64)>,
-    line: Option<Line>,
-    tell: mpsc::UnboundedSender<Told>,
-    told: mpsc::UnboundedReceiver<Told>,
+    connection: Option<MediaConnection>,
+    events: mpsc::UnboundedSender<EpochEvent>,
+    media_events: mpsc::UnboundedReceiver<EpochEvent>,
     packets: Arc<AtomicU64>,
-    progress: Progress,
-    relayed: Option<Relayed>,
+    progress: CallProgress,
+    relay_times: Option<RelayTimes>,
     /// Messages to the other side in this epoch.
     sent: u64,
     /// The own offer, if its answer has not come.
-    offer: Option<Offer>,
+    offer: Option<PendingOffer>,
 }
 
 /// An offer that waits for its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Offer {
+enum PendingOffer {
     Open,
     /// There is a reason for another one since, which must wait: an answer does not say which offer it is to.
     Outdated,
 }
 
-impl Peer {
+impl WebRtcPeer {
     /// Rings from a room that `client` has joined.
-    pub async fn ring(mut client: Client, room: RoomId, media: Media) -> Result<Self, PeerError> {
-        done(client.command(room, Command::StartCall(StartCall { media })).await?)?;
-        let call = started(&mut client, room).await?;
+    pub async fn ring(mut client: Client, room: RoomId, media: Media) -> Result<Self, WebRtcError> {
+        require_done(client.command(room, Command::StartCall(StartCall { media })).await?)?;
+        let call = await_call_start(&mut client, room).await?;
         Self::attach(client, room, call).await
     }
 
     /// Waits for a call in a room that `client` has joined, and answers it.
-    pub async fn answer(mut client: Client, room: RoomId) -> Result<Self, PeerError> {
-        let call = started(&mut client, room).await?;
-        done(client.command(room, Command::JoinCall(CallRef { call })).await?)?;
+    pub async fn answer(mut client: Client, room: RoomId) -> Result<Self, WebRtcError> {
+        let call = await_call_start(&mut client, room).await?;
+        require_done(client.command(room, Command::JoinCall(CallRef { call })).await?)?;
         Self::attach(client, room, call).await
     }
 
-    async fn attach(client: Client, room: RoomId, call: CallId) -> Result<Self, PeerError> {
-        let (tell, told) = mpsc::unbounded_channel();
+    async fn attach(client: Client, room: RoomId, call: CallId) -> Result<Self, WebRtcError> {
+        let (events, media_events) = mpsc::unbounded_channel();
         let mut peer = Self {
             me: client.user().ok_or(ClientError::NotConnected)?,
             client,
@@ -120,79 +120,87 @@ impl Peer {
             device: Uuid::now_v7(),
             attached: None,
             other: None,
-            line: None,
-            tell,
-            told,
+            connection: None,
+            events,
+            media_events,
             packets: Arc::default(),
-            progress: Progress::default(),
-            relayed: None,
+            progress: CallProgress::default(),
+            relay_times: None,
             sent: 0,
             offer: None,
         };
-        peer.say_attach().await?;
+        peer.send_attach().await?;
         Ok(peer)
     }
 
-    /// Tells `relayed` when it sends and gets what the hub relays; before the first message.
-    pub fn timed(mut self, relayed: &Relayed) -> Self {
-        self.relayed = Some(relayed.clone());
+    /// Tells `relay_times` when it sends and gets what the hub relays; before the first message.
+    pub fn with_relay_times(mut self, relay_times: &RelayTimes) -> Self {
+        self.relay_times = Some(relay_times.clone());
         self
     }
 
     /// Notes a message that goes out.
-    fn count(&mut self, to: UserId, epoch: u64) {
+    fn record_sent(&mut self, to: UserId, epoch: u64) {
         self.sent += 1;
-        if let Some(relayed) = &self.relayed {
-            relayed.sent(self.call, to, epoch, self.sent);
+        if let Some(relay_times) = &self.relay_times {
+            relay_times.sent(self.call, to, epoch, self.sent);
         }
     }
 
-    async fn say_attach(&mut self) -> Result<(), PeerError> {
-        let held = self.line.iter().zip(self.other).map(|(line, (peer, got))| Held { peer, epoch: line.epoch, got });
+    async fn send_attach(&mut self) -> Result<(), WebRtcError> {
+        let held = self.connection.iter().zip(self.other).map(|(connection, (peer, got))| Held {
+            peer,
+            epoch: connection.epoch,
+            got,
+        });
         let attach = Attach { device: self.device, take: false, held: held.collect() };
         self.signal(CallSignal::Attach(attach)).await
     }
 
-    async fn signal(&mut self, signal: CallSignal) -> Result<(), PeerError> {
+    async fn signal(&mut self, signal: CallSignal) -> Result<(), WebRtcError> {
         self.client.queue(&ClientFrame::Call { room: self.room, call: self.call, signal });
         Ok(self.client.flush().await?)
     }
 
     /// What has happened so far.
-    pub fn progress(&self) -> Progress {
-        Progress { packets: self.packets.load(Ordering::Relaxed), ..self.progress.clone() }
+    pub fn progress(&self) -> CallProgress {
+        CallProgress { packets: self.packets.load(Ordering::Relaxed), ..self.progress.clone() }
     }
 
     /// Says something on the channel between the two.
-    pub async fn say(&self, text: &str) -> Result<(), PeerError> {
-        match &self.line {
-            Some(line) => Ok(line.say(text).await?),
-            None => Err(PeerError::Media(webrtc::error::Error::ErrConnectionClosed)),
+    pub async fn send_text(&self, text: &str) -> Result<(), WebRtcError> {
+        match &self.connection {
+            Some(connection) => Ok(connection.send_text(text).await?),
+            None => Err(WebRtcError::Media(webrtc::error::Error::ErrConnectionClosed)),
         }
     }
 
     /// Looks for another way to the other side.
-    pub async fn restart(&mut self) -> Result<(), PeerError> {
-        let Some(line) = &self.line else { return Ok(()) };
+    pub async fn restart(&mut self) -> Result<(), WebRtcError> {
+        let Some(connection) = &self.connection else { return Ok(()) };
         if self.offer.is_some() {
-            self.offer = Some(Offer::Outdated);
+            self.offer = Some(PendingOffer::Outdated);
             return Ok(());
         }
-        let description = line.restart().await?;
-        self.offer = Some(Offer::Open);
-        self.describe(description).await
+        let description = connection.restart_ice().await?;
+        self.offer = Some(PendingOffer::Open);
+        self.send_description(description).await
     }
 
     /// Breaks the connection to the hub, comes back and goes on; media is not asked.
-    pub async fn reconnect(&mut self) -> Result<(), PeerError> {
+    pub async fn reconnect(&mut self) -> Result<(), WebRtcError> {
         self.client.cut();
         self.client.connect().await?;
         self.client.until_live().await?;
-        self.say_attach().await
+        self.send_attach().await
     }
 
     /// Takes part until `enough`, at most for `limit`.
-    pub async fn until(&mut self, limit: Duration, enough: impl Fn(&Progress) -> bool) -> Result<Progress, PeerError> {
+    pub async fn run_until(
+        &mut self,
+        limit: Duration,
+        enough: impl Fn(&CallProgress) -> bool,
+    ) -> Result<CallProgress, WebRtcError> {
         let end = tokio::time::Instant::now() + limit;
         loop {
             let progress = self.progress();
@@ -203,39 +211,39 @@ impl Peer {
             let soon = end.min(tokio::time::Instant::now() + Duration::from_millis(20));
             let step = async {
                 tokio::select! {
-                    heard = self.client.next() => Ok::<_, PeerError>((Some(heard?), None)),
-                    told = self.told.recv() => Ok((None, told)),
+                    received = self.client.next() => Ok::<_, WebRtcError>((Some(received?), None)),
+                    media_events = self.media_events.recv() => Ok((None, media_events)),
                 }
             };
             match timeout_at(soon, step).await {
-                Ok(Ok((Some(heard), _))) => self.hear(&heard.text).await?,
-                Ok(Ok((_, Some(told)))) => self.happened(told).await?,
+                Ok(Ok((Some(received), _))) => self.on_frame(&received.text).await?,
+                Ok(Ok((_, Some(media_events)))) => self.on_media_event(media_events).await?,
                 Ok(Ok((None, None))) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(_) if tokio::time::Instant::now() >= end => return Err(PeerError::Late(limit)),
+                Err(_) if tokio::time::Instant::now() >= end => return Err(WebRtcError::Timeout(limit)),
                 Err(_) => {}
             }
         }
     }
 
     /// Hangs up.
-    pub async fn leave(mut self) -> Result<(), PeerError> {
-        if let Some(line) = self.line.take() {
-            line.close().await;
+    pub async fn leave(mut self) -> Result<(), WebRtcError> {
+        if let Some(connection) = self.connection.take() {
+            connection.close().await;
         }
         let leave = LeaveCall { call: self.call, why: LeaveReason::Hangup };
-        done(self.client.command(self.room, Command::LeaveCall(leave)).await?)
+        require_done(self.client.command(self.room, Command::LeaveCall(leave)).await?)
     }
 
-    async fn hear(&mut self, text: &str) -> Result<(), PeerError> {
+    async fn on_frame(&mut self, text: &str) -> Result<(), WebRtcError> {
         match serde_json::from_str(text) {
-            Ok(ServerFrame::Call { call, signal, .. }) if call == self.call => self.notice(signal).await,
-            Ok(ServerFrame::Error(error)) => Err(PeerError::Refused(error.message)),
+            Ok(ServerFrame::Call { call, signal, .. }) if call == self.call => self.on_notice(signal).await,
+            Ok(ServerFrame::Error(error)) => Err(WebRtcError::Refused(error.message)),
             _ => Ok(()),
         }
     }
 
-    async fn notice(&mut self, notice: CallNotice) -> Result<(), PeerError> {
+    async fn on_notice(&mut self, notice: CallNotice) -> Result<(), WebRtcError> {
         match notice {
             CallNotice::Attached(attached) => self.attached = Some(attached),
             CallNotice::Servers(servers) => {
@@ -249,7 +257,7 @@ impl Peer {
                 }
             }
             CallNotice::Peer(peer) => {
-                if let Some(former) = self.line.take() {
+                if let Some(former) = self.connection.take() {
                     former.close().await;
                 }
                 self.other = Some((peer.user, 0));
@@ -258,35 +266,37 @@ impl Peer {
                     Some(attached) => (attached.relay_only, attached.servers.ice_servers.as_slice()),
                     None => (false, [].as_slice()),
                 };
-                let line = Line::open(peer.epoch, servers, relay_only, self.tell.clone(), self.packets.clone()).await?;
-                let offer = if peer.polite { None } else { Some(line.offer().await?) };
-                self.offer = offer.as_ref().map(|_| Offer::Open);
-                self.line = Some(line);
+                let connection =
+                    MediaConnection::open(peer.epoch, servers, relay_only, self.events.clone(), self.packets.clone())
+                        .await?;
+                let offer = if peer.polite { None } else { Some(connection.offer().await?) };
+                self.offer = offer.as_ref().map(|_| PendingOffer::Open);
+                self.connection = Some(connection);
                 self.progress.connections += 1;
                 if let Some(offer) = offer {
-                    self.describe(offer).await?;
+                    self.send_description(offer).await?;
                 }
             }
-            CallNotice::Description { from, epoch, n, description } if self.takes(from, epoch, n) => {
-                let answer = match &self.line {
-                    Some(line) => line.take(&description).await?,
+            CallNotice::Description { from, epoch, n, description } if self.accepts(from, epoch, n) => {
+                let answer = match &self.connection {
+                    Some(connection) => connection.apply_description(&description).await?,
                     None => None,
                 };
                 if let Some(answer) = answer {
-                    self.describe(answer).await?;
-                } else if self.offer.take() == Some(Offer::Outdated) {
+                    self.send_description(answer).await?;
+                } else if self.offer.take() == Some(PendingOffer::Outdated) {
                     self.restart().await?;
                 }
             }
-            CallNotice::Candidate { from, epoch, n, candidate } if self.takes(from, epoch, n) => {
-                if let Some(line) = &self.line {
-                    line.candidate(&candidate).await?;
+            CallNotice::Candidate { from, epoch, n, candidate } if self.accepts(from, epoch, n) => {
+                if let Some(connection) = &self.connection {
+                    connection.add_candidate(&candidate).await?;
                 }
             }
             CallNotice::Taken(_) => {
                 self.progress.taken = true;
-                if let Some(line) = self.line.take() {
-                    line.close().await;
+                if let Some(connection) = self.connection.take() {
+                    connection.close().await;
                 }
             }
             CallNotice::Away { .. } | CallNotice::Description { .. } | CallNotice::Candidate { .. } => {}
@@ -295,13 +305,13 @@ impl Peer {
     }
 
     /// Whether a message is of the present epoch; it is remembered.
-    fn takes(&mut self, from: UserId, epoch: u64, n: u64) -> bool {
-        let is_present = self.line.as_ref().is_some_and(|line| line.epoch == epoch);
+    fn accepts(&mut self, from: UserId, epoch: u64, n: u64) -> bool {
+        let is_present = self.connection.as_ref().is_some_and(|connection| connection.epoch == epoch);
         match &mut self.other {
             Some((user, got)) if *user == from && is_present => {
                 *got = n;
-                if let Some(relayed) = &self.relayed {
-                    relayed.arrived(self.call, self.me, epoch, n);
+                if let Some(relay_times) = &self.relay_times {
+                    relay_times.arrived(self.call, self.me, epoch, n);
                 }
                 true
             }
@@ -309,19 +319,19 @@ impl Peer {
         }
     }
 
-    async fn describe(&mut self, description: rooms::wire::call::Description) -> Result<(), PeerError> {
-        let (Some(line), Some((to, _))) = (&self.line, self.other) else { return Ok(()) };
-        let epoch = line.epoch;
-        self.count(to, epoch);
+    async fn send_description(&mut self, description: rooms::wire::call::Description) -> Result<(), WebRtcError> {
+        let (Some(connection), Some((to, _))) = (&self.connection, self.other) else { return Ok(()) };
+        let epoch = connection.epoch;
+        self.record_sent(to, epoch);
         self.signal(CallSignal::Description(SendDescription { to, epoch, description })).await
     }
 
-    async fn happened(&mut self, (epoch, event): Told) -> Result<(), PeerError> {
-        if self.line.as_ref().is_none_or(|line| line.epoch != epoch) {
+    async fn on_media_event(&mut self, (epoch, event): EpochEvent) -> Result<(), WebRtcError> {
+        if self.connection.as_ref().is_none_or(|connection| connection.epoch != epoch) {
             return Ok(());
         }
         match event {
-            Event::Candidate(init) => {
+            MediaEvent::Candidate(init) => {
                 let (Some((to, _)), Ok(candidate)) = (self.other, Candidate::parse(&init.candidate)) else {
                     return Ok(());
                 };
@@ -331,37 +341,37 @@ impl Peer {
                     sdp_m_line_index: init.sdp_mline_index,
                     username_fragment: None,
                 };
-                self.count(to, epoch);
+                self.record_sent(to, epoch);
                 self.signal(CallSignal::Candidate(SendCandidate { to, epoch, candidate })).await?;
             }
-            Event::Connected => {
+            MediaEvent::Connected => {
                 self.progress.connected = Some(Instant::now());
             }
-            Event::Failed => self.progress.connected = None,
-            Event::Text(text) => match serde_json::from_str(&text) {
+            MediaEvent::Failed => self.progress.connected = None,
+            MediaEvent::Text(text) => match serde_json::from_str(&text) {
                 Ok(state) => self.progress.state = Some(state),
-                Err(_) => self.progress.heard.push(text),
+                Err(_) => self.progress.received.push(text),
             },
         }
         Ok(())
     }
 }
 
-fn done(answer: Answer) -> Result<(), PeerError> {
+fn require_done(answer: Answer) -> Result<(), WebRtcError> {
     match answer {
         Answer::Done { .. } => Ok(()),
-        Answer::Refused(error) => Err(PeerError::Refused(error.message)),
+        Answer::Refused(error) => Err(WebRtcError::Refused(error.message)),
     }
 }
 
-/// The call that rings in the room: told by its event. Those of before have rung out.
-async fn started(client: &mut Client, room: RoomId) -> Result<CallId, PeerError> {
-    use rooms::event::Event as Happened;
+/// The call that rings in the room: media_events by its event. Those of before have rung out.
+async fn await_call_start(client: &mut Client, room: RoomId) -> Result<CallId, WebRtcError> {
+    use rooms::event::Event as RoomEvent;
     loop {
-        let heard = client.next().await?;
-        if let Ok(ServerFrame::Event { room: of, event, .. }) = serde_json::from_str(&heard.text)
+        let received = client.next().await?;
+        if let Ok(ServerFrame::Event { room: of, event, .. }) = serde_json::from_str(&received.text)
             && of == room
-            && let Happened::CallStarted(started) = event.event
+            && let RoomEvent::CallStarted(started) = event.event
             && started.until > Timestamp::new(std::time::SystemTime::now().into())
         {
             return Ok(started.call);

@@ -1,14 +1,15 @@
 //! What was read once a second: throughput, connections, processor and memory over the time of a phase.
 
 use super::plot::{Axis, Plot, Scale, Series};
-use super::table::{folded, number};
+use super::table::folded;
+use super::text::number;
 use crate::report::Sample;
 
 /// More points than this are not drawn of a course over time: neighbours are averaged.
-const POINTS: usize = 120;
+const MAX_POINTS: usize = 120;
 
 /// The plots, those of which there is something to see.
-pub fn over_time(course: &[Sample]) -> Vec<Plot> {
+pub fn plots_over_time(course: &[Sample]) -> Vec<Plot> {
     let points = |value: &dyn Fn(&Sample) -> Option<f64>| -> Vec<_> {
         course.iter().filter_map(|sample| Some((sample.at_s, value(sample)?))).collect()
     };
@@ -44,7 +45,7 @@ pub fn over_time(course: &[Sample]) -> Vec<Plot> {
 }
 
 /// What the plots over time show, in one table.
-pub fn courses(out: &mut String, plots: &[Plot]) {
+pub fn table_over_time(out: &mut String, plots: &[Plot]) {
     let lines: Vec<_> = plots.iter().flat_map(|plot| plot.series.iter().map(move |line| (plot, line))).collect();
     let heads: Vec<_> = lines.iter().map(|(plot, line)| format!("{}, {}", line.name, plot.y.label)).collect();
     let heads: Vec<_> = std::iter::once("s").chain(heads.iter().map(String::as_str)).collect();
@@ -63,7 +64,7 @@ pub fn courses(out: &mut String, plots: &[Plot]) {
 
 /// Not more samples than can be drawn and read: neighbours are averaged.
 pub fn thinned(samples: &[Sample]) -> Vec<Sample> {
-    let step = samples.len().div_ceil(POINTS).max(1);
+    let step = samples.len().div_ceil(MAX_POINTS).max(1);
     let mean = |group: &[Sample], value: &dyn Fn(&Sample) -> Option<f64>| {
         let values: Vec<_> = group.iter().filter_map(value).collect();
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)

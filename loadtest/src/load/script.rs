@@ -11,12 +11,13 @@ use rooms::state::{ConsultationState, DispensingState};
 use rooms::text::Prose;
 use serde::Serialize;
 
-use crate::fleet::day::course::Course;
+use crate::load::case_script::CaseScript;
+use crate::load::members::{DOCTOR, PATIENT, PHARMACIST};
 
 /// What the load consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum LoadKind {
     /// Messages in the pharmacy's thread, which all three members see, from all of them in turn.
     #[default]
     Chat,
@@ -25,11 +26,6 @@ pub enum Kind {
     /// The doctor puts the patient back and calls again, the patient enters; the pharmacist sees nothing of it.
     Consultation,
 }
-
-/// The places of the members in a fixture's room.
-pub const PATIENT: usize = 0;
-pub const DOCTOR: usize = 1;
-pub const PHARMACIST: usize = 2;
 
 /// One room's script. Steps that depend on each other are played one at a time.
 #[derive(Clone, Debug)]
@@ -46,44 +42,44 @@ pub enum Script {
         state: ConsultationState,
     },
     /// A whole case, once.
-    Case(Course),
+    Case(CaseScript),
 }
 
 /// A room that is not in a state its script can begin with.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unplayable(pub &'static str);
+pub struct ScriptError(pub &'static str);
 
 impl Script {
     /// The script for a room whose state is `snapshot`, as [`Script::reader`] sees it. `bytes` is the length of a chat
     /// message.
-    pub fn new(kind: Kind, pharmacy: PharmacyId, snapshot: &Snapshot, bytes: usize) -> Result<Self, Unplayable> {
+    pub fn new(kind: LoadKind, pharmacy: PharmacyId, snapshot: &Snapshot, bytes: usize) -> Result<Self, ScriptError> {
         match kind {
-            Kind::Chat => Self::chat(pharmacy, bytes),
-            Kind::Dispensing => {
+            LoadKind::Chat => Self::chat(pharmacy, bytes),
+            LoadKind::Dispensing => {
                 let open = snapshot.dispensings.iter().find(|dispensing| dispensing.pharmacy.id == pharmacy);
-                let open = open.ok_or(Unplayable("the room has no dispensing; seed again"))?;
+                let open = open.ok_or(ScriptError("the room has no dispensing; seed again"))?;
                 Ok(Self::Dispensing { id: open.id, state: open.state })
             }
-            Kind::Consultation => {
+            LoadKind::Consultation => {
                 let consultation = snapshot.consultation.as_ref();
-                let consultation = consultation.ok_or(Unplayable("the room has no consultation; seed again"))?;
+                let consultation = consultation.ok_or(ScriptError("the room has no consultation; seed again"))?;
                 Ok(Self::Consultation { state: consultation.state })
             }
         }
     }
 
     /// Messages of `bytes` bytes.
-    pub fn chat(pharmacy: PharmacyId, bytes: usize) -> Result<Self, Unplayable> {
-        let body = Prose::parse(&filler(bytes)).map_err(|_| Unplayable("a message has 1 to 4000 bytes"))?;
+    pub fn chat(pharmacy: PharmacyId, bytes: usize) -> Result<Self, ScriptError> {
+        let body = Prose::parse(&filler(bytes)).map_err(|_| ScriptError("a message has 1 to 4000 bytes"))?;
         Ok(Self::Chat { pharmacy, body })
     }
 
     /// The member whose snapshot a script of this kind begins with.
-    pub fn reader(kind: Kind) -> usize {
+    pub fn reader(kind: LoadKind) -> usize {
         match kind {
-            Kind::Chat | Kind::Consultation => DOCTOR,
-            Kind::Dispensing => PHARMACIST,
+            LoadKind::Chat | LoadKind::Consultation => DOCTOR,
+            LoadKind::Dispensing => PHARMACIST,
         }
     }
 
@@ -92,7 +88,7 @@ impl Script {
         match self {
             Self::Chat { .. } | Self::Dispensing { .. } => PHARMACIST + 1,
             Self::Consultation { .. } => PHARMACIST,
-            Self::Case(course) => course.audience(),
+            Self::Case(case) => case.audience(),
         }
     }
 
@@ -112,13 +108,13 @@ impl Script {
     }
 
     /// The step that leads towards the loop, and who says it; nothing once the loop is reached.
-    pub fn prepare(&self) -> Result<Option<(usize, Command)>, Unplayable> {
+    pub fn prepare(&self) -> Result<Option<(usize, Command)>, ScriptError> {
         match self {
             Self::Dispensing { state: DispensingState::Received | DispensingState::Accepted, .. } => Ok(self.step()),
             Self::Dispensing { state: DispensingState::Preparing | DispensingState::OnHold, .. } => Ok(None),
-            Self::Dispensing { .. } => Err(Unplayable("the dispensing is too far; seed again")),
+            Self::Dispensing { .. } => Err(ScriptError("the dispensing is too far; seed again")),
             Self::Consultation { .. } if self.step().is_none() => {
-                Err(Unplayable("the consultation is over; seed again"))
+                Err(ScriptError("the consultation is over; seed again"))
             }
             Self::Consultation { .. } | Self::Chat { .. } | Self::Case(_) => Ok(None),
         }
@@ -136,11 +132,11 @@ impl Script {
     }
 
     /// The step was taken. Who may join the room from now on, if somebody new may.
-    pub fn done(&mut self) -> Option<usize> {
+    pub fn step_done(&mut self) -> Option<usize> {
         match self {
             Self::Chat { .. } => {}
-            Self::Case(course) => return course.done(),
-            Self::Dispensing { state, .. } => *state = after(*state),
+            Self::Case(case) => return case.step_done(),
+            Self::Dispensing { state, .. } => *state = next_in_loop(*state),
             Self::Consultation { state } => {
                 *state = match state {
                     ConsultationState::InProgress => ConsultationState::Waiting,
@@ -153,10 +149,10 @@ impl Script {
     }
 
     /// The step was refused for good, because the present state is `name`, e.g. after a ring that nobody answered in time.
-    pub fn refused(&mut self, name: Option<&str>) {
+    pub fn step_refused(&mut self, name: Option<&str>) {
         match self {
             Self::Chat { .. } => {}
-            Self::Case(course) => course.fail(),
+            Self::Case(case) => case.fail(),
             Self::Dispensing { state, .. } => {
                 *state = DispensingState::ALL.into_iter().find(|known| Some(known.as_str()) == name).unwrap_or(*state);
             }
@@ -170,9 +166,9 @@ impl Script {
     fn step(&self) -> Option<(usize, Command)> {
         match self {
             Self::Chat { .. } => None,
-            Self::Case(course) => course.step(),
+            Self::Case(case) => case.step(),
             Self::Dispensing { id, state } => {
-                let to = after(*state);
+                let to = next_in_loop(*state);
                 let hold = (to == DispensingState::OnHold).then_some(HoldReason::OutOfStock);
                 let step = MoveDispensing { dispensing: *id, to, hold, reason: None, proof: None };
                 Some((PHARMACIST, Command::MoveDispensing(step)))
@@ -188,7 +184,7 @@ impl Script {
 }
 
 /// The next state of a dispensing that goes round.
-fn after(state: DispensingState) -> DispensingState {
+fn next_in_loop(state: DispensingState) -> DispensingState {
     match state {
         DispensingState::Received => DispensingState::Accepted,
         DispensingState::Preparing => DispensingState::OnHold,
@@ -222,14 +218,14 @@ mod tests {
         let mut steps = Vec::new();
         while let Some((who, _)) = script.prepare().unwrap() {
             assert_eq!(who, PHARMACIST);
-            script.done();
+            script.step_done();
         }
         let mut random = StdRng::seed_from_u64(1);
         for _ in 0..3 {
             let Some((_, Command::MoveDispensing(step))) = script.next(3, &mut random) else { panic!("no step") };
             assert_eq!(step.hold.is_some(), step.to == DispensingState::OnHold);
             steps.push(step.to);
-            script.done();
+            script.step_done();
         }
         assert_eq!(steps, [DispensingState::OnHold, DispensingState::Preparing, DispensingState::OnHold]);
         assert!(Script::Dispensing { id, state: DispensingState::Completed }.prepare().is_err());
@@ -241,12 +237,12 @@ mod tests {
         let mut random = StdRng::seed_from_u64(1);
         let mut say = |script: &mut Script| {
             let (who, command) = script.next(3, &mut random).unwrap();
-            script.done();
+            script.step_done();
             (who, command)
         };
         assert_eq!(say(&mut script), (DOCTOR, Command::PutBack(Nothing {})));
         assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
-        script.refused(Some("waiting"));
+        script.step_refused(Some("waiting"));
         assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
         assert_eq!(say(&mut script), (PATIENT, Command::Enter(Nothing {})));
         assert_eq!(script.audience(), PHARMACIST);

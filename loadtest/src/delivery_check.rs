@@ -7,7 +7,7 @@ use rooms::cursor::{Cursor, Verdict};
 
 /// What a frame was to this reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum EventOrder {
     /// New and next.
     Next,
     /// It had come before.
@@ -20,70 +20,70 @@ pub enum Order {
 
 /// One reader of one room.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
-    feed: Cursor,
-    seen: Bits,
+pub struct DeliveryCheck {
+    reader: Cursor,
+    seen: SeqSet,
     /// What this reader had before the account began.
     base: u64,
     /// Up to here a repeat was asked for.
-    forgiven: u64,
+    replay_expected_to: u64,
     delivered: u64,
     repeated: u64,
     out_of_order: u64,
     gaps: u64,
 }
 
-impl Tally {
+impl DeliveryCheck {
     /// A reader that has everything up to `cursor`.
     pub fn after(cursor: u64) -> Self {
-        Self { feed: Cursor::new(cursor), base: cursor, ..Self::default() }
+        Self { reader: Cursor::new(cursor), base: cursor, ..Self::default() }
     }
 
     /// The `seq` to join with.
     pub fn cursor(&self) -> u64 {
-        self.feed.position()
+        self.reader.position()
     }
 
     /// An event frame.
-    pub fn offer(&mut self, prev: u64, seq: u64) -> Order {
-        match self.feed.judge(prev, seq) {
+    pub fn record(&mut self, prev: u64, seq: u64) -> EventOrder {
+        match self.reader.judge(prev, seq) {
             Verdict::Deliver => {
                 self.seen.set(seq);
                 self.delivered += 1;
-                Order::Next
+                EventOrder::Next
             }
             Verdict::Repeat if self.has(seq) => {
-                self.repeated += u64::from(seq > self.forgiven);
-                Order::Repeated
+                self.repeated += u64::from(seq > self.replay_expected_to);
+                EventOrder::Repeated
             }
             Verdict::Repeat => {
                 self.seen.set(seq);
                 self.out_of_order += 1;
-                Order::Late
+                EventOrder::Late
             }
             Verdict::Gap => {
                 self.gaps += 1;
-                Order::Gap
+                EventOrder::Gap
             }
         }
     }
 
     /// The hub says that `head` is the last visible event. False when this reader lacks something.
     pub fn is_complete(&mut self, head: u64) -> bool {
-        let complete = !self.feed.is_behind(head);
+        let complete = !self.reader.is_behind(head);
         self.gaps += u64::from(!complete);
         complete
     }
 
     /// This reader asked for a replay on a connection that was live: what it has by now may come a second time, and
     /// that is not the hub's fault.
-    pub fn forgive(&mut self) {
-        self.forgiven = self.feed.position();
+    pub fn expect_replay(&mut self) {
+        self.replay_expected_to = self.reader.position();
     }
 
     /// A new connection begins: nothing may come a second time on it.
     pub fn reconnected(&mut self) {
-        self.forgiven = 0;
+        self.replay_expected_to = 0;
     }
 
     /// Whether the event `seq` ever came.
@@ -114,14 +114,14 @@ impl Tally {
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default)]
-struct Bits(Vec<u64>);
+struct SeqSet(Vec<u64>);
 
 /// No room has more events than this; a greater `seq` is kept out of the set, not out of the account.
-const MOST: u64 = 1 << 20;
+const MAX_TRACKED_SEQ: u64 = 1 << 20;
 
-impl Bits {
+impl SeqSet {
     fn set(&mut self, at: u64) {
-        if at >= MOST {
+        if at >= MAX_TRACKED_SEQ {
             return;
         }
         let word = (at / 64) as usize;
@@ -142,44 +142,44 @@ mod tests {
 
     #[test]
     fn a_filtered_log_is_complete_although_numbers_are_left_out() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.offer(0, 3), Order::Next);
-        assert_eq!(tally.offer(3, 7), Order::Next);
-        assert!(tally.is_complete(7));
-        assert_eq!((tally.delivered(), tally.repeated(), tally.out_of_order(), tally.gaps()), (2, 0, 0, 0));
+        let mut check = DeliveryCheck::default();
+        assert_eq!(check.record(0, 3), EventOrder::Next);
+        assert_eq!(check.record(3, 7), EventOrder::Next);
+        assert!(check.is_complete(7));
+        assert_eq!((check.delivered(), check.repeated(), check.out_of_order(), check.gaps()), (2, 0, 0, 0));
     }
 
     #[test]
     fn lost_repeated_and_swapped_events_are_told_apart() {
-        let mut tally = Tally::after(1);
-        assert_eq!(tally.offer(1, 2), Order::Next);
-        assert_eq!(tally.offer(1, 2), Order::Repeated);
-        assert_eq!(tally.offer(3, 4), Order::Gap);
-        assert_eq!(tally.cursor(), 2);
+        let mut check = DeliveryCheck::after(1);
+        assert_eq!(check.record(1, 2), EventOrder::Next);
+        assert_eq!(check.record(1, 2), EventOrder::Repeated);
+        assert_eq!(check.record(3, 4), EventOrder::Gap);
+        assert_eq!(check.cursor(), 2);
         // The hub claims that nothing lies between 2 and 4, then brings 3 all the same.
-        assert_eq!(tally.offer(2, 4), Order::Next);
-        assert_eq!(tally.offer(2, 3), Order::Late);
-        assert!(!tally.is_complete(5));
-        assert_eq!((tally.delivered(), tally.repeated(), tally.out_of_order(), tally.gaps()), (2, 1, 1, 2));
-        assert!(tally.has(3) && !tally.has(5));
+        assert_eq!(check.record(2, 4), EventOrder::Next);
+        assert_eq!(check.record(2, 3), EventOrder::Late);
+        assert!(!check.is_complete(5));
+        assert_eq!((check.delivered(), check.repeated(), check.out_of_order(), check.gaps()), (2, 1, 1, 2));
+        assert!(check.has(3) && !check.has(5));
     }
 
     #[test]
     fn a_replay_that_was_asked_for_is_no_repeat() {
-        let mut tally = Tally::default();
-        tally.offer(0, 1);
-        tally.offer(1, 2);
-        tally.forgive();
-        assert_eq!(tally.offer(1, 2), Order::Repeated);
-        assert_eq!(tally.offer(2, 3), Order::Next);
-        assert_eq!(tally.offer(2, 3), Order::Repeated);
-        assert_eq!(tally.repeated(), 1);
+        let mut check = DeliveryCheck::default();
+        check.record(0, 1);
+        check.record(1, 2);
+        check.expect_replay();
+        assert_eq!(check.record(1, 2), EventOrder::Repeated);
+        assert_eq!(check.record(2, 3), EventOrder::Next);
+        assert_eq!(check.record(2, 3), EventOrder::Repeated);
+        assert_eq!(check.repeated(), 1);
     }
 
     #[test]
     fn a_number_beyond_all_bounds_is_survived() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.offer(0, u64::MAX), Order::Next);
-        assert!(!tally.has(u64::MAX));
+        let mut check = DeliveryCheck::default();
+        assert_eq!(check.record(0, u64::MAX), EventOrder::Next);
+        assert!(!check.has(u64::MAX));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,29 @@ use rand::rngs::StdRng;
 use rooms::command::Command;
 use rooms::id::{CommandId, RoomId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
-use crate::fleet::account::{Account, Gauges, Verdict};
-use crate::fleet::day::course::Course;
-use crate::fleet::script::{PHARMACIST, Script};
 use crate::latency::Latency;
-use crate::stamp::{Stamp, Stamps};
+use crate::load::case_script::CaseScript;
+use crate::load::members::PHARMACIST;
+use crate::load::results::{CheckResult, Gauges, PhaseResult};
+use crate::load::script::Script;
+use crate::send_time::{SendTime, SendTimeIds};
 
-/// How many commands of one room may be played whose events are still on their way.
-const PLAYED: usize = 8;
+/// How many commands of one room may be recent whose events are still on their way.
+const MAX_TRACKED_COMMANDS: usize = 8;
 
 /// How many events may be on their way to the members of one room.
-const ARRIVING: usize = 1024;
+const MAX_TRACKED_EVENTS: usize = 1024;
 
 /// What the rooms and members of one worker share. A worker is one thread.
 #[derive(Debug)]
-pub struct Shared {
+pub struct RunState {
     base: Instant,
-    pub stamps: Stamps,
+    pub ids: SendTimeIds,
     phase: Cell<u8>,
     window: Cell<(u64, u64)>,
-    pub account: RefCell<Account>,
+    pub result: RefCell<PhaseResult>,
     pub gauges: Arc<Gauges>,
     outstanding: Cell<u64>,
     last_event: Cell<u64>,
@@ -43,39 +46,42 @@ pub struct Shared {
 
 /// What a member is told to do.
 #[derive(Debug)]
-pub enum Do {
+pub enum MemberCommand {
     /// Send a command; `copies` times, if it is to be sent more than once.
-    Say { id: CommandId, command: Command, copies: u8 },
+    Send { id: CommandId, command: Command, copies: u8 },
     /// Send it again, if it has no answer yet.
-    Again(CommandId),
+    Resend(CommandId),
     /// Cut the connection now, come back after this time.
     Cut(Duration),
     /// Join the room; only now may this member do so.
     Join,
     /// Leave the connection open without reading or answering, and come back on another one after this time.
-    Abandon(Duration),
+    GoHalfOpen(Duration),
     /// Stop reading, keep the connection.
-    Stall,
+    StopReading,
     /// Read on.
-    ReadOn,
-    /// Compare with the hub's head and account for everything.
-    Verify(oneshot::Sender<Verdict>),
+    ResumeReading,
+    /// Compare with the hub's head and result for everything.
+    Check(oneshot::Sender<CheckResult>),
     /// Close the connection and end.
     Leave,
 }
 
+/// A room and the tasks of its members.
+pub type OpenedRoom = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
+
 /// Has members compare what they have with the hub, all at once. One that is gone could not.
-pub async fn verify(members: impl Iterator<Item = mpsc::UnboundedSender<Do>>) -> Verdict {
+pub async fn check_all(members: impl Iterator<Item = mpsc::UnboundedSender<MemberCommand>>) -> CheckResult {
     let mut replies = Vec::new();
     for member in members {
-        let (reply, verdict) = oneshot::channel();
-        if member.send(Do::Verify(reply)).is_ok() {
-            replies.push(verdict);
+        let (reply, result) = oneshot::channel();
+        if member.send(MemberCommand::Check(reply)).is_ok() {
+            replies.push(result);
         }
     }
-    let mut sum = Verdict::default();
-    for verdict in join_all(replies).await {
-        sum.merge(&verdict.unwrap_or(Verdict { readers: 1, unreachable: 1, ..Verdict::default() }));
+    let mut sum = CheckResult::default();
+    for result in join_all(replies).await {
+        sum.merge(&result.unwrap_or(CheckResult { readers: 1, unreachable: 1, ..CheckResult::default() }));
     }
     sum
 }
@@ -84,16 +90,16 @@ pub async fn verify(members: impl Iterator<Item = mpsc::UnboundedSender<Do>>) ->
 pub struct Room {
     pub id: RoomId,
     script: Option<Script>,
-    busy: bool,
-    waiting: VecDeque<u64>,
+    in_flight: bool,
+    overdue: VecDeque<u64>,
     /// First and last event of each acknowledged command, and how many people see them.
     acked: Vec<(u64, u64, usize)>,
     /// The latest commands of a script whose steps are seen by different people, and by how many.
-    played: VecDeque<(CommandId, usize)>,
+    recent: VecDeque<(CommandId, usize)>,
     /// The next step waits for an id that an event has yet to tell.
-    held: bool,
+    awaits_id: bool,
     /// One for each device: first one of each person, then the second of each, and so on.
-    members: Vec<mpsc::UnboundedSender<Do>>,
+    members: Vec<mpsc::UnboundedSender<MemberCommand>>,
     /// How many different people they are.
     people: usize,
     /// The members that may speak: all to whose connections nothing was done.
@@ -104,14 +110,14 @@ pub struct Room {
     cut: bool,
 }
 
-impl Shared {
-    pub fn new(base: Instant, stamps: Stamps, gauges: Arc<Gauges>, random: StdRng, copies: u8, first: u32) -> Self {
+impl RunState {
+    pub fn new(base: Instant, ids: SendTimeIds, gauges: Arc<Gauges>, random: StdRng, copies: u8, first: u32) -> Self {
         Self {
             base,
-            stamps,
+            ids,
             phase: Cell::new(0),
             window: Cell::new((0, 0)),
-            account: RefCell::default(),
+            result: RefCell::default(),
             gauges,
             outstanding: Cell::new(0),
             last_event: Cell::new(0),
@@ -132,10 +138,10 @@ impl Shared {
     }
 
     /// Begins a phase whose measured part is `window`, in microseconds since the run began.
-    pub fn begin(&self, window: (u64, u64)) {
+    pub fn begin_phase(&self, window: (u64, u64)) {
         self.phase.set(self.phase.get().wrapping_add(1));
         self.window.set(window);
-        *self.account.borrow_mut() = Account::default();
+        *self.result.borrow_mut() = PhaseResult::default();
     }
 
     fn is_measured(&self, at: u64) -> bool {
@@ -145,13 +151,13 @@ impl Shared {
 
     /// The intended time of a command of this phase, if it lies in the measured part.
     fn measured(&self, id: CommandId) -> Option<u64> {
-        let stamp = self.stamps.read(id)?;
-        (stamp.phase == self.phase.get() && self.is_measured(stamp.intended)).then_some(stamp.intended)
+        let send_time = self.ids.decode(id)?;
+        (send_time.phase == self.phase.get() && self.is_measured(send_time.intended)).then_some(send_time.intended)
     }
 
-    fn fresh(&self, intended: u64) -> CommandId {
+    fn next_id(&self, intended: u64) -> CommandId {
         self.count.set(self.count.get().wrapping_add(1));
-        self.stamps.make(Stamp { phase: self.phase.get(), intended }, self.count.get())
+        self.ids.encode(SendTime { phase: self.phase.get(), intended }, self.count.get())
     }
 
     pub fn outstanding(&self) -> u64 {
@@ -159,7 +165,7 @@ impl Shared {
     }
 
     /// How long no event has come, in microseconds.
-    pub fn quiet(&self) -> u64 {
+    pub fn quiet_micros(&self) -> u64 {
         self.now().saturating_sub(self.last_event.get())
     }
 
@@ -168,30 +174,30 @@ impl Shared {
         let now = self.now();
         self.last_event.set(now);
         Gauges::count(&self.gauges.delivered);
-        let mut account = self.account.borrow_mut();
-        account.delivered += u64::from(self.is_measured(now));
+        let mut result = self.result.borrow_mut();
+        result.delivered += u64::from(self.is_measured(now));
         if let Some(intended) = id.filter(|_| counts).and_then(|id| self.measured(id)) {
-            account.delivery.record(now.saturating_sub(intended));
+            result.delivery.record(now.saturating_sub(intended));
         }
     }
 
-    /// Records, in one of the account's histograms, how long ago a command of the measured part was intended.
-    fn timed(&self, id: Option<CommandId>, of: impl FnOnce(&mut Account) -> &mut Latency) {
+    /// Records, in one of the result's histograms, how long ago a command of the measured part was intended.
+    fn record_latency(&self, id: Option<CommandId>, of: impl FnOnce(&mut PhaseResult) -> &mut Latency) {
         if let Some(intended) = id.and_then(|id| self.measured(id)) {
-            of(&mut self.account.borrow_mut()).record(self.now().saturating_sub(intended));
+            of(&mut self.result.borrow_mut()).record(self.now().saturating_sub(intended));
         }
     }
 
     fn acked(&self, id: CommandId, counts: bool) {
         let now = self.now();
         Gauges::count(&self.gauges.acked);
-        let mut account = self.account.borrow_mut();
-        account.acked += u64::from(self.is_measured(now));
-        if let Some(stamp) = self.stamps.read(id) {
-            let latency = now.saturating_sub(stamp.intended);
-            self.gauges.worst.fetch_max(latency, std::sync::atomic::Ordering::Relaxed);
+        let mut result = self.result.borrow_mut();
+        result.acked += u64::from(self.is_measured(now));
+        if let Some(send_time) = self.ids.decode(id) {
+            let latency = now.saturating_sub(send_time.intended);
+            self.gauges.slowest_ack_micros.fetch_max(latency, std::sync::atomic::Ordering::Relaxed);
             if counts && self.measured(id).is_some() {
-                account.ack.record(latency);
+                result.ack.record(latency);
             }
         }
     }
@@ -201,18 +207,18 @@ impl Room {
     pub fn new(
         id: RoomId,
         script: Option<Script>,
-        members: Vec<mpsc::UnboundedSender<Do>>,
+        members: Vec<mpsc::UnboundedSender<MemberCommand>>,
         people: usize,
         speakers: Vec<usize>,
     ) -> Self {
         Self {
             id,
             script,
-            busy: false,
-            waiting: VecDeque::new(),
+            in_flight: false,
+            overdue: VecDeque::new(),
             acked: Vec::new(),
-            played: VecDeque::new(),
-            held: false,
+            recent: VecDeque::new(),
+            awaits_id: false,
             members,
             people,
             speakers,
@@ -221,7 +227,7 @@ impl Room {
         }
     }
 
-    pub fn members(&self) -> &[mpsc::UnboundedSender<Do>] {
+    pub fn members(&self) -> &[mpsc::UnboundedSender<MemberCommand>] {
         &self.members
     }
 
@@ -230,23 +236,23 @@ impl Room {
     }
 
     /// A command is due.
-    pub fn begin(&mut self, shared: &Shared, intended: u64) {
+    pub fn command_due(&mut self, shared: &RunState, intended: u64) {
         shared.outstanding.set(shared.outstanding.get() + 1);
         {
-            let mut account = shared.account.borrow_mut();
+            let mut result = shared.result.borrow_mut();
             if shared.is_measured(intended) {
-                account.sent += 1;
-                account.lag.record(shared.now().saturating_sub(intended));
+                result.sent += 1;
+                result.lag.record(shared.now().saturating_sub(intended));
             }
         }
-        if self.busy {
-            self.waiting.push_back(intended);
+        if self.in_flight {
+            self.overdue.push_back(intended);
         } else {
-            self.play(shared, intended);
+            self.send_next(shared, intended);
         }
     }
 
-    fn play(&mut self, shared: &Shared, intended: u64) {
+    fn send_next(&mut self, shared: &RunState, intended: u64) {
         let Some(script) = &self.script else { return };
         let mut random = shared.random.borrow_mut();
         let Some((who, command)) = script.next(self.speakers.len(), &mut random) else {
@@ -254,93 +260,93 @@ impl Room {
             shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
             return;
         };
-        self.busy = script.is_sequential();
-        let member = if self.busy { who } else { self.speakers[who] };
+        self.in_flight = script.is_sequential();
+        let member = if self.in_flight { who } else { self.speakers[who] };
         let copies = if shared.copies > 1 { random.random_range(1..=shared.copies) } else { 1 };
         Gauges::count(&shared.gauges.sent);
-        let id = shared.fresh(intended);
-        if self.busy {
-            self.played.push_back((id, script.audience()));
-            if self.played.len() > PLAYED {
-                self.played.pop_front();
+        let id = shared.next_id(intended);
+        if self.in_flight {
+            self.recent.push_back((id, script.audience()));
+            if self.recent.len() > MAX_TRACKED_COMMANDS {
+                self.recent.pop_front();
             }
         }
         // A member that has given up takes nothing more; its commands count as unanswered.
-        let _ = self.members[member].send(Do::Say { id, command, copies });
+        let _ = self.members[member].send(MemberCommand::Send { id, command, copies });
     }
 
     /// A command's first ack.
-    pub fn acked(&mut self, shared: &Shared, id: CommandId, first: u64, last: u64) {
+    pub fn acked(&mut self, shared: &RunState, id: CommandId, first: u64, last: u64) {
         shared.acked(id, !self.cut);
         self.acked.push((first, last, self.audience(Some(id))));
         let Some(script) = &mut self.script else { return };
-        if let Some(member) = script.done().and_then(|who| self.members.get(who)) {
-            let _ = member.send(Do::Join);
+        if let Some(member) = script.step_done().and_then(|who| self.members.get(who)) {
+            let _ = member.send(MemberCommand::Join);
         }
-        self.held = matches!(script, Script::Case(course) if course.lacks());
-        if !self.held {
+        self.awaits_id = matches!(script, Script::Case(case) if case.awaits_id());
+        if !self.awaits_id {
             self.settle(shared);
         }
     }
 
     /// An event that may tell an id that later steps need.
-    pub fn learn(&mut self, shared: &Shared, text: &str) {
-        let Some(Script::Case(course)) = &mut self.script else { return };
-        course.learn(text);
-        if self.held && !course.lacks() {
-            self.held = false;
+    pub fn read_ids(&mut self, shared: &RunState, text: &str) {
+        let Some(Script::Case(case)) = &mut self.script else { return };
+        case.read_ids(text);
+        if self.awaits_id && !case.awaits_id() {
+            self.awaits_id = false;
             self.settle(shared);
         }
     }
 
     /// Whether every step that was due is over.
     pub fn is_idle(&self) -> bool {
-        !self.busy && self.waiting.is_empty()
+        !self.in_flight && self.overdue.is_empty()
     }
 
-    /// The case that is played here, if it is one.
-    pub fn course(&self) -> Option<&Course> {
+    /// The case that is recent here, if it is one.
+    pub fn case_script(&self) -> Option<&CaseScript> {
         match &self.script {
-            Some(Script::Case(course)) => Some(course),
+            Some(Script::Case(case)) => Some(case),
             _ => None,
         }
     }
 
     /// How many of the people, patient and doctor first, see what came of a command.
     fn audience(&self, id: Option<CommandId>) -> usize {
-        let known = self.played.iter().find(|(known, _)| Some(*known) == id);
+        let known = self.recent.iter().find(|(known, _)| Some(*known) == id);
         known.map_or_else(|| self.script.as_ref().map_or(0, Script::audience), |(_, audience)| *audience)
     }
 
     /// A command was refused for good.
-    pub fn refused(&mut self, shared: &Shared, state: Option<&str>) {
+    pub fn refused(&mut self, shared: &RunState, state: Option<&str>) {
         if let Some(script) = &mut self.script {
-            script.refused(state);
+            script.step_refused(state);
         }
         self.settle(shared);
     }
 
-    fn settle(&mut self, shared: &Shared) {
+    fn settle(&mut self, shared: &RunState) {
         shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
-        self.busy = false;
-        while !self.busy
-            && let Some(intended) = self.waiting.pop_front()
+        self.in_flight = false;
+        while !self.in_flight
+            && let Some(intended) = self.overdue.pop_front()
         {
-            self.play(shared, intended);
+            self.send_next(shared, intended);
         }
     }
 
     /// An event is new to a member to whose connection nothing was done: the first and the last of these are timed.
-    pub fn reached(&mut self, shared: &Shared, index: usize, seq: u64, id: Option<CommandId>) {
+    pub fn event_arrived(&mut self, shared: &RunState, index: usize, seq: u64, id: Option<CommandId>) {
         let people = self.audience(id);
         if index % self.people >= people {
             return;
         }
         let audience = self.speakers.iter().filter(|speaker| *speaker % self.people < people).count();
         let at = self.arriving.iter().position(|(known, _)| *known == seq).unwrap_or_else(|| {
-            shared.timed(id, |account| &mut account.first);
+            shared.record_latency(id, |result| &mut result.first);
             // What some never get stays in the list, and must not fill it.
-            if self.arriving.len() >= ARRIVING {
+            if self.arriving.len() >= MAX_TRACKED_EVENTS {
                 self.arriving.remove(0);
             }
             self.arriving.push((seq, 0));
@@ -349,13 +355,13 @@ impl Room {
         self.arriving[at].1 += 1;
         if self.arriving[at].1 >= audience {
             self.arriving.swap_remove(at);
-            shared.timed(id, |account| &mut account.last);
+            shared.record_latency(id, |result| &mut result.last);
         }
     }
 
     /// Takes a member out of those who speak and whose latencies count, if the others can go on without it. False
     /// otherwise.
-    pub fn spare(&mut self, index: usize) -> bool {
+    pub fn exclude(&mut self, index: usize) -> bool {
         let needed = self.script.as_ref().is_some_and(|script| script.needs(index));
         let spared = !needed && self.speakers.len() > 1 && self.speakers.contains(&index);
         if spared {
@@ -375,7 +381,7 @@ impl Room {
     }
 
     /// The `seq` of every acknowledged event that the member at this place must have seen.
-    pub fn owed_to(&self, member: usize) -> impl Iterator<Item = u64> {
+    pub fn acked_events_for(&self, member: usize) -> impl Iterator<Item = u64> {
         // Of several events from one command, a filtered view may rightly lack some.
         let certain = move |(first, last, audience): &(u64, u64, usize)| {
             member < *audience && (first == last || member < PHARMACIST)

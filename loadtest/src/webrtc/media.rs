@@ -28,18 +28,18 @@ use webrtc::peer_connection::{
 };
 
 /// The channel that Wardroom's pages have, too.
-const CHANNEL: u16 = 0;
+const STATE_CHANNEL_ID: u16 = 0;
 /// A packet of sound each.
-const EVERY: Duration = Duration::from_millis(20);
+const AUDIO_PACKET_INTERVAL: Duration = Duration::from_millis(20);
 /// Opus for "nothing to hear".
-const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 /// What it says of itself on the channel: sound, and no picture.
-const STATE: &str = r#"{"microphone":true,"camera":false}"#;
+const MEDIA_STATE_JSON: &str = r#"{"microphone":true,"camera":false}"#;
 
 /// What happened on a connection.
 #[derive(Debug)]
-pub enum Event {
+pub enum MediaEvent {
     /// An own candidate to be sent; the empty one at the end.
     Candidate(RTCIceCandidateInit),
     Connected,
@@ -50,47 +50,47 @@ pub enum Event {
 }
 
 /// An event, with the epoch of its connection.
-pub type Told = (u64, Event);
+pub type EpochEvent = (u64, MediaEvent);
 
 /// One connection.
-pub struct Line {
+pub struct MediaConnection {
     pub epoch: u64,
     pc: Arc<dyn PeerConnection>,
     channel: Arc<dyn DataChannel>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-struct Handler {
+struct MediaEventHandler {
     epoch: u64,
-    told: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<EpochEvent>,
     packets: Arc<AtomicU64>,
 }
 
-impl Handler {
-    fn tell(&self, event: Event) {
+impl MediaEventHandler {
+    fn emit(&self, event: MediaEvent) {
         // Nobody listens any more when the peer is gone.
-        let _ = self.told.send((self.epoch, event));
+        let _ = self.events.send((self.epoch, event));
     }
 }
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
+impl PeerConnectionEventHandler for MediaEventHandler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(candidate) = event.candidate.to_json() {
-            self.tell(Event::Candidate(candidate));
+            self.emit(MediaEvent::Candidate(candidate));
         }
     }
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.tell(Event::Candidate(RTCIceCandidateInit { sdp_mline_index: Some(0), ..Default::default() }));
+            self.emit(MediaEvent::Candidate(RTCIceCandidateInit { sdp_mline_index: Some(0), ..Default::default() }));
         }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         match state {
-            RTCPeerConnectionState::Connected => self.tell(Event::Connected),
-            RTCPeerConnectionState::Failed => self.tell(Event::Failed),
+            RTCPeerConnectionState::Connected => self.emit(MediaEvent::Connected),
+            RTCPeerConnectionState::Failed => self.emit(MediaEvent::Failed),
             _ => {}
         }
     }
@@ -107,13 +107,13 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-impl Line {
+impl MediaConnection {
     /// A connection that has not begun to negotiate. It binds to loopback only.
     pub async fn open(
         epoch: u64,
         servers: &[IceServer],
         relay_only: bool,
-        told: mpsc::UnboundedSender<Told>,
+        events: mpsc::UnboundedSender<EpochEvent>,
         packets: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         let mut media = MediaEngine::default();
@@ -129,7 +129,7 @@ impl Line {
             .with_ice_servers(servers.collect())
             .with_ice_transport_policy(policy)
             .build();
-        let handler = Handler { epoch, told: told.clone(), packets };
+        let handler = MediaEventHandler { epoch, events: events.clone(), packets };
         let pc = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(media)
@@ -139,11 +139,12 @@ impl Line {
             .build()
             .await?;
         let pc: Arc<dyn PeerConnection> = Arc::new(pc);
-        let track = Arc::new(sound());
+        let track = Arc::new(silent_track());
         pc.add_track(track.clone()).await?;
-        let init = RTCDataChannelInit { negotiated: Some(CHANNEL), ..RTCDataChannelInit::default() };
+        let init = RTCDataChannelInit { negotiated: Some(STATE_CHANNEL_ID), ..RTCDataChannelInit::default() };
         let channel = pc.create_data_channel("state", Some(init)).await?;
-        let tasks = vec![tokio::spawn(listen(epoch, channel.clone(), told)), tokio::spawn(speak(track))];
+        let tasks =
+            vec![tokio::spawn(run_state_channel(epoch, channel.clone(), events)), tokio::spawn(send_silence(track))];
         Ok(Self { epoch, pc, channel, tasks })
     }
 
@@ -151,18 +152,18 @@ impl Line {
     pub async fn offer(&self) -> Result<Description, Error> {
         let offer = self.pc.create_offer(None).await?;
         self.pc.set_local_description(offer).await?;
-        self.local(DescriptionKind::Offer).await
+        self.local_description(DescriptionKind::Offer).await
     }
 
     /// Takes what the other side describes; the answer, if it was an offer.
-    pub async fn take(&self, description: &Description) -> Result<Option<Description>, Error> {
+    pub async fn apply_description(&self, description: &Description) -> Result<Option<Description>, Error> {
         let sdp = description.sdp.as_str().to_owned();
         match description.kind {
             DescriptionKind::Offer => {
                 self.pc.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
                 let answer = self.pc.create_answer(None).await?;
                 self.pc.set_local_description(answer).await?;
-                Ok(Some(self.local(DescriptionKind::Answer).await?))
+                Ok(Some(self.local_description(DescriptionKind::Answer).await?))
             }
             DescriptionKind::Answer => {
                 self.pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
@@ -171,14 +172,14 @@ impl Line {
         }
     }
 
-    async fn local(&self, kind: DescriptionKind) -> Result<Description, Error> {
+    async fn local_description(&self, kind: DescriptionKind) -> Result<Description, Error> {
         let local = self.pc.local_description().await.ok_or(Error::ErrConnectionClosed)?;
         let sdp = rooms::sdp::Sdp::parse(&local.sdp).map_err(|error| Error::Other(error.to_string()))?;
         Ok(Description { kind, sdp })
     }
 
     /// Takes a candidate of the other side.
-    pub async fn candidate(&self, candidate: &IceCandidate) -> Result<(), Error> {
+    pub async fn add_candidate(&self, candidate: &IceCandidate) -> Result<(), Error> {
         if candidate.candidate.as_str().is_empty() {
             return Ok(());
         }
@@ -193,13 +194,13 @@ impl Line {
     }
 
     /// The next offer looks for another way.
-    pub async fn restart(&self) -> Result<Description, Error> {
+    pub async fn restart_ice(&self) -> Result<Description, Error> {
         self.pc.restart_ice().await?;
         self.offer().await
     }
 
     /// Says something on the channel.
-    pub async fn say(&self, text: &str) -> Result<(), Error> {
+    pub async fn send_text(&self, text: &str) -> Result<(), Error> {
         self.channel.send_text(text).await
     }
 
@@ -210,7 +211,7 @@ impl Line {
     }
 }
 
-fn sound() -> TrackLocalStaticRTP {
+fn silent_track() -> TrackLocalStaticRTP {
     let codec = RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
         clock_rate: 48_000,
@@ -234,9 +235,9 @@ fn sound() -> TrackLocalStaticRTP {
 }
 
 /// Sends silence, as soon as and as long as there is a way.
-async fn speak(track: Arc<TrackLocalStaticRTP>) {
+async fn send_silence(track: Arc<TrackLocalStaticRTP>) {
     let ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
-    let mut tick = tokio::time::interval(EVERY);
+    let mut tick = tokio::time::interval(AUDIO_PACKET_INTERVAL);
     let (mut sequence, mut timestamp) = (0u16, 0u32);
     loop {
         tick.tick().await;
@@ -248,7 +249,7 @@ async fn speak(track: Arc<TrackLocalStaticRTP>) {
             ssrc,
             ..Default::default()
         };
-        let packet = rtc::rtp::Packet { header, payload: Bytes::from_static(&SILENCE) };
+        let packet = rtc::rtp::Packet { header, payload: Bytes::from_static(&OPUS_SILENCE) };
         // Until the connection is there nothing can be sent, and nothing is missed.
         let _ = track.write_rtp(packet).await;
         sequence = sequence.wrapping_add(1);
@@ -258,7 +259,7 @@ async fn speak(track: Arc<TrackLocalStaticRTP>) {
 
 /// Says its state when the channel opens and, since a word may be lost that comes before the other side is ready for it,
 /// when that one is first heard.
-async fn listen(epoch: u64, channel: Arc<dyn DataChannel>, told: mpsc::UnboundedSender<Told>) {
+async fn run_state_channel(epoch: u64, channel: Arc<dyn DataChannel>, events: mpsc::UnboundedSender<EpochEvent>) {
     let mut is_heard = false;
     while let Some(event) = channel.poll().await {
         let (text, speak) = match event {
@@ -270,10 +271,10 @@ async fn listen(epoch: u64, channel: Arc<dyn DataChannel>, told: mpsc::Unbounded
         };
         if speak {
             // A channel that is closed already needs no word.
-            let _ = channel.send_text(STATE).await;
+            let _ = channel.send_text(MEDIA_STATE_JSON).await;
         }
         if let Some(text) = text
-            && told.send((epoch, Event::Text(text))).is_err()
+            && events.send((epoch, MediaEvent::Text(text))).is_err()
         {
             return;
         }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use loadtest::arrivals::Spacing;
-use loadtest::baseline::{Dialect, rooms};
-use loadtest::fleet::account::{Account, Gauges, Verdict};
-use loadtest::fleet::script::Kind;
-use loadtest::fleet::{Fleet, Happening, Phase, Plan};
-use loadtest::target::Target;
+use loadtest::competitors;
+use loadtest::fleet::Fleet;
+use loadtest::load::plan::{ConnectionFault, LoadPlan, Phase};
+use loadtest::load::results::{CheckResult, Gauges, PhaseResult};
+use loadtest::load::script::LoadKind;
+use loadtest::target::{CompetitorProtocol, Target};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -41,7 +42,7 @@ struct Rooms {
 type Shared = Arc<Mutex<Rooms>>;
 
 /// Starts a peer on a thread of its own.
-fn peer(dialect: Dialect, fault: Fault) -> Target {
+fn competitor(protocol: CompetitorProtocol, fault: Fault) -> Target {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -52,14 +53,14 @@ fn peer(dialect: Dialect, fault: Fault) -> Target {
             let rooms = Shared::default();
             loop {
                 let stream = listener.accept().await.unwrap().0;
-                tokio::spawn(serve(stream, dialect, fault, rooms.clone()));
+                tokio::spawn(serve(stream, protocol, fault, rooms.clone()));
             }
         });
     });
-    Target::new(addr).unwrap().peer(dialect)
+    Target::new(addr).unwrap().as_competitor(protocol)
 }
 
-async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared) {
+async fn serve(stream: TcpStream, protocol: CompetitorProtocol, fault: Fault, rooms: Shared) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut sink, mut source) = socket.split();
     let (out, mut outbox) = mpsc::unbounded_channel::<String>();
@@ -71,12 +72,12 @@ async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared)
         }
     });
     let say = |text: String| drop(out.send(text));
-    if dialect == Dialect::SocketIo {
+    if protocol == CompetitorProtocol::SocketIo {
         say(r#"0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#.to_owned());
     }
     let mut pongs = 0;
     while let Some(Ok(Message::Text(text))) = source.next().await {
-        match ask(dialect, &text) {
+        match ask(protocol, &text) {
             Ask::Greet => {
                 say(r#"40{"sid":"s"}"#.to_owned());
                 say("2".to_owned());
@@ -88,13 +89,13 @@ async fn serve(stream: TcpStream, dialect: Dialect, fault: Fault, rooms: Shared)
                 rooms.members.entry(room).or_default().push(out.clone());
             }
             Ask::Say(message, answer) => {
-                assert!(dialect == Dialect::Bare || pongs > 0, "a ping was not answered");
+                assert!(protocol == CompetitorProtocol::Bare || pongs > 0, "a ping was not answered");
                 let mut rooms = rooms.lock().unwrap();
                 let is_new = rooms.said.insert(message["id"].to_string());
                 let fault = if is_new && rooms.said.len().is_multiple_of(10) { fault } else { Fault::Nothing };
-                let shown = match dialect {
-                    Dialect::SocketIo => format!("42{}", json!(["said", message])),
-                    Dialect::Bare => json!({ "said": message }).to_string(),
+                let shown = match protocol {
+                    CompetitorProtocol::SocketIo => format!("42{}", json!(["said", message])),
+                    CompetitorProtocol::Bare => json!({ "said": message }).to_string(),
                 };
                 let room = message["room"].as_str().unwrap();
                 if !is_new {
@@ -127,8 +128,8 @@ enum Ask {
     Pong,
 }
 
-fn ask(dialect: Dialect, text: &str) -> Ask {
-    if dialect == Dialect::Bare {
+fn ask(protocol: CompetitorProtocol, text: &str) -> Ask {
+    if protocol == CompetitorProtocol::Bare {
         let mut packet: Value = serde_json::from_str(text).unwrap();
         if let Some(room) = packet["join"]["room"].as_str() {
             return Ask::Join(room.to_owned(), r#"{"joined":null}"#.to_owned());
@@ -152,62 +153,66 @@ fn ask(dialect: Dialect, text: &str) -> Ask {
     }
 }
 
-fn play(dialect: Dialect, fault: Fault, happenings: Vec<(Duration, Happening)>) -> (Account, Verdict) {
-    let plan = Plan {
-        targets: vec![peer(dialect, fault)],
-        rooms: rooms(4).rooms,
+fn play(
+    protocol: CompetitorProtocol,
+    fault: Fault,
+    connection_faults: Vec<(Duration, ConnectionFault)>,
+) -> (PhaseResult, CheckResult) {
+    let plan = LoadPlan {
+        targets: vec![competitor(protocol, fault)],
+        rooms: competitors::fixture(4).rooms,
         devices: 1,
         workers: 2,
-        kind: Some(Kind::Chat),
+        kind: Some(LoadKind::Chat),
         bytes: 20,
         copies: 1,
         slow: 0.0,
         seed: 1,
     };
-    let fleet = Fleet::muster(plan, Arc::new(Gauges::default())).unwrap();
+    let fleet = Fleet::connect(plan, Arc::new(Gauges::default())).unwrap();
     assert_eq!(fleet.connected(), 12);
-    let account = fleet
+    let result = fleet
         .run(&Phase {
             rate: 200.0,
             spacing: Spacing::Uniform,
             warmup: Duration::ZERO,
             duration: Duration::from_millis(500),
             drain: Duration::from_secs(2),
-            happenings,
+            connection_faults,
         })
         .unwrap();
-    (account, fleet.verify().unwrap())
+    (result, fleet.check().unwrap())
 }
 
 #[test]
 fn what_a_peer_takes_is_acknowledged_and_shown_to_all() {
-    for dialect in Dialect::ALL {
-        let (account, verdict) = play(dialect, Fault::Nothing, Vec::new());
-        assert!(account.sent > 80, "{dialect:?}: {}", account.sent);
-        assert_eq!((account.unanswered, account.ack.summary().count), (0, account.sent), "{dialect:?}");
-        assert_eq!(account.delivery.summary().count, account.sent * 3, "{dialect:?}");
-        assert_eq!((verdict.lost, verdict.repeated, verdict.readers), (0, 0, 12), "{dialect:?}");
+    for protocol in CompetitorProtocol::ALL {
+        let (result, check) = play(protocol, Fault::Nothing, Vec::new());
+        assert!(result.sent > 80, "{protocol:?}: {}", result.sent);
+        assert_eq!((result.unanswered, result.ack.summary().count), (0, result.sent), "{protocol:?}");
+        assert_eq!(result.delivery.summary().count, result.sent * 3, "{protocol:?}");
+        assert_eq!((check.lost, check.repeated, check.readers), (0, 0, 12), "{protocol:?}");
     }
 }
 
 #[test]
 fn what_a_peer_loses_repeats_or_leaves_unanswered_is_told() {
-    let tenth = |account: &Account| account.sent / 10;
-    let (account, verdict) = play(Dialect::SocketIo, Fault::Lost, Vec::new());
-    assert_eq!(verdict.lost, tenth(&account));
-    let (account, verdict) = play(Dialect::Bare, Fault::Repeated, Vec::new());
-    assert_eq!(verdict.repeated, tenth(&account));
-    let (account, _) = play(Dialect::SocketIo, Fault::Unacknowledged, Vec::new());
-    assert_eq!(account.unanswered, tenth(&account));
+    let tenth = |result: &PhaseResult| result.sent / 10;
+    let (result, check) = play(CompetitorProtocol::SocketIo, Fault::Lost, Vec::new());
+    assert_eq!(check.lost, tenth(&result));
+    let (result, check) = play(CompetitorProtocol::Bare, Fault::Repeated, Vec::new());
+    assert_eq!(check.repeated, tenth(&result));
+    let (result, _) = play(CompetitorProtocol::SocketIo, Fault::Unacknowledged, Vec::new());
+    assert_eq!(result.unanswered, tenth(&result));
 }
 
 #[test]
 fn who_was_cut_is_back_and_says_again_what_had_no_ack() {
-    for dialect in Dialect::ALL {
+    for protocol in CompetitorProtocol::ALL {
         // After the last message, while the answers are waited for.
-        let cut = (Duration::from_millis(700), Happening::Cut { share: 1.0, jitter: Duration::ZERO });
-        let (account, verdict) = play(dialect, Fault::Unacknowledged, vec![cut]);
-        assert_eq!((account.resume.summary().count, account.unanswered), (12, 0), "{dialect:?}");
-        assert_eq!((verdict.lost, verdict.repeated), (0, account.sent / 10 * 3), "{dialect:?}");
+        let cut = (Duration::from_millis(700), ConnectionFault::Cut { share: 1.0, jitter: Duration::ZERO });
+        let (result, check) = play(protocol, Fault::Unacknowledged, vec![cut]);
+        assert_eq!((result.resume.summary().count, result.unanswered), (12, 0), "{protocol:?}");
+        assert_eq!((check.lost, check.repeated), (0, result.sent / 10 * 3), "{protocol:?}");
     }
 }

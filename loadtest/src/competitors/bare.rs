@@ -4,14 +4,14 @@ use rooms::id::RoomId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Garbled, Heard, Said, Say, TOKEN};
+use super::{IncomingMessage, OutgoingMessage, Packet, PacketError, TOKEN};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Packet {
+enum BarePacket {
     Joined(()),
     Ack(u64),
-    Said(Said),
+    Said(IncomingMessage),
 }
 
 /// Shows the word and asks to be a member of `room`.
@@ -20,16 +20,16 @@ pub fn join(room: RoomId) -> String {
 }
 
 /// Says something; `number` comes back with the ack.
-pub fn say(number: u64, say: &Say<'_>) -> String {
-    json!({ "say": say, "n": number }).to_string()
+pub fn message(number: u64, message: &OutgoingMessage<'_>) -> String {
+    json!({ "say": message, "n": number }).to_string()
 }
 
 /// Reads a packet.
-pub fn read(text: &str) -> Result<Heard, Garbled> {
+pub fn read(text: &str) -> Result<Packet, PacketError> {
     Ok(match serde_json::from_str(text)? {
-        Packet::Joined(()) => Heard::Joined,
-        Packet::Ack(number) => Heard::Acked(number),
-        Packet::Said(said) => Heard::Said(said.id),
+        BarePacket::Joined(()) => Packet::Joined,
+        BarePacket::Ack(number) => Packet::Acked(number),
+        BarePacket::Said(message) => Packet::Message(message.id),
     })
 }
 
@@ -45,12 +45,12 @@ mod tests {
         let (id, room) = (CommandId(Uuid::nil()), RoomId(Uuid::nil()));
         let nil = "00000000-0000-0000-0000-000000000000";
         assert_eq!(join(room), format!(r#"{{"join":{{"room":"{nil}","token":"load"}}}}"#));
-        let said = say(3, &Say { id, room, text: "t" });
-        assert_eq!(said, format!(r#"{{"n":3,"say":{{"id":"{nil}","room":"{nil}","text":"t"}}}}"#));
-        assert_eq!(read(r#"{"joined":null}"#).unwrap(), Heard::Joined);
-        assert_eq!(read(r#"{"ack":3}"#).unwrap(), Heard::Acked(3));
+        let text = message(3, &OutgoingMessage { id, room, text: "t" });
+        assert_eq!(text, format!(r#"{{"n":3,"say":{{"id":"{nil}","room":"{nil}","text":"t"}}}}"#));
+        assert_eq!(read(r#"{"joined":null}"#).unwrap(), Packet::Joined);
+        assert_eq!(read(r#"{"ack":3}"#).unwrap(), Packet::Acked(3));
         let text = format!(r#"{{"said":{{"id":"{nil}","room":"{nil}","text":"t"}}}}"#);
-        assert_eq!(read(&text).unwrap(), Heard::Said(id));
+        assert_eq!(read(&text).unwrap(), Packet::Message(id));
         assert!(read("x").is_err() && read(r#"{"other":1}"#).is_err());
     }
 }

@@ -8,19 +8,19 @@ use rand::rngs::StdRng;
 /// Consultations that begin in each hour of the day, against the mean of all hours. An assumption, not a measurement:
 /// nights are quiet, most people come after breakfast, the second and lower wave comes after work. Between the middles of
 /// two hours the curve is a straight line.
-const HOURS: [f64; 24] = [
+const HOURLY_WEIGHTS: [f64; 24] = [
     0.10, 0.05, 0.05, 0.05, 0.05, 0.10, 0.30, 0.90, 2.10, 2.80, 2.60, 2.00, // midnight to noon
     1.30, 1.20, 1.60, 1.70, 1.60, 1.50, 1.40, 1.10, 0.70, 0.40, 0.25, 0.15,
 ];
 
-const HOUR: f64 = 3600.0;
+const SECONDS_PER_HOUR: f64 = 3600.0;
 
 /// The busiest moment of the curve.
-const HIGHEST: f64 = 2.80;
+const MAX_HOURLY_WEIGHT: f64 = 2.80;
 
 /// When consultations begin: independent people, at a rate that follows the time of day.
 #[derive(Debug)]
-pub enum Arrivals {
+pub enum CaseArrivals {
     /// A part of a day, compressed.
     Day {
         /// Consultations in a second of the day, in its mean.
@@ -35,11 +35,11 @@ pub enum Arrivals {
     Held { rate: f64, at: f64, seconds: f64 },
 }
 
-impl Arrivals {
+impl CaseArrivals {
     /// `cases` a day, between two hours of it, `compress` times as fast as the clock.
     pub fn day(cases: f64, compress: f64, hours: (f64, f64)) -> Self {
-        let (from, to) = (hours.0 * HOUR, hours.1 * HOUR);
-        Self::Day { mean: cases / (24.0 * HOUR), compress, at: from, from, to }
+        let (from, to) = (hours.0 * SECONDS_PER_HOUR, hours.1 * SECONDS_PER_HOUR);
+        Self::Day { mean: cases / (24.0 * SECONDS_PER_HOUR), compress, at: from, from, to }
     }
 
     pub fn held(rate: f64, seconds: f64) -> Self {
@@ -63,11 +63,11 @@ impl Arrivals {
             }
             Self::Day { mean, compress, at, from, to } => loop {
                 // Thinning: as many as at the busiest moment, of which those stay that the hour has room for.
-                *at += gap(*mean * HIGHEST, random);
+                *at += gap(*mean * MAX_HOURLY_WEIGHT, random);
                 if *at >= *to {
                     return None;
                 }
-                if random.random::<f64>() * HIGHEST < weight(*at) {
+                if random.random::<f64>() * MAX_HOURLY_WEIGHT < weight(*at) {
                     return Some(Duration::from_secs_f64((*at - *from) / *compress));
                 }
             },
@@ -81,9 +81,9 @@ fn gap(rate: f64, random: &mut StdRng) -> f64 {
 
 /// The rate at a second of the day, against its mean.
 fn weight(second: f64) -> f64 {
-    let hour = second / HOUR - 0.5;
+    let hour = second / SECONDS_PER_HOUR - 0.5;
     let (before, part) = (hour.floor(), hour - hour.floor());
-    let of = |hour: f64| HOURS[hour.rem_euclid(24.0) as usize];
+    let of = |hour: f64| HOURLY_WEIGHTS[hour.rem_euclid(24.0) as usize];
     of(before) * (1.0 - part) + of(before + 1.0) * part
 }
 
@@ -95,24 +95,24 @@ mod tests {
 
     #[test]
     fn a_day_has_its_cases_and_most_of_them_in_the_morning() {
-        assert!((HOURS.iter().sum::<f64>() - 24.0).abs() < 1e-9, "{}", HOURS.iter().sum::<f64>());
-        assert!(HOURS.iter().all(|weight| *weight <= HIGHEST));
+        assert!((HOURLY_WEIGHTS.iter().sum::<f64>() - 24.0).abs() < 1e-9, "{}", HOURLY_WEIGHTS.iter().sum::<f64>());
+        assert!(HOURLY_WEIGHTS.iter().all(|weight| *weight <= MAX_HOURLY_WEIGHT));
         let mut random = StdRng::seed_from_u64(1);
-        let mut day = Arrivals::day(100_000.0, 144.0, (0.0, 24.0));
+        let mut day = CaseArrivals::day(100_000.0, 144.0, (0.0, 24.0));
         assert_eq!(day.length(), Duration::from_secs(600));
         let times: Vec<_> = std::iter::from_fn(|| day.next(&mut random)).collect();
         assert!((99_000..101_000).contains(&times.len()), "{}", times.len());
         assert!(times.is_sorted() && times[times.len() - 1] < day.length());
         let hour = |hour: u32| times.iter().filter(|at| at.as_secs_f64() as u32 / 25 == hour).count();
         assert!(hour(9) > 20 * hour(2) && hour(9) > hour(14), "{} {} {}", hour(2), hour(9), hour(14));
-        let morning = Arrivals::day(100_000.0, 144.0, (8.0, 11.0));
+        let morning = CaseArrivals::day(100_000.0, 144.0, (8.0, 11.0));
         assert_eq!(morning.length(), Duration::from_secs(75));
     }
 
     #[test]
     fn a_held_rate_is_held() {
         let mut random = StdRng::seed_from_u64(1);
-        let mut held = Arrivals::held(100.0, 50.0);
+        let mut held = CaseArrivals::held(100.0, 50.0);
         assert!((4_800..5_200).contains(&std::iter::from_fn(|| held.next(&mut random)).count()));
     }
 }

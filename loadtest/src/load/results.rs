@@ -9,7 +9,7 @@ use crate::latency::Latency;
 
 /// One phase. Latencies and rates count only what was intended in the phase's measured part.
 #[derive(Clone, Debug, Default)]
-pub struct Account {
+pub struct PhaseResult {
     /// From the intended time to the ack at its sender.
     pub ack: Latency,
     /// From the intended time to the event at each member who sees it, the sender among them.
@@ -42,7 +42,7 @@ pub struct Account {
     pub doubled: u64,
 }
 
-impl Account {
+impl PhaseResult {
     /// The latencies by the names that a report gives them.
     pub fn latencies(&self) -> [(&'static str, &Latency); 7] {
         [
@@ -81,7 +81,7 @@ impl Account {
 
 /// The readers' account at the end of a run, summed over all members of all rooms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Verdict {
+pub struct CheckResult {
     /// Readers that were asked.
     pub readers: u64,
     /// Events that came, each counted once per reader.
@@ -97,7 +97,7 @@ pub struct Verdict {
     pub unreachable: u64,
 }
 
-impl Verdict {
+impl CheckResult {
     pub fn merge(&mut self, other: &Self) {
         self.readers += other.readers;
         self.delivered += other.delivered;
@@ -118,7 +118,7 @@ pub struct Gauges {
     pub delivered: AtomicU64,
     pub errors: AtomicU64,
     /// The longest ack since it was last read, in microseconds.
-    pub worst: AtomicU64,
+    pub slowest_ack_micros: AtomicU64,
 }
 
 impl Gauges {

@@ -1,0 +1,46 @@
+//! What the profiles share: the fixture, the meters, and the plan that the common options describe.
+
+use anyhow::Context;
+use loadtest::competitors;
+use loadtest::fixture::{Fixture, FixtureRoom};
+use loadtest::load::plan::LoadPlan;
+use loadtest::load::script::LoadKind;
+use loadtest::meter::Meters;
+use loadtest::run::Run;
+use rooms::time::Timestamp;
+
+use crate::cli::Common;
+
+/// Rooms of a competitor that the load may use: as many as `--rooms` allows.
+const MAX_COMPETITOR_ROOMS: usize = 6_000;
+
+pub fn connect(plan: LoadPlan, common: &Common) -> anyhow::Result<Run> {
+    Run::connect(plan, meters(common)?, common.quiet)
+}
+
+pub fn meters(common: &Common) -> anyhow::Result<Meters> {
+    Meters::of(&common.hub_pids).context("no process has the id that --hub-pid names")
+}
+
+pub fn fixture(common: &Common) -> anyhow::Result<Fixture> {
+    if common.targets.iter().any(|target| target.competitor().is_some()) {
+        return Ok(competitors::fixture(MAX_COMPETITOR_ROOMS));
+    }
+    let path = common.fixture.as_ref().context("--fixture is missing: what `wardroom seed` wrote")?;
+    Ok(Fixture::read(path, Timestamp::new(std::time::SystemTime::now().into()))?)
+}
+
+pub fn plan(common: &Common, rooms: Vec<FixtureRoom>, kind: Option<LoadKind>) -> LoadPlan {
+    let workers = common.workers as usize;
+    LoadPlan {
+        targets: common.targets.clone(),
+        rooms,
+        devices: 1,
+        workers,
+        kind,
+        bytes: 1,
+        copies: 1,
+        slow: 0.0,
+        seed: common.seed,
+    }
+}

@@ -1,18 +1,18 @@
-//! When commands should be sent: a schedule that does not wait for answers.
+//! Arrival times of commands: a schedule that does not wait for answers.
 //!
 //! A generator that sends the next command only after the last answer slows down with the hub and then reports good
-//! latencies for a bad hub (coordinated omission). Here the schedule stands before the first command is sent.
+//! latencies for a bad hub (coordinated omission). Here the schedule is fixed before the first command is sent.
 
 use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// How the commands lie in time.
+/// The distribution of gaps between commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spacing {
-    /// Independent people: exponential gaps.
+    /// Exponential gaps, as independent people produce them.
     #[default]
     Poisson,
     /// Equal gaps.
@@ -29,12 +29,12 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate` commands a second; at least one in an hour.
+    /// Creates a schedule of `rate` commands a second; at least one an hour.
     pub fn new(spacing: Spacing, rate: f64) -> Self {
         Self { spacing, gap: 1e6 / rate.max(1.0 / 3600.0), at: 0.0 }
     }
 
-    /// When the next command should be sent, from the start of the schedule.
+    /// Returns the time of the next command, measured from the start of the schedule.
     pub fn next(&mut self, random: &mut StdRng) -> Duration {
         self.at += match self.spacing {
             Spacing::Uniform => self.gap,
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schedule_has_its_rate_and_never_goes_back() {
+    fn schedule_keeps_its_rate_in_ascending_order() {
         for spacing in [Spacing::Poisson, Spacing::Uniform] {
             let mut random = StdRng::seed_from_u64(1);
             let mut arrivals = Arrivals::new(spacing, 1000.0);

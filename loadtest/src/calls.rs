@@ -1,4 +1,4 @@
-//! Calls at a rate: doctor and patient of a room find each other through the hub, over and over.
+//! Calls at a given rate: the doctor and the patient of a room connect through the hub.
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,19 +17,19 @@ use crate::latency::{Latency, LatencySummary};
 use crate::target::{Target, node_of};
 use crate::webrtc::{CallProgress, RelayTimes, WebRtcError, WebRtcPeer};
 
-/// How long a call may take to come about.
+/// Time limit for media to flow in both directions.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long before its call a pair connects.
+/// A pair connects this long before its call is due.
 const CONNECT_LEAD_TIME: Duration = Duration::from_secs(3);
-/// What counts as media: half a second of sound.
+/// Packets that prove media: half a second of audio.
 const MIN_MEDIA_PACKETS: u64 = 25;
 
-/// What is played.
+/// The calls to make.
 #[derive(Debug)]
 pub struct CallsPlan {
-    /// The nodes; the two of a call are on different ones.
+    /// The nodes. The two members of a call connect to different ones.
     pub targets: Vec<Target>,
-    /// A call at a time in each.
+    /// Each room has at most one call.
     pub rooms: Vec<FixtureRoom>,
     pub per_minute: f64,
     pub spacing: Spacing,
@@ -40,18 +40,18 @@ pub struct CallsPlan {
     pub quiet: bool,
 }
 
-/// What came of it. Times in microseconds.
+/// The result of the calls. Times are in microseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CallsReport {
     pub calls: usize,
     pub failed: usize,
-    /// Why, each once.
+    /// Distinct failure reasons.
     pub reasons: Vec<String>,
-    /// From the time the doctor should have rung to media on both sides.
+    /// From the time the doctor should have started the call to media on both sides.
     pub setup: LatencySummary,
-    /// From an offer, answer or candidate at one side to its arrival at the other.
+    /// From an offer, answer, or candidate sent by one side to its arrival at the other.
     pub signal: LatencySummary,
-    /// The greatest number of calls at once.
+    /// The peak number of simultaneous calls.
     pub at_once: usize,
 }
 
@@ -62,7 +62,7 @@ struct CallsProgress {
     now: usize,
 }
 
-/// Plays the plan to its end. The two of a call are connected and in their room before it is due.
+/// Runs all calls of the plan. Both members are connected and in their room before their call is due.
 pub async fn play(plan: CallsPlan) -> anyhow::Result<CallsReport> {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut arrivals = Arrivals::new(plan.spacing, plan.per_minute / 60.0);
@@ -70,7 +70,7 @@ pub async fn play(plan: CallsPlan) -> anyhow::Result<CallsReport> {
         std::iter::repeat_with(|| arrivals.next(&mut random)).take_while(|at| *at < plan.duration).collect();
     anyhow::ensure!(
         times.len() <= plan.rooms.len(),
-        "{} calls need as many rooms, and the fixture has {}: seed more",
+        "{} calls need as many rooms, but the fixture has {}: seed more",
         times.len(),
         plan.rooms.len()
     );
@@ -97,7 +97,7 @@ pub async fn play(plan: CallsPlan) -> anyhow::Result<CallsReport> {
         });
         if !plan.quiet && std::io::stderr().is_terminal() {
             let (done, now) = update(&progress, |progress| (progress.report.calls, progress.now));
-            eprint!("\r{:>4.0} s  {done} calls over, {now} going on   ", at.as_secs_f64());
+            eprint!("\r{:>4.0} s  {done} calls finished, {now} active   ", at.as_secs_f64());
         }
     }
     while calls.join_next().await.is_some() {}
@@ -125,10 +125,10 @@ impl CallsProgress {
     }
 }
 
-/// Doctor and patient of a room, connected and listening.
+/// Connects the doctor and the patient of a room and joins both to it.
 async fn connect_both([here, there]: [Target; 2], room: &FixtureRoom) -> Result<(Client, Client), WebRtcError> {
     let [patient, doctor, ..] = room.members.as_slice() else {
-        return Err(WebRtcError::Refused("the room of the fixture has nobody".to_owned()));
+        return Err(WebRtcError::Refused("a room of the fixture has no doctor and patient: seed again".to_owned()));
     };
     let join = async |target, token| {
         let mut client = Client::new(target, token);
@@ -147,7 +147,7 @@ fn update<T>(progress: &Mutex<CallsProgress>, change: impl FnOnce(&mut CallsProg
     change(&mut progress.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// One call, from the ring to the hang-up; `flows` is called when media goes both ways.
+/// Runs one call from its start to the hang-up. Calls `flows` once media flows in both directions.
 async fn run_call(
     room: rooms::id::RoomId,
     doctor: Client,

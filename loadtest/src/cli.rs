@@ -24,11 +24,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Profile {
     /// Messages that all members of a room see.
-    Chat(Talk),
-    /// Messages to many sockets: each member of a room has several devices, and each of them gets every event.
+    Chat(LoadArgs),
+    /// Messages to many sockets: each member has several devices, and each device receives every event.
     Fanout {
         #[command(flatten)]
-        talk: Talk,
+        args: LoadArgs,
         /// Connections of each member.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
         devices: u32,
@@ -36,49 +36,49 @@ pub enum Profile {
     /// Status changes, in a loop that the state machine allows.
     Status {
         #[command(flatten)]
-        talk: Talk,
-        /// Which loop.
+        args: LoadArgs,
+        /// The loop to run.
         #[arg(long, value_enum, default_value = "dispensing")]
         cycle: LoadKind,
     },
-    /// Every message is sent 1 to N times, and once more after its ack.
+    /// Each message is sent 1 to N times, and once more after its ack.
     Duplicates {
         #[command(flatten)]
-        talk: Talk,
+        args: LoadArgs,
         /// The most copies before the ack.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=5))]
         copies: u8,
     },
-    /// Messages while some members stop reading; they read on when the load is over.
+    /// Messages while some members stop reading; they resume at the end of the load.
     Slow {
         #[command(flatten)]
-        talk: Talk,
+        args: LoadArgs,
         /// The share of rooms with such a member.
         #[arg(long, default_value_t = 0.1, value_parser = share)]
         share: f64,
     },
-    /// Messages while connections are cut all at once and come back.
+    /// Messages while connections are cut all at once and reconnect.
     Storm {
         #[command(flatten)]
-        talk: Talk,
-        /// The share of rooms whose connections are cut. Below 1, latencies are those of the others.
+        args: LoadArgs,
+        /// The share of rooms whose connections are cut. Below 1, latencies are those of the other rooms.
         #[arg(long, default_value_t = 1.0, value_parser = share)]
         share: f64,
-        /// Each comes back after a random time up to this, in milliseconds.
+        /// Each connection reconnects after a random time up to this, in milliseconds.
         #[arg(long, default_value_t = 0)]
         jitter_ms: u64,
-        /// When, in seconds after the warm-up.
+        /// When to cut, in seconds after the warm-up.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3600))]
         cut_after: u64,
     },
-    /// Connections that are signed in and in a room and do nothing.
+    /// Connections that are authenticated and in a room but send nothing.
     Idle {
         #[command(flatten)]
-        common: Common,
-        /// How many; people of the fixture get several when it has too few.
+        common: CommonArgs,
+        /// Number of connections. If the fixture has too few members, each gets several.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=19_000))]
         connections: u32,
-        /// How long they stay, in seconds; the hub's memory is read at the end.
+        /// How long they stay connected, in seconds; the hub's memory is read at the end.
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
         duration: u64,
         /// Bound on the hub's memory per connection.
@@ -86,59 +86,59 @@ pub enum Profile {
         max_kib_per_connection: Option<f64>,
     },
     /// Calls with real media on both sides, at a rate.
-    Calls(Ring),
+    Calls(CallsArgs),
     /// A clinic's day, compressed: whole cases from the booking to the medicine, by an arrival curve; then its peak.
-    ClinicDay(Clinic),
+    ClinicDay(ClinicDayArgs),
     /// The highest rate whose p99 of acks stays below a bound, and the p99 at half of it.
     Search {
         #[command(flatten)]
-        talk: Talk,
-        /// What the load consists of.
+        args: LoadArgs,
+        /// The kind of load.
         #[arg(long, value_enum, default_value = "chat")]
         kind: LoadKind,
         /// The bound on the p99 of acks, in milliseconds.
         #[arg(long, default_value_t = 100.0)]
         below_ms: f64,
-        /// Bound: fail when the rate that is found is lower.
+        /// Bound: fail if the rate found is lower.
         #[arg(long)]
         min_rate: Option<f64>,
     },
 }
 
 #[derive(Debug, Args)]
-pub struct Common {
-    /// The hub: a loopback address and a port. Others are refused. Given several times, these are the nodes of one hub:
-    /// the members of each room are spread over them, and who loses a connection comes back on the next one. A peer of the
-    /// comparison is written `socketio://127.0.0.1:PORT` or `rooms://127.0.0.1:PORT`.
+pub struct CommonArgs {
+    /// The hub: a loopback address and a port; other addresses are rejected. Repeat it for the nodes of one hub: each
+    /// room's members are spread over them, and a member that loses its connection reconnects to the next node. Write a
+    /// competitor as `socketio://127.0.0.1:PORT` or `rooms://127.0.0.1:PORT`.
     #[arg(long = "target", default_value = "127.0.0.1:8080")]
     pub targets: Vec<Target>,
-    /// What `wardroom seed` wrote. Needed with a hub; peers take any rooms.
+    /// The file that `wardroom seed` wrote. Required for a hub; competitors accept any rooms.
     #[arg(long)]
     pub fixture: Option<PathBuf>,
-    /// The hub's process, for its CPU time and memory; given several times, their costs are summed.
+    /// The hub's process, to measure its CPU time and memory. Repeat it to sum several processes.
     #[arg(long = "hub-pid")]
     pub hub_pids: Vec<u32>,
-    /// What to do to the hub or to clients: `kind@seconds[+duration]`, seconds after the warm-up. `kill`: the process
-    /// `--fault-pid` is killed, and after the duration `--restart` is run. `stop`: it is stopped for the duration.
-    /// `half-open`: a share of the clients stops reading and answering for the duration, without closing. `cut`: the
-    /// connections of a share of the rooms are cut and come back within the duration. May be repeated.
+    /// A fault of the hub or of clients: `kind@seconds[+duration]`, in seconds after the warm-up. `kill`: kills the
+    /// process `--fault-pid` and runs `--restart` after the duration. `stop`: stops it for the duration. `half-open`: a
+    /// share of the clients stops reading and answering for the duration, without closing. `cut`: cuts the connections
+    /// of a share of the rooms, which reconnect within the duration. May be repeated.
     #[arg(long = "fault")]
     pub faults: Vec<Fault>,
-    /// The process of the hub that `kill` and `stop` are meant for; given several times, they are meant in turn. No other is
-    /// ever sent a signal.
+    /// The hub process that `kill` and `stop` hit. If repeated, the processes take turns. No other process ever
+    /// receives a signal.
     #[arg(long = "fault-pid")]
     pub fault_pids: Vec<u32>,
-    /// The share of clients that `half-open` and `cut` are meant for.
+    /// The share of clients that `half-open` and `cut` hit.
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     pub fault_share: f64,
-    /// A shell command that starts the killed hub again and prints the id of its process, to which later faults go. `$1`
-    /// in it is which `--fault-pid` it was, from 1.
+    /// A shell command that restarts the killed hub and prints its process id, which later faults hit. `$1` is the
+    /// number of the `--fault-pid`, from 1.
     #[arg(long, requires = "fault_pids")]
     pub restart: Option<String>,
-    /// Where to write the report as JSON.
+    /// Writes the report as JSON to this file.
     #[arg(long)]
     pub json: Option<PathBuf>,
-    /// Where to write the report as a page with plots.
+    /// Writes the report as a page with plots to this file.
     #[arg(long)]
     pub html: Option<PathBuf>,
     /// Shows no progress.
@@ -147,24 +147,24 @@ pub struct Common {
     /// Threads of the generator.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: u32,
-    /// Where random choices begin.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 #[derive(Debug, Args)]
-pub struct Talk {
+pub struct LoadArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=6_000))]
     pub rooms: u32,
     /// Members of each room.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
     pub members: u32,
-    /// Commands a second, over all rooms; with `search`, where it begins.
+    /// Commands a second, over all rooms; for `search`, the first rate tried.
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
     pub rate: f64,
-    /// The measured time in seconds; with `search`, of each step.
+    /// The measured time in seconds; for `search`, of each step.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub duration: u64,
     /// Seconds of load before the measured time.
@@ -184,13 +184,13 @@ pub struct Talk {
 
 /// Calls at a rate.
 #[derive(Debug, Args)]
-pub struct Ring {
+pub struct CallsArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Calls a minute.
     #[arg(long, default_value_t = 500.0, value_parser = rate)]
     pub per_minute: f64,
-    /// For how long calls begin, in seconds.
+    /// How long new calls start, in seconds.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub duration: u64,
     /// How long a call lasts once media flows, in seconds.
@@ -198,54 +198,54 @@ pub struct Ring {
     pub hold: u64,
     #[arg(long, value_enum, default_value = "poisson")]
     pub arrivals: Spacing,
-    /// Bound on the p99 of the time from the ring to media on both sides.
+    /// Bound on the p99 of the time from starting a call to media on both sides.
     #[arg(long)]
     pub max_setup_p99_ms: Option<f64>,
-    /// Bound on the p99 of the time that the hub takes to pass a message on.
+    /// Bound on the p99 of the time that the hub takes to relay a signal.
     #[arg(long)]
     pub max_signal_p99_ms: Option<f64>,
-    /// Bound on calls that do not come about.
+    /// Bound on failed calls.
     #[arg(long, default_value_t = 0)]
     pub max_failed: u64,
 }
 
 /// A day of consultations.
 #[derive(Debug, Args)]
-pub struct Clinic {
+pub struct ClinicDayArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// Consultations in the whole day.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(24..=10_000_000))]
     pub cases: u32,
-    /// How many times faster than the clock the day goes, and how many times shorter a case is.
+    /// How many times faster than the clock the day runs, and how many times shorter a case is.
     #[arg(long, default_value_t = 24.0, value_parser = factor)]
     pub compress: f64,
-    /// Which hours of the day are played: FROM-TO. Nothing of the day with 0-0.
+    /// The hours of the day to run, as FROM-TO; 0-0 skips the day.
     #[arg(long, default_value = "0-24", value_parser = hours)]
     pub hours: (f64, f64),
-    /// After the day, so many seconds of the busiest moment: consultations begin at `--peak-factor` times the day's mean
-    /// rate, by the clock (only a case's length is compressed).
+    /// Seconds of peak load after the day: consultations begin at `--peak-factor` times the day's mean rate, by the
+    /// clock. Only the length of a case is compressed.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub peak: u64,
     #[arg(long, default_value_t = 16.7, value_parser = factor)]
     pub peak_factor: f64,
-    /// Minutes that a case lasts before it is compressed.
+    /// Minutes that a case lasts before compression.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub case_minutes: u64,
-    /// Messages in a case; with some 17 other steps.
+    /// Messages in a case, besides some 17 other steps.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub messages: u32,
     /// Bytes of a message.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=4000))]
     pub bytes: u32,
-    /// Bound on cases that do not reach their end.
+    /// Bound on failed cases.
     #[arg(long, default_value_t = 0)]
     pub max_failed: u64,
     #[command(flatten)]
     pub limits: Limits,
 }
 
-/// What makes the exit code 1.
+/// The bounds; breaking one makes the exit code 1.
 #[derive(Debug, Args)]
 pub struct Limits {
     /// Bound on the p99 of acks.
@@ -254,7 +254,7 @@ pub struct Limits {
     /// Bound on the p99 of deliveries.
     #[arg(long)]
     pub max_delivery_p99_ms: Option<f64>,
-    /// Bound on the p99 of the time to the last socket that gets an event.
+    /// Bound on the p99 of the time to the last socket that receives an event.
     #[arg(long)]
     pub max_last_p99_ms: Option<f64>,
     /// Bound on the p99 of the time from a lost connection to the end of the replay on the next one.
@@ -269,25 +269,26 @@ pub struct Limits {
     /// Bound on error frames.
     #[arg(long, default_value_t = 0)]
     pub max_errors: u64,
-    /// Bound on commands without an answer.
+    /// Bound on unanswered commands.
     #[arg(long, default_value_t = 0)]
     pub max_unanswered: u64,
 }
 
-impl Common {
-    /// The faults that were asked for, if they can be done; `clients` tells whether this profile's clients can.
+impl CommonArgs {
+    /// Returns the requested faults. Fails if one is impossible in this profile; `clients` tells whether its clients
+    /// support faults.
     pub fn faults(&self, clients: bool) -> anyhow::Result<Faults> {
         let has_hub_faults = self.faults.iter().any(|fault| fault.kind.targets_hub());
         ensure!(!has_hub_faults || !self.fault_pids.is_empty(), "kill and stop need --fault-pid");
         let all = self.faults.iter().all(|fault| fault.kind.targets_hub());
-        ensure!(clients || all, "in this profile only kill and stop are possible");
+        ensure!(clients || all, "this profile supports only kill and stop");
         let victims = self.fault_pids.iter().map(|pid| Victim::new(*pid, self.restart.clone()));
         let victims = victims.collect::<anyhow::Result<_>>()?;
         Ok(Faults { list: self.faults.clone(), share: self.fault_share, victims })
     }
 }
 
-impl Talk {
+impl LoadArgs {
     pub fn phase(&self, connection_faults: Vec<(Duration, ConnectionFault)>) -> Phase {
         Phase {
             rate: self.rate,
@@ -301,13 +302,13 @@ impl Talk {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "a number from 0 to 1".to_owned())?;
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("from 0 to 1".to_owned()) }
+    let share: f64 = text.parse().map_err(|_| "must be a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
-    let factor: f64 = text.parse().map_err(|_| "a number".to_owned())?;
-    if (1.0..=1_440.0).contains(&factor) { Ok(factor) } else { Err("from 1 to 1440".to_owned()) }
+    let factor: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if (1.0..=1_440.0).contains(&factor) { Ok(factor) } else { Err("must be from 1 to 1440".to_owned()) }
 }
 
 fn hours(text: &str) -> Result<(f64, f64), String> {
@@ -317,6 +318,6 @@ fn hours(text: &str) -> Result<(f64, f64), String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "a number".to_owned())?;
-    if (0.1..=200_000.0).contains(&rate) { Ok(rate) } else { Err("from 0.1 to 200000".to_owned()) }
+    let rate: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if (0.1..=200_000.0).contains(&rate) { Ok(rate) } else { Err("must be from 0.1 to 200000".to_owned()) }
 }

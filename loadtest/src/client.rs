@@ -1,9 +1,9 @@
-//! A client of the hub: joins rooms with its cursors, sends commands until they are answered, survives being cut, and
-//! keeps a [`DeliveryCheck`] of every room.
+//! A client of the hub. It joins rooms with cursors, retries commands until they are answered, survives disconnects,
+//! and keeps a [`DeliveryCheck`] for every room.
 //!
-//! A client outlives its connections. [`Client::connect`] opens the next one, joins its rooms again with their cursors
-//! and sends again what was not answered; that is all of the protocol's resume. It never reconnects by itself: when and
-//! how often is the test's matter.
+//! A client outlives its connections. [`Client::connect`] opens the next connection, rejoins all rooms at their
+//! cursors, and resends unanswered commands; this is the protocol's whole resume. The client never reconnects by
+//! itself: the test decides when and how often.
 
 mod on_frame;
 
@@ -28,10 +28,10 @@ use crate::frame::{FrameError, FrameSummary};
 use crate::socket::{Socket, open};
 use crate::target::Target;
 
-/// How long the methods that wait for something particular wait for it.
+/// Time limit of every method that waits for a specific frame.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One client of one person.
+/// One client of one user.
 pub struct Client {
     target: Target,
     token: Token,
@@ -46,37 +46,37 @@ pub struct Client {
     closing: Option<(u16, String)>,
 }
 
-/// A room this client is in.
+/// The state of a room that this client has joined.
 #[derive(Default)]
 struct JoinedRoom {
     check: DeliveryCheck,
-    /// Everything up to the hub's head has come on this connection.
+    /// Whether all events up to the hub's head have arrived on this connection.
     live: bool,
-    /// A `join` is on its way because something was missing; what else is missing until then says nothing new.
+    /// A `join` is in flight because of a gap. Further gaps until its replay say nothing new.
     replaying: bool,
 }
 
-/// A frame, read in short, with what it meant for the order of its room.
+/// A received frame, partially parsed, with its meaning for the order of its room.
 #[derive(Clone, Debug)]
 pub struct ReceivedFrame {
-    /// The frame as it came; `serde_json` makes a `ServerFrame` of it.
+    /// The frame as received; parse it with `serde_json` into a `ServerFrame`.
     pub text: Utf8Bytes,
     pub summary: FrameSummary,
-    /// With events only.
+    /// Set for events only.
     pub order: Option<EventOrder>,
-    /// The command to which this is the first final answer.
+    /// The command to which this frame is the first final answer.
     pub answers: Option<CommandId>,
 }
 
-/// The hub's last word on a command.
+/// The final answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Done { first: u64, last: u64 },
     Refused(Box<ErrorFrame>),
 }
 
-/// A connection that is open and that nobody reads or writes: what the hub sees of a client whose network is gone.
-/// Dropping it resets the connection.
+/// An open connection that nobody reads or writes, as the hub sees a client whose network is gone. Dropping it resets
+/// the connection.
 pub struct Stalled(Socket);
 
 #[derive(Debug, thiserror::Error)]
@@ -86,20 +86,20 @@ pub enum ClientError {
     /// The hub closed with this code, or the connection broke (1006).
     #[error("closed with code {code} {reason}")]
     Closed { code: u16, reason: String },
-    #[error("the connection could not be opened: {0}")]
+    #[error("cannot connect: {0}")]
     Open(Box<WsError>),
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("the hub sent what the protocol does not have: {0}")]
+    #[error("the hub violated the protocol: {0}")]
     Protocol(&'static str),
     #[error("the hub refused: {}", .0.message)]
     Refused(Box<ErrorFrame>),
-    #[error("waited in vain for {0}")]
+    #[error("timed out waiting for {0}")]
     Timeout(&'static str),
 }
 
 impl ClientError {
-    /// The close code, if the hub gave one.
+    /// Returns the close code, if the hub sent one.
     pub fn close(&self) -> Option<Close> {
         match self {
             Self::Closed { code, .. } => Close::ALL.iter().copied().find(|close| close.code() == *code),
@@ -109,7 +109,7 @@ impl ClientError {
 }
 
 impl Client {
-    /// A client that is not connected yet.
+    /// Creates a client that is not yet connected.
     pub fn new(target: Target, token: Token) -> Self {
         Self {
             target,
@@ -126,17 +126,17 @@ impl Client {
         }
     }
 
-    /// From the next connection on, the kernel's receive buffer is as small as it can be.
+    /// Makes later connections use the smallest receive buffer that the kernel allows.
     pub fn use_small_receive_buffer(&mut self) {
         self.small_receive_buffer = true;
     }
 
-    /// From the next connection on, another hub (a restarted one, or another node).
+    /// Makes later connections go to another hub: a restarted one, or another node.
     pub fn retarget(&mut self, target: Target) {
         self.target = target;
     }
 
-    /// Whom the hub takes this client for; none before the first welcome.
+    /// Returns the user as which the hub authenticated this client; `None` before the first `welcome`.
     pub fn user(&self) -> Option<UserId> {
         self.user
     }
@@ -145,8 +145,9 @@ impl Client {
         self.socket.is_some()
     }
 
-    /// Opens a connection and greets. Then joins again every room of this client with its cursor, and sends again every
-    /// command that was not answered. Returns when the hub has welcomed; the replay comes by [`Client::next`].
+    /// Connects and sends `hello`. Then rejoins every room at its cursor and resends every unanswered command.
+    ///
+    /// Returns once the hub has sent `welcome`; [`Client::next`] yields the replay.
     pub async fn connect(&mut self) -> Result<Welcome, ClientError> {
         self.disconnect();
         self.socket =
@@ -160,7 +161,7 @@ impl Client {
             self.disconnect();
             return Err(match frame.summary {
                 FrameSummary::Error(error) => ClientError::Refused(error),
-                _ => ClientError::Protocol("another frame before welcome"),
+                _ => ClientError::Protocol("a frame before welcome"),
             });
         };
         self.user = Some(welcome.user);
@@ -174,7 +175,7 @@ impl Client {
         Ok(*welcome)
     }
 
-    /// Joins a room, or asks anew for its state, and waits until its replay is over. Returns the room's head.
+    /// Joins a room, or requests its state again, and waits for the end of the replay. Returns the room's head.
     pub async fn join(&mut self, room: RoomId) -> Result<u64, ClientError> {
         self.request_join(room);
         self.until("the end of a replay", |frame| match &frame.summary {
@@ -187,7 +188,7 @@ impl Client {
         .await?
     }
 
-    /// As [`Client::join`], without waiting: the answer comes by [`Client::next`].
+    /// Like [`Client::join`], but without waiting: [`Client::next`] yields the answer.
     pub fn request_join(&mut self, room: RoomId) {
         let joined = self.rooms.entry(room).or_default();
         joined.live = false;
@@ -208,27 +209,27 @@ impl Client {
         .await
     }
 
-    /// Sends a command under a fresh id. It is sent again on every new connection until it is answered.
+    /// Sends a command under a new id. Every new connection resends it until it is answered.
     pub fn send(&mut self, room: RoomId, command: Command) -> CommandId {
         let id = CommandId(Uuid::now_v7());
         self.send_as(id, room, None, command);
         id
     }
 
-    /// As [`Client::send`], with an id and the version that the sender saw.
+    /// Like [`Client::send`], with a given id and the version that the sender saw.
     pub fn send_as(&mut self, id: CommandId, room: RoomId, expect: Option<u64>, command: Command) {
         let text = encode(&ClientFrame::Command { id, room, expect, command });
         self.unanswered.push_back((id, text.clone()));
         self.outgoing.push_back(text);
     }
 
-    /// Sends a command and waits for its answer. Frames that come in between are kept for [`Client::next`].
+    /// Sends a command and waits for its answer. [`Client::next`] later yields the frames received meanwhile.
     pub async fn command(&mut self, room: RoomId, command: Command) -> Result<Answer, ClientError> {
         let id = self.send(room, command);
         self.answer(id).await
     }
 
-    /// Waits for the answer to a command. Frames that come in between are kept for [`Client::next`].
+    /// Waits for the answer to a command. [`Client::next`] later yields the frames received meanwhile.
     pub async fn answer(&mut self, id: CommandId) -> Result<Answer, ClientError> {
         self.until("an answer", |frame| match &frame.summary {
             FrameSummary::Ack { id: acked, first, last, .. } if *acked == id => {
@@ -240,7 +241,7 @@ impl Client {
         .await
     }
 
-    /// Sends an unanswered command once more. False if it has been answered.
+    /// Resends an unanswered command. Returns `false` if it has been answered.
     pub fn send_again(&mut self, id: CommandId) -> bool {
         let text = self.unanswered.iter().find(|(known, _)| *known == id).map(|(_, text)| text.clone());
         let found = text.is_some();
@@ -248,22 +249,22 @@ impl Client {
         found
     }
 
-    /// The commands that have no answer yet, oldest first.
+    /// Returns the unanswered commands, oldest first.
     pub fn unanswered(&self) -> impl ExactSizeIterator<Item = CommandId> {
         self.unanswered.iter().map(|(id, _)| *id)
     }
 
-    /// Any frame, for what has no method here.
+    /// Queues a frame for which this client has no method.
     pub fn queue(&mut self, frame: &ClientFrame) {
         self.outgoing.push_back(encode(frame));
     }
 
-    /// Another text as a frame, be it well formed or not.
+    /// Queues any text as a frame, well formed or not.
     pub fn queue_text(&mut self, text: impl Into<Utf8Bytes>) {
         self.outgoing.push_back(text.into());
     }
 
-    /// A fresh token: handed over on the open socket, and used for the next connections.
+    /// Sets a new token: sends it on the open connection and uses it for later ones.
     pub fn set_token(&mut self, token: Token) {
         if self.is_connected() {
             self.queue(&ClientFrame::Auth { token: token.clone() });
@@ -271,8 +272,8 @@ impl Client {
         self.token = token;
     }
 
-    /// The next frame. Answers beats, and joins a room again when something is found missing. Sends what was queued.
-    /// Can be dropped at any time without losing a frame.
+    /// Returns the next frame. Sends queued frames, answers beats, and rejoins a room on a gap. Cancel-safe: dropping
+    /// the future loses no frame.
     pub async fn next(&mut self) -> Result<ReceivedFrame, ClientError> {
         match self.received.pop_front() {
             Some(frame) => Ok(frame),
@@ -280,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Waits until the room's events up to `seq` have come.
+    /// Waits until the room's events up to `seq` have arrived.
     pub async fn until_seq(&mut self, room: RoomId, seq: u64) -> Result<(), ClientError> {
         self.within("an event", async |client| {
             while client.rooms.get(&room).is_none_or(|joined| joined.check.cursor() < seq) {
@@ -292,28 +293,28 @@ impl Client {
         .await
     }
 
-    /// What this client got of a room.
+    /// Returns the delivery check of a room.
     pub fn delivery_check(&self, room: RoomId) -> Option<&DeliveryCheck> {
         self.rooms.get(&room).map(|joined| &joined.check)
     }
 
-    /// Cuts the connection without a word. What has not been sent is sent on the next one, if it was a command.
+    /// Cuts the connection without a close frame. The next connection resends unsent commands.
     pub fn cut(&mut self) {
         if let Some(socket) = &self.socket {
-            // Without it the kernel would still deliver what it holds, and the hub would see an orderly end.
+            // Without zero linger the kernel would still deliver its buffer, and the hub would see an orderly end.
             let _ = socket.get_ref().set_zero_linger();
         }
         self.disconnect();
     }
 
-    /// Stops reading and writing, but keeps the connection open. The client itself counts as not connected.
+    /// Stops reading and writing but keeps the connection open. The client counts as disconnected.
     pub fn half_open(&mut self) -> Option<Stalled> {
         let stalled = self.socket.take().map(Stalled);
         self.disconnect();
         stalled
     }
 
-    /// Says goodbye and ends the connection.
+    /// Closes the connection with a close frame.
     pub async fn close(&mut self) {
         if let Some(mut socket) = self.socket.take() {
             let _ = timeout_at(Instant::now() + Duration::from_secs(1), socket.close(None)).await;
@@ -321,13 +322,13 @@ impl Client {
         self.disconnect();
     }
 
-    /// Sends what was queued, without waiting for frames.
+    /// Sends queued frames without waiting for an answer.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
         let Some(socket) = &mut self.socket else { return Err(ClientError::NotConnected) };
         let sent = async {
             while !self.outgoing.is_empty() {
-                // In two steps, so that a frame is taken from the queue only when the socket has it: this future may be
-                // dropped at every await.
+                // In two steps, so that a frame leaves the queue only once the socket has it: this future may be
+                // dropped at any await.
                 poll_fn(|cx| Pin::new(&mut *socket).poll_ready(cx)).await?;
                 if let Some(text) = self.outgoing.pop_front() {
                     Pin::new(&mut *socket).start_send(Message::Text(text))?;
@@ -335,7 +336,8 @@ impl Client {
             }
             socket.flush().await
         };
-        // An error may hide the hub's close frame, which can still be read: reading tells how it ended.
+        // An error may hide the hub's close frame, which is still readable. Reading it reveals why the connection
+        // ended.
         match sent.await {
             Ok(()) | Err(WsError::Io(_)) => Ok(()),
             Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(()),

@@ -1,31 +1,31 @@
-//! What one member got of one room: every event once, in order, without a gap.
+//! Checks what one member receives of one room: every event once, in order, without a gap.
 //!
-//! The rule of a reader is the engine's own ([`Cursor`]). Beside it stands a second account that trusts no claim of the
-//! hub: which `seq` came at all. A hub that lies about `prev` is found by it.
+//! The reader follows the engine's own rule ([`Cursor`]). A second record trusts no claim of the hub: the set of every
+//! `seq` received. It exposes a hub that sends a wrong `prev`.
 
 use rooms::cursor::{Cursor, Verdict};
 
-/// What a frame was to this reader.
+/// What an event frame meant to this reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventOrder {
-    /// New and next.
+    /// New and next in order.
     Next,
-    /// It had come before.
+    /// Received before.
     Repeated,
-    /// It had not come before, but a later one had.
+    /// New, but received after a later event.
     Late,
-    /// Something before it is missing. It was not taken: join again with the cursor.
+    /// An earlier event is missing. The reader did not apply this one; join again at the cursor.
     Gap,
 }
 
-/// One reader of one room.
+/// The delivery check of one reader in one room.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryCheck {
     reader: Cursor,
     seen: SeqSet,
-    /// What this reader had before the account began.
+    /// The reader's position when the check began.
     base: u64,
-    /// Up to here a repeat was asked for.
+    /// A requested replay may repeat events up to here.
     replay_expected_to: u64,
     delivered: u64,
     repeated: u64,
@@ -34,17 +34,17 @@ pub struct DeliveryCheck {
 }
 
 impl DeliveryCheck {
-    /// A reader that has everything up to `cursor`.
+    /// Creates the check of a reader that has everything up to `cursor`.
     pub fn after(cursor: u64) -> Self {
         Self { reader: Cursor::new(cursor), base: cursor, ..Self::default() }
     }
 
-    /// The `seq` to join with.
+    /// Returns the `seq` to join with.
     pub fn cursor(&self) -> u64 {
         self.reader.position()
     }
 
-    /// An event frame.
+    /// Records an event frame.
     pub fn record(&mut self, prev: u64, seq: u64) -> EventOrder {
         match self.reader.judge(prev, seq) {
             Verdict::Deliver => {
@@ -68,55 +68,54 @@ impl DeliveryCheck {
         }
     }
 
-    /// The hub says that `head` is the last visible event. False when this reader lacks something.
+    /// Compares the cursor with the hub's `head`, the last visible event. Returns `false` if an event is missing.
     pub fn is_complete(&mut self, head: u64) -> bool {
         let complete = !self.reader.is_behind(head);
         self.gaps += u64::from(!complete);
         complete
     }
 
-    /// This reader asked for a replay on a connection that was live: what it has by now may come a second time, and
-    /// that is not the hub's fault.
+    /// Allows repeats of events up to the cursor: the reader requested a replay on a live connection.
     pub fn expect_replay(&mut self) {
         self.replay_expected_to = self.reader.position();
     }
 
-    /// A new connection begins: nothing may come a second time on it.
+    /// Resets the allowance for repeats: a new connection must not repeat anything.
     pub fn reconnected(&mut self) {
         self.replay_expected_to = 0;
     }
 
-    /// Whether the event `seq` ever came.
+    /// Returns whether the event `seq` was ever received.
     pub fn has(&self, seq: u64) -> bool {
         seq <= self.base || self.seen.has(seq)
     }
 
-    /// Events that came, each counted once.
+    /// Returns the number of distinct events received.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Events that came again without having been asked for.
+    /// Returns the number of repeats that no replay request explains.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }
 
-    /// Events that came after a later one.
+    /// Returns the number of events received after a later one.
     pub fn out_of_order(&self) -> u64 {
         self.out_of_order
     }
 
-    /// How often something was found missing. A replay heals it, but on one node it should not happen at all.
+    /// Returns the number of gaps found. A replay heals a gap, but on a single node none should occur.
     pub fn gaps(&self) -> u64 {
         self.gaps
     }
 }
 
-/// A set of small numbers.
+/// A set of small sequence numbers.
 #[derive(Clone, Debug, Default)]
 struct SeqSet(Vec<u64>);
 
-/// No room has more events than this; a greater `seq` is kept out of the set, not out of the account.
+/// No room has more events than this. A larger `seq` is not stored in the set but is still counted.
 const MAX_TRACKED_SEQ: u64 = 1 << 20;
 
 impl SeqSet {
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filtered_log_is_complete_although_numbers_are_left_out() {
+    fn filtered_log_is_complete_despite_omitted_numbers() {
         let mut check = DeliveryCheck::default();
         assert_eq!(check.record(0, 3), EventOrder::Next);
         assert_eq!(check.record(3, 7), EventOrder::Next);
@@ -150,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn lost_repeated_and_swapped_events_are_told_apart() {
+    fn lost_repeated_and_swapped_events_are_distinguished() {
         let mut check = DeliveryCheck::after(1);
         assert_eq!(check.record(1, 2), EventOrder::Next);
         assert_eq!(check.record(1, 2), EventOrder::Repeated);
         assert_eq!(check.record(3, 4), EventOrder::Gap);
         assert_eq!(check.cursor(), 2);
-        // The hub claims that nothing lies between 2 and 4, then brings 3 all the same.
+        // The hub claims that nothing lies between 2 and 4, then sends 3 anyway.
         assert_eq!(check.record(2, 4), EventOrder::Next);
         assert_eq!(check.record(2, 3), EventOrder::Late);
         assert!(!check.is_complete(5));
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_that_was_asked_for_is_no_repeat() {
+    fn requested_replay_does_not_count_as_repeat() {
         let mut check = DeliveryCheck::default();
         check.record(0, 1);
         check.record(1, 2);
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_beyond_all_bounds_is_survived() {
+    fn huge_sequence_number_does_not_exhaust_memory() {
         let mut check = DeliveryCheck::default();
         assert_eq!(check.record(0, u64::MAX), EventOrder::Next);
         assert!(!check.has(u64::MAX));

@@ -1,7 +1,7 @@
-//! What is done to the hub or to its clients while they are under load: `kind@seconds[+duration]`.
+//! Faults of the hub or of its clients under load: `kind@seconds[+duration]`.
 //!
-//! Only processes whose id stands on the command line, or is what the caller's own restart command printed, are ever
-//! sent a signal, and every fault ends: who is stopped is continued even if the generator dies meanwhile.
+//! Only processes named on the command line, or started by the caller's own restart command, ever receive a signal.
+//! Every fault ends: a stopped process is continued even if the generator dies first.
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
@@ -17,37 +17,37 @@ use serde::Serialize;
 use crate::load::plan::ConnectionFault;
 use crate::meter::Meters;
 
-/// Nothing is later than this after the warm-up, in seconds.
+/// The latest start of a fault, in seconds after the warm-up.
 const MAX_FAULT_START_S: f64 = 3600.0;
-/// Nothing lasts longer than this, in seconds.
+/// The longest duration of a fault, in seconds.
 const MAX_FAULT_LENGTH_S: f64 = 600.0;
-/// How long the restart command may take to print the new process's id.
+/// Time limit for the restart command to print the new process id.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// The hub's process is killed without warning; after the duration the restart command is run, if there is one.
+    /// Kills the hub's process without warning. After the duration, runs the restart command, if there is one.
     Kill,
-    /// The hub's process is stopped for the duration, then it goes on.
+    /// Stops the hub's process for the duration, then continues it.
     Stop,
     /// A share of the clients stops reading and answering for the duration, without closing.
     HalfOpen,
-    /// The connections of a share of the rooms are cut; each comes back after a random time up to the duration.
+    /// Cuts the connections of a share of the rooms. Each reconnects after a random time up to the duration.
     Cut,
 }
 
-/// One fault.
+/// A scheduled fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// After the warm-up.
+    /// Measured from the end of the warm-up.
     pub at: Duration,
     pub lasts: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write a fault as kill, stop, half-open or cut, then @seconds (up to 3600), then +seconds (up to 600)")]
+#[error("write a fault as kill, stop, half-open, or cut, then @seconds (up to 3600), then +seconds (up to 600)")]
 pub struct FaultFormatError;
 
 impl FromStr for Fault {
@@ -65,7 +65,7 @@ impl FromStr for Fault {
             seconds.map(Duration::from_secs_f64).ok_or(FaultFormatError)
         };
         let fault = Self { kind, at: seconds(at, MAX_FAULT_START_S)?, lasts: seconds(lasts, MAX_FAULT_LENGTH_S)? };
-        // A stop or an abandoned connection that lasts no time would be nothing.
+        // A stop or a half-open connection without a duration would have no effect.
         let needs_time = matches!(kind, FaultKind::Stop | FaultKind::HalfOpen);
         if needs_time && fault.lasts.is_zero() { Err(FaultFormatError) } else { Ok(fault) }
     }
@@ -81,7 +81,7 @@ impl FaultKind {
         }
     }
 
-    /// Whether it is done to a process of the hub, not to clients.
+    /// Returns whether the fault hits a process of the hub rather than clients.
     pub fn targets_hub(self) -> bool {
         matches!(self, FaultKind::Kill | FaultKind::Stop)
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// What the clients do of it, if it is theirs to do: `share` of them.
+    /// Returns the connection fault of a `share` of the clients, if this fault hits clients.
     pub fn connection_fault(self, share: f64) -> Option<ConnectionFault> {
         match self.kind {
             FaultKind::Kill | FaultKind::Stop => None,
@@ -105,35 +105,36 @@ impl Fault {
     }
 }
 
-/// What became of a fault.
+/// The outcome of a fault.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FaultOutcome {
     pub fault: String,
-    /// The process it was done to.
+    /// The process that the fault hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Why it could not be done.
+    /// Why the fault could not be injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
-/// The faults of a run, and to whom they are done.
+/// The faults of a run, and the processes that they hit.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     pub list: Vec<Fault>,
-    /// Of the clients, 0 to 1.
+    /// The share of clients, 0 to 1.
     pub share: f64,
-    /// Faults of the hub are done to them in turn.
+    /// The processes that take turns at the hub's faults.
     pub victims: Vec<Victim>,
 }
 
 impl Faults {
-    /// What the clients of a phase with this warm-up do, and when.
+    /// Returns the connection faults of a phase with this warm-up, and their times.
     pub fn connection_faults(&self, warmup: Duration) -> impl Iterator<Item = (Duration, ConnectionFault)> {
         self.list.iter().filter_map(move |fault| Some((warmup + fault.at, fault.connection_fault(self.share)?)))
     }
 
-    /// Does what is to be done to the hub from `start` on, until `ended` says that the load is over; and tells of all.
+    /// Injects the hub's faults, timed from `start`, until `ended` reports the end of the load. Returns the outcome of
+    /// every fault, those of clients included.
     pub fn play(&self, start: Instant, ended: &mpsc::Receiver<()>, meters: &Meters) -> Vec<FaultOutcome> {
         let client_faults = self.list.iter().filter(|fault| !fault.kind.targets_hub());
         let mut done: Vec<_> =
@@ -159,18 +160,19 @@ impl Faults {
     }
 }
 
-/// A process that faults of the hub are done to.
+/// A process that faults of the hub hit.
 #[derive(Clone, Debug)]
 pub struct Victim {
     pid: u32,
-    /// When the kernel started it, so that another process that got its number is never meant.
+    /// When the kernel started the process. Guards against signalling another process that reuses the id.
     started_at: u64,
-    /// Starts the hub again and prints the id of its process; its first argument is the victim's turn, from 1.
+    /// A shell command that starts the hub again and prints its process id. Its first argument is the victim's number,
+    /// from 1.
     restart: Option<String>,
 }
 
 impl Victim {
-    /// The process must run now.
+    /// Creates a victim from a process that is running.
     pub fn new(pid: u32, restart: Option<String>) -> anyhow::Result<Self> {
         ensure!(pid > 1 && pid != std::process::id(), "{pid} is not a hub's process");
         let started_at = started_at(pid).with_context(|| format!("no process has the id {pid}"))?;
@@ -179,20 +181,20 @@ impl Victim {
 
     fn stop(&self, lasts: Duration) -> anyhow::Result<()> {
         self.check()?;
-        // A process of its own, out of the terminal's reach: it continues the hub whatever becomes of this one.
+        // A separate process outside the terminal's process group: it continues the hub even if this one dies.
         let script = r#"kill -STOP "$1" && sleep "$2"; kill -CONT "$1""#;
         let mut child = shell(script, &[&self.pid.to_string(), &lasts.as_secs_f64().to_string()])
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()?;
-        ensure!(child.wait()?.success(), "the process could not be stopped and continued");
+        ensure!(child.wait()?.success(), "cannot stop and continue the process");
         Ok(())
     }
 
     fn kill(&mut self, turn: usize, pause: Duration, meters: &Meters) -> anyhow::Result<()> {
         self.check()?;
         let killed = shell(r#"kill -KILL "$1""#, &[&self.pid.to_string()]).status()?;
-        ensure!(killed.success(), "the process could not be killed");
+        ensure!(killed.success(), "cannot kill the process");
         let Some(restart) = &self.restart else { return Ok(()) };
         std::thread::sleep(pause);
         let mut child = shell(restart, &[&turn.to_string()]).stdout(Stdio::piped()).process_group(0).spawn()?;
@@ -204,7 +206,7 @@ impl Victim {
         Ok(())
     }
 
-    /// Whether the number still means the same process.
+    /// Checks that the id still belongs to the same process.
     fn check(&self) -> anyhow::Result<()> {
         match started_at(self.pid) {
             Some(started_at) if started_at == self.started_at => Ok(()),
@@ -219,19 +221,19 @@ fn shell(script: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The first line that a command prints. The command itself may go on, and may have left its output to what it started.
+/// Returns the first line that a command prints. The command may go on, and may have passed its output to a child.
 fn first_line(child: &mut Child) -> anyhow::Result<String> {
-    let output = child.stdout.take().context("its output is not read")?;
+    let output = child.stdout.take().context("the restart command has no output")?;
     let (line_sender, line) = mpsc::channel();
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = BufReader::new(output).read_line(&mut text);
         let _ = line_sender.send(read.map(|_| text));
     });
-    Ok(line.recv_timeout(RESTART_TIMEOUT).context("the restart command printed nothing in time")??)
+    Ok(line.recv_timeout(RESTART_TIMEOUT).context("the restart command did not print a process id in time")??)
 }
 
-/// When a process was started, in the kernel's ticks since it booted. None for one that has ended, be it collected or not.
+/// Returns a process's start time, in kernel ticks since boot; `None` if it has ended, reaped or not.
 fn started_at(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -247,7 +249,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A process that does nothing, and ends with the test.
+    /// An idle process that ends with the test.
     struct Idler(Child);
 
     impl Idler {
@@ -280,14 +282,14 @@ mod tests {
         Faults { list: faults.iter().map(|text| fault(text)).collect(), share: 0.0, victims: victims.to_vec() }
     }
 
-    /// Faults during a load of which nobody says that it is over.
+    /// Injects faults during a load that does not end.
     fn run_faults(victims: &[Victim], list: &[&str], meters: &Meters) -> Vec<FaultOutcome> {
         let (_load, ended) = mpsc::channel();
         faults(victims, list).play(Instant::now(), &ended, meters)
     }
 
     #[test]
-    fn a_fault_is_read_and_written_and_every_one_has_an_end() {
+    fn faults_round_trip_and_have_a_bounded_duration() {
         for text in ["kill@5", "kill@5+2", "stop@1.5+10", "half-open@0+3", "cut@2"] {
             assert_eq!(fault(text).to_string(), text);
         }
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_process_goes_on_after_its_time() {
+    fn stopped_process_continues_after_the_duration() {
         let idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         std::thread::scope(|scope| {
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_process_is_replaced_by_the_restarted_one_and_its_meter_too() {
+    fn restarted_process_replaces_the_killed_one_and_its_meter() {
         let idler = Idler::start();
         let (meters, pid) = (Meters::of(&[idler.0.id()]).unwrap(), idler.0.id());
         let restart = "sleep 30 > /dev/null 2>&1 & echo $!";
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn victims_take_turns_and_the_restart_is_told_whose_turn_it_was() {
+    fn victims_take_turns_and_the_restart_command_receives_their_number() {
         let idlers = [Idler::start(), Idler::start()];
         let file = std::env::temp_dir().join(format!("turns-{}", uuid::Uuid::now_v7()));
         let restart = format!("echo $1 >> {}; sleep 30 > /dev/null 2>&1 & echo $!", file.display());
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_ended_is_never_sent_a_signal_and_that_is_told() {
+    fn ended_process_receives_no_signal_and_the_fault_fails() {
         let mut idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         idler.0.kill().unwrap();
@@ -359,20 +361,20 @@ mod tests {
         for pid in [0, 1, std::process::id(), u32::MAX] {
             assert!(Victim::new(pid, None).is_err());
         }
-        // The same number, another process.
+        // Same id, different process.
         let other = Idler::start();
         let stale = Victim { pid: other.0.id(), started_at: 1, restart: None };
         assert!(stale.check().is_err());
     }
 
     #[test]
-    fn what_has_not_begun_when_the_load_ends_is_left() {
+    fn faults_after_the_end_of_the_load_are_skipped() {
         let idler = Idler::start();
         let victim = Victim::new(idler.0.id(), None).unwrap();
         let (load, ended) = mpsc::channel::<()>();
         drop(load);
-        let harm = faults(&[victim], &["kill@3600"]);
-        assert_eq!(harm.play(Instant::now(), &ended, &Meters::default()), []);
+        let faults = faults(&[victim], &["kill@3600"]);
+        assert_eq!(faults.play(Instant::now(), &ended, &Meters::default()), []);
         idler.until("S");
     }
 }

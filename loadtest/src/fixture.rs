@@ -1,6 +1,6 @@
-//! Who takes part in a load test: the file that `wardroom seed` writes and `loadtest --fixture` reads.
+//! The participants of a load test: the file that `wardroom seed` writes and `loadtest --fixture` reads.
 //!
-//! The tokens in it are valid credentials for the hub that was seeded. Such a hub is a throwaway.
+//! Its tokens are valid credentials for the seeded hub, so only seed a hub that you will throw away.
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,17 +12,17 @@ use rooms::time::Timestamp;
 use rooms::wire::client::Token;
 use serde::{Deserialize, Serialize};
 
-/// The version of the file's form; another one is refused.
+/// The version of the file format; any other version is rejected.
 pub const FIXTURE_VERSION: u32 = 1;
 
-/// Rooms that are ready to be used: the consultation is `in_progress`, and a prescription without need of a review was
-/// sent to `pharmacy`, so that its dispensing is `received` and the pharmacy's thread is open to all three members.
+/// Rooms that are ready for load. Their consultation is `in_progress`. A prescription that needs no review was sent to
+/// `pharmacy`, so its dispensing is `received`, and the pharmacy's thread is open to all three members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
-    /// [`FIXTURE_VERSION`].
+    /// Must equal [`FIXTURE_VERSION`].
     pub version: u32,
-    /// When the first of the tokens ends.
+    /// When the first token expires.
     pub expires_at: Timestamp,
     pub rooms: Vec<FixtureRoom>,
 }
@@ -32,9 +32,10 @@ pub struct Fixture {
 pub struct FixtureRoom {
     pub room: RoomId,
     pub pharmacy: PharmacyId,
-    /// The patient, the doctor and a pharmacist of `pharmacy`, in this order. A person may be in several rooms.
+    /// The patient, the doctor, and a pharmacist of `pharmacy`, in this order. A user may be in several rooms.
     pub members: Vec<FixtureMember>,
-    /// Who can be given parcels of this room; not a member before. `wardroom seed` always names one.
+    /// A courier to whom this room's parcels can be assigned, and who is not yet a member. `wardroom seed` always names
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub courier: Option<FixtureMember>,
 }
@@ -44,7 +45,7 @@ pub struct FixtureRoom {
 pub struct FixtureMember {
     pub user: UserId,
     pub role: Role,
-    /// An access token that outlives the test. Members who are the same person may share one.
+    /// An access token that outlives the test. Entries of the same user may share one.
     pub token: Token,
 }
 
@@ -53,13 +54,13 @@ pub struct FixtureMember {
 pub enum FixtureError {
     #[error("cannot read or write the fixture: {0}")]
     Io(#[from] io::Error),
-    #[error("this is not a fixture that `wardroom seed` wrote: {0}")]
+    #[error("not a fixture written by `wardroom seed`: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the fixture has version {0}, not {FIXTURE_VERSION}: seed again")]
     Version(u32),
-    #[error("the fixture's tokens ended at {0}: seed again")]
+    #[error("the fixture's tokens expired at {0}: seed again")]
     Expired(Timestamp),
-    #[error("the fixture has {has} rooms of at least {members} members, not {wanted}: seed more")]
+    #[error("the fixture has {has} rooms of at least {members} members, and the run needs {wanted}: seed more")]
     TooFew { has: usize, wanted: usize, members: usize },
 }
 
@@ -76,7 +77,7 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Writes the fixture for its owner's eyes only, because it holds tokens. Replaces a file that is there.
+    /// Writes the fixture readable by its owner only, because it holds tokens. Replaces an existing file.
     pub fn write(&self, path: &Path) -> Result<(), FixtureError> {
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -84,7 +85,7 @@ impl Fixture {
         Ok(file.sync_all()?)
     }
 
-    /// The first `rooms` rooms, with their first `members` members each.
+    /// Returns the first `rooms` rooms, each with its first `members` members.
     pub fn take(&self, rooms: usize, members: usize) -> Result<Vec<FixtureRoom>, FixtureError> {
         let fit = self.rooms.iter().filter(|room| room.members.len() >= members);
         let taken: Vec<_> = fit
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_fixture_is_read_again_and_only_its_owner_may_read_it() {
+    fn fixture_round_trips_and_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("fixture-{}.json", uuid::Uuid::now_v7()));
         fixture().write(&path).unwrap();
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_rooms_or_members_are_said_so() {
+    fn too_small_a_fixture_is_an_error() {
         assert_eq!(fixture().take(2, 2).unwrap()[1].members.len(), 2);
         assert!(matches!(fixture().take(3, 3), Err(FixtureError::TooFew { has: 2, wanted: 3, members: 3 })));
         assert!(matches!(fixture().take(1, 4), Err(FixtureError::TooFew { has: 0, .. })));

@@ -1,7 +1,7 @@
-//! Server frames as the load test reads them: only what it needs, without building the rest.
+//! Server frames, parsed only as far as the load test needs.
 //!
-//! At tens of thousands of frames a second a full parse of every event would make the generator the bottleneck, and
-//! then the hub would look slow.
+//! At tens of thousands of frames a second, fully parsing every event would make the generator the bottleneck, and the
+//! hub would look slow.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use rooms::wire::code::Code;
 use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
 use serde::Deserialize;
 
-/// A frame of the hub, in short.
+/// The part of a server frame that the load test needs.
 #[derive(Clone, Debug)]
 pub enum FrameSummary {
     Welcome(Box<Welcome>),
@@ -46,7 +46,7 @@ pub enum FrameSummary {
     Reconnect {
         after_ms: u64,
     },
-    /// Signals, presence, marks, feeds and whatever a later version adds.
+    /// Signals, presence, read receipts, feeds, and whatever a later version adds.
     Other,
 }
 
@@ -71,36 +71,36 @@ struct FlatEvent {
     command: Option<CommandId>,
 }
 
-/// Why a text is not a frame of the hub.
+/// A text that is not a frame of the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("not a frame: {0}")]
     Form(#[from] serde_json::Error),
-    #[error("a frame of type {0} lacks a field")]
-    Lacking(&'static str),
+    #[error("a frame of type {0} is missing a field")]
+    MissingField(&'static str),
 }
 
 impl FrameSummary {
-    /// Reads a frame. Unknown types and fields are no error, as the protocol demands of clients.
+    /// Parses a frame. Ignores unknown types and fields, as the protocol requires of clients.
     pub fn read(text: &str) -> Result<Self, FrameError> {
         let flat: FlatFrame = serde_json::from_str(text)?;
-        let known = |kind, summary: Option<Self>| summary.ok_or(FrameError::Lacking(kind));
+        let require = |kind, summary: Option<Self>| summary.ok_or(FrameError::MissingField(kind));
         match flat.kind.as_ref() {
-            "event" => known(
+            "event" => require(
                 "event",
                 (|| {
                     let event = flat.event?;
                     Some(Self::Event { room: flat.room?, prev: flat.prev?, seq: event.seq, command: event.command })
                 })(),
             ),
-            "ack" => known(
+            "ack" => require(
                 "ack",
                 (|| Some(Self::Ack { id: flat.id?, room: flat.room?, first: flat.first?, last: flat.last? }))(),
             ),
-            "joined" => known("joined", (|| Some(Self::Joined { room: flat.room?, head: flat.head? }))()),
-            "live" => known("live", (|| Some(Self::Live { room: flat.room?, head: flat.head? }))()),
-            "beat" => known("beat", flat.heads.map(|heads| Self::Beat { heads })),
-            "reconnect" => known("reconnect", flat.after_ms.map(|after_ms| Self::Reconnect { after_ms })),
+            "joined" => require("joined", (|| Some(Self::Joined { room: flat.room?, head: flat.head? }))()),
+            "live" => require("live", (|| Some(Self::Live { room: flat.room?, head: flat.head? }))()),
+            "beat" => require("beat", flat.heads.map(|heads| Self::Beat { heads })),
+            "reconnect" => require("reconnect", flat.after_ms.map(|after_ms| Self::Reconnect { after_ms })),
             "expiring" => Ok(Self::Expiring),
             "welcome" | "error" | "left" => Ok(match serde_json::from_str(text)? {
                 ServerFrame::Welcome(welcome) => Self::Welcome(Box::new(welcome)),
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_reading_agrees_with_the_wire_types() {
+    fn partial_parse_agrees_with_the_wire_types() {
         let room = RoomId(Uuid::now_v7());
         let id = CommandId(Uuid::now_v7());
         let record = format!(
@@ -154,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_types_and_fields_are_ignored_and_broken_frames_are_not() {
+    fn unknown_types_and_fields_are_ignored_and_malformed_frames_are_errors() {
         assert!(matches!(FrameSummary::read(r#"{"type":"news","n":1}"#).unwrap(), FrameSummary::Other));
         assert!(matches!(
             FrameSummary::read(r#"{"type":"expiring","at":"x","more":[{}]}"#).unwrap(),
             FrameSummary::Expiring
         ));
-        assert!(matches!(FrameSummary::read(r#"{"type":"live"}"#), Err(FrameError::Lacking("live"))));
+        assert!(matches!(FrameSummary::read(r#"{"type":"live"}"#), Err(FrameError::MissingField("live"))));
         assert!(matches!(FrameSummary::read("[]"), Err(FrameError::Form(_))));
     }
 }

@@ -1,20 +1,20 @@
-//! Latencies in microseconds, from the intended time on.
+//! Latency histograms, in microseconds from the intended time.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The longest latency that is told apart from longer ones: 60 seconds.
+/// The longest latency that the histogram resolves: 60 seconds.
 const MAX_LATENCY_MICROS: u64 = 60_000_000;
 
-/// Where a curve has its points.
+/// The quantiles of a curve's points.
 const QUANTILES: [f64; 15] =
     [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 0.999999];
 
-/// A histogram of up to 60 s with three digits.
+/// A histogram up to 60 s with three significant digits.
 #[derive(Clone, Debug)]
 pub struct Latency(Histogram<u64>);
 
-/// What a report says of a histogram. All but the count in microseconds.
+/// A histogram in brief. All fields but `count` are in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct LatencySummary {
     pub count: u64,
@@ -41,7 +41,8 @@ impl Latency {
         self.0.add(&other.0).expect("all histograms have the same bounds");
     }
 
-    /// The percentile curve, as far as the number of values bears it: quantile and microseconds, both rising.
+    /// Returns the percentile curve, as far as the number of values supports it: quantile and microseconds, both
+    /// ascending.
     pub fn curve(&self) -> Vec<(f64, u64)> {
         let count = self.0.len() as f64;
         let known = QUANTILES.into_iter().filter(|quantile| count * (1.0 - quantile) >= 1.0);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_those_of_what_was_recorded_and_nothing_is_too_long() {
+    fn histogram_merges_and_saturates() {
         let mut one = Latency::default();
         let mut two = Latency::default();
         for micros in 1..=500 {

@@ -1,6 +1,7 @@
-//! Load for a Wardroom hub over real sockets, and a client with the order check built in.
+//! Load generator for a Wardroom hub over real sockets, with a client that checks event order.
 //!
-//! Knows `rooms::wire` and nothing of the server, so that it proves the protocol and not the implementation.
+//! Depends on the wire protocol (`rooms::wire`) and on nothing of the server, so a passing run proves the protocol, not
+//! the implementation.
 
 pub mod arrivals;
 pub mod calls;

@@ -1,5 +1,6 @@
-//! The command `loadtest`: runs a profile, prints its report, and ends with 0 when the bounds were kept, 1 when one was
-//! broken, 2 when the run could not be made.
+//! The `loadtest` command: runs a profile and prints its report.
+//!
+//! The exit code is 0 when every bound holds, 1 when one is broken, and 2 when the run cannot be carried out.
 
 mod cli;
 mod profiles;

@@ -1,4 +1,4 @@
-//! What a process costs, from `/proc`.
+//! CPU time and memory of processes, read from `/proc`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,35 +7,35 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The kernel counts CPU time for user space in hundredths of a second, on every platform Linux runs on today.
+/// Linux reports CPU time to user space in hundredths of a second on every platform.
 const CPU_TICK_LENGTH: Duration = Duration::from_millis(10);
 
-/// One process.
+/// The meter of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
     pid: u32,
 }
 
-/// What it had used by one moment.
+/// The resources that a process has used at a point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Reading {
     /// User and system time in seconds, of all threads.
     pub cpu_s: f64,
     /// Resident memory in bytes.
     pub rss: u64,
-    /// The greatest resident memory so far, in bytes.
+    /// Peak resident memory in bytes.
     pub peak_rss: u64,
 }
 
 impl Meter {
-    /// A meter for a process that runs now.
+    /// Creates a meter for a running process.
     pub fn of(pid: u32) -> io::Result<Self> {
         let meter = Self { pid };
         meter.read()?;
         Ok(meter)
     }
 
-    /// A meter for this process.
+    /// Creates a meter for this process.
     pub fn own() -> io::Result<Self> {
         Self::of(std::process::id())
     }
@@ -47,20 +47,20 @@ impl Meter {
     }
 }
 
-/// Several processes whose costs are summed: the nodes of one hub. Clones share the list.
+/// The meters of several processes, such as the nodes of one hub. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub struct Meters(Arc<Mutex<Vec<Meter>>>);
 
-/// What each process had used by one moment, by its id; those that do not run any more are absent.
+/// The reading of each running process, by its id.
 pub type Readings = BTreeMap<u32, Reading>;
 
 impl Meters {
-    /// Meters for processes that run now.
+    /// Creates meters for running processes.
     pub fn of(pids: &[u32]) -> io::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(pids.iter().copied().map(Meter::of).collect::<io::Result<_>>()?))))
     }
 
-    /// `new` runs in place of `old`.
+    /// Replaces the process `old` by `new`.
     pub fn replace(&self, old: u32, new: u32) {
         for meter in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().filter(|it| it.pid == old) {
             meter.pid = new;
@@ -73,8 +73,8 @@ impl Meters {
     }
 }
 
-/// The processor time between two readings and the memory at the second, of all processes that run at the second. One that
-/// began in between counts from its begin. None without a process.
+/// Returns the CPU time between two readings and the memory at the second, summed over the processes in the second. A
+/// process that started in between counts from its start. `None` without a process.
 pub fn between(from: &Readings, to: &Readings) -> Option<Reading> {
     to.iter().map(|(pid, to)| Reading { cpu_s: to.cpu_s - from.get(pid).map_or(0.0, |from| from.cpu_s), ..*to }).reduce(
         |sum, one| Reading {
@@ -86,7 +86,7 @@ pub fn between(from: &Readings, to: &Readings) -> Option<Reading> {
 }
 
 fn parse(stat: &str, status: &str) -> Option<Reading> {
-    // The second field is the command's name in parentheses, which may contain anything.
+    // The second field is the command name in parentheses, which may contain anything.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     let bytes = |name| {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_lines_are_read() {
+    fn proc_files_are_parsed() {
         let stat = "7 (a ) b) S 1 1 1 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 9 0 1 1 1";
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
         assert_eq!(parse(stat, status), Some(Reading { cpu_s: 2.0, rss: 1 << 20, peak_rss: 1 << 21 }));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_costs_of_several_processes_are_summed_and_one_that_is_new_counts_from_its_begin() {
+    fn meters_sum_processes_and_count_new_ones_from_their_start() {
         let reading = |cpu_s, rss| Reading { cpu_s, rss, peak_rss: rss };
         let from = Readings::from([(1, reading(5.0, 10)), (2, reading(7.0, 10))]);
         let to = Readings::from([(1, reading(6.0, 20)), (3, reading(0.5, 30))]);

@@ -1,4 +1,4 @@
-//! What a run says at its end, as text and as JSON, and whether it kept its bounds.
+//! The report of a run, as text and as JSON, and its bounds.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,35 +11,35 @@ use crate::fleet::day::DayReport;
 use crate::latency::LatencySummary;
 use crate::load::results::{CheckResult, PhaseResult};
 
-/// One run. Times in the unit that a field's name ends with, latencies in microseconds.
+/// The report of one run. A field's name ends with its unit; latencies are in microseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub profile: &'static str,
     pub rooms: usize,
     pub members: usize,
-    /// Connections that were open when the run began.
+    /// Open connections at the start of the run.
     pub connections: usize,
-    /// The parts of the run, in order.
+    /// The phases of the run, in order.
     pub phases: Vec<PhaseReport>,
-    /// The readers' result at the end; absent where nothing was sent.
+    /// The result of the delivery check; absent if nothing was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readers: Option<CheckResult>,
-    /// With `calls` only.
+    /// Only for `calls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallsReport>,
     /// Absent without `--hub-pid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// With `search` only.
+    /// Only for `search`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<SearchResult>,
     pub bounds: Vec<Bound>,
 }
 
-/// One time at one rate.
+/// The report of one phase.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PhaseReport {
-    /// What this part is; empty where there is only one kind.
+    /// The name of this part; empty if there is only one kind.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub part: &'static str,
     pub rate: f64,
@@ -61,14 +61,14 @@ pub struct PhaseReport {
     pub resume: LatencySummary,
     /// Resumes on another node than before.
     pub elsewhere: LatencySummary,
-    /// Percentile curves by latency: quantile and microseconds.
+    /// Percentile curve of each latency: quantile and microseconds.
     pub curves: BTreeMap<&'static str, Vec<(f64, u64)>>,
-    /// What was read once a second, from the phase's begin to its end.
+    /// One sample a second, from the start of the phase to its end.
     pub samples: Vec<Sample>,
-    /// What was done to the hub and to clients meanwhile.
+    /// The faults during the phase.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultOutcome>,
-    /// With `clinic-day` only.
+    /// Only for `clinic-day`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<DayReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,15 +77,15 @@ pub struct PhaseReport {
     pub generator: Option<Cost>,
 }
 
-/// One reading of the meters. Rates are those since the reading before.
+/// One sample of the meters. Rates are relative to the previous sample.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Sample {
-    /// From the phase's begin, warm-up included.
+    /// From the start of the phase, warm-up included.
     pub at_s: f64,
     pub connected: i64,
     pub acks_per_s: f64,
     pub delivered_per_s: f64,
-    /// 100 is one core. Absent without `--hub-pid`, as its memory.
+    /// 100 is one core. Absent without `--hub-pid`, as is the memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub_cpu_percent: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ pub struct Sample {
     pub generator_cpu_percent: Option<f64>,
 }
 
-/// What a process used in the measured part of a phase.
+/// The resources that a process used in the measured time of a phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Cost {
     /// 100 is one core.
@@ -103,7 +103,7 @@ pub struct Cost {
     pub rss_mib: f64,
 }
 
-/// The hub's memory before the first connection and with all of them idle.
+/// The hub's memory before the first connection, and with all connections idle.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Memory {
     pub before_mib: f64,
@@ -111,18 +111,18 @@ pub struct Memory {
     pub kib_per_connection: f64,
 }
 
-/// What `search` found.
+/// The result of `search`.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct SearchResult {
     pub bound_ms: f64,
-    /// The highest rate whose p99 of acks stayed below the bound, with nothing refused, unanswered or behind.
+    /// The highest rate at which the p99 of acks stayed below the bound and the hub kept up.
     pub highest_rate: f64,
     pub p99_ms: f64,
     pub half_rate: f64,
     pub half_p99_ms: f64,
 }
 
-/// A bound and what was measured against it.
+/// A bound and the measured value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bound {
     pub name: &'static str,
@@ -138,7 +138,7 @@ impl Bound {
 }
 
 impl PhaseReport {
-    /// `seconds` is the length of the measured part.
+    /// Creates the report of a phase with a measured time of `seconds`.
     pub fn new(rate: f64, seconds: f64, result: &PhaseResult, hub: Option<Cost>, generator: Option<Cost>) -> Self {
         Self {
             part: "",
@@ -168,7 +168,7 @@ impl PhaseReport {
         }
     }
 
-    /// The latencies by name, in the order of the report.
+    /// Returns the latencies by name, in the order of the report.
     pub fn latencies(&self) -> [(&'static str, &LatencySummary); 7] {
         [
             ("ack", &self.ack),
@@ -181,14 +181,14 @@ impl PhaseReport {
         ]
     }
 
-    /// Whether the hub kept up: nothing was refused or left without an answer, and acks came as fast as commands.
+    /// Returns whether the hub kept up: it refused nothing, answered everything, and acknowledged at the rate sent.
     pub fn kept_up(&self) -> bool {
         self.errors.is_empty() && self.unanswered == 0 && self.acks_per_s >= 0.97 * self.sent as f64 / self.seconds
     }
 }
 
 impl Report {
-    /// Whether every bound was kept.
+    /// Returns whether every bound holds.
     pub fn passes(&self) -> bool {
         self.bounds.iter().all(|bound| bound.kept)
     }
@@ -265,7 +265,7 @@ impl fmt::Display for DayReport {
     }
 }
 
-/// Latencies in milliseconds, those that there are.
+/// Writes the latencies that have values, in milliseconds.
 fn rows(f: &mut fmt::Formatter<'_>, rows: &[(&str, &LatencySummary)]) -> fmt::Result {
     if rows.iter().any(|(_, row)| row.count > 0) {
         writeln!(f, "  ms              p50       p90       p99     p99.9       max     count")?;
@@ -312,7 +312,7 @@ impl fmt::Display for PhaseReport {
         for fault in &self.faults {
             match &fault.failed {
                 None => writeln!(f, "  fault {}", fault.fault)?,
-                Some(why) => writeln!(f, "  fault {} could not be done: {why}", fault.fault)?,
+                Some(why) => writeln!(f, "  fault {} failed: {why}", fault.fault)?,
             }
         }
         rows(f, &self.latencies())?;
@@ -335,7 +335,7 @@ mod tests {
     use rooms::wire::code::Code;
 
     #[test]
-    fn a_broken_bound_fails_the_run_and_is_named() {
+    fn broken_bound_fails_the_run_and_is_named() {
         let bounds = vec![Bound::at_most("lost", 0.0, 0.0), Bound::at_most("p99_ms", 100.0, 120.5)];
         let report = Report { profile: "chat", bounds, ..Report::default() };
         assert!(!report.passes());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_refuses_or_falls_behind_has_not_kept_up() {
+    fn hub_that_refuses_or_falls_behind_has_not_kept_up() {
         let result = |sent, acked| PhaseResult { sent, acked, ..PhaseResult::default() };
         assert!(PhaseReport::new(100.0, 10.0, &result(1000, 990), None, None).kept_up());
         assert!(!PhaseReport::new(100.0, 10.0, &result(1000, 900), None, None).kept_up());

@@ -1,4 +1,4 @@
-//! A fleet under observation: the parts of the report, and what each connection costs.
+//! A fleet with its meters: produces the reports of phases and the memory per connection.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::meter::{Meters, Readings, between};
 use crate::report::{Memory, PhaseReport};
 use crate::watch::{MIB, Watch};
 
-/// A connected fleet and the meters beside it.
+/// A connected fleet and its meters.
 pub struct Run {
     pub fleet: Fleet,
     pub watch: Watch,
@@ -19,7 +19,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Connects the fleet. `hub` are the processes whose costs are told; a `quiet` run shows no progress.
+    /// Connects the fleet. `hub` are the processes to measure; a `quiet` run shows no progress.
     pub fn connect(plan: LoadPlan, hub: Meters, quiet: bool) -> anyhow::Result<Self> {
         let gauges = Arc::new(Gauges::default());
         let before = hub.read();
@@ -31,12 +31,12 @@ impl Run {
         Ok(Self { fleet, watch: Watch::new(gauges, hub, quiet)?, before })
     }
 
-    /// Plays a phase.
+    /// Runs a phase.
     pub fn measure(&self, phase: &Phase) -> anyhow::Result<PhaseReport> {
         self.measure_under(phase, &Faults::default())
     }
 
-    /// Plays a phase while these faults happen, counted from the end of the warm-up.
+    /// Runs a phase with these faults, whose times count from the end of the warm-up.
     pub fn measure_under(&self, phase: &Phase, faults: &Faults) -> anyhow::Result<PhaseReport> {
         let mut phase = phase.clone();
         phase.connection_faults.extend(faults.connection_faults(phase.warmup));
@@ -45,7 +45,7 @@ impl Run {
         Ok(watched.report(phase.rate, phase.duration.as_secs_f64(), &result?))
     }
 
-    /// What each connection costs the hub in memory, once everything is quiet.
+    /// Returns the hub's memory per connection. Call it while the hub is idle.
     pub fn memory(&self) -> Option<Memory> {
         let before = between(&Readings::new(), &self.before)?;
         let after = between(&self.before, &self.watch.hub.read())?;

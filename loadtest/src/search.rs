@@ -1,33 +1,33 @@
-//! The highest rate whose p99 stays below a bound.
+//! Searches the highest rate whose p99 stays below a bound.
 
-/// Walks up by a factor until a rate fails, then halves the interval between the best and the first bad one. A rate fails
-/// when it fails twice running: the first time it may have been the machine, or what the step before left behind.
+/// Raises the rate by a factor until it fails, then bisects between the best and the lowest failed rate. A rate fails
+/// only on its second miss in a row: the first may be due to the machine or to the previous step.
 #[derive(Clone, Debug)]
 pub struct Search {
     good: Option<f64>,
     bad: Option<f64>,
     next: f64,
     steps: u32,
-    /// The next rate has failed once.
+    /// The next rate has missed once.
     doubted: bool,
 }
 
-/// The factor of the walk up.
+/// Growth of the rate until the first failure.
 const RATE_STEP_FACTOR: f64 = 1.5;
-/// When the best and the bad rate are this close, the search is over.
+/// The search ends when the best and the failed rate are within this factor.
 const CLOSE_ENOUGH_FACTOR: f64 = 1.06;
-/// More steps than this are not taken, whatever the hub does.
+/// Limit on the number of steps, whatever the hub does.
 const MAX_STEPS: u32 = 32;
-/// Nobody asks for less.
+/// The lowest rate tried, in commands a second.
 const MIN_RATE: f64 = 10.0;
 
 impl Search {
-    /// A search that begins at `rate` commands a second.
+    /// Creates a search that starts at `rate` commands a second.
     pub fn from(rate: f64) -> Self {
         Self { good: None, bad: None, next: rate.max(MIN_RATE), steps: 0, doubted: false }
     }
 
-    /// The rate to try next; nothing when the search is over.
+    /// Returns the next rate to try; `None` at the end of the search.
     pub fn rate(&mut self) -> Option<f64> {
         let over = match (self.good, self.bad) {
             (Some(good), Some(bad)) => bad <= good * CLOSE_ENOUGH_FACTOR,
@@ -38,7 +38,7 @@ impl Search {
         (!over && self.steps <= MAX_STEPS).then_some(self.next)
     }
 
-    /// Whether the rate that was tried kept the bound.
+    /// Records whether a rate kept the bound.
     pub fn tried(&mut self, rate: f64, kept: bool) {
         if !kept && !self.doubted {
             self.doubted = true;
@@ -58,7 +58,7 @@ impl Search {
         };
     }
 
-    /// The highest rate that kept the bound.
+    /// Returns the highest rate that kept the bound.
     pub fn best(&self) -> Option<f64> {
         self.good
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_rate_is_found_from_below_and_from_above() {
+    fn search_finds_the_highest_rate_from_below_and_from_above() {
         for from in [100.0, 5_000.0, 50_000.0] {
             let (best, tries) = search(from, 4_000.0);
             let best = best.unwrap();
@@ -89,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_fails_once_is_tried_again() {
+    fn search_retries_a_rate_that_failed_once() {
         let mut search = Search::from(1_000.0);
         let mut asked = Vec::new();
         for kept in [true, false, true, false, false] {
-            let rate = search.rate().expect("it goes on");
+            let rate = search.rate().expect("the search continues");
             asked.push(rate);
             search.tried(rate, kept);
         }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_keeps_nothing_ends_the_search() {
+    fn search_ends_if_no_rate_keeps_the_bound() {
         assert_eq!(search(1000.0, 0.0).0, None);
         assert!(search(1000.0, f64::INFINITY).1 <= MAX_STEPS);
     }

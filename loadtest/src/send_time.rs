@@ -1,18 +1,18 @@
-//! Command ids that carry when their command should have been sent.
+//! Command ids that encode when the command should have been sent.
 //!
-//! The hub brings a command's id back in its ack and in its event, so that every latency can be counted from the
-//! intended time, at every member, without a table that all connections share.
+//! The hub returns a command's id in its ack and in its event. So every member can measure every latency from the
+//! intended time, without a table shared by all connections.
 
 use rooms::id::CommandId;
 use uuid::Uuid;
 
-/// Makes the ids of one run, and knows them again.
+/// Encodes and decodes the ids of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct SendTimeIds {
     run: u32,
 }
 
-/// What an id says: the phase of the run, and the intended time in microseconds since the run began.
+/// The content of an id: the phase, and the intended time in microseconds since the start of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendTime {
     pub phase: u8,
@@ -22,7 +22,7 @@ pub struct SendTime {
 /// 39 bits of microseconds: six days.
 const MAX_INTENDED_MICROS: u64 = (1 << 39) - 1;
 
-/// The bits of a count that an id has room for: the two above them are UUID's own.
+/// The 30 bits that an id has for a count; the two bits above them are UUID's own.
 const COUNT_MASK: u64 = (1 << 30) - 1;
 
 impl SendTimeIds {
@@ -30,7 +30,7 @@ impl SendTimeIds {
         Self { run }
     }
 
-    /// An id of version 8: microseconds and phase in the first 48 bits, then a count of 30 bits, then the run.
+    /// Encodes an id of version 8: microseconds and phase in the first 48 bits, then a count of 30 bits, then the run.
     pub fn encode(self, send_time: SendTime, count: u32) -> CommandId {
         let time = (u128::from(send_time.intended.min(MAX_INTENDED_MICROS)) << 8) | u128::from(send_time.phase);
         let bits = (time << 80) | (u128::from(count) << 32) | u128::from(self.run);
@@ -40,12 +40,12 @@ impl SendTimeIds {
         CommandId(Uuid::from_bytes(bytes))
     }
 
-    /// The count that the id of a command of this run was made with.
+    /// Returns the count in the id of a command of this run.
     pub fn count(self, id: CommandId) -> Option<u64> {
         self.decode(id).map(|_| (id.0.as_u128() >> 32) as u64 & COUNT_MASK)
     }
 
-    /// What the id of a command of this run says; nothing for another's.
+    /// Decodes the id of a command of this run; `None` for any other id.
     pub fn decode(self, id: CommandId) -> Option<SendTime> {
         let bits = id.0.as_u128();
         let ours = bits as u32 == self.run && id.0.get_version_num() == 8;
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_when_it_should_have_been_sent_and_another_runs_id_nothing() {
+    fn ids_round_trip_and_ids_of_other_runs_decode_to_none() {
         let ids = SendTimeIds::new(7);
         for (intended, count) in [(0, 0), (1, u32::MAX), (123_456_789, 5), (MAX_INTENDED_MICROS, 1)] {
             let send_time = SendTime { phase: 200, intended };

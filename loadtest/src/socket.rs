@@ -1,4 +1,4 @@
-//! One WebSocket to the hub, or to a peer, with buffers small enough to hold ten thousand of them.
+//! One WebSocket to the hub or a competitor, with buffers small enough for ten thousand of them.
 
 use std::io;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::target::{CompetitorProtocol, Target};
 
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// How long the hub may take to accept a connection and to upgrade it.
+/// Time limit for connecting and upgrading.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest message a client takes. A snapshot of a whole room is far below it.
+/// The largest message that a client accepts. The snapshot of a whole room is far smaller.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How much the kernel keeps for a reader that is to be slow, in bytes. The kernel doubles it, and rounds it up.
+/// Receive buffer of a reader that should be slow. The kernel doubles it and rounds it up.
 const SMALL_RECEIVE_BUFFER_BYTES: u32 = 4096;
 
-/// Opens a connection. A `small_receive_buffer` one has the smallest receive buffer, so that it is slow as soon as it stops reading.
+/// Opens a connection. With `small_receive_buffer`, the reader becomes slow as soon as it stops reading.
 pub async fn open(target: Target, small_receive_buffer: bool) -> Result<Socket, WsError> {
-    let late = || WsError::Io(io::Error::new(io::ErrorKind::TimedOut, "the hub did not open the socket in time"));
+    let late = || WsError::Io(io::Error::new(io::ErrorKind::TimedOut, "timed out opening the socket"));
     timeout(OPEN_TIMEOUT, upgrade(target, small_receive_buffer)).await.map_err(|_| late())?
 }
 

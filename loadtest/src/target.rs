@@ -1,22 +1,22 @@
-//! Where the load goes: a hub on this machine, or a peer of it that it is compared with, and nowhere else.
+//! The target of the load: a hub on this machine, or a competitor for comparison, and nothing else.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-/// What a peer speaks.
+/// The protocol of a competitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompetitorProtocol {
-    /// Engine.IO 4 and Socket.IO 5, what Socket.IO 3 and 4 speak; over a WebSocket from the start.
+    /// Engine.IO 4 and Socket.IO 5, as Socket.IO 3 and 4 speak them; over a WebSocket from the start.
     SocketIo,
-    /// Bare JSON: join a room, say something, hear what is said.
+    /// Plain JSON: join a room, send a message, receive messages.
     Bare,
 }
 
 impl CompetitorProtocol {
     pub const ALL: [Self; 2] = [Self::SocketIo, Self::Bare];
 
-    /// What a target of this kind begins with.
+    /// Returns the prefix of such a target on the command line.
     pub fn scheme(self) -> &'static str {
         match self {
             Self::SocketIo => "socketio://",
@@ -24,7 +24,7 @@ impl CompetitorProtocol {
         }
     }
 
-    /// Where its WebSockets are opened.
+    /// Returns the path of its WebSocket endpoint.
     pub fn path(self) -> &'static str {
         match self {
             Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
@@ -33,7 +33,8 @@ impl CompetitorProtocol {
     }
 }
 
-/// A hub, or a peer, on a loopback address. Nothing else can be one: a load test against somebody else's machine is an attack.
+/// A hub or a competitor on a loopback address. Other addresses are rejected: a load test against someone else's
+/// machine is an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     addr: SocketAddr,
@@ -43,20 +44,20 @@ pub struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error(
-        "write the target as 127.0.0.1:PORT, [::1]:PORT or http://localhost:PORT; a peer as socketio:// or rooms://"
+        "write a hub as 127.0.0.1:PORT, [::1]:PORT, or http://localhost:PORT, and a competitor as socketio:// or rooms://"
     )]
     Form,
-    #[error("only loopback addresses are accepted as a target")]
+    #[error("the target must be a loopback address")]
     NotLoopback,
 }
 
 impl Target {
-    /// A hub. Refuses every address that is not a loopback address.
+    /// Creates a hub target. Rejects every address that is not loopback.
     pub fn new(addr: SocketAddr) -> Result<Self, TargetError> {
         if addr.ip().is_loopback() { Ok(Self { addr, competitor: None }) } else { Err(TargetError::NotLoopback) }
     }
 
-    /// At the same address a server that is no hub.
+    /// Turns the target into a competitor at the same address.
     pub fn as_competitor(self, protocol: CompetitorProtocol) -> Self {
         Self { competitor: Some(protocol), ..self }
     }
@@ -65,14 +66,14 @@ impl Target {
         self.addr
     }
 
-    /// What is spoken there; none with a hub.
+    /// Returns the competitor's protocol; `None` for a hub.
     pub fn competitor(self) -> Option<CompetitorProtocol> {
         self.competitor
     }
 }
 
-/// On which of `nodes` a member of a room begins: neighbours in a room are on neighbouring nodes, so that with several
-/// nodes no room has all its members on one. Both count from 0.
+/// Returns the node to which a member first connects. Neighbours in a room use neighbouring nodes, so with several
+/// nodes no room has all its members on one. Both numbers count from 0.
 pub fn node_of(nodes: usize, room: usize, member: usize) -> usize {
     (room + member) % nodes.max(1)
 }
@@ -94,7 +95,7 @@ impl FromStr for Target {
         }
         match rest.parse() {
             Ok(addr) => Self::new(addr),
-            // A name would have to be looked up, and could then be any machine.
+            // A name would need a lookup, and could resolve to any machine.
             Err(_) if rest.contains(|c: char| c.is_ascii_alphabetic()) => Err(TargetError::NotLoopback),
             Err(_) => Err(TargetError::Form),
         }
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_members_of_each_room_are_on_different_nodes_and_the_nodes_have_as_many() {
+    fn members_of_a_room_are_spread_evenly_over_the_nodes() {
         let mut load = [0; 3];
         for room in 0..30 {
             let nodes: std::collections::BTreeSet<_> = (0..3).map(|member| node_of(3, room, member)).collect();
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_a_target() {
+    fn targets_must_be_loopback_addresses() {
         for good in ["127.0.0.1:8080", "http://127.0.0.1:8080/", "ws://[::1]:8080", "localhost:8080", "127.9.9.9:1"] {
             assert!(good.parse::<Target>().is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! What runs beside the load: the meters of both sides, the live line, and the faults.
+//! Observes a load while it runs: meters of both sides, progress line, and faults.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use crate::report::{Cost, PhaseReport, Sample};
 
 pub const MIB: f64 = 1024.0 * 1024.0;
 
-/// Watches the load while it goes on.
+/// Observes a load.
 pub struct Watch {
     pub gauges: Arc<Gauges>,
-    /// The processes of the hub.
+    /// The hub's processes.
     pub hub: Meters,
     own: Meters,
     quiet: bool,
 }
 
-/// What was seen while a load went on.
+/// What a watch observed.
 #[derive(Debug, Default)]
 pub struct Watched {
-    /// What the hub and the generator used in the measured part.
+    /// Resources used by the hub and by the generator in the measured time.
     used: [Option<Reading>; 2],
     samples: Vec<Sample>,
     faults: Vec<FaultOutcome>,
 }
 
 impl Watch {
-    /// Reads `gauges`, and the costs of `hub`. A `quiet` one shows nothing.
+    /// Observes `gauges` and the resources of `hub`. A `quiet` watch shows nothing.
     pub fn new(gauges: Arc<Gauges>, hub: Meters, quiet: bool) -> anyhow::Result<Self> {
         Ok(Self { gauges, hub, own: Meters::of(&[std::process::id()])?, quiet })
     }
 
-    /// Does `work`, of which the second of the two times is measured, and the faults beside it; these count from the end
-    /// of the first one, the warm-up.
+    /// Runs `work` with the faults. The first of the two times is the warm-up, from whose end faults count; the second
+    /// is measured.
     pub fn during<T>(
         &self,
         (warmup, measured): (Duration, Duration),
@@ -58,7 +58,7 @@ impl Watch {
         })
     }
 
-    /// Reads the meters at both ends of the measured part, and shows progress, until the load is over.
+    /// Reads the meters at both ends of the measured time and shows progress, until the load ends.
     fn observe(&self, start: Instant, warmup: Duration, measured: Duration, ended: &mpsc::Receiver<()>) -> Watched {
         let read = || [&self.hub, &self.own].map(Meters::read);
         let (mut from, mut to) = (None, None);
@@ -96,7 +96,7 @@ impl Watch {
 }
 
 impl Watched {
-    /// The report of a phase at this rate whose measured part had so many seconds.
+    /// Creates the report of a phase at this rate with a measured time of `seconds`.
     pub fn report(self, rate: f64, seconds: f64, result: &PhaseResult) -> PhaseReport {
         let [hub, own] = self.used.map(|used| used.map(|used| cost(used, seconds, result.delivered)));
         let report = PhaseReport::new(rate, seconds, result, hub, own);
@@ -112,7 +112,7 @@ fn cost(used: Reading, seconds: f64, delivered: u64) -> Cost {
     }
 }
 
-/// The live line: rates of the last second.
+/// The progress line, with the rates of the last second.
 struct ProgressLine<'a> {
     gauges: &'a Gauges,
     last: [u64; 4],
@@ -131,7 +131,7 @@ impl<'a> ProgressLine<'a> {
         [&self.gauges.sent, &self.gauges.acked, &self.gauges.delivered, &self.gauges.errors].map(Gauges::read)
     }
 
-    /// Reads everything, `since` the time of the last call.
+    /// Takes a sample; `since` is the time since the previous one.
     fn sample(&mut self, at: Duration, since: Duration, readings: [Readings; 2]) -> Sample {
         let now = self.read();
         let rate = |i: usize| (now[i] - self.last[i]) as f64 / since.as_secs_f64();

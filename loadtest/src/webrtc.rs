@@ -1,7 +1,7 @@
-//! A person in a call, without a browser: signalling through the hub and media by a WebRTC stack of its own.
+//! A person in a call, without a browser: signalling through the hub, and media from its own WebRTC stack.
 //!
-//! It speaks the protocol of `docs/protocol.md` and knows nothing of the server, so that a call between it and a browser
-//! shows that the protocol is enough.
+//! It implements `docs/protocol.md` and knows nothing of the server. A call between it and a browser shows that the
+//! protocol is sufficient.
 
 mod media;
 mod relay_times;
@@ -28,37 +28,37 @@ use self::media::{EpochEvent, MediaConnection, MediaEvent};
 pub use self::relay_times::RelayTimes;
 use crate::client::{Answer, Client, ClientError};
 
-/// Why a call did not come about.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WebRtcError {
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("the peer connection failed: {0}")]
+    #[error("peer connection failed: {0}")]
     Media(#[from] webrtc::error::Error),
     #[error("the hub refused: {0}")]
     Refused(String),
-    #[error("not within {0:?}")]
+    #[error("timed out after {0:?}")]
     Timeout(Duration),
 }
 
-/// How far a call got, as this side sees it.
+/// The progress of a call, as this side sees it.
 #[derive(Clone, Debug, Default)]
 pub struct CallProgress {
-    /// When the connection that stands now, or the last one, came about.
+    /// When the current or latest connection was established.
     pub connected: Option<Instant>,
-    /// Connections that were built, one after the other.
+    /// Connections built, one after the other.
     pub connections: u32,
-    /// Packets of media that arrived.
+    /// Media packets received.
     pub packets: u64,
-    /// What the other side said last of its microphone and camera.
+    /// The other side's latest state of microphone and camera.
     pub state: Option<MediaState>,
-    /// What else it said on the channel.
+    /// Other texts received on the data channel.
     pub received: Vec<String>,
     /// Whether another session of the same person took over.
     pub taken: bool,
 }
 
-/// What one side says of itself on the channel.
+/// The state of one side's devices, as sent on the data channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct MediaState {
     pub microphone: bool,
@@ -73,7 +73,7 @@ pub struct WebRtcPeer {
     call: CallId,
     device: Uuid,
     attached: Option<Attached>,
-    /// The other side, and how far its messages were taken.
+    /// The other side, and the number of its last accepted signal.
     other: Option<(UserId, u64)>,
     connection: Option<MediaConnection>,
     events: mpsc::UnboundedSender<EpochEvent>,
@@ -81,22 +81,22 @@ pub struct WebRtcPeer {
     packets: Arc<AtomicU64>,
     progress: CallProgress,
     relay_times: Option<RelayTimes>,
-    /// Messages to the other side in this epoch.
+    /// Signals sent to the other side in this epoch.
     sent: u64,
-    /// The own offer, if its answer has not come.
+    /// The own offer, until its answer arrives.
     offer: Option<PendingOffer>,
 }
 
-/// An offer that waits for its answer.
+/// An offer without an answer yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PendingOffer {
     Open,
-    /// There is a reason for another one since, which must wait: an answer does not say which offer it is to.
+    /// A newer offer is needed but must wait: an answer does not say to which offer it belongs.
     Outdated,
 }
 
 impl WebRtcPeer {
-    /// Rings from a room that `client` has joined.
+    /// Starts a call in a room that `client` has joined.
     pub async fn ring(mut client: Client, room: RoomId, media: Media) -> Result<Self, WebRtcError> {
         require_done(client.command(room, Command::StartCall(StartCall { media })).await?)?;
         let call = await_call_start(&mut client, room).await?;
@@ -133,13 +133,13 @@ impl WebRtcPeer {
         Ok(peer)
     }
 
-    /// Tells `relay_times` when it sends and gets what the hub relays; before the first message.
+    /// Measures relayed signals with `relay_times`. Call it before the first signal.
     pub fn with_relay_times(mut self, relay_times: &RelayTimes) -> Self {
         self.relay_times = Some(relay_times.clone());
         self
     }
 
-    /// Notes a message that goes out.
+    /// Records an outgoing signal.
     fn record_sent(&mut self, to: UserId, epoch: u64) {
         self.sent += 1;
         if let Some(relay_times) = &self.relay_times {
@@ -162,12 +162,12 @@ impl WebRtcPeer {
         Ok(self.client.flush().await?)
     }
 
-    /// What has happened so far.
+    /// Returns the progress so far.
     pub fn progress(&self) -> CallProgress {
         CallProgress { packets: self.packets.load(Ordering::Relaxed), ..self.progress.clone() }
     }
 
-    /// Says something on the channel between the two.
+    /// Sends a text on the data channel.
     pub async fn send_text(&self, text: &str) -> Result<(), WebRtcError> {
         match &self.connection {
             Some(connection) => Ok(connection.send_text(text).await?),
@@ -175,7 +175,7 @@ impl WebRtcPeer {
         }
     }
 
-    /// Looks for another way to the other side.
+    /// Restarts ICE.
     pub async fn restart(&mut self) -> Result<(), WebRtcError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         if self.offer.is_some() {
@@ -187,7 +187,7 @@ impl WebRtcPeer {
         self.send_description(description).await
     }
 
-    /// Breaks the connection to the hub, comes back and goes on; media is not asked.
+    /// Cuts the connection to the hub, reconnects, and attaches again. Media is not affected.
     pub async fn reconnect(&mut self) -> Result<(), WebRtcError> {
         self.client.cut();
         self.client.connect().await?;
@@ -195,7 +195,7 @@ impl WebRtcPeer {
         self.send_attach().await
     }
 
-    /// Takes part until `enough`, at most for `limit`.
+    /// Takes part in the call until `enough` holds, for at most `limit`.
     pub async fn run_until(
         &mut self,
         limit: Duration,
@@ -207,7 +207,7 @@ impl WebRtcPeer {
             if enough(&progress) {
                 return Ok(progress);
             }
-            // Packets are counted without a word: they are looked at now and then.
+            // Media packets cause no event here, so the loop polls their count.
             let soon = end.min(tokio::time::Instant::now() + Duration::from_millis(20));
             let step = async {
                 tokio::select! {
@@ -304,7 +304,7 @@ impl WebRtcPeer {
         Ok(())
     }
 
-    /// Whether a message is of the present epoch; it is remembered.
+    /// Returns whether a signal belongs to the current epoch, and records it.
     fn accepts(&mut self, from: UserId, epoch: u64, n: u64) -> bool {
         let is_present = self.connection.as_ref().is_some_and(|connection| connection.epoch == epoch);
         match &mut self.other {
@@ -364,7 +364,7 @@ fn require_done(answer: Answer) -> Result<(), WebRtcError> {
     }
 }
 
-/// The call that rings in the room: media_events by its event. Those of before have rung out.
+/// Waits for the event of a ringing call. Events of earlier calls have expired.
 async fn await_call_start(client: &mut Client, room: RoomId) -> Result<CallId, WebRtcError> {
     use rooms::event::Event as RoomEvent;
     loop {

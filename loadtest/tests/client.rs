@@ -1,4 +1,4 @@
-//! The client against a hub of a few lines that says exactly what a test wants it to say.
+//! The client against a scripted hub.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl FakeHub {
         (Self(listener), target)
     }
 
-    /// Accepts a connection and welcomes it. Returns what `hello.replaces` said.
+    /// Accepts a connection and sends `welcome`. Returns `hello.replaces`.
     async fn welcome(&self, connection: &str) -> (HubSide, Option<String>) {
         let stream = self.0.accept().await.unwrap().0;
         #[allow(clippy::result_large_err)]
@@ -108,16 +108,16 @@ fn client(target: Target) -> Client {
 const COMMAND: Command = Command::Admit(Nothing {});
 
 #[tokio::test]
-async fn a_cut_client_comes_back_with_its_cursor_and_what_was_not_answered() {
-    let (fake, target) = FakeHub::start().await;
+async fn cut_client_resumes_at_its_cursor_and_resends_unanswered_commands() {
+    let (hub_listener, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut hub_side, replaces) = fake.welcome("one").await;
+        let (mut hub_side, replaces) = hub_listener.welcome("one").await;
         assert_eq!(replaces, None);
         assert_eq!(hub_side.replay(room, 3).await, 0);
         let Some(ClientFrame::Command { id, .. }) = hub_side.receive().await else { panic!("no command") };
-        let (mut hub_side, replaces) = fake.welcome("two").await;
+        let (mut hub_side, replaces) = hub_listener.welcome("two").await;
         assert_eq!(replaces.as_deref(), Some("one"));
         assert_eq!(hub_side.replay(room, 5).await, 3);
         let Some(ClientFrame::Command { id: again, .. }) = hub_side.receive().await else { panic!("no command") };
@@ -144,12 +144,12 @@ async fn a_cut_client_comes_back_with_its_cursor_and_what_was_not_answered() {
 }
 
 #[tokio::test]
-async fn a_gap_is_healed_by_joining_again_and_is_counted() {
-    let (fake, target) = FakeHub::start().await;
+async fn gap_is_counted_and_healed_by_a_rejoin() {
+    let (hub_listener, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut hub_side, _) = fake.welcome("one").await;
+        let (mut hub_side, _) = hub_listener.welcome("one").await;
         hub_side.replay(room, 1).await;
         hub_side.event(room, 2, 3).await;
         hub_side.event(room, 3, 4).await;
@@ -175,12 +175,12 @@ async fn a_gap_is_healed_by_joining_again_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_stays_open_while_the_client_is_elsewhere() {
-    let (fake, target) = FakeHub::start().await;
+async fn half_open_connection_stays_open_while_the_client_reconnects() {
+    let (hub_listener, target) = FakeHub::start().await;
     let mut client = client(target);
     let hub = async {
-        let (mut old, _) = fake.welcome("one").await;
-        let (new, replaces) = fake.welcome("two").await;
+        let (mut old, _) = hub_listener.welcome("one").await;
+        let (new, replaces) = hub_listener.welcome("two").await;
         assert_eq!(replaces.as_deref(), Some("one"));
         assert!(timeout(Duration::from_millis(50), old.0.next()).await.is_err(), "the old connection is silent");
         (old, new)
@@ -197,16 +197,16 @@ async fn a_half_open_connection_stays_open_while_the_client_is_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_hubs_close_code_is_told() {
-    let (fake, target) = FakeHub::start().await;
+async fn close_code_of_the_hub_is_reported() {
+    let (hub_listener, target) = FakeHub::start().await;
     let mut client = client(target);
     let hub = async {
-        let (mut hub_side, _) = fake.welcome("one").await;
+        let (mut hub_side, _) = hub_listener.welcome("one").await;
         let code = Close::Slow.code().into();
         hub_side.0.close(Some(CloseFrame { code, reason: Close::Slow.reason().into() })).await.unwrap();
         while hub_side.0.next().await.is_some() {}
         drop(hub_side);
-        drop(fake.0.accept().await.unwrap());
+        drop(hub_listener.0.accept().await.unwrap());
     };
     let test = async {
         client.connect().await.unwrap();
@@ -220,11 +220,11 @@ async fn the_hubs_close_code_is_told() {
 
 #[tokio::test]
 async fn dropping_a_wait_loses_no_frame() {
-    let (fake, target) = FakeHub::start().await;
+    let (hub_listener, target) = FakeHub::start().await;
     let room = room();
     let mut client = client(target);
     let hub = async {
-        let (mut hub_side, _) = fake.welcome("one").await;
+        let (mut hub_side, _) = hub_listener.welcome("one").await;
         hub_side.replay(room, 0).await;
         for seq in 1..=200 {
             hub_side.event(room, seq - 1, seq).await;

@@ -1,5 +1,5 @@
-//! The drivers of the peers against a small server that speaks their protocols, keeps what it promises, or breaks it: each
-//! broken promise must be told.
+//! The competitors' drivers against a small server that speaks both protocols. It keeps its promises or breaks one on
+//! purpose, which the drivers must report.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -18,30 +18,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-/// What the server does wrong, at every tenth message.
+/// What the server does wrong with every tenth message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// One member does not get it.
+    /// One member does not receive it.
     Lost,
-    /// One member gets it twice.
+    /// One member receives it twice.
     Repeated,
-    /// It is shown and, until it is said again, not acknowledged.
+    /// It is broadcast but not acknowledged until it is resent.
     Unacknowledged,
 }
 
-/// The members of each room, the ids of the messages, and what was said again in each room: who is back later than
-/// the one who says it gets it too, so that the number of repeats does not depend on who is back first.
+/// The members of each room, the message ids, and the resent messages of each room. A member that reconnects later than
+/// the resender receives those too, so the number of repeats does not depend on the order of reconnects.
 #[derive(Default)]
 struct Rooms {
     members: HashMap<String, Vec<mpsc::UnboundedSender<String>>>,
-    said: HashSet<String>,
-    again: HashMap<String, Vec<String>>,
+    ids: HashSet<String>,
+    resent: HashMap<String, Vec<String>>,
 }
 
 type Shared = Arc<Mutex<Rooms>>;
 
-/// Starts a peer on a thread of its own.
+/// Starts a competitor on its own thread.
 fn competitor(protocol: CompetitorProtocol, fault: Fault) -> Target {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -63,43 +63,43 @@ fn competitor(protocol: CompetitorProtocol, fault: Fault) -> Target {
 async fn serve(stream: TcpStream, protocol: CompetitorProtocol, fault: Fault, rooms: Shared) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut sink, mut source) = socket.split();
-    let (out, mut outbox) = mpsc::unbounded_channel::<String>();
+    let (out, mut outgoing) = mpsc::unbounded_channel::<String>();
     tokio::spawn(async move {
-        while let Some(text) = outbox.recv().await {
+        while let Some(text) = outgoing.recv().await {
             if sink.send(Message::text(text)).await.is_err() {
                 return;
             }
         }
     });
-    let say = |text: String| drop(out.send(text));
+    let send = |text: String| drop(out.send(text));
     if protocol == CompetitorProtocol::SocketIo {
-        say(r#"0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#.to_owned());
+        send(r#"0{"sid":"e","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#.to_owned());
     }
     let mut pongs = 0;
     while let Some(Ok(Message::Text(text))) = source.next().await {
-        match ask(protocol, &text) {
-            Ask::Greet => {
-                say(r#"40{"sid":"s"}"#.to_owned());
-                say("2".to_owned());
+        match parse(protocol, &text) {
+            Request::Connect => {
+                send(r#"40{"sid":"s"}"#.to_owned());
+                send("2".to_owned());
             }
-            Ask::Join(room, answer) => {
+            Request::Join(room, answer) => {
                 let mut rooms = rooms.lock().unwrap();
-                say(answer);
-                rooms.again.get(&room).into_iter().flatten().for_each(|shown| say(shown.clone()));
+                send(answer);
+                rooms.resent.get(&room).into_iter().flatten().for_each(|broadcast| send(broadcast.clone()));
                 rooms.members.entry(room).or_default().push(out.clone());
             }
-            Ask::Say(message, answer) => {
+            Request::Message(message, answer) => {
                 assert!(protocol == CompetitorProtocol::Bare || pongs > 0, "a ping was not answered");
                 let mut rooms = rooms.lock().unwrap();
-                let is_new = rooms.said.insert(message["id"].to_string());
-                let fault = if is_new && rooms.said.len().is_multiple_of(10) { fault } else { Fault::Nothing };
-                let shown = match protocol {
+                let is_new = rooms.ids.insert(message["id"].to_string());
+                let fault = if is_new && rooms.ids.len().is_multiple_of(10) { fault } else { Fault::Nothing };
+                let broadcast = match protocol {
                     CompetitorProtocol::SocketIo => format!("42{}", json!(["said", message])),
                     CompetitorProtocol::Bare => json!({ "said": message }).to_string(),
                 };
                 let room = message["room"].as_str().unwrap();
                 if !is_new {
-                    rooms.again.entry(room.to_owned()).or_default().push(shown.clone());
+                    rooms.resent.entry(room.to_owned()).or_default().push(broadcast.clone());
                 }
                 let members = &rooms.members[room];
                 for (place, member) in members.iter().enumerate() {
@@ -108,48 +108,48 @@ async fn serve(stream: TcpStream, protocol: CompetitorProtocol, fault: Fault, ro
                         (Fault::Repeated, 0) => 2,
                         _ => 1,
                     };
-                    (0..times).for_each(|_| drop(member.send(shown.clone())));
+                    (0..times).for_each(|_| drop(member.send(broadcast.clone())));
                 }
                 if fault != Fault::Unacknowledged {
-                    say(answer);
+                    send(answer);
                 }
             }
-            Ask::Pong => pongs += 1,
+            Request::Pong => pongs += 1,
         }
     }
 }
 
-enum Ask {
-    Greet,
-    /// The room, and the answer.
+enum Request {
+    Connect,
+    /// The room and the reply.
     Join(String, String),
-    /// The message, and the ack.
-    Say(Value, String),
+    /// The message and the ack.
+    Message(Value, String),
     Pong,
 }
 
-fn ask(protocol: CompetitorProtocol, text: &str) -> Ask {
+fn parse(protocol: CompetitorProtocol, text: &str) -> Request {
     if protocol == CompetitorProtocol::Bare {
         let mut packet: Value = serde_json::from_str(text).unwrap();
         if let Some(room) = packet["join"]["room"].as_str() {
-            return Ask::Join(room.to_owned(), r#"{"joined":null}"#.to_owned());
+            return Request::Join(room.to_owned(), r#"{"joined":null}"#.to_owned());
         }
-        return Ask::Say(packet["say"].take(), json!({ "ack": packet["n"] }).to_string());
+        return Request::Message(packet["say"].take(), json!({ "ack": packet["n"] }).to_string());
     }
     if text == "3" {
-        return Ask::Pong;
+        return Request::Pong;
     }
     if let Some(auth) = text.strip_prefix("40") {
         assert_eq!(auth, r#"{"token":"load"}"#);
-        return Ask::Greet;
+        return Request::Connect;
     }
     let event = text.strip_prefix("42").unwrap();
     let (number, content) = event.split_at(event.find('[').unwrap());
     let mut content: Value = serde_json::from_str(content).unwrap();
     let answer = format!("43{number}[]");
     match content[0].as_str().unwrap() {
-        "join" => Ask::Join(content[1].as_str().unwrap().to_owned(), answer),
-        _ => Ask::Say(content[1].take(), answer),
+        "join" => Request::Join(content[1].as_str().unwrap().to_owned(), answer),
+        _ => Request::Message(content[1].take(), answer),
     }
 }
 
@@ -185,7 +185,7 @@ fn play(
 }
 
 #[test]
-fn what_a_peer_takes_is_acknowledged_and_shown_to_all() {
+fn messages_are_acknowledged_and_reach_all_members() {
     for protocol in CompetitorProtocol::ALL {
         let (result, check) = play(protocol, Fault::Nothing, Vec::new());
         assert!(result.sent > 80, "{protocol:?}: {}", result.sent);
@@ -196,7 +196,7 @@ fn what_a_peer_takes_is_acknowledged_and_shown_to_all() {
 }
 
 #[test]
-fn what_a_peer_loses_repeats_or_leaves_unanswered_is_told() {
+fn lost_repeated_and_unanswered_messages_are_counted() {
     let tenth = |result: &PhaseResult| result.sent / 10;
     let (result, check) = play(CompetitorProtocol::SocketIo, Fault::Lost, Vec::new());
     assert_eq!(check.lost, tenth(&result));
@@ -207,9 +207,9 @@ fn what_a_peer_loses_repeats_or_leaves_unanswered_is_told() {
 }
 
 #[test]
-fn who_was_cut_is_back_and_says_again_what_had_no_ack() {
+fn cut_member_reconnects_and_resends_unacknowledged_messages() {
     for protocol in CompetitorProtocol::ALL {
-        // After the last message, while the answers are waited for.
+        // After the last message, while the phase waits for answers.
         let cut = (Duration::from_millis(700), ConnectionFault::Cut { share: 1.0, jitter: Duration::ZERO });
         let (result, check) = play(protocol, Fault::Unacknowledged, vec![cut]);
         assert_eq!((result.resume.summary().count, result.unanswered), (12, 0), "{protocol:?}");

@@ -1,4 +1,4 @@
-//! The fleet against a small hub that keeps its promises, or breaks one on purpose: each broken one must be told.
+//! The fleet against a small hub that keeps its promises or breaks one on purpose, which the fleet must report.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,19 +26,19 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use uuid::Uuid;
 
-/// What the hub does wrong, at every tenth event.
+/// What the hub does wrong with every tenth event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Nothing,
-    /// One member does not get it.
+    /// One member does not receive it.
     Lost,
-    /// One member gets it twice.
+    /// One member receives it twice.
     Repeated,
-    /// One member gets it after the next one, which claims that nothing is missing.
+    /// One member receives it after the next one, whose `prev` hides the gap.
     Swapped,
-    /// A repeated command has its effect again.
+    /// A repeated command takes effect again.
     TwoEffects,
-    /// It promises a beat every 100 ms and sends none.
+    /// The hub promises a beat every 100 ms and sends none.
     Silent,
 }
 
@@ -47,7 +47,7 @@ struct Log {
     records: Vec<String>,
     members: Vec<mpsc::UnboundedSender<String>>,
     done: HashMap<CommandId, u64>,
-    held: Option<String>,
+    delayed: Option<String>,
 }
 
 type Logs = Arc<Mutex<HashMap<RoomId, Log>>>;
@@ -55,21 +55,21 @@ type Logs = Arc<Mutex<HashMap<RoomId, Log>>>;
 /// One of several hubs with the same rooms.
 struct Node {
     target: Target,
-    /// Connections that it accepted so far.
+    /// Connections accepted so far.
     accepted: Arc<AtomicUsize>,
-    /// Dropped, it breaks all its connections and accepts no more.
-    _life: oneshot::Sender<()>,
+    /// Dropping it breaks all connections and stops accepting new ones.
+    _stop_on_drop: oneshot::Sender<()>,
 }
 
-/// Starts a hub on a thread of its own, for as long as the test runs.
+/// Starts a hub on its own thread for the rest of the test.
 fn hub(fault: Fault) -> Target {
     let node = node(fault, Logs::default());
-    std::mem::forget(node._life);
+    std::mem::forget(node._stop_on_drop);
     node.target
 }
 
 fn node(fault: Fault, logs: Logs) -> Node {
-    let (_life, death) = oneshot::channel::<()>();
+    let (_stop_on_drop, stopped) = oneshot::channel::<()>();
     let accepted = Arc::new(AtomicUsize::new(0));
     let count = accepted.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -88,11 +88,11 @@ fn node(fault: Fault, logs: Logs) -> Node {
             };
             tokio::select! {
                 () = accept => {}
-                _ = death => {}
+                _ = stopped => {}
             }
         });
     });
-    Node { target: Target::new(addr).unwrap(), accepted, _life }
+    Node { target: Target::new(addr).unwrap(), accepted, _stop_on_drop }
 }
 
 async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
@@ -103,9 +103,9 @@ async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
     };
     let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, choose).await else { return };
     let (mut sink, mut source) = socket.split();
-    let (out, mut outbox) = mpsc::unbounded_channel::<String>();
+    let (out, mut outgoing) = mpsc::unbounded_channel::<String>();
     tokio::spawn(async move {
-        while let Some(text) = outbox.recv().await {
+        while let Some(text) = outgoing.recv().await {
             if sink.send(Message::text(text)).await.is_err() {
                 return;
             }
@@ -113,9 +113,9 @@ async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
     });
     while let Some(Ok(message)) = source.next().await {
         let Message::Text(text) = message else { continue };
-        let say = |frame: ServerFrame| out.send(frame.encode()).unwrap_or(());
+        let send = |frame: ServerFrame| out.send(frame.encode()).unwrap_or(());
         match serde_json::from_str(&text).unwrap() {
-            ClientFrame::Hello { .. } => say(welcome(if fault == Fault::Silent { 100 } else { 15_000 })),
+            ClientFrame::Hello { .. } => send(welcome(if fault == Fault::Silent { 100 } else { 15_000 })),
             ClientFrame::Join { room, after } => {
                 let mut logs = logs.lock().unwrap();
                 let log = logs.entry(room).or_default();
@@ -124,7 +124,7 @@ async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
                 for seq in after + 1..=head {
                     out.send(event_frame(room, seq - 1, &log.records[seq as usize - 1])).unwrap_or(());
                 }
-                say(ServerFrame::Live { room, head });
+                send(ServerFrame::Live { room, head });
                 if !log.members.iter().any(|member| member.same_channel(&out)) {
                     log.members.push(out.clone());
                 }
@@ -132,14 +132,14 @@ async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {
             ClientFrame::Command { id, room, .. } => {
                 let mut logs = logs.lock().unwrap();
                 let log = logs.entry(room).or_default();
-                let known = log.done.get(&id).copied();
-                let seq = match known {
+                let earlier = log.done.get(&id).copied();
+                let seq = match earlier {
                     Some(seq) if fault != Fault::TwoEffects => seq,
                     _ => append(log, room, id, fault),
                 };
-                let seq = known.unwrap_or(seq);
+                let seq = earlier.unwrap_or(seq);
                 log.done.insert(id, seq);
-                say(ServerFrame::Ack { id, room, first: seq, last: seq });
+                send(ServerFrame::Ack { id, room, first: seq, last: seq });
             }
             _ => {}
         }
@@ -152,17 +152,17 @@ fn append(log: &mut Log, room: RoomId, id: CommandId, fault: Fault) -> u64 {
     let frame = event_frame(room, seq - 1, &record);
     log.records.push(record);
     let strikes = seq.is_multiple_of(10);
-    for (place, member) in log.members.iter().enumerate() {
-        let wrong = place == 0 && strikes;
-        // Lies about what came before, so that only a reader's own result can find it.
-        let lie = event_frame(room, seq.saturating_sub(2), &log.records[seq as usize - 1]);
+    for (index, member) in log.members.iter().enumerate() {
+        let wrong = index == 0 && strikes;
+        // A wrong `prev`, which only the reader's own record can expose.
+        let wrong_prev = event_frame(room, seq.saturating_sub(2), &log.records[seq as usize - 1]);
         match fault {
-            Fault::Lost | Fault::Swapped if wrong => log.held = Some(frame.clone()),
-            Fault::Lost | Fault::Swapped if place == 0 && log.held.is_some() => {
-                let held = log.held.take();
-                member.send(lie).unwrap_or(());
+            Fault::Lost | Fault::Swapped if wrong => log.delayed = Some(frame.clone()),
+            Fault::Lost | Fault::Swapped if index == 0 && log.delayed.is_some() => {
+                let delayed = log.delayed.take();
+                member.send(wrong_prev).unwrap_or(());
                 if fault == Fault::Swapped {
-                    held.map(|held| member.send(held));
+                    delayed.map(|delayed| member.send(delayed));
                 }
             }
             Fault::Repeated if wrong => {
@@ -242,18 +242,18 @@ fn play(plan: LoadPlan, phase: &Phase) -> (PhaseResult, CheckResult) {
 }
 
 #[test]
-fn a_hub_that_keeps_its_promises_has_nothing_held_against_it() {
+fn correct_hub_passes_every_check() {
     let (result, check) = play(plan(hub(Fault::Nothing), 4), &phase());
     assert!((490..=510).contains(&result.sent), "{}", result.sent);
     assert_eq!((result.ack.summary().count, result.delivery.summary().count), (result.sent, result.sent * 3));
     assert_eq!((result.unanswered, result.doubled, result.errors.len()), (0, 0, 0));
-    // The warm-up is not measured, but the readers result for it.
+    // The warm-up is not measured, but the delivery check includes it.
     assert!(check.delivered > result.sent * 3);
     assert_eq!(check, CheckResult { readers: 12, delivered: check.delivered, ..CheckResult::default() });
 }
 
 #[test]
-fn lost_events_are_found_even_when_the_hub_claims_that_nothing_is_missing() {
+fn lost_events_are_found_despite_a_wrong_prev() {
     let (_, check) = play(plan(hub(Fault::Lost), 2), &phase());
     assert!(check.lost > 20, "{check:?}");
     assert_eq!((check.repeated, check.out_of_order), (0, 0));
@@ -274,14 +274,14 @@ fn swapped_events_are_counted() {
 }
 
 #[test]
-fn repeated_commands_must_have_one_effect() {
+fn repeated_command_with_two_effects_is_counted() {
     let duplicates = |fault| play(LoadPlan { copies: 3, ..plan(hub(fault), 2) }, &phase()).0.doubled;
     assert_eq!(duplicates(Fault::Nothing), 0);
     assert!(duplicates(Fault::TwoEffects) > 100);
 }
 
 #[test]
-fn a_storm_loses_nothing_and_its_resumes_are_timed() {
+fn reconnect_storm_loses_nothing_and_its_resumes_are_timed() {
     let cut = ConnectionFault::Cut { share: 1.0, jitter: Duration::from_millis(50) };
     let phase = Phase { connection_faults: vec![(Duration::from_millis(500), cut)], ..phase() };
     let (result, check) = play(plan(hub(Fault::Nothing), 4), &phase);
@@ -291,7 +291,7 @@ fn a_storm_loses_nothing_and_its_resumes_are_timed() {
 }
 
 #[test]
-fn status_changes_are_prepared_and_then_played_one_at_a_time() {
+fn status_changes_are_prepared_and_then_sent_one_at_a_time() {
     let (result, check) = play(LoadPlan { kind: Some(LoadKind::Dispensing), ..plan(hub(Fault::Nothing), 4) }, &phase());
     assert!(result.sent >= 490, "{}", result.sent);
     assert_eq!(result.ack.summary().count, result.sent);
@@ -299,7 +299,7 @@ fn status_changes_are_prepared_and_then_played_one_at_a_time() {
 }
 
 #[test]
-fn the_members_of_each_room_are_on_different_nodes_and_come_back_on_the_next_when_theirs_dies() {
+fn members_are_spread_over_nodes_and_reconnect_to_the_next_one() {
     let logs = Logs::default();
     let mut nodes: Vec<_> = (0..3).map(|_| node(Fault::Nothing, logs.clone())).collect();
     let targets = nodes.iter().map(|node| node.target).collect();
@@ -325,7 +325,7 @@ fn the_members_of_each_room_are_on_different_nodes_and_come_back_on_the_next_whe
 }
 
 #[test]
-fn a_hub_that_says_nothing_for_two_beats_is_left() {
+fn member_reconnects_after_two_beats_of_silence() {
     let phase = Phase { rate: 1.0, ..phase() };
     let (result, check) = play(plan(hub(Fault::Silent), 1), &phase);
     assert!(result.resume.summary().count >= 3, "{result:?}");
@@ -333,27 +333,27 @@ fn a_hub_that_says_nothing_for_two_beats_is_left() {
 }
 
 #[test]
-fn an_event_is_timed_to_the_first_and_to_the_last_of_all_devices() {
+fn events_are_timed_to_the_first_and_the_last_device() {
     let (result, check) = play(LoadPlan { devices: 4, ..plan(hub(Fault::Nothing), 2) }, &phase());
     assert_eq!(result.delivery.summary().count, result.sent * 12);
     let (first, last) = (result.first.summary(), result.last.summary());
     assert_eq!((first.count, last.count), (result.sent, result.sent));
     assert!(first.mean < last.mean, "{first:?} {last:?}");
     assert_eq!(check, CheckResult { readers: 24, delivered: check.delivered, ..CheckResult::default() });
-    // What a device does not get has no last socket.
+    // An event that a device never receives has no last socket.
     let (result, _) = play(plan(hub(Fault::Lost), 2), &phase());
     assert!(result.last.summary().count < result.first.summary().count);
 }
 
 #[test]
-fn half_open_members_come_back_and_the_others_are_timed_without_them() {
+fn half_open_members_reconnect_and_do_not_distort_latencies() {
     for kind in [LoadKind::Chat, LoadKind::Dispensing] {
         let half_open = ConnectionFault::HalfOpen { share: 0.5, time: Duration::from_millis(300) };
         let phase = Phase { connection_faults: vec![(Duration::from_millis(300), half_open)], ..phase() };
         let (result, check) = play(LoadPlan { kind: Some(kind), ..plan(hub(Fault::Nothing), 8) }, &phase);
         assert!((1..=16).contains(&result.resume.summary().count), "{result:?}");
         assert_eq!(result.unanswered, 0);
-        // All but those that were on their way to who went away.
+        // All but those in flight to the members that became half-open.
         assert!(result.last.summary().count > result.sent - 25, "{result:?}");
         assert!(result.delivery.summary().count < result.sent * 3);
         assert_eq!(check, CheckResult { readers: 24, delivered: check.delivered, ..CheckResult::default() });

@@ -1,4 +1,4 @@
-//! What each frame means for the order of its room, and what the client does about it by itself.
+//! Applies each received frame to the state of its room, and sends the client's automatic replies.
 
 use rooms::id::CommandId;
 use rooms::wire::client::ClientFrame;
@@ -16,7 +16,7 @@ impl Client {
         match &summary {
             FrameSummary::Event { room, prev, seq, .. } => {
                 let Some(joined) = self.rooms.get_mut(room) else {
-                    return Err(ClientError::Protocol("an event of a room that was not joined"));
+                    return Err(ClientError::Protocol("an event of a room that the client has not joined"));
                 };
                 let offered = if joined.replaying && *prev > joined.check.cursor() {
                     EventOrder::Gap

@@ -1,4 +1,4 @@
-//! The bare peer's packets, all JSON: `join` and `say` to it, `joined`, `ack` and `said` from it.
+//! Packets of the bare `ws` server, all JSON: `join` and `say` to the server, `joined`, `ack`, and `said` from it.
 
 use rooms::id::RoomId;
 use serde::Deserialize;
@@ -14,17 +14,17 @@ enum BarePacket {
     Said(IncomingMessage),
 }
 
-/// Shows the word and asks to be a member of `room`.
+/// Encodes a request, with the token, to join `room`.
 pub fn join(room: RoomId) -> String {
     json!({ "join": { "room": room, "token": TOKEN } }).to_string()
 }
 
-/// Says something; `number` comes back with the ack.
+/// Encodes a message. The ack returns `number`.
 pub fn message(number: u64, message: &OutgoingMessage<'_>) -> String {
     json!({ "say": message, "n": number }).to_string()
 }
 
-/// Reads a packet.
+/// Parses a packet.
 pub fn read(text: &str) -> Result<Packet, PacketError> {
     Ok(match serde_json::from_str(text)? {
         BarePacket::Joined(()) => Packet::Joined,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_are_written_and_read() {
+    fn packets_round_trip() {
         let (id, room) = (CommandId(Uuid::nil()), RoomId(Uuid::nil()));
         let nil = "00000000-0000-0000-0000-000000000000";
         assert_eq!(join(room), format!(r#"{{"join":{{"room":"{nil}","token":"load"}}}}"#));

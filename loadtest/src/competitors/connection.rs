@@ -1,4 +1,4 @@
-//! One member's connection to a peer: greets, joins its room, says and hears.
+//! One member's connection to a competitor: connects, joins its room, sends messages, and reads packets.
 
 use std::collections::VecDeque;
 
@@ -11,25 +11,25 @@ use super::{OutgoingMessage, Packet, PacketError, bare};
 use crate::socket::{Socket, open};
 use crate::target::{CompetitorProtocol, Target};
 
-/// A line outlives its connections, as the session of Socket.IO does.
+/// Outlives its sockets, as a Socket.IO session does.
 #[derive(Debug)]
 pub struct Connection {
     protocol: CompetitorProtocol,
     room: RoomId,
     session: Session,
     socket: Option<Socket>,
-    /// What was said while the room was being joined.
+    /// Packets received before the room was joined.
     received_while_joining: VecDeque<Packet>,
 }
 
-/// Why nothing more comes over a line.
+/// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    #[error("the connection broke: {0}")]
+    #[error("connection failed: {0}")]
     Socket(#[from] Box<WsError>),
     #[error("not connected")]
     Closed,
-    #[error("the peer ended it: {0}")]
+    #[error("the server ended the session: {0}")]
     Ended(String),
     #[error(transparent)]
     PacketError(#[from] PacketError),
@@ -40,7 +40,7 @@ impl Connection {
         Self { protocol, room, session: Session::default(), socket: None, received_while_joining: VecDeque::new() }
     }
 
-    /// Opens a connection and is a member of the room when it returns.
+    /// Opens a socket, and joins the room before it returns.
     pub async fn connect(&mut self, target: Target) -> Result<(), ConnectionError> {
         self.socket = Some(open(target, false).await.map_err(Box::new)?);
         if self.protocol == CompetitorProtocol::Bare {
@@ -56,7 +56,7 @@ impl Connection {
         }
     }
 
-    /// Says something; `number` comes back with the ack.
+    /// Sends a message. The ack returns `number`.
     pub async fn send_message(&mut self, number: u64, message: &OutgoingMessage<'_>) -> Result<(), ConnectionError> {
         self.send(match self.protocol {
             CompetitorProtocol::SocketIo => socketio::message(number, message),
@@ -65,7 +65,7 @@ impl Connection {
         .await
     }
 
-    /// What comes next; pings are answered. May be dropped at any await without losing anything but a pong.
+    /// Returns the next packet; answers pings. Cancel-safe, except that it may lose a pong.
     pub async fn next(&mut self) -> Result<Packet, ConnectionError> {
         match self.received_while_joining.pop_front() {
             Some(packet) => Ok(packet),
@@ -93,12 +93,12 @@ impl Connection {
         }
     }
 
-    /// Breaks the connection without a word.
+    /// Cuts the connection without a close frame.
     pub fn cut(&mut self) {
         self.socket = None;
     }
 
-    /// Says goodbye.
+    /// Closes the connection with a close frame.
     pub async fn close(&mut self) {
         if let Some(mut socket) = self.socket.take() {
             let _ = socket.close(None).await;

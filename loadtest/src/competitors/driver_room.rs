@@ -1,4 +1,4 @@
-//! A room of a peer: its members connect, join it, and get the fleet's orders.
+//! A room of a competitor: its members connect, join it, and execute the fleet's commands.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +16,7 @@ use crate::load::room::{OpenedRoom, Room, RunState};
 use crate::load::script::{LoadKind, Script};
 use crate::target::node_of;
 
-/// Opens the room with this number; refuses a plan that asks of a peer what only a hub can do.
+/// Opens the room with this number. Rejects a plan that needs a hub.
 pub async fn open(
     plan: &LoadPlan,
     shared: &Rc<RunState>,
@@ -27,27 +27,30 @@ pub async fn open(
         && plan.copies == 1
         && plan.slow == 0.0
         && plan.devices == 1;
-    ensure!(is_plain, "peers take messages only: chat, storm, idle and search");
+    ensure!(
+        is_plain,
+        "competitors support only chat, storm, idle, and search, without devices, copies, or slow members"
+    );
     let mut connections = Vec::new();
-    for place in 0..fixture.members.len() {
-        let target = plan.targets[node_of(plan.targets.len(), number, place)];
-        let protocol = target.competitor().context("some targets are peers, and some are hubs")?;
+    for person in 0..fixture.members.len() {
+        let target = plan.targets[node_of(plan.targets.len(), number, person)];
+        let protocol = target.competitor().context("targets must be all hubs or all competitors")?;
         let mut connection = Connection::new(protocol, fixture.room);
-        connection.connect(target).await.context("a member cannot connect to the peer")?;
+        connection.connect(target).await.context("cannot connect a member to the competitor")?;
         shared.gauges.connected.fetch_add(1, Ordering::Relaxed);
         connections.push((connection, target));
     }
     let script = plan.kind.map(|_| Script::chat(fixture.pharmacy, plan.bytes)).transpose()?;
     let (senders, receivers): (Vec<_>, Vec<_>) = connections.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let speakers = (0..connections.len()).collect();
-    let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders, fixture.members.len(), speakers)));
+    let active_members = (0..connections.len()).collect();
+    let room = Rc::new(RefCell::new(Room::new(fixture.room, script, senders, fixture.members.len(), active_members)));
     let mut members = Vec::new();
-    for (place, ((connection, target), receiver)) in connections.into_iter().zip(receivers).enumerate() {
+    for (person, ((connection, target), receiver)) in connections.into_iter().zip(receivers).enumerate() {
         let member = CompetitorMember {
             connection,
             target,
             room: room.clone(),
-            place,
+            person,
             shared: shared.clone(),
             last_number: 0,
             unanswered: BTreeMap::new(),

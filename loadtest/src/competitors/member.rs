@@ -1,7 +1,7 @@
-//! One member of one room of a peer, in a task of its own: what the fleet's member is with a hub.
+//! A member of a competitor's room, in its own task; the counterpart of the fleet's member of a hub's room.
 //!
-//! It does what a careful client of such a server does: it comes back when its connection broke, with the waits of
-//! Socket.IO's own client, and says again what was not acknowledged.
+//! It behaves as a careful client of such a server does. It reconnects with the backoff of Socket.IO's own client and
+//! resends unacknowledged messages.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -22,35 +22,38 @@ use crate::load::results::CheckResult;
 use crate::load::room::{MemberCommand, Room, RunState};
 use crate::target::Target;
 
-/// The wait before the second attempt to come back, and the longest; half more or less by chance.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+/// The first backoff between reconnects, before jitter of half either way.
+const FIRST_RECONNECT_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long one attempt may take.
+/// The longest backoff between reconnects, before the same jitter.
+const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Time limit of one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long nothing comes before everything counts as come.
+/// After this long without a packet, every packet in flight counts as received.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 
-/// The code of a connection that broke.
+/// The close code of a connection that broke.
 const ABNORMAL_CLOSURE_CODE: u16 = 1006;
 
 pub struct CompetitorMember {
     pub connection: Connection,
     pub target: Target,
     pub room: Rc<RefCell<Room>>,
-    /// The place in the room.
-    pub place: usize,
+    /// The member's index in the room.
+    pub person: usize,
     pub shared: Rc<RunState>,
-    /// The number of the last message, and those without an ack.
+    /// The number of the last message sent.
     pub last_number: u64,
     pub unanswered: BTreeMap<u64, (CommandId, Prose)>,
-    /// The counts of the messages that came, and how many came again.
+    /// The id counts of the messages received, and the number of repeats.
     pub received: HashSet<u64>,
     pub repeated: u64,
 }
 
 impl CompetitorMember {
-    /// Works until it is told to leave. Then says goodbye.
+    /// Executes commands until `Leave`, then closes the connection.
     pub async fn serve(mut self, mut commands: mpsc::UnboundedReceiver<MemberCommand>) {
         loop {
             tokio::select! {
@@ -73,7 +76,7 @@ impl CompetitorMember {
             MemberCommand::Send { id, command: Command::Chat(chat), .. } => {
                 self.last_number += 1;
                 self.unanswered.insert(self.last_number, (id, chat.text));
-                // What cannot be said now is said on the next connection.
+                // After a failure, the next connection resends the message.
                 let _ = self.send_message(self.last_number).await;
             }
             MemberCommand::Cut(delay) => self.reconnect(delay).await,
@@ -81,7 +84,7 @@ impl CompetitorMember {
                 let result = self.check().await;
                 let _ = reply.send(result);
             }
-            // Nothing else is asked of a peer.
+            // The fleet sends no other command to a competitor's member.
             _ => {}
         }
     }
@@ -104,10 +107,10 @@ impl CompetitorMember {
                 let Some(count) = self.shared.ids.count(*id) else { return };
                 if self.received.insert(count) {
                     let mut room = self.room.borrow_mut();
-                    let counts = room.is_undisturbed(self.place);
+                    let counts = room.is_undisturbed(self.person);
                     self.shared.delivered(Some(*id), counts);
                     if counts {
-                        room.event_arrived(&self.shared, self.place, count, Some(*id));
+                        room.event_arrived(&self.shared, self.person, count, Some(*id));
                     }
                 } else {
                     self.repeated += 1;
@@ -123,7 +126,7 @@ impl CompetitorMember {
         self.reconnect(wait).await;
     }
 
-    /// Connects again, for the first time after `delay`, and says again what has no ack.
+    /// Reconnects, first after `delay`, and resends unacknowledged messages.
     async fn reconnect(&mut self, delay: Duration) {
         self.connection.cut();
         self.shared.gauges.connected.fetch_sub(1, Ordering::Relaxed);
@@ -147,18 +150,17 @@ impl CompetitorMember {
     }
 
     fn backoff(&self, attempt: u32) -> Duration {
-        let (first, most) = BACKOFF;
-        let wait = first.saturating_mul(1 << attempt.min(4)).min(most);
+        let wait = FIRST_RECONNECT_BACKOFF.saturating_mul(1 << attempt.min(4)).min(RECONNECT_BACKOFF_MAX);
         wait.mul_f64(self.shared.random.borrow_mut().random_range(0.5..=1.5))
     }
 
-    /// Compares what came with what the room's members have acks for.
+    /// Compares the messages received with those acknowledged to the room's members.
     async fn check(&mut self) -> CheckResult {
         while let Ok(Ok(packet)) = timeout(QUIET_PERIOD, self.connection.next()).await {
             self.on_packet(&packet);
         }
         let lost =
-            self.room.borrow().acked_events_for(self.place).filter(|count| !self.received.contains(count)).count();
+            self.room.borrow().acked_events_for(self.person).filter(|count| !self.received.contains(count)).count();
         CheckResult {
             readers: 1,
             delivered: self.received.len() as u64,

@@ -1,8 +1,8 @@
-//! Drivers for the peers: servers that do for rooms what people use today instead of a hub (`loadtest/competitors`).
+//! Drivers for competitors: servers in `loadtest/competitors` that do what people use today instead of a hub.
 //!
-//! A peer gets the same load by the same generator: schedule, rooms, texts, histograms and meters are the fleet's. Only
-//! what goes over the socket differs. Peers number nothing, so that order is not looked at; what is lost or comes twice is
-//! counted by the messages' ids.
+//! A competitor gets the same load from the same generator: schedule, rooms, texts, histograms, and meters are shared.
+//! Only the packets differ. Competitors do not number messages, so order is not checked; losses and repeats are counted
+//! by message id.
 
 pub mod bare;
 pub mod connection;
@@ -19,10 +19,10 @@ use uuid::Uuid;
 
 use crate::fixture::{FIXTURE_VERSION, Fixture, FixtureMember, FixtureRoom};
 
-/// The word that the peers let in.
+/// The token that the competitors accept.
 const TOKEN: &str = "load";
 
-/// A message as the peers take and show it.
+/// A message as the competitors accept and broadcast it.
 #[derive(Debug, Serialize)]
 pub struct OutgoingMessage<'a> {
     pub id: CommandId,
@@ -30,46 +30,46 @@ pub struct OutgoingMessage<'a> {
     pub text: &'a str,
 }
 
-/// What a member needs of a message that it is shown.
+/// The part of a broadcast message that a member needs.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct IncomingMessage {
     pub id: CommandId,
 }
 
-/// What a peer says.
+/// A packet from a competitor.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// The transport is open: greet now.
+    /// The transport is open; the client must now send its connect packet.
     Opened,
-    /// The greeting was accepted; `recovered` when the former session goes on, with its rooms and what was missed.
+    /// The server accepted the connection. `recovered` if the previous session continues, with its rooms and missed
+    /// messages.
     Connected {
         recovered: bool,
     },
-    /// The room was joined.
     Joined,
-    /// The message with this number was taken.
+    /// The server acknowledged the message with this number.
     Acked(u64),
     Message(CommandId),
-    /// To be answered at once.
+    /// Requires an immediate pong.
     Ping,
-    /// The server ends the session, for this reason.
+    /// The server ended the session, with this reason.
     Disconnected(String),
     Other,
 }
 
-/// Why a text is not what a peer says.
+/// A text that is not a packet of the competitor.
 #[derive(Debug, thiserror::Error)]
-#[error("not a packet of this peer: {0}")]
+#[error("not a packet of this competitor: {0}")]
 pub struct PacketError(String);
 
 impl From<serde_json::Error> for PacketError {
-    /// The position and the kind of the error; never the packet.
+    /// Keeps the position and kind of the error, never the packet.
     fn from(error: serde_json::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-/// Rooms for peers, which know nobody and have no rooms until somebody joins one.
+/// Creates rooms for competitors, which have no accounts and create a room on its first join.
 pub fn fixture(count: usize) -> Fixture {
     let member = |role| FixtureMember { user: UserId(Uuid::now_v7()), role, token: Token(TOKEN.into()) };
     let room = || FixtureRoom {

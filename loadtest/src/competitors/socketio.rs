@@ -1,7 +1,7 @@
-//! Socket.IO's packets as far as a client of rooms needs them: text only, the default namespace, acks by number.
+//! The part of Socket.IO's packet format that a client needs: text only, default namespace, acks by number.
 //!
-//! An Engine.IO packet is a digit and its content (0 open, 1 close, 2 ping, 3 pong, 4 message). A Socket.IO packet is in a
-//! message: a digit (0 connect, 1 disconnect, 2 event, 3 ack, 4 refused), perhaps a number, and JSON.
+//! An Engine.IO packet is a digit and its content (0 open, 1 close, 2 ping, 3 pong, 4 message). A message carries a
+//! Socket.IO packet: a digit (0 connect, 1 disconnect, 2 event, 3 ack, 4 error), an optional number, and JSON.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,18 @@ use serde_json::json;
 
 use super::{IncomingMessage, OutgoingMessage, Packet, PacketError, TOKEN};
 
-/// The number of a join's ack; messages count from 1.
+/// The ack number of a join; messages count from 1.
 pub const JOIN_ACK_NUMBER: u64 = 0;
 
 /// The answer to a ping.
 pub const PONG_PACKET: &str = "3";
 
-/// A session that a server with connection state recovery takes up again.
+/// A session that a server with connection state recovery can resume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// The session's secret name; none where the server recovers nothing.
+    /// The private session id; `None` if the server does not recover sessions.
     pid: Option<String>,
-    /// The last event that came.
+    /// The offset of the last event received.
     offset: Option<String>,
 }
 
@@ -35,7 +35,7 @@ struct ConnectReply {
 struct EventPacket<'a>(#[serde(borrow)] Cow<'a, str>, IncomingMessage, #[serde(default)] Option<String>);
 
 impl Session {
-    /// The greeting, which asks for the former session if there was one.
+    /// Encodes a connect packet, which asks to resume the previous session if there is one.
     pub fn connect_packet(&self) -> String {
         let mut auth = json!({ "token": TOKEN });
         if let (Some(pid), Some(offset)) = (&self.pid, &self.offset) {
@@ -45,7 +45,7 @@ impl Session {
         format!("40{auth}")
     }
 
-    /// Reads a packet, and remembers what the session needs.
+    /// Parses a packet and updates the session.
     pub fn read(&mut self, text: &str) -> Result<Packet, PacketError> {
         let mut digits = text.bytes();
         match (digits.next(), digits.next()) {
@@ -88,12 +88,12 @@ impl Session {
     }
 }
 
-/// Asks to be a member of `room`.
+/// Encodes a request to join `room`.
 pub fn join(room: RoomId) -> String {
     format!("42{JOIN_ACK_NUMBER}{}", json!(["join", room]))
 }
 
-/// Says something; `number` comes back with the ack.
+/// Encodes a message. The ack returns `number`.
 pub fn message(number: u64, message: &OutgoingMessage<'_>) -> String {
     format!("42{number}{}", json!(["say", message]))
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_has_the_form_of_the_protocol() {
+    fn outgoing_packets_follow_the_protocol() {
         let (id, room) = (CommandId(Uuid::nil()), RoomId(Uuid::nil()));
         let nil = "00000000-0000-0000-0000-000000000000";
         assert_eq!(Session::default().connect_packet(), r#"40{"token":"load"}"#);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_packet_is_read() {
+    fn every_kind_of_packet_is_parsed() {
         let id = CommandId(Uuid::now_v7());
         let mut session = Session::default();
         let mut read = |text: &str| session.read(text).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_asked_for_again_by_its_name_and_the_last_event() {
+    fn connect_packet_resumes_the_session_from_its_last_event() {
         let mut session = Session::default();
         session.read(r#"40{"sid":"s","pid":"p"}"#).unwrap();
         assert_eq!(

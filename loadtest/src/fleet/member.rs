@@ -1,4 +1,4 @@
-//! One member of one room: a client in a task of its own.
+//! A member of a room: a client in its own task.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,36 +24,39 @@ use crate::load::results::{CheckResult, Gauges};
 use crate::load::room::{MemberCommand, Room, RunState};
 use crate::target::Target;
 
-/// How long a member waits before it repeats a command, when the hub does not say.
+/// Retry delay of a command if the hub sends none.
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The longest wait between two attempts to come back, and what it grows from.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(500));
+/// The limit of the first backoff between reconnects.
+const FIRST_RECONNECT_BACKOFF: Duration = Duration::from_millis(500);
 
-/// How long one attempt to come back may take before the next node is tried.
+/// The limit of the longest backoff between reconnects.
+const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Time limit of one attempt to reconnect; the next attempt uses the next node.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is added to the hub's own wait when it has no room, as the protocol demands.
+/// Added to the backoff when the hub is full, as the protocol requires.
 const FULL_HUB_EXTRA_WAIT: Duration = Duration::from_secs(60);
 
-/// Where a member is connected, and what it must know to find its way back.
+/// A member's place in the cluster, and what it needs to reconnect.
 pub struct Link {
     pub nodes: Rc<[Target]>,
-    /// The node of the present connection, or the one that was tried last.
+    /// The node of the current connection, or the last one tried.
     pub node: usize,
-    /// How long the hub may say nothing before the connection counts as broken.
+    /// How long the hub may be silent before the connection counts as broken.
     pub silence: Duration,
-    /// When the hub, before it closed, retry_after this client to come back.
+    /// The reconnect delay that the hub sent before it closed.
     pub retry_after: Option<Duration>,
 }
 
-/// How long what was acknowledged may be under way to a member, at the end.
+/// How long acknowledged events may be in flight at the end.
 const DELIVERY_GRACE: Duration = Duration::from_secs(2);
 
-/// How often is looked whether it has come.
+/// Interval at which a member checks whether they have arrived.
 const DELIVERY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What the protocol allows: twice the hub's beat.
+/// Returns the silence that the protocol allows: twice the hub's beat.
 pub fn silence(welcome: &Welcome) -> Duration {
     2 * Duration::from_millis(welcome.beat_ms)
 }
@@ -61,21 +64,21 @@ pub fn silence(welcome: &Welcome) -> Duration {
 pub struct Member {
     client: Client,
     link: Link,
-    /// When the last frame came, in microseconds since the run began.
+    /// When the last frame arrived, in microseconds since the start of the run.
     last_frame_at: u64,
     room: Rc<RefCell<Room>>,
-    /// Which of the room's connections this is.
+    /// The index of this connection in the room.
     index: usize,
-    /// Which of the room's people has it.
-    place: usize,
+    /// The index of the person in the room.
+    person: usize,
     shared: Rc<RunState>,
-    /// Where this member's own reminders go.
+    /// The queue for this member's own retries.
     commands: mpsc::UnboundedSender<MemberCommand>,
-    /// Whether frames are read.
+    /// Whether the member reads frames.
     reading: bool,
-    /// With repeated commands: what was said, and the answer.
+    /// The commands that are sent more than once, with their answers.
     repeated: HashMap<CommandId, RepeatedCommand>,
-    /// With repeated commands: where each took effect, as this member saw it.
+    /// Where the repeated commands took effect, as this member saw it.
     effects: HashMap<CommandId, u64>,
 }
 
@@ -85,11 +88,11 @@ pub struct RepeatedCommand {
 }
 
 impl Member {
-    /// A member that serves in a task of its own from now on.
+    /// Starts a member's task.
     pub fn spawn(
         (client, link): (Client, Link),
         room: &Rc<RefCell<Room>>,
-        (index, place): (usize, usize),
+        (index, person): (usize, usize),
         shared: &Rc<RunState>,
         (commands, receiver): (mpsc::UnboundedSender<MemberCommand>, mpsc::UnboundedReceiver<MemberCommand>),
     ) -> JoinHandle<()> {
@@ -99,7 +102,7 @@ impl Member {
             last_frame_at: shared.now(),
             room: room.clone(),
             index,
-            place,
+            person,
             shared: shared.clone(),
             commands,
             reading: true,
@@ -109,7 +112,7 @@ impl Member {
         tokio::task::spawn_local(member.serve(receiver))
     }
 
-    /// Works until it is retry_after to leave. Then says goodbye.
+    /// Executes commands until `Leave`, then closes the connection.
     pub async fn serve(mut self, mut commands: mpsc::UnboundedReceiver<MemberCommand>) {
         let mut silence = pin!(sleep(self.link.silence));
         loop {
@@ -160,10 +163,10 @@ impl Member {
                 self.client.request_join(room);
             }
             MemberCommand::GoHalfOpen(time) => {
-                let held = self.client.half_open();
+                let stalled = self.client.half_open();
                 sleep(time).await;
                 self.reconnect(Duration::ZERO).await;
-                drop(held);
+                drop(stalled);
             }
             MemberCommand::StopReading => self.reading = false,
             MemberCommand::ResumeReading => {
@@ -189,7 +192,7 @@ impl Member {
                     if counts {
                         room.event_arrived(&self.shared, self.index, *seq, *command);
                     }
-                    if self.place < PHARMACIST {
+                    if self.person < PHARMACIST {
                         room.read_ids(&self.shared, &frame.text);
                     }
                     drop(room);
@@ -203,7 +206,7 @@ impl Member {
                 self.check_single_answer(*id, *first, *last);
             }
             FrameSummary::Error(error) => {
-                Gauges::count(&self.shared.gauges.errors);
+                Gauges::increment(&self.shared.gauges.errors);
                 *self.shared.result.borrow_mut().errors.entry(error.code).or_default() += 1;
                 if frame.answers.is_some() {
                     self.room.borrow_mut().refused(&self.shared, error.detail.state.as_deref());
@@ -221,7 +224,7 @@ impl Member {
         }
     }
 
-    /// One command, one effect.
+    /// Counts a command that took effect twice.
     fn check_single_effect(&mut self, command: Option<CommandId>, seq: u64) {
         if self.shared.copies > 1
             && let Some(id) = command.filter(|id| self.shared.ids.decode(*id).is_some())
@@ -231,7 +234,7 @@ impl Member {
         }
     }
 
-    /// One command, one answer, however often it is given. After the first one, the command is sent once more.
+    /// Counts a command whose acks differ. After the first ack, sends the command once more.
     fn check_single_answer(&mut self, id: CommandId, first: u64, last: u64) {
         let Some(sent) = self.repeated.get_mut(&id) else { return };
         match sent.answer {
@@ -248,7 +251,7 @@ impl Member {
     async fn on_connection_lost(&mut self, error: &ClientError) {
         let code = match error {
             ClientError::Closed { code, .. } => *code,
-            // What the hub sent is not the protocol: as if the connection had broken, but this client does not go on.
+            // The hub violated the protocol. Counts like a broken connection, but this client does not reconnect.
             _ => 0,
         };
         *self.shared.result.borrow_mut().closes.entry(code).or_default() += 1;
@@ -264,7 +267,7 @@ impl Member {
         }
     }
 
-    /// Connects again, for the first time after `delay`, to the next node that answers, and resumes.
+    /// Reconnects, first after `delay`, trying the nodes in turn, and resumes.
     async fn reconnect(&mut self, delay: Duration) {
         self.shared.gauges.connected.fetch_sub(1, Ordering::Relaxed);
         let (cut, before) = (self.shared.now(), self.link.node);
@@ -299,10 +302,9 @@ impl Member {
         }
     }
 
-    /// Full jitter: anything between nothing and a bound that doubles with each attempt.
+    /// Returns a full-jitter backoff: a random time up to a limit that doubles with each attempt.
     fn backoff(&self, attempt: u32) -> Duration {
-        let (most, first) = BACKOFF;
-        let bound = first.saturating_mul(1 << attempt.min(10)).min(most);
+        let bound = FIRST_RECONNECT_BACKOFF.saturating_mul(1 << attempt.min(10)).min(RECONNECT_BACKOFF_MAX);
         self.shared.random.borrow_mut().random_range(Duration::ZERO..=bound)
     }
 
@@ -320,7 +322,7 @@ impl Member {
             return unreachable;
         }
         let room = self.room.borrow().id;
-        // What comes before the question is delivered without it. What was acknowledged may still be under way.
+        // Events that arrive before the rejoin count as delivered live. Acknowledged ones may still be in flight.
         let end = Instant::now() + DELIVERY_GRACE;
         self.drain(Duration::from_millis(1)).await;
         while self.missing(room) > 0 && self.client.is_connected() && Instant::now() < end {
@@ -332,29 +334,29 @@ impl Member {
         }
         self.drain(Duration::ZERO).await;
         let Some(check) = self.client.delivery_check(room) else { return unreachable };
-        let late = check.delivered() - before;
-        let owed = self.missing(room);
-        // The patient and the doctor see everything, so that every number must have come.
-        let came = check.delivered() + check.out_of_order();
-        let holes = if self.place < PHARMACIST { check.cursor().saturating_sub(came) } else { 0 };
+        let arrived_late = check.delivered() - before;
+        let missing = self.missing(room);
+        // The patient and the doctor see all events, so every number must have arrived.
+        let received = check.delivered() + check.out_of_order();
+        let gaps = if self.person < PHARMACIST { check.cursor().saturating_sub(received) } else { 0 };
         CheckResult {
             readers: 1,
-            delivered: came,
-            lost: late + owed.max(holes),
+            delivered: received,
+            lost: arrived_late + missing.max(gaps),
             repeated: check.repeated(),
             out_of_order: check.out_of_order(),
-            healed: check.gaps() - u64::from(late > 0).min(check.gaps()),
+            healed: check.gaps() - u64::from(arrived_late > 0).min(check.gaps()),
             unreachable: 0,
         }
     }
 
-    /// Events that were acknowledged and have not come.
+    /// Returns the number of acknowledged events that have not arrived.
     fn missing(&self, room: RoomId) -> u64 {
         let Some(check) = self.client.delivery_check(room) else { return 0 };
-        self.room.borrow().acked_events_for(self.place).filter(|seq| !check.has(*seq)).count() as u64
+        self.room.borrow().acked_events_for(self.person).filter(|seq| !check.has(*seq)).count() as u64
     }
 
-    /// Takes what has come, until nothing comes for `quiet`.
+    /// Reads frames until none arrives for `quiet`.
     async fn drain(&mut self, quiet: Duration) {
         while let Ok(Ok(frame)) = timeout(quiet, self.client.next()).await {
             self.on_frame(&frame);

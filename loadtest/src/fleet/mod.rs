@@ -1,7 +1,7 @@
-//! All members of all rooms: a few threads, each with its own share, so that nothing is locked between them.
+//! All members of all rooms, divided among a few threads so that they share no locks.
 //!
-//! The fleet stays connected from [`Fleet::connect`] on; it plays one or more phases at a rate each, and at the end
-//! [`Fleet::check`] compares what every reader has with the hub's heads and with what was acknowledged.
+//! The fleet stays connected from [`Fleet::connect`] on and runs one or more phases, each at its own rate. At the end,
+//! [`Fleet::check`] compares every reader's events with the hub's heads and with the acknowledged commands.
 
 pub mod day;
 mod hub_room;
@@ -34,12 +34,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Connects everybody and leads every room to where its script begins.
+    /// Connects all members and brings every room to the start of its script.
     pub fn connect(plan: LoadPlan, gauges: Arc<Gauges>) -> anyhow::Result<Self> {
         anyhow::ensure!(!plan.targets.is_empty(), "no target");
         let base = Instant::now();
         let mut random = StdRng::seed_from_u64(plan.seed);
-        // Not from the seed: ids must differ between runs on one hub.
+        // Not derived from the seed: ids must differ between runs on the same hub.
         let ids = SendTimeIds::new(rand::rng().random());
         let count = plan.workers.clamp(1, plan.rooms.len().max(1));
         let mut workers = Vec::new();
@@ -61,15 +61,15 @@ impl Fleet {
             workers.push((commands, thread));
         }
         let fleet = Self { workers, shares, gauges };
-        for result in fleet.ask(|_, reply| WorkerCommand::Connect(reply))? {
+        for result in fleet.send_all(|_, reply| WorkerCommand::Connect(reply))? {
             result?;
         }
         Ok(fleet)
     }
 
-    /// Plays a phase and waits for what it asked for.
+    /// Runs a phase and waits for its answers.
     pub fn run(&self, phase: &Phase) -> anyhow::Result<PhaseResult> {
-        let results = self.ask(|at, reply| {
+        let results = self.send_all(|at, reply| {
             WorkerCommand::Run(Phase { rate: phase.rate * self.shares[at], ..phase.clone() }, reply)
         })?;
         let mut sum = PhaseResult::default();
@@ -77,31 +77,31 @@ impl Fleet {
         Ok(sum)
     }
 
-    /// Compares every reader with the hub. Nothing must be under way.
+    /// Compares every reader with the hub. No command may be in flight.
     pub fn check(&self) -> anyhow::Result<CheckResult> {
         let mut sum = CheckResult::default();
-        self.ask(|_, reply| WorkerCommand::Check(reply))?.iter().for_each(|result| sum.merge(result));
+        self.send_all(|_, reply| WorkerCommand::Check(reply))?.iter().for_each(|result| sum.merge(result));
         Ok(sum)
     }
 
-    /// Connections that are open now.
+    /// Returns the number of open connections.
     pub fn connected(&self) -> usize {
         usize::try_from(self.gauges.connected.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(0)
     }
 
-    fn ask<T>(&self, order: impl Fn(usize, std_mpsc::Sender<T>) -> WorkerCommand) -> anyhow::Result<Vec<T>> {
+    fn send_all<T>(&self, command: impl Fn(usize, std_mpsc::Sender<T>) -> WorkerCommand) -> anyhow::Result<Vec<T>> {
         let mut replies = Vec::new();
         for (at, (worker, _)) in self.workers.iter().enumerate() {
             let (reply, answer) = std_mpsc::channel();
-            worker.send(order(at, reply)).ok().context("a worker of the load test has died")?;
+            worker.send(command(at, reply)).ok().context("a worker thread panicked")?;
             replies.push(answer);
         }
-        replies.into_iter().map(|answer| answer.recv().context("a worker of the load test has died")).collect()
+        replies.into_iter().map(|answer| answer.recv().context("a worker thread panicked")).collect()
     }
 }
 
 impl Drop for Fleet {
-    /// Says goodbye on every connection.
+    /// Closes every connection.
     fn drop(&mut self) {
         for (commands, thread) in self.workers.drain(..) {
             drop(commands);

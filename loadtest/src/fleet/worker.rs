@@ -1,4 +1,4 @@
-//! One thread of the fleet: a share of the rooms, all their members, and its own part of the schedule.
+//! One thread of the fleet: its share of the rooms, all their members, and its own part of the schedule.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use crate::load::plan::{LoadPlan, Phase};
 use crate::load::results::{CheckResult, PhaseResult};
 use crate::load::room::{MemberCommand, OpenedRoom, Room, RunState, check_all};
 
-/// What the fleet tells a worker. Each command is answered when it is done.
+/// A command from the fleet to a worker, with a channel for the reply.
 pub enum WorkerCommand {
     Connect(std_mpsc::Sender<anyhow::Result<()>>),
     Run(Phase, std_mpsc::Sender<PhaseResult>),
@@ -32,7 +32,7 @@ pub enum WorkerCommand {
 
 pub struct Worker {
     pub plan: LoadPlan,
-    /// The number of the worker's first room among those of all workers, and the distance to its next.
+    /// The number of the worker's first room among all rooms, and the distance to its next one.
     pub numbers: (usize, usize),
     pub shared: Rc<RunState>,
     pub rooms: Vec<Rc<RefCell<Room>>>,
@@ -40,13 +40,13 @@ pub struct Worker {
     pub members: Vec<JoinHandle<()>>,
 }
 
-/// How many rooms are opened at once.
+/// How many rooms a worker opens at once.
 const MAX_CONCURRENT_ROOM_OPENS: usize = 64;
 
-/// How long saying goodbye may take.
+/// Time limit for closing all connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As long as events still come, a phase is not over.
+/// A phase ends only after this long without an event.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
 impl Worker {
@@ -66,7 +66,7 @@ impl Worker {
         let _ = timeout(CLOSE_TIMEOUT, join_all(self.members)).await;
     }
 
-    /// Connects all members, joins, and leads every room to where its script begins.
+    /// Connects all members, joins them, and brings every room to the start of its script.
     async fn connect(&mut self) -> anyhow::Result<()> {
         let rooms = std::mem::take(&mut self.plan.rooms);
         let numbers = (self.numbers.0..).step_by(self.numbers.1);
@@ -139,7 +139,7 @@ async fn open_room(
     }
 }
 
-/// Sleeps on a thread of its own: the runtime's timers have a grain of a millisecond.
+/// Sleeps on its own thread, because the runtime's timers have a resolution of a millisecond.
 struct Pacer {
     arrivals: Arrivals,
     random: StdRng,
@@ -149,7 +149,7 @@ struct Pacer {
 }
 
 impl Pacer {
-    /// Tells when each command is due, in microseconds from the start, and in which room. Ends with the schedule.
+    /// Sends the time of each command, in microseconds from the start, and its room. Ends with the schedule.
     fn pace(mut self, due: &mpsc::UnboundedSender<(u64, usize)>) {
         if self.rooms == 0 {
             return;

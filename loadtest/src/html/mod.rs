@@ -1,5 +1,5 @@
-//! The report as one page that needs nothing else: no script, no font, no picture from elsewhere. Every plot has a table
-//! with the same figures beside it.
+//! The report as a self-contained page: no script, font, or image from elsewhere. Every plot comes with a table of its
+//! figures.
 
 mod plot;
 mod table;
@@ -16,7 +16,7 @@ use crate::report::{Bound, PhaseReport, Report};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of a report.
+/// Renders a report.
 pub fn page(report: &Report) -> String {
     let mut out = String::new();
     let title = format!("loadtest {}", report.profile);
@@ -49,7 +49,7 @@ pub fn page(report: &Report) -> String {
     out
 }
 
-/// What a reader wants to know first: kept or not, and the result.
+/// Renders the outcome first: whether the bounds hold, and the delivery check.
 fn overview(out: &mut String, report: &Report) {
     let _ = write!(
         out,
@@ -60,8 +60,8 @@ fn overview(out: &mut String, report: &Report) {
     );
     let broken = report.bounds.iter().filter(|bound| !bound.kept).count();
     let _ = match broken {
-        0 => write!(out, "<p class=\"kept\">✓ All {} bounds were kept.</p>", report.bounds.len()),
-        _ => write!(out, "<p class=\"broken\">✗ {broken} of {} bounds were broken.</p>", report.bounds.len()),
+        0 => write!(out, "<p class=\"kept\">✓ All {} bounds hold.</p>", report.bounds.len()),
+        _ => write!(out, "<p class=\"broken\">✗ {broken} of {} bounds are broken.</p>", report.bounds.len()),
     };
     if let Some(readers) = &report.readers {
         let row = [
@@ -76,40 +76,39 @@ fn overview(out: &mut String, report: &Report) {
         let heads = ["readers", "events", "lost", "repeated", "out of order", "healed", "unreachable"];
         let rows: Vec<_> =
             heads.iter().zip(row).map(|(head, count)| vec![(*head).to_owned(), number(count as f64)]).collect();
-        table(out, "The readers' result", &["", "count"], &rows);
+        table(out, "Delivery check", &["", "count"], &rows);
     }
     let bounds: Vec<_> = report.bounds.iter().map(bound).collect();
     table(out, "Bounds", &["bound", "measured", "limit", ""], &bounds);
 }
 
 fn bound(bound: &Bound) -> Vec<String> {
-    let word = if bound.kept { "kept" } else { "broken" };
+    let outcome = if bound.kept { "kept" } else { "broken" };
     let sign = if bound.kept { "✓" } else { "✗" };
     vec![
         bound.name.replace('_', " "),
         number(bound.value),
         number(bound.limit),
-        format!("<span class=\"{word}\">{sign} {word}</span>"),
+        format!("<span class=\"{outcome}\">{sign} {outcome}</span>"),
     ]
 }
 
-/// Throughput and latency of each step, by rate.
+/// Renders throughput and latency of each search step, by rate.
 fn search(out: &mut String, report: &Report) {
     let mut steps: Vec<_> = report.phases.iter().collect();
     steps.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     let points = |value: fn(&PhaseReport) -> f64| steps.iter().map(|step| (step.rate, value(step))).collect::<Vec<_>>();
     let axis = |label: &str, scale| Axis { label: label.to_owned(), scale };
     let rates = Plot {
-        title: "Acks a second, by the rate that was asked for".into(),
-        description:
-            "Where the line of acks leaves the line of what was asked for, the hub does not keep up. The table \
+        title: "Acks a second, by offered rate".into(),
+        description: "Where the line of acks falls below the offered rate, the hub does not keep up. The table \
                       below has the figures."
-                .into(),
+            .into(),
         x: axis("commands a second", Scale::Linear),
         y: axis("acks a second", Scale::Linear),
         series: vec![
             Series { name: "acks".into(), points: points(|step| step.acks_per_s) },
-            Series { name: "asked for".into(), points: points(|step| step.rate) },
+            Series { name: "offered".into(), points: points(|step| step.rate) },
         ],
         dots: true,
     };
@@ -142,10 +141,10 @@ fn search(out: &mut String, report: &Report) {
             [figures.to_vec(), vec![kept.to_owned()]].concat()
         })
         .collect();
-    table(out, "Steps, in the order they were taken", &["commands/s", "acks/s", "p50 ms", "p99 ms", "kept up"], &rows);
+    table(out, "Steps, in order", &["commands/s", "acks/s", "p50 ms", "p99 ms", "kept up"], &rows);
 }
 
-/// One time at one rate.
+/// Renders one phase.
 fn phase(out: &mut String, phase: &PhaseReport, at: usize) {
     let name = if phase.part.is_empty() { String::new() } else { format!("{}: ", phase.part) };
     let _ = write!(
@@ -169,8 +168,8 @@ fn phase(out: &mut String, phase: &PhaseReport, at: usize) {
         );
     }
     for fault in &phase.faults {
-        let word = fault.failed.as_ref().map_or_else(|| "done".to_owned(), |why| format!("not done: {}", escape(why)));
-        let _ = write!(out, "<p>Fault <code>{}</code>, {word}.</p>", escape(&fault.fault));
+        let outcome = fault.failed.as_ref().map_or_else(|| "done".to_owned(), |why| format!("failed: {}", escape(why)));
+        let _ = write!(out, "<p>Fault <code>{}</code>: {outcome}.</p>", escape(&fault.fault));
     }
     out.push_str("<div class=\"plots\">");
     percentiles(out, phase, at);
@@ -206,7 +205,7 @@ fn percentiles(out: &mut String, phase: &PhaseReport, at: usize) {
         .filter(|(_, summary)| summary.count > 0)
         .filter_map(|(name, summary)| {
             let last = 1.0 - 0.5 / summary.count as f64;
-            // The longest of all lies where half of one value would be above it.
+            // The maximum is drawn at the quantile that half a value exceeds.
             let place = |(quantile, micros): &(f64, u64)| (quantile.min(last), ms(*micros));
             let points = phase.curves.get(name)?.iter().map(place).collect();
             Some(Series { name: (*name).to_owned(), points })
@@ -215,7 +214,7 @@ fn percentiles(out: &mut String, phase: &PhaseReport, at: usize) {
     if series.is_empty() {
         return;
     }
-    let said: Vec<_> = phase
+    let texts: Vec<_> = phase
         .latencies()
         .iter()
         .filter(|(_, summary)| summary.count > 0)
@@ -225,8 +224,8 @@ fn percentiles(out: &mut String, phase: &PhaseReport, at: usize) {
         .collect();
     let plot = Plot {
         title: "Latency by percentile".into(),
-        description: format!("{}. The table below has the figures.", said.join("; ")),
-        x: Axis { label: "share of all that was at most this slow".into(), scale: Scale::Nines },
+        description: format!("{}. The table below has the figures.", texts.join("; ")),
+        x: Axis { label: "share of values at most this slow".into(), scale: Scale::Nines },
         y: Axis { label: "ms".into(), scale: Scale::Log },
         series,
         dots: false,
@@ -234,7 +233,7 @@ fn percentiles(out: &mut String, phase: &PhaseReport, at: usize) {
     out.push_str(&plot.figure(&format!("curve-{at}")));
 }
 
-/// The points of the percentile curves.
+/// Renders the points of the percentile curves.
 fn curves(out: &mut String, phase: &PhaseReport) {
     let mut rows = Vec::new();
     for (name, _) in phase.latencies().iter().filter(|(_, summary)| summary.count > 0) {
@@ -245,7 +244,7 @@ fn curves(out: &mut String, phase: &PhaseReport) {
     folded(out, "Points of the percentile curves", &["latency", "percentile", "ms"], &rows);
 }
 
-/// What only some profiles have.
+/// Renders the parts that only some profiles have.
 fn profile_specifics(out: &mut String, report: &Report) {
     if let Some(calls) = &report.calls {
         let _ = write!(
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_needs_nothing_else_and_no_text_becomes_markup() {
+    fn page_is_self_contained_and_escapes_all_text() {
         let page = page(&report());
         for foreign in ["<script", "<img", "http:", "https:", "url(", "@import"] {
             assert!(!page.contains(foreign), "{foreign}");
@@ -335,26 +334,26 @@ mod tests {
     }
 
     #[test]
-    fn every_drawing_is_named_and_its_figures_stand_in_a_table() {
+    fn every_plot_has_a_title_and_a_table_of_its_figures() {
         let page = page(&report());
         let drawings = page.matches("<svg class=\"plot\"").count();
-        // Rates and latencies by rate, percentiles, throughput, connections, processor, memory.
+        // Throughput and latency by rate, percentiles, throughput, connections, processor, memory.
         assert_eq!(drawings, 7);
         for id in ["rates", "by-rate", "curve-0", "time-0-0", "time-0-3"] {
             assert_eq!(page.matches(&format!("id=\"{id}-t\"")).count(), 1, "{id}");
             assert_eq!(page.matches(&format!("id=\"{id}-d\"")).count(), 1, "{id}");
         }
-        // p50 and p99 of acks, and the bound that was broken.
+        // p50 and p99 of acks, and the broken bound.
         assert!(page.contains("<td>10</td>") && page.contains("<td>19.8</td>"), "{page}");
-        assert!(page.contains("1 of 2 bounds were broken") && page.contains("✗ broken"));
-        // 300 samples are too many to read: three make one row.
-        assert!(page.contains("Course over time: 100 rows"));
+        assert!(page.contains("1 of 2 bounds are broken") && page.contains("✗ broken"));
+        // Each row averages three of the 300 samples.
+        assert!(page.contains("Values over time: 100 rows"));
     }
 
     #[test]
-    fn numbers_are_short_and_readable() {
-        let said = [0.0, 0.1234, 1.5, 12.34, 123.4, 1234.0, 1_234_567.0, f64::NAN].map(number);
-        assert_eq!(said, ["0", "0.123", "1.5", "12.3", "123", "1,234", "1,234,567", "–"]);
+    fn numbers_are_rounded_and_grouped() {
+        let texts = [0.0, 0.1234, 1.5, 12.34, 123.4, 1234.0, 1_234_567.0, f64::NAN].map(number);
+        assert_eq!(texts, ["0", "0.123", "1.5", "12.3", "123", "1,234", "1,234,567", "–"]);
         assert_eq!([0.5, 0.99, 0.9995, 0.99999].map(percent), ["50 %", "99 %", "99.95 %", "99.999 %"]);
     }
 }

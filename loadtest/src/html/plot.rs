@@ -1,10 +1,10 @@
-//! One plot as inline SVG: lines over an axis, with a title and a description for those who do not see it.
+//! A line plot as inline SVG, with a title and a description for screen readers.
 
 use std::fmt::Write as _;
 
 use super::text::{escape, number, percent};
 
-/// The drawing's size in its own units. Narrow, so that its text stays readable on a phone.
+/// The size in SVG units; narrow, so that text stays readable on a phone.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 62.0;
@@ -12,17 +12,17 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// Kinds of line that the style knows.
+/// Number of line styles in the style sheet.
 const COLOURS: usize = 7;
 
-/// How values lie along an axis.
+/// How an axis maps values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// From 0.
+    /// Starts at 0.
     Linear,
-    /// Decades. Values are above 0.
+    /// Decades. Values must be above 0.
     Log,
-    /// Quantiles, by the number of nines: each step to the right leaves a tenth of what is above.
+    /// Quantiles by number of nines: each step to the right keeps a tenth of the values above.
     Nines,
 }
 
@@ -32,7 +32,7 @@ pub struct Axis {
     pub scale: Scale,
 }
 
-/// A line. Its place in the list decides colour and dashes.
+/// A line. Its index determines its colour and dashes.
 #[derive(Clone, Debug)]
 pub struct Series {
     pub name: String,
@@ -46,11 +46,11 @@ pub struct Plot {
     pub x: Axis,
     pub y: Axis,
     pub series: Vec<Series>,
-    /// Dots at the points; for few of them.
+    /// Whether to draw dots at the points; for short series.
     pub dots: bool,
 }
 
-/// An axis with the range that it shows, in the scale's own measure.
+/// An axis and its visible range, in the scale's units.
 struct Ruler {
     scale: Scale,
     from: f64,
@@ -78,7 +78,7 @@ impl Ruler {
         }
         match scale {
             Scale::Linear => (from, to) = (from.min(0.0), if to > 0.0 { to * 1.05 } else { 1.0 }),
-            // Whole halves of decades, and at least one decade.
+            // Rounded to half decades, at least one decade long.
             Scale::Log => {
                 from = (from * 2.0).floor() / 2.0;
                 to = ((to * 2.0).ceil() / 2.0).max(from + 1.0);
@@ -88,12 +88,12 @@ impl Ruler {
         Self { scale, from, to }
     }
 
-    /// Where a value lies, 0 to 1.
+    /// Returns the position of a value, 0 to 1.
     fn at(&self, value: f64) -> f64 {
         ((self.scale.measure(value) - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
 
-    /// Values with a line and a label.
+    /// Returns the values that get a grid line, with their labels.
     fn ticks(&self) -> Vec<(f64, String)> {
         match self.scale {
             Scale::Linear => {
@@ -123,7 +123,7 @@ impl Ruler {
 }
 
 impl Plot {
-    /// The figure: drawing, caption and legend. `id` is unique on the page.
+    /// Renders the figure: plot, caption, and legend. `id` must be unique on the page.
     pub fn figure(&self, id: &str) -> String {
         let mut out = String::new();
         let _ = write!(out, "<figure><figcaption>{}</figcaption>{}", escape(&self.title), self.svg(id));
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_inside() {
+    fn ticks_are_round_numbers_within_the_axis() {
         let labels = |scale, values: &[f64]| {
             let ruler = Ruler::over(scale, values.iter().copied());
             let ticks = ruler.ticks();

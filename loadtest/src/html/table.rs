@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::escape;
 
-/// A table that scrolls by itself where it is too wide. The cells are markup.
+/// Renders a table that scrolls horizontally if it is too wide. Cells are markup.
 pub fn table(out: &mut String, caption: &str, heads: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
@@ -32,7 +32,7 @@ pub fn table(out: &mut String, caption: &str, heads: &[&str], rows: &[Vec<String
     out.push_str("</tbody></table></div>");
 }
 
-/// A long table, shown on demand.
+/// Renders a collapsed table.
 pub fn folded(out: &mut String, caption: &str, heads: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;

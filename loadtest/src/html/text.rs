@@ -1,22 +1,22 @@
-//! Text and numbers as they stand on the page.
+//! Formats text and numbers for the page.
 
-/// Text as it may stand between tags and in attributes.
+/// Escapes text for use between tags and in attributes.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Milliseconds of microseconds.
+/// Converts microseconds to milliseconds.
 pub fn ms(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-/// A quantile as a percentage, with as many nines as it has.
+/// Formats a quantile as a percentage, with as many nines as it has.
 pub fn percent(quantile: f64) -> String {
     let text = format!("{:.4}", quantile * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A number for people: three digits that count, thousands apart.
+/// Formats a number with three significant digits and thousands separators.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     let digits = match size {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_become_markup() {
+    fn escape_leaves_no_markup() {
         assert_eq!(escape(r#"<a b="c">&"#), "&lt;a b=&quot;c&quot;&gt;&amp;");
     }
 }

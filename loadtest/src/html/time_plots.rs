@@ -1,14 +1,14 @@
-//! What was read once a second: throughput, connections, processor and memory over the time of a phase.
+//! Plots of a phase over time: throughput, connections, processor, and memory.
 
 use super::plot::{Axis, Plot, Scale, Series};
 use super::table::folded;
 use super::text::number;
 use crate::report::Sample;
 
-/// More points than this are not drawn of a course over time: neighbours are averaged.
+/// Maximum points of a line over time; more samples are averaged.
 const MAX_POINTS: usize = 120;
 
-/// The plots, those of which there is something to see.
+/// Returns the plots that have data.
 pub fn plots_over_time(course: &[Sample]) -> Vec<Plot> {
     let points = |value: &dyn Fn(&Sample) -> Option<f64>| -> Vec<_> {
         course.iter().filter_map(|sample| Some((sample.at_s, value(sample)?))).collect()
@@ -20,9 +20,9 @@ pub fn plots_over_time(course: &[Sample]) -> Vec<Plot> {
             .map(|(name, points)| Series { name: name.to_owned(), points })
             .collect();
         let most = |series: &Series| series.points.iter().map(|(_, y)| *y).fold(0.0, f64::max);
-        let said: Vec<_> =
+        let parts: Vec<_> =
             series.iter().map(|series| format!("{}: at most {} {unit}", series.name, number(most(series)))).collect();
-        let description = format!("{}. The table below has the figures.", said.join("; "));
+        let description = format!("{}. The table below has the figures.", parts.join("; "));
         let x = Axis { label: "seconds, warm-up included".into(), scale: Scale::Linear };
         let y = Axis { label: unit.to_owned(), scale: Scale::Linear };
         Plot { title: title.to_owned(), description, x, y, series, dots: false }
@@ -44,7 +44,7 @@ pub fn plots_over_time(course: &[Sample]) -> Vec<Plot> {
     plots.into_iter().filter(|plot| !plot.series.is_empty()).collect()
 }
 
-/// What the plots over time show, in one table.
+/// Renders the data of the plots over time in one table.
 pub fn table_over_time(out: &mut String, plots: &[Plot]) {
     let lines: Vec<_> = plots.iter().flat_map(|plot| plot.series.iter().map(move |line| (plot, line))).collect();
     let heads: Vec<_> = lines.iter().map(|(plot, line)| format!("{}, {}", line.name, plot.y.label)).collect();
@@ -59,10 +59,10 @@ pub fn table_over_time(out: &mut String, plots: &[Plot]) {
             std::iter::once(number(*at)).chain(row).collect()
         })
         .collect();
-    folded(out, "Course over time", &heads, &rows);
+    folded(out, "Values over time", &heads, &rows);
 }
 
-/// Not more samples than can be drawn and read: neighbours are averaged.
+/// Averages neighbouring samples down to at most [`MAX_POINTS`].
 pub fn thinned(samples: &[Sample]) -> Vec<Sample> {
     let step = samples.len().div_ceil(MAX_POINTS).max(1);
     let mean = |group: &[Sample], value: &dyn Fn(&Sample) -> Option<f64>| {

@@ -1,4 +1,4 @@
-//! A whole case, step after step, from the check-in to the medicine in the patient's hand.
+//! The script of a whole case, from the check-in to the medicine in the patient's hands.
 
 use rooms::command::{
     AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Note, Nothing, PrescriptionRef,
@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use crate::load::members::{COURIER, DOCTOR, PATIENT, PHARMACIST};
 
-/// One thing that somebody does.
+/// One step of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     CheckIn,
     Admit,
     Enter,
-    /// In the talk, of the doctor or the patient.
-    Talk(usize),
+    /// In the consultation, by the doctor or the patient.
+    CareMessage(usize),
     Draft,
     Sign,
     Send,
@@ -27,12 +27,12 @@ enum Step {
     Complete,
     Dispense(DispensingState),
     /// In the pharmacy's thread.
-    Ask(usize),
+    PharmacyMessage(usize),
     Assign,
     Deliver(DeliveryState),
 }
 
-/// Where a case is in its case.
+/// The script of a case, and its current position.
 #[derive(Clone, Debug)]
 pub struct CaseScript {
     steps: std::rc::Rc<[Step]>,
@@ -48,16 +48,16 @@ pub struct CaseScript {
 }
 
 impl CaseScript {
-    /// A case with this many messages, two thirds of them in the talk. With a courier the medicine is delivered, otherwise
-    /// the patient fetches it. `consent` is the version of the text that the patient agrees to.
+    /// Creates a case with this many messages, two thirds of them in the consultation. With a courier the medicine is
+    /// delivered; otherwise the patient picks it up. `consent` is the version of the text that the patient accepts.
     pub fn new(pharmacy: PharmacyId, courier: Option<UserId>, consent: Line, body: Prose, messages: usize) -> Self {
         use Step::*;
-        let talk = messages - messages / 3;
+        let care_messages = messages - messages / 3;
         let mut steps = vec![CheckIn, Admit, Enter];
-        steps.extend((0..talk).map(|n| Talk(if n % 2 == 0 { DOCTOR } else { PATIENT })));
+        steps.extend((0..care_messages).map(|n| CareMessage(if n % 2 == 0 { DOCTOR } else { PATIENT })));
         steps.extend([Draft, Sign, Send, End, Complete]);
         steps.extend([DispensingState::Accepted, DispensingState::Preparing].map(Dispense));
-        steps.extend((0..messages / 3).map(|n| Ask([PHARMACIST, PATIENT, DOCTOR][n % 3])));
+        steps.extend((0..messages / 3).map(|n| PharmacyMessage([PHARMACIST, PATIENT, DOCTOR][n % 3])));
         steps.extend([DispensingState::Checked, DispensingState::Ready].map(Dispense));
         if courier.is_some() {
             steps.push(Assign);
@@ -80,7 +80,7 @@ impl CaseScript {
         }
     }
 
-    /// How many steps the whole case has.
+    /// Returns the number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()
     }
@@ -89,7 +89,7 @@ impl CaseScript {
         self.at >= self.steps.len()
     }
 
-    /// Whether no more steps will come.
+    /// Returns whether no further step follows.
     pub fn is_over(&self) -> bool {
         self.failed || self.is_done()
     }
@@ -98,12 +98,12 @@ impl CaseScript {
         self.failed
     }
 
-    /// The present step in words.
+    /// Returns the current step's name.
     pub fn name(&self) -> String {
         self.steps.get(self.at).map_or_else(|| "none".to_owned(), |step| format!("{step:?}"))
     }
 
-    /// The next step and who takes it; nothing at the end, and after a refusal.
+    /// Returns the next step and the member who sends it; `None` at the end and after a refusal.
     pub fn step(&self) -> Option<(usize, Command)> {
         let step = self.steps.get(self.at).filter(|_| !self.failed)?;
         let chat = |thread| Command::Chat(Chat { text: self.body.clone(), thread });
@@ -113,7 +113,7 @@ impl CaseScript {
             }
             Step::Admit => (DOCTOR, Command::Admit(Nothing {})),
             Step::Enter => (PATIENT, Command::Enter(Nothing {})),
-            Step::Talk(who) => (who, chat(Thread::Care)),
+            Step::CareMessage(who) => (who, chat(Thread::Care)),
             Step::Draft => {
                 let item =
                     Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
@@ -135,7 +135,7 @@ impl CaseScript {
                     Command::MoveDispensing(MoveDispensing { dispensing, to, hold: None, reason: None, proof }),
                 )
             }
-            Step::Ask(who) => (who, chat(Thread::Pharmacy(self.pharmacy))),
+            Step::PharmacyMessage(who) => (who, chat(Thread::Pharmacy(self.pharmacy))),
             Step::Assign => {
                 let assign = AssignDelivery { delivery: self.delivery?, courier: self.courier? };
                 (PHARMACIST, Command::AssignDelivery(assign))
@@ -149,15 +149,15 @@ impl CaseScript {
         })
     }
 
-    /// How many of patient, doctor and pharmacist, in this order, see the next step.
+    /// Returns how many of patient, doctor, and pharmacist, in this order, see the next step.
     pub fn audience(&self) -> usize {
         match self.steps.get(self.at) {
-            Some(Step::Dispense(_) | Step::Ask(_) | Step::Assign | Step::Deliver(_)) => PHARMACIST + 1,
+            Some(Step::Dispense(_) | Step::PharmacyMessage(_) | Step::Assign | Step::Deliver(_)) => PHARMACIST + 1,
             _ => PHARMACIST,
         }
     }
 
-    /// The step was taken. Who may join the room from now on, if somebody new may.
+    /// Advances to the next step. Returns a member who may now join the room, if there is one.
     pub fn step_done(&mut self) -> Option<usize> {
         let step = self.steps.get(self.at).copied();
         self.at += 1;
@@ -168,17 +168,17 @@ impl CaseScript {
         }
     }
 
-    /// The step was refused for good: the case ends here.
+    /// Ends the case: the hub refused the step for good.
     pub fn fail(&mut self) {
         self.failed = true;
     }
 
-    /// Whether the next step needs an id that an event has yet to tell.
+    /// Returns whether the next step needs an id that no event has contained yet.
     pub fn awaits_id(&self) -> bool {
         !self.failed && !self.is_done() && self.step().is_none()
     }
 
-    /// Reads an event for the ids that later steps need.
+    /// Reads from an event the ids that later steps need.
     pub fn read_ids(&mut self, text: &str) {
         #[derive(Deserialize)]
         struct IdFrame {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_goes_to_its_end_once_the_ids_are_told() {
+    fn case_runs_to_its_end_once_events_contain_its_ids() {
         for (courier, last) in [(true, "delivery.move"), (false, "dispensing.move")] {
             let mut case = case(courier, 9);
             let (mut kinds, mut joined) = (Vec::new(), Vec::new());
@@ -248,7 +248,7 @@ mod tests {
                         Some(&"prescription.draft") => deliver_id(&mut case, "prescription.drafted", "prescription"),
                         Some(&"consultation.complete") => deliver_id(&mut case, "prescription.sent", "dispensing"),
                         Some(&"dispensing.move") => deliver_id(&mut case, "delivery.requested", "delivery"),
-                        other => panic!("awaits_id an id after {other:?}"),
+                        other => panic!("awaits an id after {other:?}"),
                     }
                 }
                 let (_, command) = case.step().unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_step_ends_the_case() {
+    fn refused_step_ends_the_case() {
         let mut case = case(false, 0);
         case.fail();
         assert!(case.step().is_none() && !case.awaits_id() && !case.is_done());

@@ -33,7 +33,7 @@ pub fn apply_fault(rooms: &[Rc<RefCell<Room>>], shared: &RunState, fault: Connec
             }
             ConnectionFault::StopReading | ConnectionFault::ResumeReading => {
                 for (index, member) in room.members().iter().enumerate() {
-                    if !room.speakers().contains(&index) {
+                    if !room.active_members().contains(&index) {
                         let stall = matches!(fault, ConnectionFault::StopReading);
                         let _ =
                             member.send(if stall { MemberCommand::StopReading } else { MemberCommand::ResumeReading });

@@ -1,6 +1,6 @@
-//! The load itself, whatever it runs against: who takes part, which commands are due, and what came of them.
+//! The load, independent of the server it runs against: its members, the commands that are due, and the results.
 //!
-//! Nothing here opens a connection. `fleet` drives a hub with it and `competitors` a server that is not one.
+//! Nothing here opens a connection. `fleet` runs it against a hub, and `competitors` against other servers.
 
 pub(crate) mod case_script;
 pub(crate) mod connection_faults;

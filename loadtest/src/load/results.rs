@@ -1,4 +1,4 @@
-//! What happened: in one phase of a run, and to one reader over all of it.
+//! The results of a phase, and of the delivery check at the end of a run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -7,43 +7,43 @@ use rooms::wire::code::Code;
 
 use crate::latency::Latency;
 
-/// One phase. Latencies and rates count only what was intended in the phase's measured part.
+/// The result of one phase. Latencies and rates count only commands intended within the measured time.
 #[derive(Clone, Debug, Default)]
 pub struct PhaseResult {
     /// From the intended time to the ack at its sender.
     pub ack: Latency,
-    /// From the intended time to the event at each member who sees it, the sender among them.
+    /// From the intended time to the event at each member who sees it, the sender included.
     pub delivery: Latency,
-    /// From the intended time of an event to its first socket, whosever it is.
+    /// From an event's intended time to its first socket.
     pub first: Latency,
-    /// From the intended time of an event to the last of all sockets that get it.
+    /// From an event's intended time to the last of all sockets that receive it.
     pub last: Latency,
-    /// From the intended time to the moment the generator got to it. When it is long, the generator is too slow.
+    /// From the intended time to the moment when the generator sends. A long lag means that the generator is too slow.
     pub lag: Latency,
-    /// From the cut of a connection to the end of its replay on the next one.
+    /// From the cut of a connection to the end of the replay on the next one.
     pub resume: Latency,
-    /// The same, of those that came back on another node.
+    /// The same, for members that resumed on another node.
     pub elsewhere: Latency,
-    /// Commands intended in the measured part.
+    /// Commands intended within the measured time.
     pub sent: u64,
-    /// Acks that came in the measured part.
+    /// Acks received within the measured time.
     pub acked: u64,
-    /// Events that came to a member in the measured part.
+    /// Events received by a member within the measured time.
     pub delivered: u64,
-    /// Commands that were refused for good, and answers that asked for a repetition.
+    /// Error frames: final refusals, and retryable ones.
     pub errors: BTreeMap<Code, u64>,
-    /// Connections the hub closed, by code; 1006 for those that broke.
+    /// Closed connections by close code; 1006 for those that broke.
     pub closes: BTreeMap<u16, u64>,
-    /// Connections that could not be opened.
+    /// Failed attempts to connect.
     pub failed_opens: u64,
-    /// Commands without an answer when the time for it was over.
+    /// Commands without an answer at the end of the drain.
     pub unanswered: u64,
-    /// Commands whose repeated acks contradict each other, or that had their effect twice.
+    /// Commands with contradictory acks or with two effects.
     pub doubled: u64,
 }
 
 impl PhaseResult {
-    /// The latencies by the names that a report gives them.
+    /// Returns the latencies with their names in reports.
     pub fn latencies(&self) -> [(&'static str, &Latency); 7] {
         [
             ("ack", &self.ack),
@@ -79,21 +79,21 @@ impl PhaseResult {
     }
 }
 
-/// The readers' account at the end of a run, summed over all members of all rooms.
+/// The result of the delivery check, summed over all members of all rooms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CheckResult {
-    /// Readers that were asked.
+    /// Readers that were checked.
     pub readers: u64,
-    /// Events that came, each counted once per reader.
+    /// Distinct events received, summed over readers.
     pub delivered: u64,
-    /// Events that should have come and did not: those that only the final comparison of heads brought, and those that
-    /// were acknowledged and not even it brought.
+    /// Missed events: those that arrived only with the final comparison of heads, and acknowledged ones that never
+    /// arrived.
     pub lost: u64,
     pub repeated: u64,
     pub out_of_order: u64,
-    /// How often a reader found something missing on the way and had it sent again.
+    /// How often a reader found a gap during the run and closed it by a replay.
     pub healed: u64,
-    /// Readers that could not be asked, because they are not connected.
+    /// Readers that could not be checked because they are disconnected.
     pub unreachable: u64,
 }
 
@@ -109,7 +109,7 @@ impl CheckResult {
     }
 }
 
-/// What the progress line reads while the workers run.
+/// Live counters for the progress line.
 #[derive(Debug, Default)]
 pub struct Gauges {
     pub connected: AtomicI64,
@@ -117,12 +117,12 @@ pub struct Gauges {
     pub acked: AtomicU64,
     pub delivered: AtomicU64,
     pub errors: AtomicU64,
-    /// The longest ack since it was last read, in microseconds.
+    /// The slowest ack since the last reading, in microseconds.
     pub slowest_ack_micros: AtomicU64,
 }
 
 impl Gauges {
-    pub fn count(gauge: &AtomicU64) {
+    pub fn increment(gauge: &AtomicU64) {
         gauge.fetch_add(1, Ordering::Relaxed);
     }
 

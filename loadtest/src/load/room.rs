@@ -1,4 +1,4 @@
-//! One room of the fleet: whose turn it is, what waits, what was acknowledged.
+//! One room under load: the command in flight, the commands that wait, and the acknowledged events.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,13 +21,13 @@ use crate::load::results::{CheckResult, Gauges, PhaseResult};
 use crate::load::script::Script;
 use crate::send_time::{SendTime, SendTimeIds};
 
-/// How many commands of one room may be recent whose events are still on their way.
+/// How many sent commands a room remembers with their audience until their events arrive.
 const MAX_TRACKED_COMMANDS: usize = 8;
 
-/// How many events may be on their way to the members of one room.
+/// How many events of a room may be in flight to its members.
 const MAX_TRACKED_EVENTS: usize = 1024;
 
-/// What the rooms and members of one worker share. A worker is one thread.
+/// State shared by the rooms and members of one worker, which is one thread.
 #[derive(Debug)]
 pub struct RunState {
     base: Instant,
@@ -40,37 +40,37 @@ pub struct RunState {
     last_event: Cell<u64>,
     count: Cell<u32>,
     pub random: RefCell<StdRng>,
-    /// How often a command is sent, at most.
+    /// The most copies of a command.
     pub copies: u8,
 }
 
-/// What a member is told to do.
+/// A command from the room to a member's task.
 #[derive(Debug)]
 pub enum MemberCommand {
-    /// Send a command; `copies` times, if it is to be sent more than once.
+    /// Sends a command, `copies` times.
     Send { id: CommandId, command: Command, copies: u8 },
-    /// Send it again, if it has no answer yet.
+    /// Sends it again, unless it has been answered.
     Resend(CommandId),
-    /// Cut the connection now, come back after this time.
+    /// Cuts the connection and reconnects after this time.
     Cut(Duration),
-    /// Join the room; only now may this member do so.
+    /// Joins the room; before this, the member has no access.
     Join,
-    /// Leave the connection open without reading or answering, and come back on another one after this time.
+    /// Keeps the connection open without reading or answering, and reconnects on another one after this time.
     GoHalfOpen(Duration),
-    /// Stop reading, keep the connection.
+    /// Stops reading but keeps the connection.
     StopReading,
-    /// Read on.
+    /// Resumes reading.
     ResumeReading,
-    /// Compare with the hub's head and result for everything.
+    /// Compares the received events with the hub's head and returns the result.
     Check(oneshot::Sender<CheckResult>),
-    /// Close the connection and end.
+    /// Closes the connection and ends the task.
     Leave,
 }
 
 /// A room and the tasks of its members.
 pub type OpenedRoom = (Rc<RefCell<Room>>, Vec<JoinHandle<()>>);
 
-/// Has members compare what they have with the hub, all at once. One that is gone could not.
+/// Runs the delivery check of all members concurrently. A member whose task has ended counts as unreachable.
 pub async fn check_all(members: impl Iterator<Item = mpsc::UnboundedSender<MemberCommand>>) -> CheckResult {
     let mut replies = Vec::new();
     for member in members {
@@ -92,21 +92,21 @@ pub struct Room {
     script: Option<Script>,
     in_flight: bool,
     overdue: VecDeque<u64>,
-    /// First and last event of each acknowledged command, and how many people see them.
+    /// The first and last event of each acknowledged command, and how many people see them.
     acked: Vec<(u64, u64, usize)>,
-    /// The latest commands of a script whose steps are seen by different people, and by how many.
+    /// The latest commands of a script whose audience varies, with that audience.
     recent: VecDeque<(CommandId, usize)>,
-    /// The next step waits for an id that an event has yet to tell.
+    /// The next step needs an id that no event has contained yet.
     awaits_id: bool,
-    /// One for each device: first one of each person, then the second of each, and so on.
+    /// One sender for each device: the first device of each person, then the second of each, and so on.
     members: Vec<mpsc::UnboundedSender<MemberCommand>>,
-    /// How many different people they are.
+    /// How many people the devices belong to.
     people: usize,
-    /// The members that may speak: all to whose connections nothing was done.
-    speakers: Vec<usize>,
-    /// Events that came to some of the members and not yet to all, and to how many.
+    /// The members that may send and whose latencies count: those without a connection fault.
+    active_members: Vec<usize>,
+    /// Events received by some of the members, and by how many.
     arriving: Vec<(u64, usize)>,
-    /// Its connections were cut on purpose.
+    /// Whether a fault has cut the room's connections.
     cut: bool,
 }
 
@@ -127,17 +127,17 @@ impl RunState {
         }
     }
 
-    /// Microseconds since the run began.
+    /// Returns the microseconds since the start of the run.
     pub fn now(&self) -> u64 {
         self.base.elapsed().as_micros() as u64
     }
 
-    /// The instant that lies `at` microseconds after the run's begin.
+    /// Returns the instant `at` microseconds after the start of the run.
     pub fn instant(&self, at: u64) -> Instant {
         self.base + Duration::from_micros(at)
     }
 
-    /// Begins a phase whose measured part is `window`, in microseconds since the run began.
+    /// Starts a phase whose measured time is `window`, in microseconds since the start of the run.
     pub fn begin_phase(&self, window: (u64, u64)) {
         self.phase.set(self.phase.get().wrapping_add(1));
         self.window.set(window);
@@ -149,7 +149,7 @@ impl RunState {
         (from..to).contains(&at)
     }
 
-    /// The intended time of a command of this phase, if it lies in the measured part.
+    /// Returns the intended time of a command of this phase, if it lies within the measured time.
     fn measured(&self, id: CommandId) -> Option<u64> {
         let send_time = self.ids.decode(id)?;
         (send_time.phase == self.phase.get() && self.is_measured(send_time.intended)).then_some(send_time.intended)
@@ -164,16 +164,16 @@ impl RunState {
         self.outstanding.get()
     }
 
-    /// How long no event has come, in microseconds.
+    /// Returns the microseconds since the last event.
     pub fn quiet_micros(&self) -> u64 {
         self.now().saturating_sub(self.last_event.get())
     }
 
-    /// A member got an event that it did not have. Its latency `counts` where nothing was done to the connection.
+    /// Records a new event at a member. Its latency `counts` unless a fault hit the connection.
     pub fn delivered(&self, id: Option<CommandId>, counts: bool) {
         let now = self.now();
         self.last_event.set(now);
-        Gauges::count(&self.gauges.delivered);
+        Gauges::increment(&self.gauges.delivered);
         let mut result = self.result.borrow_mut();
         result.delivered += u64::from(self.is_measured(now));
         if let Some(intended) = id.filter(|_| counts).and_then(|id| self.measured(id)) {
@@ -181,7 +181,7 @@ impl RunState {
         }
     }
 
-    /// Records, in one of the result's histograms, how long ago a command of the measured part was intended.
+    /// Records the latency of a command that was intended within the measured time, in one of the histograms.
     fn record_latency(&self, id: Option<CommandId>, of: impl FnOnce(&mut PhaseResult) -> &mut Latency) {
         if let Some(intended) = id.and_then(|id| self.measured(id)) {
             of(&mut self.result.borrow_mut()).record(self.now().saturating_sub(intended));
@@ -190,7 +190,7 @@ impl RunState {
 
     fn acked(&self, id: CommandId, counts: bool) {
         let now = self.now();
-        Gauges::count(&self.gauges.acked);
+        Gauges::increment(&self.gauges.acked);
         let mut result = self.result.borrow_mut();
         result.acked += u64::from(self.is_measured(now));
         if let Some(send_time) = self.ids.decode(id) {
@@ -209,7 +209,7 @@ impl Room {
         script: Option<Script>,
         members: Vec<mpsc::UnboundedSender<MemberCommand>>,
         people: usize,
-        speakers: Vec<usize>,
+        active_members: Vec<usize>,
     ) -> Self {
         Self {
             id,
@@ -221,7 +221,7 @@ impl Room {
             awaits_id: false,
             members,
             people,
-            speakers,
+            active_members,
             arriving: Vec::new(),
             cut: false,
         }
@@ -231,11 +231,11 @@ impl Room {
         &self.members
     }
 
-    pub fn speakers(&self) -> &[usize] {
-        &self.speakers
+    pub fn active_members(&self) -> &[usize] {
+        &self.active_members
     }
 
-    /// A command is due.
+    /// Sends a command that is due, or queues it behind the one in flight.
     pub fn command_due(&mut self, shared: &RunState, intended: u64) {
         shared.outstanding.set(shared.outstanding.get() + 1);
         {
@@ -255,15 +255,15 @@ impl Room {
     fn send_next(&mut self, shared: &RunState, intended: u64) {
         let Some(script) = &self.script else { return };
         let mut random = shared.random.borrow_mut();
-        let Some((who, command)) = script.next(self.speakers.len(), &mut random) else {
-            // The room has left the loop; what is due in it cannot be done any more.
+        let Some((who, command)) = script.next(self.active_members.len(), &mut random) else {
+            // The script has left its loop, so commands that are due cannot be sent any more.
             shared.outstanding.set(shared.outstanding.get().saturating_sub(1));
             return;
         };
         self.in_flight = script.is_sequential();
-        let member = if self.in_flight { who } else { self.speakers[who] };
+        let member = if self.in_flight { who } else { self.active_members[who] };
         let copies = if shared.copies > 1 { random.random_range(1..=shared.copies) } else { 1 };
-        Gauges::count(&shared.gauges.sent);
+        Gauges::increment(&shared.gauges.sent);
         let id = shared.next_id(intended);
         if self.in_flight {
             self.recent.push_back((id, script.audience()));
@@ -271,11 +271,11 @@ impl Room {
                 self.recent.pop_front();
             }
         }
-        // A member that has given up takes nothing more; its commands count as unanswered.
+        // A member that gave up ignores the command, which then counts as unanswered.
         let _ = self.members[member].send(MemberCommand::Send { id, command, copies });
     }
 
-    /// A command's first ack.
+    /// Records a command's first ack.
     pub fn acked(&mut self, shared: &RunState, id: CommandId, first: u64, last: u64) {
         shared.acked(id, !self.cut);
         self.acked.push((first, last, self.audience(Some(id))));
@@ -289,7 +289,7 @@ impl Room {
         }
     }
 
-    /// An event that may tell an id that later steps need.
+    /// Reads from an event the ids that later steps need.
     pub fn read_ids(&mut self, shared: &RunState, text: &str) {
         let Some(Script::Case(case)) = &mut self.script else { return };
         case.read_ids(text);
@@ -299,12 +299,12 @@ impl Room {
         }
     }
 
-    /// Whether every step that was due is over.
+    /// Returns whether all due commands have been answered.
     pub fn is_idle(&self) -> bool {
         !self.in_flight && self.overdue.is_empty()
     }
 
-    /// The case that is recent here, if it is one.
+    /// Returns the case that this room plays, if it plays one.
     pub fn case_script(&self) -> Option<&CaseScript> {
         match &self.script {
             Some(Script::Case(case)) => Some(case),
@@ -312,13 +312,13 @@ impl Room {
         }
     }
 
-    /// How many of the people, patient and doctor first, see what came of a command.
+    /// Returns how many people, patient and doctor first, see the events of a command.
     fn audience(&self, id: Option<CommandId>) -> usize {
         let known = self.recent.iter().find(|(known, _)| Some(*known) == id);
         known.map_or_else(|| self.script.as_ref().map_or(0, Script::audience), |(_, audience)| *audience)
     }
 
-    /// A command was refused for good.
+    /// Records that a command was refused for good.
     pub fn refused(&mut self, shared: &RunState, state: Option<&str>) {
         if let Some(script) = &mut self.script {
             script.step_refused(state);
@@ -336,16 +336,16 @@ impl Room {
         }
     }
 
-    /// An event is new to a member to whose connection nothing was done: the first and the last of these are timed.
+    /// Records the arrival of a new event at an active member. Times the first and the last arrival.
     pub fn event_arrived(&mut self, shared: &RunState, index: usize, seq: u64, id: Option<CommandId>) {
         let people = self.audience(id);
         if index % self.people >= people {
             return;
         }
-        let audience = self.speakers.iter().filter(|speaker| *speaker % self.people < people).count();
+        let audience = self.active_members.iter().filter(|member| *member % self.people < people).count();
         let at = self.arriving.iter().position(|(known, _)| *known == seq).unwrap_or_else(|| {
             shared.record_latency(id, |result| &mut result.first);
-            // What some never get stays in the list, and must not fill it.
+            // Events that some members never receive stay in the list, so it needs a bound.
             if self.arriving.len() >= MAX_TRACKED_EVENTS {
                 self.arriving.remove(0);
             }
@@ -359,30 +359,30 @@ impl Room {
         }
     }
 
-    /// Takes a member out of those who speak and whose latencies count, if the others can go on without it. False
-    /// otherwise.
+    /// Excludes a member from sending and from the latencies, if the others can continue without it. Returns whether it
+    /// did.
     pub fn exclude(&mut self, index: usize) -> bool {
         let needed = self.script.as_ref().is_some_and(|script| script.needs(index));
-        let spared = !needed && self.speakers.len() > 1 && self.speakers.contains(&index);
+        let spared = !needed && self.active_members.len() > 1 && self.active_members.contains(&index);
         if spared {
-            self.speakers.retain(|speaker| *speaker != index);
+            self.active_members.retain(|member| *member != index);
         }
         spared
     }
 
-    /// The room's connections are cut: from now on its latencies say nothing about the others.
+    /// Records that a fault cut the room's connections, which excludes its latencies.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// Whether nothing was done to the connection of this member.
+    /// Returns whether no fault hit this member's connection.
     pub fn is_undisturbed(&self, index: usize) -> bool {
-        !self.cut && self.speakers.contains(&index)
+        !self.cut && self.active_members.contains(&index)
     }
 
-    /// The `seq` of every acknowledged event that the member at this place must have seen.
+    /// Returns the `seq` of every acknowledged event that the member with this index must have received.
     pub fn acked_events_for(&self, member: usize) -> impl Iterator<Item = u64> {
-        // Of several events from one command, a filtered view may rightly lack some.
+        // A filtered view may rightly omit some of several events from one command.
         let certain = move |(first, last, audience): &(u64, u64, usize)| {
             member < *audience && (first == last || member < PHARMACIST)
         };

@@ -1,4 +1,4 @@
-//! What the members of a room say, one step after the other, for as long as the test runs.
+//! The script of a room: the commands that its members send, repeated for as long as the test runs.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -14,20 +14,20 @@ use serde::Serialize;
 use crate::load::case_script::CaseScript;
 use crate::load::members::{DOCTOR, PATIENT, PHARMACIST};
 
-/// What the load consists of.
+/// The kind of commands that make up the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadKind {
-    /// Messages in the pharmacy's thread, which all three members see, from all of them in turn.
+    /// Messages in the pharmacy's thread, seen by all three members, from random members.
     #[default]
     Chat,
-    /// The pharmacist puts the dispensing on hold and resumes it; all three members see it.
+    /// The pharmacist puts the dispensing on hold and resumes it. All three members see it.
     Dispensing,
-    /// The doctor puts the patient back and calls again, the patient enters; the pharmacist sees nothing of it.
+    /// The doctor puts the patient back and calls again, and the patient enters. The pharmacist sees none of it.
     Consultation,
 }
 
-/// One room's script. Steps that depend on each other are played one at a time.
+/// A room's script. Steps that depend on each other are sent one at a time.
 #[derive(Clone, Debug)]
 pub enum Script {
     Chat {
@@ -45,37 +45,37 @@ pub enum Script {
     Case(CaseScript),
 }
 
-/// A room that is not in a state its script can begin with.
+/// A room in a state from which its script cannot start.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScriptError(pub &'static str);
 
 impl Script {
-    /// The script for a room whose state is `snapshot`, as [`Script::reader`] sees it. `bytes` is the length of a chat
-    /// message.
+    /// Creates the script for a room in the state `snapshot`, as [`Script::reader`] sees it. `bytes` is the length of a
+    /// chat message.
     pub fn new(kind: LoadKind, pharmacy: PharmacyId, snapshot: &Snapshot, bytes: usize) -> Result<Self, ScriptError> {
         match kind {
             LoadKind::Chat => Self::chat(pharmacy, bytes),
             LoadKind::Dispensing => {
                 let open = snapshot.dispensings.iter().find(|dispensing| dispensing.pharmacy.id == pharmacy);
-                let open = open.ok_or(ScriptError("the room has no dispensing; seed again"))?;
+                let open = open.ok_or(ScriptError("the room has no dispensing: seed again"))?;
                 Ok(Self::Dispensing { id: open.id, state: open.state })
             }
             LoadKind::Consultation => {
                 let consultation = snapshot.consultation.as_ref();
-                let consultation = consultation.ok_or(ScriptError("the room has no consultation; seed again"))?;
+                let consultation = consultation.ok_or(ScriptError("the room has no consultation: seed again"))?;
                 Ok(Self::Consultation { state: consultation.state })
             }
         }
     }
 
-    /// Messages of `bytes` bytes.
+    /// Creates a script of messages of `bytes` bytes.
     pub fn chat(pharmacy: PharmacyId, bytes: usize) -> Result<Self, ScriptError> {
         let body = Prose::parse(&filler(bytes)).map_err(|_| ScriptError("a message has 1 to 4000 bytes"))?;
         Ok(Self::Chat { pharmacy, body })
     }
 
-    /// The member whose snapshot a script of this kind begins with.
+    /// Returns the member whose snapshot a script of this kind starts from.
     pub fn reader(kind: LoadKind) -> usize {
         match kind {
             LoadKind::Chat | LoadKind::Consultation => DOCTOR,
@@ -83,7 +83,7 @@ impl Script {
         }
     }
 
-    /// How many of patient, doctor and pharmacist, in this order, see the next step.
+    /// Returns how many of patient, doctor, and pharmacist, in this order, see the next step.
     pub fn audience(&self) -> usize {
         match self {
             Self::Chat { .. } | Self::Dispensing { .. } => PHARMACIST + 1,
@@ -92,7 +92,7 @@ impl Script {
         }
     }
 
-    /// Whether only this member can take the script's steps.
+    /// Returns whether only this member can send the script's steps.
     pub fn needs(&self, member: usize) -> bool {
         match self {
             Self::Chat { .. } => false,
@@ -102,25 +102,25 @@ impl Script {
         }
     }
 
-    /// Whether a step must be answered before the next may be sent.
+    /// Returns whether a step must be answered before the next one is sent.
     pub fn is_sequential(&self) -> bool {
         !matches!(self, Self::Chat { .. })
     }
 
-    /// The step that leads towards the loop, and who says it; nothing once the loop is reached.
+    /// Returns the next step towards the loop and its sender; `None` inside the loop.
     pub fn prepare(&self) -> Result<Option<(usize, Command)>, ScriptError> {
         match self {
             Self::Dispensing { state: DispensingState::Received | DispensingState::Accepted, .. } => Ok(self.step()),
             Self::Dispensing { state: DispensingState::Preparing | DispensingState::OnHold, .. } => Ok(None),
-            Self::Dispensing { .. } => Err(ScriptError("the dispensing is too far; seed again")),
+            Self::Dispensing { .. } => Err(ScriptError("the dispensing is past its loop: seed again")),
             Self::Consultation { .. } if self.step().is_none() => {
-                Err(ScriptError("the consultation is over; seed again"))
+                Err(ScriptError("the consultation is over: seed again"))
             }
             Self::Consultation { .. } | Self::Chat { .. } | Self::Case(_) => Ok(None),
         }
     }
 
-    /// What comes next and who says it; `among` picks a speaker where any member may speak.
+    /// Returns the next step and its sender. If any member may send, picks one of `among`.
     pub fn next(&self, among: usize, random: &mut StdRng) -> Option<(usize, Command)> {
         match self {
             Self::Chat { pharmacy, body } => {
@@ -131,7 +131,7 @@ impl Script {
         }
     }
 
-    /// The step was taken. Who may join the room from now on, if somebody new may.
+    /// Advances to the next step. Returns a member who may now join the room, if there is one.
     pub fn step_done(&mut self) -> Option<usize> {
         match self {
             Self::Chat { .. } => {}
@@ -148,7 +148,7 @@ impl Script {
         None
     }
 
-    /// The step was refused for good, because the present state is `name`, e.g. after a ring that nobody answered in time.
+    /// Adopts the state `name` after a final refusal, for example after a call that nobody answered in time.
     pub fn step_refused(&mut self, name: Option<&str>) {
         match self {
             Self::Chat { .. } => {}
@@ -183,7 +183,7 @@ impl Script {
     }
 }
 
-/// The next state of a dispensing that goes round.
+/// Returns the next state in the dispensing loop.
 fn next_in_loop(state: DispensingState) -> DispensingState {
     match state {
         DispensingState::Received => DispensingState::Accepted,
@@ -192,11 +192,11 @@ fn next_in_loop(state: DispensingState) -> DispensingState {
     }
 }
 
-/// Words of the given length in all, 1 to 4000.
+/// Returns filler text of the given length, 1 to 4000.
 pub fn filler(bytes: usize) -> String {
     let mut text = "take one tablet in the morning with water ".repeat(bytes / 42 + 1);
     text.truncate(bytes);
-    // Spaces at the end would be trimmed.
+    // The server trims trailing spaces.
     if text.ends_with(' ') {
         text.pop();
         text.push('.');
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dispensing_is_led_to_the_loop_and_then_goes_round() {
+    fn dispensing_is_prepared_and_then_loops() {
         let id = DispensingId(Uuid::now_v7());
         let mut script = Script::Dispensing { id, state: DispensingState::Received };
         let mut steps = Vec::new();
@@ -232,24 +232,24 @@ mod tests {
     }
 
     #[test]
-    fn a_consultation_goes_round_and_finds_its_place_again() {
+    fn consultation_loops_and_adopts_the_state_of_a_refusal() {
         let mut script = Script::Consultation { state: ConsultationState::InProgress };
         let mut random = StdRng::seed_from_u64(1);
-        let mut say = |script: &mut Script| {
+        let mut take_step = |script: &mut Script| {
             let (who, command) = script.next(3, &mut random).unwrap();
             script.step_done();
             (who, command)
         };
-        assert_eq!(say(&mut script), (DOCTOR, Command::PutBack(Nothing {})));
-        assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
+        assert_eq!(take_step(&mut script), (DOCTOR, Command::PutBack(Nothing {})));
+        assert_eq!(take_step(&mut script), (DOCTOR, Command::Admit(Nothing {})));
         script.step_refused(Some("waiting"));
-        assert_eq!(say(&mut script), (DOCTOR, Command::Admit(Nothing {})));
-        assert_eq!(say(&mut script), (PATIENT, Command::Enter(Nothing {})));
+        assert_eq!(take_step(&mut script), (DOCTOR, Command::Admit(Nothing {})));
+        assert_eq!(take_step(&mut script), (PATIENT, Command::Enter(Nothing {})));
         assert_eq!(script.audience(), PHARMACIST);
     }
 
     #[test]
-    fn messages_have_the_length_that_was_asked_for() {
+    fn messages_have_the_requested_length() {
         for bytes in [1, 42, 43, 200, 4000] {
             assert_eq!(Prose::parse(&filler(bytes)).unwrap().as_str().len(), bytes);
         }

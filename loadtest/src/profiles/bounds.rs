@@ -8,7 +8,7 @@ fn worst(report: &Report, micros: impl Fn(&PhaseReport) -> u64) -> f64 {
     report.phases.iter().map(micros).max().unwrap_or(0) as f64 / 1000.0
 }
 
-/// Faults that could not be done: a run without them proves nothing.
+/// Counts faults that could not be injected: a run without them proves nothing.
 pub fn faults_not_done(phases: &[PhaseReport]) -> Bound {
     let undone = phases.iter().flat_map(|phase| &phase.faults).filter(|fault| fault.failed.is_some()).count();
     Bound::at_most("faults_not_done", 0.0, undone as f64)

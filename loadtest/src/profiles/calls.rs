@@ -11,37 +11,39 @@ use loadtest::watch::Watch;
 
 use super::bounds::faults_not_done;
 use super::setup::{fixture, meters};
-use crate::cli::Ring;
+use crate::cli::CallsArgs;
 
-/// Plays the calls while it measures the hub.
-pub fn run(ring: &Ring) -> anyhow::Result<Report> {
-    let common = &ring.common;
+/// Runs the calls and measures the hub meanwhile.
+pub fn run(args: &CallsArgs) -> anyhow::Result<Report> {
+    let common = &args.common;
     let plan = CallsPlan {
         targets: common.targets.clone(),
         rooms: fixture(common)?.rooms,
-        per_minute: ring.per_minute,
-        spacing: ring.arrivals,
-        duration: Duration::from_secs(ring.duration),
-        hold: Duration::from_secs(ring.hold),
+        per_minute: args.per_minute,
+        spacing: args.arrivals,
+        duration: Duration::from_secs(args.duration),
+        hold: Duration::from_secs(args.hold),
         seed: common.seed,
         quiet: common.quiet,
     };
     let workers = common.workers as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.context("the generator cannot start")?;
-    // The calls show their own progress.
+    // `calls::play` shows its own progress.
     let watch = Watch::new(Arc::default(), meters(common)?, true)?;
-    let time = Duration::from_secs(ring.duration);
-    let (played, watched) =
+    let time = Duration::from_secs(args.duration);
+    let (calls_report, watched) =
         watch.during((Duration::ZERO, time), &common.faults(false)?, || runtime.block_on(calls::play(plan)));
-    let played = played?;
-    let phase = watched.report(ring.per_minute / 60.0, time.as_secs_f64(), &PhaseResult::default());
+    let calls_report = calls_report?;
+    let phase = watched.report(args.per_minute / 60.0, time.as_secs_f64(), &PhaseResult::default());
     let phase = PhaseReport { part: "calls", ..phase };
     let ms = |micros: u64| micros as f64 / 1000.0;
-    let mut bounds = vec![Bound::at_most("failed", ring.max_failed as f64, played.failed as f64)];
-    bounds.extend(ring.max_setup_p99_ms.map(|limit| Bound::at_most("setup_p99_ms", limit, ms(played.setup.p99))));
-    bounds.extend(ring.max_signal_p99_ms.map(|limit| Bound::at_most("signal_p99_ms", limit, ms(played.signal.p99))));
-    let (rooms, connections) = (played.calls, played.calls * 2);
+    let mut bounds = vec![Bound::at_most("failed", args.max_failed as f64, calls_report.failed as f64)];
+    bounds.extend(args.max_setup_p99_ms.map(|limit| Bound::at_most("setup_p99_ms", limit, ms(calls_report.setup.p99))));
+    bounds.extend(
+        args.max_signal_p99_ms.map(|limit| Bound::at_most("signal_p99_ms", limit, ms(calls_report.signal.p99))),
+    );
+    let (rooms, connections) = (calls_report.calls, calls_report.calls * 2);
     bounds.push(faults_not_done(std::slice::from_ref(&phase)));
     Ok(Report {
         profile: "calls",
@@ -49,7 +51,7 @@ pub fn run(ring: &Ring) -> anyhow::Result<Report> {
         members: 2,
         connections,
         phases: vec![phase],
-        calls: Some(played),
+        calls: Some(calls_report),
         bounds,
         ..Report::default()
     })

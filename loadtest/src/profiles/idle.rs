@@ -1,4 +1,4 @@
-//! The profile `idle`: connections that do nothing, and what they cost the hub.
+//! The profile `idle`: connections that send nothing, and what they cost the hub.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use loadtest::report::{Bound, PhaseReport, Report};
 
 use super::bounds::faults_not_done;
 use super::setup::{connect, fixture, plan};
-use crate::cli::Common;
+use crate::cli::CommonArgs;
 
-/// Connects and waits.
-pub fn run(common: &Common, connections: usize, seconds: u64, limit: Option<f64>) -> anyhow::Result<Report> {
+/// Connects, waits, and measures the hub's memory.
+pub fn run(common: &CommonArgs, connections: usize, seconds: u64, limit: Option<f64>) -> anyhow::Result<Report> {
     let fixture = fixture(common)?;
-    ensure!(fixture.rooms.iter().any(|room| !room.members.is_empty()), "the fixture is empty");
+    ensure!(fixture.rooms.iter().any(|room| !room.members.is_empty()), "the fixture has no rooms: seed again");
     let mut rooms: Vec<FixtureRoom> = Vec::new();
     let mut left = connections;
     for room in fixture.rooms.iter().cycle() {

@@ -1,4 +1,4 @@
-//! One module for each kind of profile, and the choice between them.
+//! The profiles, one module for each kind, and their dispatch.
 
 mod bounds;
 mod calls;
@@ -19,38 +19,38 @@ use loadtest::report::Report;
 use self::single_phase::SinglePhase;
 use crate::cli::Profile;
 
-/// Runs a profile, prints its report, and writes the files that the command line asks for.
+/// Runs a profile, prints its report, and writes the requested files.
 pub fn run(profile: &Profile) -> anyhow::Result<Report> {
     let (common, report) = match profile {
-        Profile::Chat(talk) => (&talk.common, SinglePhase::new("chat", talk).play()?),
-        Profile::Fanout { talk, devices } => {
-            (&talk.common, SinglePhase { devices: *devices as usize, ..SinglePhase::new("fanout", talk) }.play()?)
+        Profile::Chat(args) => (&args.common, SinglePhase::new("chat", args).play()?),
+        Profile::Fanout { args, devices } => {
+            (&args.common, SinglePhase { devices: *devices as usize, ..SinglePhase::new("fanout", args) }.play()?)
         }
-        Profile::Status { talk, cycle } => {
+        Profile::Status { args, cycle } => {
             ensure!(*cycle != LoadKind::Chat, "--cycle is dispensing or consultation");
-            (&talk.common, SinglePhase { kind: *cycle, ..SinglePhase::new("status", talk) }.play()?)
+            (&args.common, SinglePhase { kind: *cycle, ..SinglePhase::new("status", args) }.play()?)
         }
-        Profile::Duplicates { talk, copies } => {
-            (&talk.common, SinglePhase { copies: *copies, ..SinglePhase::new("duplicates", talk) }.play()?)
+        Profile::Duplicates { args, copies } => {
+            (&args.common, SinglePhase { copies: *copies, ..SinglePhase::new("duplicates", args) }.play()?)
         }
-        Profile::Slow { talk, share } => {
-            let end = Duration::from_secs(talk.warmup + talk.duration);
+        Profile::Slow { args, share } => {
+            let end = Duration::from_secs(args.warmup + args.duration);
             let connection_faults =
                 vec![(Duration::ZERO, ConnectionFault::StopReading), (end, ConnectionFault::ResumeReading)];
-            (&talk.common, SinglePhase { slow: *share, connection_faults, ..SinglePhase::new("slow", talk) }.play()?)
+            (&args.common, SinglePhase { slow: *share, connection_faults, ..SinglePhase::new("slow", args) }.play()?)
         }
-        Profile::Storm { talk, share, jitter_ms, cut_after } => {
+        Profile::Storm { args, share, jitter_ms, cut_after } => {
             let cut = ConnectionFault::Cut { share: *share, jitter: Duration::from_millis(*jitter_ms) };
-            let connection_faults = vec![(Duration::from_secs(talk.warmup + cut_after), cut)];
-            (&talk.common, SinglePhase { connection_faults, ..SinglePhase::new("storm", talk) }.play()?)
+            let connection_faults = vec![(Duration::from_secs(args.warmup + cut_after), cut)];
+            (&args.common, SinglePhase { connection_faults, ..SinglePhase::new("storm", args) }.play()?)
         }
         Profile::Idle { common, connections, duration, max_kib_per_connection } => {
             (common, idle::run(common, *connections as usize, *duration, *max_kib_per_connection)?)
         }
-        Profile::Calls(ring) => (&ring.common, calls::run(ring)?),
-        Profile::ClinicDay(clinic) => (&clinic.common, clinic_day::run(clinic)?),
-        Profile::Search { talk, kind, below_ms, min_rate } => {
-            (&talk.common, search::run(talk, *kind, *below_ms, *min_rate)?)
+        Profile::Calls(args) => (&args.common, calls::run(args)?),
+        Profile::ClinicDay(args) => (&args.common, clinic_day::run(args)?),
+        Profile::Search { args, kind, below_ms, min_rate } => {
+            (&args.common, search::run(args, *kind, *below_ms, *min_rate)?)
         }
     };
     print!("{report}");

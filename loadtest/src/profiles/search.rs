@@ -8,14 +8,14 @@ use loadtest::search::Search;
 
 use super::bounds::bounds;
 use super::single_phase::SinglePhase;
-use crate::cli::Talk;
+use crate::cli::LoadArgs;
 
-/// Runs the search and measures half of the rate that it found.
-pub fn run(talk: &Talk, kind: LoadKind, below_ms: f64, min_rate: Option<f64>) -> anyhow::Result<Report> {
-    ensure!(talk.common.faults.is_empty(), "a search has no faults");
-    let (run, mut report) = SinglePhase { kind, ..SinglePhase::new("search", talk) }.connect()?;
-    let phase = |rate| Phase { rate, ..talk.phase(Vec::new()) };
-    let mut search = Search::from(talk.rate);
+/// Runs the search, then measures half of the rate found.
+pub fn run(args: &LoadArgs, kind: LoadKind, below_ms: f64, min_rate: Option<f64>) -> anyhow::Result<Report> {
+    ensure!(args.common.faults.is_empty(), "search does not support --fault");
+    let (run, mut report) = SinglePhase { kind, ..SinglePhase::new("search", args) }.connect()?;
+    let phase = |rate| Phase { rate, ..args.phase(Vec::new()) };
+    let mut search = Search::from(args.rate);
     let mut best = 0.0;
     while let Some(rate) = search.rate() {
         let step = run.measure(&phase(rate))?;
@@ -39,8 +39,8 @@ pub fn run(talk: &Talk, kind: LoadKind, below_ms: f64, min_rate: Option<f64>) ->
     }
     report.found = Some(found);
     report.readers = Some(run.fleet.check()?);
-    // The steps beyond the limit are meant to be slow and to be refused; what is never excused is a loss.
-    report.bounds = bounds(&talk.limits, &report).into_iter().filter(|bound| bound.name != "errors").collect();
+    // Steps beyond the limit are expected to be slow and refused. Lost events are never excused.
+    report.bounds = bounds(&args.limits, &report).into_iter().filter(|bound| bound.name != "errors").collect();
     report.bounds.retain(|bound| bound.name != "unanswered");
     if let Some(least) = min_rate {
         let kept = highest_rate >= least;

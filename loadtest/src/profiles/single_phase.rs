@@ -10,15 +10,15 @@ use loadtest::run::Run;
 
 use super::bounds::bounds;
 use super::setup::{connect, fixture, plan};
-use crate::cli::Talk;
+use crate::cli::LoadArgs;
 
-/// Connections of one run; beyond it the kernel has no local ports left.
+/// The most connections of one run; the kernel has no local ports for more.
 const MAX_CONNECTIONS: usize = 19_000;
 
 /// A profile of one phase.
 pub struct SinglePhase<'a> {
     pub name: &'static str,
-    pub talk: &'a Talk,
+    pub args: &'a LoadArgs,
     pub kind: LoadKind,
     pub devices: usize,
     pub copies: u8,
@@ -27,14 +27,14 @@ pub struct SinglePhase<'a> {
 }
 
 impl<'a> SinglePhase<'a> {
-    pub fn new(name: &'static str, talk: &'a Talk) -> Self {
-        Self { name, talk, kind: LoadKind::Chat, devices: 1, copies: 1, slow: 0.0, connection_faults: Vec::new() }
+    pub fn new(name: &'static str, args: &'a LoadArgs) -> Self {
+        Self { name, args, kind: LoadKind::Chat, devices: 1, copies: 1, slow: 0.0, connection_faults: Vec::new() }
     }
 
     pub fn connect(&self) -> anyhow::Result<(Run, Report)> {
-        let talk = self.talk;
-        let (rooms, members) = (talk.rooms as usize, talk.members as usize);
-        ensure!(self.kind == LoadKind::Chat || members == 3, "status changes need --members 3");
+        let args = self.args;
+        let (rooms, members) = (args.rooms as usize, args.members as usize);
+        ensure!(self.kind == LoadKind::Chat || members == 3, "status needs --members 3");
         let sockets = rooms * members * self.devices;
         ensure!(
             sockets <= MAX_CONNECTIONS,
@@ -44,21 +44,21 @@ impl<'a> SinglePhase<'a> {
             devices: self.devices,
             copies: self.copies,
             slow: self.slow,
-            bytes: talk.bytes as usize,
-            ..plan(&talk.common, fixture(&talk.common)?.take(rooms, members)?, Some(self.kind))
+            bytes: args.bytes as usize,
+            ..plan(&args.common, fixture(&args.common)?.take(rooms, members)?, Some(self.kind))
         };
-        let run = connect(plan, &talk.common)?;
+        let run = connect(plan, &args.common)?;
         let connections = run.fleet.connected();
         let memory = run.memory();
         Ok((run, Report { profile: self.name, rooms, members, connections, memory, ..Report::default() }))
     }
 
     pub fn play(self) -> anyhow::Result<Report> {
-        let faults = self.talk.common.faults(true)?;
+        let faults = self.args.common.faults(true)?;
         let (run, mut report) = self.connect()?;
-        report.phases.push(run.measure_under(&self.talk.phase(self.connection_faults), &faults)?);
+        report.phases.push(run.measure_under(&self.args.phase(self.connection_faults), &faults)?);
         report.readers = Some(run.fleet.check()?);
-        report.bounds = bounds(&self.talk.limits, &report);
+        report.bounds = bounds(&self.args.limits, &report);
         Ok(report)
     }
 }

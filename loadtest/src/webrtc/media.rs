@@ -1,4 +1,4 @@
-//! The WebRTC side of a peer: one connection in one epoch, with a data channel and a track of sound.
+//! The media side of a WebRTC peer: one connection in one epoch, with a data channel and an audio track.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,32 +27,32 @@ use webrtc::peer_connection::{
     RTCPeerConnectionState,
 };
 
-/// The channel that Wardroom's pages have, too.
+/// The negotiated channel id, as in Wardroom's pages.
 const STATE_CHANNEL_ID: u16 = 0;
-/// A packet of sound each.
+/// Length of audio in one packet.
 const AUDIO_PACKET_INTERVAL: Duration = Duration::from_millis(20);
-/// Opus for "nothing to hear".
+/// An Opus frame of silence.
 const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
-/// What it says of itself on the channel: sound, and no picture.
+/// The peer's state on the data channel: audio without video.
 const MEDIA_STATE_JSON: &str = r#"{"microphone":true,"camera":false}"#;
 
-/// What happened on a connection.
+/// An event of a media connection.
 #[derive(Debug)]
 pub enum MediaEvent {
-    /// An own candidate to be sent; the empty one at the end.
+    /// A local candidate to send; an empty one at the end.
     Candidate(RTCIceCandidateInit),
     Connected,
-    /// The way is gone and does not come back by itself.
+    /// The connection failed and does not recover by itself.
     Failed,
-    /// A text on the channel.
+    /// A text on the data channel.
     Text(String),
 }
 
-/// An event, with the epoch of its connection.
+/// An event with the epoch of its connection.
 pub type EpochEvent = (u64, MediaEvent);
 
-/// One connection.
+/// One peer connection.
 pub struct MediaConnection {
     pub epoch: u64,
     pc: Arc<dyn PeerConnection>,
@@ -68,7 +68,7 @@ struct MediaEventHandler {
 
 impl MediaEventHandler {
     fn emit(&self, event: MediaEvent) {
-        // Nobody listens any more when the peer is gone.
+        // The receiver is gone once the peer is dropped.
         let _ = self.events.send((self.epoch, event));
     }
 }
@@ -108,7 +108,7 @@ impl PeerConnectionEventHandler for MediaEventHandler {
 }
 
 impl MediaConnection {
-    /// A connection that has not begun to negotiate. It binds to loopback only.
+    /// Creates a connection that has not yet negotiated. It binds to loopback only.
     pub async fn open(
         epoch: u64,
         servers: &[IceServer],
@@ -148,14 +148,14 @@ impl MediaConnection {
         Ok(Self { epoch, pc, channel, tasks })
     }
 
-    /// The own offer, in place from now on.
+    /// Creates an offer and sets it as the local description.
     pub async fn offer(&self) -> Result<Description, Error> {
         let offer = self.pc.create_offer(None).await?;
         self.pc.set_local_description(offer).await?;
         self.local_description(DescriptionKind::Offer).await
     }
 
-    /// Takes what the other side describes; the answer, if it was an offer.
+    /// Applies the remote description. Returns the answer if it was an offer.
     pub async fn apply_description(&self, description: &Description) -> Result<Option<Description>, Error> {
         let sdp = description.sdp.as_str().to_owned();
         match description.kind {
@@ -178,7 +178,7 @@ impl MediaConnection {
         Ok(Description { kind, sdp })
     }
 
-    /// Takes a candidate of the other side.
+    /// Adds a remote candidate.
     pub async fn add_candidate(&self, candidate: &IceCandidate) -> Result<(), Error> {
         if candidate.candidate.as_str().is_empty() {
             return Ok(());
@@ -193,20 +193,20 @@ impl MediaConnection {
         self.pc.add_ice_candidate(init).await
     }
 
-    /// The next offer looks for another way.
+    /// Restarts ICE and returns the new offer.
     pub async fn restart_ice(&self) -> Result<Description, Error> {
         self.pc.restart_ice().await?;
         self.offer().await
     }
 
-    /// Says something on the channel.
+    /// Sends a text on the data channel.
     pub async fn send_text(&self, text: &str) -> Result<(), Error> {
         self.channel.send_text(text).await
     }
 
     pub async fn close(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        // It may have been closed from the other side.
+        // The other side may have closed it already.
         let _ = self.pc.close().await;
     }
 }
@@ -234,7 +234,7 @@ fn silent_track() -> TrackLocalStaticRTP {
     ))
 }
 
-/// Sends silence, as soon as and as long as there is a way.
+/// Sends silence while the connection exists.
 async fn send_silence(track: Arc<TrackLocalStaticRTP>) {
     let ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
     let mut tick = tokio::time::interval(AUDIO_PACKET_INTERVAL);
@@ -250,15 +250,15 @@ async fn send_silence(track: Arc<TrackLocalStaticRTP>) {
             ..Default::default()
         };
         let packet = rtc::rtp::Packet { header, payload: Bytes::from_static(&OPUS_SILENCE) };
-        // Until the connection is there nothing can be sent, and nothing is missed.
+        // Before the connection is up nothing can be sent, and nothing is lost.
         let _ = track.write_rtp(packet).await;
         sequence = sequence.wrapping_add(1);
         timestamp = timestamp.wrapping_add(960);
     }
 }
 
-/// Says its state when the channel opens and, since a word may be lost that comes before the other side is ready for it,
-/// when that one is first heard.
+/// Sends the state when the channel opens and again on the first message received, because a text sent before the other
+/// side is ready may be lost.
 async fn run_state_channel(epoch: u64, channel: Arc<dyn DataChannel>, events: mpsc::UnboundedSender<EpochEvent>) {
     let mut is_heard = false;
     while let Some(event) = channel.poll().await {
@@ -270,7 +270,7 @@ async fn run_state_channel(epoch: u64, channel: Arc<dyn DataChannel>, events: mp
             _ => (None, false),
         };
         if speak {
-            // A channel that is closed already needs no word.
+            // The channel may be closed already.
             let _ = channel.send_text(MEDIA_STATE_JSON).await;
         }
         if let Some(text) = text

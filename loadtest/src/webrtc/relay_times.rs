@@ -1,4 +1,4 @@
-//! How long the hub takes to pass on what one side of a call tells the other.
+//! Measures how long the hub takes to relay a signal between the sides of a call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use rooms::id::{CallId, UserId};
 
 use crate::latency::{Latency, LatencySummary};
 
-/// A message by its call, whom it goes to, its epoch and its number.
+/// Identifies a signal by its call, recipient, epoch, and number.
 type SignalKey = (CallId, UserId, u64, u64);
 
 /// Shared by both sides of all calls of a process.

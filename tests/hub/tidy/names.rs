@@ -51,7 +51,6 @@ const TIME_WORDS: &[&str] = &[
 
 /// Areas that still repeat type names.
 const PENDING_TYPES: &[&str] = &[
-    "loadtest/src/",
     "src/auth/",
     "src/config/",
     "src/gateway/",
@@ -65,7 +64,6 @@ const PENDING_TYPES: &[&str] = &[
 
 /// Areas that still have bare constants.
 const PENDING_CONSTANTS: &[&str] = &[
-    "loadtest/src/",
     "src/app.rs",
     "src/archive/",
     "src/auth/",

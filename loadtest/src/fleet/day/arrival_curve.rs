@@ -1,13 +1,13 @@
-//! How the consultations of a day lie in it.
+//! The distribution of consultations over a day.
 
 use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// Consultations that begin in each hour of the day, against the mean of all hours. An assumption, not a measurement:
-/// nights are quiet, most people come after breakfast, the second and lower wave comes after work. Between the middles of
-/// two hours the curve is a straight line.
+/// Consultations that begin in each hour, relative to the mean of all hours. This is an assumption, not a measurement:
+/// nights are quiet, most people come after breakfast, and a second, lower wave comes after work. The curve is linear
+/// between the middles of two hours.
 const HOURLY_WEIGHTS: [f64; 24] = [
     0.10, 0.05, 0.05, 0.05, 0.05, 0.10, 0.30, 0.90, 2.10, 2.80, 2.60, 2.00, // midnight to noon
     1.30, 1.20, 1.60, 1.70, 1.60, 1.50, 1.40, 1.10, 0.70, 0.40, 0.25, 0.15,
@@ -15,54 +15,54 @@ const HOURLY_WEIGHTS: [f64; 24] = [
 
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
-/// The busiest moment of the curve.
+/// The maximum of the curve.
 const MAX_HOURLY_WEIGHT: f64 = 2.80;
 
-/// When consultations begin: independent people, at a rate that follows the time of day.
+/// Start times of consultations: Poisson arrivals at a rate that follows the time of day.
 #[derive(Debug)]
 pub enum CaseArrivals {
-    /// A part of a day, compressed.
+    /// A compressed part of a day.
     Day {
-        /// Consultations in a second of the day, in its mean.
+        /// Mean number of consultations in a second of the day.
         mean: f64,
         compress: f64,
-        /// Seconds of the day.
+        /// In seconds of the day.
         at: f64,
         from: f64,
         to: f64,
     },
-    /// A constant rate for a time.
-    Held { rate: f64, at: f64, seconds: f64 },
+    /// A constant rate for a fixed time.
+    ConstantRate { rate: f64, at: f64, seconds: f64 },
 }
 
 impl CaseArrivals {
-    /// `cases` a day, between two hours of it, `compress` times as fast as the clock.
+    /// Creates the arrivals of `cases` a day between two hours, `compress` times as fast as the clock.
     pub fn day(cases: f64, compress: f64, hours: (f64, f64)) -> Self {
         let (from, to) = (hours.0 * SECONDS_PER_HOUR, hours.1 * SECONDS_PER_HOUR);
         Self::Day { mean: cases / (24.0 * SECONDS_PER_HOUR), compress, at: from, from, to }
     }
 
-    pub fn held(rate: f64, seconds: f64) -> Self {
-        Self::Held { rate, at: 0.0, seconds }
+    pub fn constant_rate(rate: f64, seconds: f64) -> Self {
+        Self::ConstantRate { rate, at: 0.0, seconds }
     }
 
-    /// How long it goes on.
+    /// Returns the length of the schedule.
     pub fn length(&self) -> Duration {
         Duration::from_secs_f64(match self {
             Self::Day { compress, from, to, .. } => (to - from) / compress,
-            Self::Held { seconds, .. } => *seconds,
+            Self::ConstantRate { seconds, .. } => *seconds,
         })
     }
 
-    /// When the next consultation begins, from the start; nothing when the time is over.
+    /// Returns the start of the next consultation, measured from the start; `None` at the end.
     pub fn next(&mut self, random: &mut StdRng) -> Option<Duration> {
         match self {
-            Self::Held { rate, at, seconds } => {
+            Self::ConstantRate { rate, at, seconds } => {
                 *at += gap(*rate, random);
                 (*at < *seconds).then(|| Duration::from_secs_f64(*at))
             }
             Self::Day { mean, compress, at, from, to } => loop {
-                // Thinning: as many as at the busiest moment, of which those stay that the hour has room for.
+                // Thinning: draw at the peak rate, and keep as many as the hour's weight allows.
                 *at += gap(*mean * MAX_HOURLY_WEIGHT, random);
                 if *at >= *to {
                     return None;
@@ -79,7 +79,7 @@ fn gap(rate: f64, random: &mut StdRng) -> f64 {
     -(1.0 - random.random::<f64>()).ln() / rate
 }
 
-/// The rate at a second of the day, against its mean.
+/// Returns the rate at a second of the day, relative to the mean.
 fn weight(second: f64) -> f64 {
     let hour = second / SECONDS_PER_HOUR - 0.5;
     let (before, part) = (hour.floor(), hour - hour.floor());
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_has_its_cases_and_most_of_them_in_the_morning() {
+    fn day_has_its_number_of_cases_and_peaks_in_the_morning() {
         assert!((HOURLY_WEIGHTS.iter().sum::<f64>() - 24.0).abs() < 1e-9, "{}", HOURLY_WEIGHTS.iter().sum::<f64>());
         assert!(HOURLY_WEIGHTS.iter().all(|weight| *weight <= MAX_HOURLY_WEIGHT));
         let mut random = StdRng::seed_from_u64(1);
@@ -110,9 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn a_held_rate_is_held() {
+    fn constant_rate_is_kept() {
         let mut random = StdRng::seed_from_u64(1);
-        let mut held = CaseArrivals::held(100.0, 50.0);
-        assert!((4_800..5_200).contains(&std::iter::from_fn(|| held.next(&mut random)).count()));
+        let mut arrivals = CaseArrivals::constant_rate(100.0, 50.0);
+        assert!((4_800..5_200).contains(&std::iter::from_fn(|| arrivals.next(&mut random)).count()));
     }
 }

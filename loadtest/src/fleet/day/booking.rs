@@ -13,16 +13,16 @@ use uuid::Uuid;
 
 use crate::target::Target;
 
-/// How long one attempt may take.
+/// Time limit of one attempt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a node is asked again before the booking counts as failed.
+/// Attempts before the booking counts as failed.
 const MAX_ATTEMPTS: usize = 6;
 const RETRY_DELAY: Duration = Duration::from_millis(250);
-/// More than an answer to a booking ever has.
+/// Larger than any reply to a booking.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
-/// Books, asking the next node when one does not answer or says that it cannot now. The same key goes with each attempt, so
-/// that one room is opened. The error is the hub's last word.
+/// Books, and tries the next node on an error or no answer. Each attempt sends the same key, so only one room is
+/// opened. Returns the last error if all attempts fail.
 pub async fn book(nodes: &[Target], first: usize, token: &Token, doctor: UserId) -> Result<RoomId, String> {
     let body = format!(r#"{{"doctor":"{doctor}"}}"#);
     let request = format!(
@@ -39,7 +39,7 @@ pub async fn book(nodes: &[Target], first: usize, token: &Token, doctor: UserId)
         }
         let node = nodes[(first + attempt) % nodes.len()];
         let answer = timeout(REQUEST_TIMEOUT, send(node, &request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")));
+        let answer = answer.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "booking timed out")));
         last_error = match answer.map(|text| read(&text)) {
             Ok(Ok(room)) => return Ok(room),
             Ok(Err((status, text))) if (400..500).contains(&status) && status != 429 && status != 409 => {
@@ -61,7 +61,7 @@ async fn send(node: Target, request: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// The room of a 201; otherwise the status, 0 if there is none, and what a person can make of it.
+/// Returns the room of a 201. Otherwise returns the status, 0 if there is none, and a readable error.
 fn read(answer: &str) -> Result<RoomId, (u16, String)> {
     #[derive(Deserialize)]
     struct BookingReply {
@@ -72,7 +72,7 @@ fn read(answer: &str) -> Result<RoomId, (u16, String)> {
     let room = serde_json::from_str(body).map(|booking: BookingReply| booking.room);
     match (status, room) {
         (201, Ok(room)) => Ok(room),
-        _ => Err((status, format!("a booking was answered with {status}: {body}"))),
+        _ => Err((status, format!("booking returned {status}: {body}"))),
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_to_a_booking_is_read() {
+    fn booking_reply_is_parsed() {
         let room = Uuid::now_v7();
         let booked = format!("HTTP/1.1 201 Created\r\na: b\r\n\r\n{{\"room\":\"{room}\",\"first\":1,\"last\":1}}");
         assert_eq!(read(&booked), Ok(RoomId(room)));

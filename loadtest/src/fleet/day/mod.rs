@@ -1,8 +1,8 @@
-//! A clinic's day: consultations that begin by an arrival curve, each a whole case from the booking to the medicine.
+//! A clinic's day: consultations that follow an arrival curve, each a whole case from the booking to the medicine.
 //!
-//! Every case is a room of its own, opened over REST, with sockets of its own for patient, doctor, pharmacist and courier
-//! for as long as it lasts. Its steps have their times before it begins, as all load here; a step that the hub keeps
-//! waiting makes the later ones late, and they are counted from when they should have been.
+//! Every case opens its own room over REST, with its own connections for patient, doctor, pharmacist, and courier. Its
+//! steps are scheduled in advance, like all load here. A step that the hub delays makes later ones late, and their
+//! latencies still count from the scheduled time.
 
 pub mod arrival_curve;
 mod booking;
@@ -41,20 +41,20 @@ use crate::load::script::{Script, filler};
 use crate::send_time::SendTimeIds;
 use crate::target::{Target, node_of};
 
-/// How long the last steps of a case may take after they were due.
+/// Time limit for the last steps of a case after they were due.
 const CASE_DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the events of the last step may take after its ack.
+/// How long the last step's events may take after its ack.
 const SETTLE_PERIOD: Duration = Duration::from_millis(500);
-/// How often a case looks whether its steps are over.
+/// Interval at which a case checks whether its steps are over.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How many reasons of failed cases are kept.
+/// How many distinct failure reasons a report keeps.
 const MAX_REASONS: usize = 10;
 
-/// Who takes part, and how a case goes.
+/// The participants, and the shape of a case.
 #[derive(Clone, Debug)]
 pub struct DayPlan {
     pub targets: Vec<Target>,
-    /// Whose people come, again and again; of its own room none is used.
+    /// The people who take part, in turn. Cases open their own rooms and do not use these.
     pub people: Vec<FixtureRoom>,
     /// Threads of the generator.
     pub workers: usize,
@@ -64,28 +64,28 @@ pub struct DayPlan {
     pub messages: usize,
     /// The length of a message, 1 to 4000.
     pub bytes: usize,
-    /// Where random choices begin.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
-/// What came of the cases. Times in microseconds.
+/// The result of the cases. Times are in microseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DayReport {
     pub cases: u64,
     pub done: u64,
-    /// Cases that could not be opened, in which a step was refused, or whose steps were not over in time.
+    /// Cases that could not be opened, with a refused step, or with steps that did not end in time.
     pub failed: u64,
-    /// Why, each once.
+    /// Distinct failure reasons.
     pub reasons: Vec<String>,
-    /// The greatest number of cases at once.
+    /// The peak number of simultaneous cases.
     pub at_once: u64,
-    /// From the time a patient should have booked to the room's id.
+    /// From the time the patient should have booked to the room's id.
     pub booking: LatencySummary,
     /// Steps of a case with delivery.
     pub steps: usize,
 }
 
-/// What one part of a day came to.
+/// The result of one part of a day.
 #[derive(Debug, Default)]
 pub struct DayResult {
     pub phase: PhaseResult,
@@ -95,36 +95,39 @@ pub struct DayResult {
     now: u64,
 }
 
-/// DayPart the cases of one part of a day begin.
+/// A part of a day, and when its cases begin.
 #[derive(Clone, Copy, Debug)]
 pub enum DayPart {
-    /// Between two hours of the day, by its curve: so many in the whole day, so many times as fast as the clock.
+    /// The hours between two times of the day, by its curve: `cases` in the whole day, `compress` times as fast as the
+    /// clock.
     Day { cases: f64, compress: f64, hours: (f64, f64) },
-    /// So many a second, for a time. What comes in the first length of a case is not measured.
-    Held { rate: f64, time: Duration },
+    /// A constant rate a second, for a fixed time. The first case length is warm-up.
+    ConstantRate { rate: f64, time: Duration },
 }
 
 impl DayPart {
     fn arrivals(self, warmup: Duration, share: f64) -> CaseArrivals {
         match self {
             Self::Day { cases, compress, hours } => CaseArrivals::day(cases * share, compress, hours),
-            Self::Held { rate, time } => CaseArrivals::held(rate * share, (warmup + time).as_secs_f64()),
+            Self::ConstantRate { rate, time } => {
+                CaseArrivals::constant_rate(rate * share, (warmup + time).as_secs_f64())
+            }
         }
     }
 
-    /// The part that is not measured, and the one that is, if a case has this length.
+    /// Returns the warm-up and the measured time for cases of this length.
     pub fn window(self, length: Duration) -> (Duration, Duration) {
         match self {
             Self::Day { .. } => (Duration::ZERO, self.arrivals(Duration::ZERO, 1.0).length() + length),
-            Self::Held { time, .. } => (length, time),
+            Self::ConstantRate { time, .. } => (length, time),
         }
     }
 }
 
 impl DayPlan {
-    /// How many steps a case has.
+    /// Returns the number of steps of a case.
     pub fn steps(&self) -> anyhow::Result<usize> {
-        let room = self.people.first().context("the fixture is empty")?;
+        let room = self.people.first().context("the fixture has no rooms: seed again")?;
         Ok(self.case_script(room, true, Line::parse("-").context("a dash is a line")?)?.len())
     }
 
@@ -135,24 +138,24 @@ impl DayPlan {
     }
 }
 
-/// What the cases of one worker share.
+/// One worker's share of the day.
 struct DayWorker {
     plan: DayPlan,
     nodes: Rc<[Target]>,
     shared: Rc<RunState>,
-    /// The rooms of the cases that go on.
+    /// The rooms of the running cases.
     rooms: RefCell<Vec<Rc<RefCell<Room>>>>,
     result: RefCell<DayResult>,
 }
 
-/// Plays a part of a day to its end.
+/// Runs a part of a day.
 pub fn play(
     plan: &DayPlan,
     part: DayPart,
     connection_faults: &[(Duration, ConnectionFault)],
     gauges: &Arc<Gauges>,
 ) -> anyhow::Result<DayResult> {
-    anyhow::ensure!(!plan.targets.is_empty() && !plan.people.is_empty(), "no target, or nobody in the fixture");
+    anyhow::ensure!(!plan.targets.is_empty() && !plan.people.is_empty(), "set --target, and use a fixture with rooms");
     let (base, workers) = (Instant::now(), plan.workers.max(1));
     let ids = SendTimeIds::new(rand::rng().random());
     let mut random = StdRng::seed_from_u64(plan.seed);
@@ -174,7 +177,7 @@ pub fn play(
     }
     let mut sum = DayResult::default();
     for thread in threads {
-        sum.merge(thread.join().ok().context("a worker of the load test has died")?);
+        sum.merge(thread.join().ok().context("a worker thread panicked")?);
     }
     sum.day.booking = sum.booking.summary();
     sum.day.steps = plan.steps()?;
@@ -190,7 +193,7 @@ impl DayResult {
         day.cases += more.cases;
         day.done += more.done;
         day.failed += more.failed;
-        // Their greatest numbers need not fall together: at most the sum.
+        // The workers' peaks need not coincide, so this is an upper bound.
         day.at_once += more.at_once;
         for reason in more.reasons {
             day.add_reason(reason);
@@ -261,12 +264,12 @@ impl DayWorker {
         }
     }
 
-    /// One case from the booking to the end of its case_script.
+    /// Runs one case from the booking to its last step.
     async fn play_case(&self, number: usize, intended: u64) -> anyhow::Result<()> {
         let shared = &self.shared;
         let people = &self.plan.people[number % self.plan.people.len()];
         let [patient, doctor, pharmacist] = people.members.as_slice() else {
-            anyhow::bail!("a room of the fixture has no three members");
+            anyhow::bail!("a room of the fixture has fewer than three members: seed again");
         };
         let first = node_of(self.nodes.len(), number, PATIENT);
         let id = book(&self.nodes, first, &patient.token, doctor.user).await.map_err(anyhow::Error::msg)?;
@@ -275,7 +278,7 @@ impl DayWorker {
         let delivered = number.is_multiple_of(2);
         let courier = people.courier.as_ref().filter(|_| delivered);
         let who: Vec<_> = [patient, doctor, pharmacist].into_iter().chain(courier).collect();
-        let opened = who.iter().enumerate().map(|(place, member)| self.open(number, place, member));
+        let opened = who.iter().enumerate().map(|(person, member)| self.open(number, person, member));
         let mut clients = Vec::new();
         for opened in join_all(opened).await {
             clients.push(opened?);
@@ -285,15 +288,15 @@ impl DayWorker {
         let case_script = self.plan.case_script(people, delivered, consent)?;
         let steps = case_script.len();
         let (senders, receivers): (Vec<_>, Vec<_>) = clients.iter().map(|_| mpsc::unbounded_channel()).unzip();
-        let speakers = (0..clients.len()).collect();
-        let room = Room::new(id, Some(Script::Case(case_script)), senders.clone(), clients.len(), speakers);
+        let active_members = (0..clients.len()).collect();
+        let room = Room::new(id, Some(Script::Case(case_script)), senders.clone(), clients.len(), active_members);
         let room = Rc::new(RefCell::new(room));
         self.rooms.borrow_mut().push(room.clone());
         let ends = senders.iter().cloned().zip(receivers);
         let members: Vec<_> = clients.into_iter().zip(ends).enumerate().collect();
         let members = members
             .into_iter()
-            .map(|(place, (client, ends))| Member::spawn(client, &room, (place, place), shared, ends));
+            .map(|(person, (client, ends))| Member::spawn(client, &room, (person, person), shared, ends));
         let members: Vec<_> = members.collect();
 
         let gap = self.plan.length.as_micros() as u64 / (steps as u64 + 1);
@@ -310,9 +313,9 @@ impl DayWorker {
         outcome
     }
 
-    /// A connected client of one of the people, on the first node that answers.
-    async fn open(&self, number: usize, place: usize, member: &FixtureMember) -> anyhow::Result<(Client, Link)> {
-        let mut node = node_of(self.nodes.len(), number, place);
+    /// Connects one person, on the first node that answers.
+    async fn open(&self, number: usize, person: usize, member: &FixtureMember) -> anyhow::Result<(Client, Link)> {
+        let mut node = node_of(self.nodes.len(), number, person);
         let mut client = Client::new(self.nodes[node], member.token.clone());
         let over = Instant::now() + CASE_DRAIN_TIMEOUT;
         loop {
@@ -322,7 +325,7 @@ impl DayWorker {
                     let nodes = self.nodes.clone();
                     return Ok((client, Link { nodes, node, silence: silence(&welcome), retry_after: None }));
                 }
-                Err(error) if Instant::now() > over => return Err(error).context("a member cannot connect"),
+                Err(error) if Instant::now() > over => return Err(error).context("cannot connect a member"),
                 Err(_) => {
                     self.shared.result.borrow_mut().failed_opens += 1;
                     sleep(POLL_INTERVAL * 5).await;
@@ -333,7 +336,7 @@ impl DayWorker {
         }
     }
 
-    /// Waits for the last steps, compares what every reader has with the hub, and lets everybody go.
+    /// Waits for the last steps, compares every reader with the hub, and closes the connections.
     async fn finish(
         &self,
         room: &Rc<RefCell<Room>>,
@@ -346,7 +349,7 @@ impl DayWorker {
         }
         sleep(SETTLE_PERIOD).await;
         let done = room.borrow().case_script().is_some_and(CaseScript::is_done);
-        // In a case that broke off, the later ones may not be in the room; where something is under way, nothing is compared.
+        // In an aborted case, later members may not be in the room. If a step is in flight, nothing is compared.
         let readers = match (done, room.borrow().is_idle()) {
             (true, _) => members,
             (false, true) => &members[..PHARMACIST],
@@ -364,13 +367,13 @@ impl DayWorker {
         match case_script {
             _ if done => Ok(()),
             Some((true, step)) => anyhow::bail!("the step {step} was refused"),
-            Some((false, step)) => anyhow::bail!("the step {step} was not over in time"),
-            None => anyhow::bail!("no case is result"),
+            Some((false, step)) => anyhow::bail!("the step {step} timed out"),
+            None => anyhow::bail!("the room has no case"),
         }
     }
 }
 
-/// Joins the room as its patient, and reads which consent the hub asks for.
+/// Joins the room as its patient and returns the consent version that the hub requires.
 async fn consent(client: &mut Client, room: RoomId) -> anyhow::Result<Line> {
     client.join(room).await.context("the patient cannot join the room")?;
     while let Ok(Ok(received)) = timeout(Duration::ZERO, client.next()).await {
@@ -387,11 +390,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_day_says_how_much_of_it_is_measured() {
+    fn day_part_returns_its_warm_up_and_measured_time() {
         let length = Duration::from_secs(50);
         let day = DayPart::Day { cases: 100_000.0, compress: 24.0, hours: (8.0, 10.0) };
         assert_eq!(day.window(length), (Duration::ZERO, Duration::from_secs(350)));
-        let peak = DayPart::Held { rate: 19.3, time: Duration::from_secs(30) };
+        let peak = DayPart::ConstantRate { rate: 19.3, time: Duration::from_secs(30) };
         assert_eq!(peak.window(length), (length, Duration::from_secs(30)));
         assert_eq!(peak.arrivals(length, 0.5).length(), Duration::from_secs(80));
     }

@@ -1,14 +1,14 @@
-/** Socket.IO that inserts each message into PostgreSQL before its ack, over a pool. */
+/** Socket.IO that inserts each message into PostgreSQL, over a pool, before its ack. */
 
 import pg from "pg";
 
 import { serve } from "./rooms.js";
-import { resource } from "./start.js";
+import { resourceUrl } from "./start.js";
 
-/** Connections; many commits at once share a flush, which is what makes this fast. */
-const MOST = 32;
+/** Connections of the pool. Concurrent commits share a flush, which makes this fast. */
+const POOL_SIZE = 32;
 
-const pool = new pg.Pool({ connectionString: resource, max: MOST });
+const pool = new pg.Pool({ connectionString: resourceUrl, max: POOL_SIZE });
 await pool.query("create table message (id uuid primary key, room uuid not null, text text not null)");
 
 serve(async ({ id, room, text }) => {

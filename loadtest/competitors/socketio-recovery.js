@@ -1,5 +1,5 @@
-/** Socket.IO with connection state recovery: a client that is back within two minutes gets what it missed, from memory. */
+/** Socket.IO with connection state recovery: replays missed messages from memory to a client that reconnects within two minutes. */
 
-import { nothing, serve } from "./rooms.js";
+import { storeNothing, serve } from "./rooms.js";
 
-serve(nothing, { connectionStateRecovery: { maxDisconnectionDuration: 120_000, skipMiddlewares: true } });
+serve(storeNothing, { connectionStateRecovery: { maxDisconnectionDuration: 120_000, skipMiddlewares: true } });

@@ -1,12 +1,12 @@
-/** One of several Socket.IO processes that pass messages on to each other through a stream in Redis. */
+/** One of several Socket.IO processes that exchange messages through a Redis stream. */
 
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient } from "redis";
 
-import { nothing, serve } from "./rooms.js";
-import { resource } from "./start.js";
+import { storeNothing, serve } from "./rooms.js";
+import { resourceUrl } from "./start.js";
 
-const client = createClient({ url: resource });
+const client = createClient({ url: resourceUrl });
 await client.connect();
 
-serve(nothing, { adapter: createAdapter(client) });
+serve(storeNothing, { adapter: createAdapter(client) });

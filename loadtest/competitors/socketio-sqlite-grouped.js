@@ -1,18 +1,18 @@
-/** Socket.IO that commits to SQLite what came in the same turn of the event loop together: the best its users can do. */
+/** Socket.IO that commits all messages of one turn of the event loop to SQLite together: the best that its users can do. */
 
 import { serve } from "./rooms.js";
 import { database, insert } from "./table.js";
 
 const commit = database.transaction((group) => group.map(({ message }) => insert(message)));
 
-let waiting = [];
+let pending = [];
 
-function keepAll() {
-  const group = waiting;
-  waiting = [];
+function commitPending() {
+  const group = pending;
+  pending = [];
   commit(group).forEach((isNew, at) => group[at].done(isNew));
 }
 
 serve((message) => new Promise((done) => {
-  if (waiting.push({ message, done }) === 1) setImmediate(keepAll);
+  if (pending.push({ message, done }) === 1) setImmediate(commitPending);
 }));

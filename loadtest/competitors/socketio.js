@@ -1,5 +1,5 @@
-/** Socket.IO that stores nothing: its ack says that the server has read the message. */
+/** Socket.IO that does not store messages: its ack means that the server has read the message. */
 
-import { nothing, serve } from "./rooms.js";
+import { storeNothing, serve } from "./rooms.js";
 
-serve(nothing);
+serve(storeNothing);

@@ -1,22 +1,22 @@
 /**
- * What all peers have in common: where they listen, who may come in, and what a message may be.
+ * Shared by all servers: the listener, the token, and the frame limit.
  *
- * Every peer is started as `node NAME.js PORT [URL]`, listens on loopback only and says `listening` when it can serve.
+ * Start each as `node NAME.js PORT [URL]`. It listens on loopback only and prints `listening` once it is ready.
  */
 
 const [, , port, url] = process.argv;
 
-/** Where the database or Redis is; the peers without one ignore it. */
-export const resource = url;
+/** The URL or path of the database or Redis; unused by servers without one. */
+export const resourceUrl = url;
 
-/** Everybody shows the same word: the peers have no accounts, but they do look. */
+/** All clients send the same token: these servers have no accounts, but they do check. */
 const TOKEN = "load";
 
 /** @param {unknown} token */
-export const isKnown = (token) => token === TOKEN;
+export const isValidToken = (token) => token === TOKEN;
 
-/** The largest frame a peer takes, in bytes. */
-export const MAX_FRAME = 65_536;
+/** The largest frame that a server accepts. */
+export const MAX_FRAME_BYTES = 65_536;
 
 /** @param {import("node:http").Server} http */
 export function listen(http) {

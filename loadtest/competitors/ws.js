@@ -1,22 +1,22 @@
 /**
- * A bare `ws` server: rooms are sets of sockets, a message goes to all of its room, its ack says that it was read. There
- * is nothing else, so that this is about what the runtime itself costs.
+ * A bare `ws` server. A room is a set of sockets, a message is broadcast to its room, and its ack means that the server
+ * has read it. There is nothing else, so it measures the cost of the runtime itself.
  */
 
 import { createServer } from "node:http";
 
 import { WebSocketServer } from "ws";
 
-import { MAX_FRAME, isKnown, listen } from "./start.js";
+import { MAX_FRAME_BYTES, isValidToken, listen } from "./start.js";
 
-/** How often a socket must show that it lives, in milliseconds. */
-const BEAT = 25_000;
+/** A socket that misses a pong for this long is closed. */
+const PING_INTERVAL_MS = 25_000;
 
 /** @type {Map<string, Set<import("ws").WebSocket>>} */
 const rooms = new Map();
 
 const http = createServer();
-const server = new WebSocketServer({ server: http, perMessageDeflate: false, maxPayload: MAX_FRAME });
+const server = new WebSocketServer({ server: http, perMessageDeflate: false, maxPayload: MAX_FRAME_BYTES });
 
 server.on("connection", (socket) => {
   let members = null;
@@ -24,7 +24,7 @@ server.on("connection", (socket) => {
   socket.on("pong", () => (socket.isAlive = true));
   socket.on("message", (data) => {
     const { join, say, n } = JSON.parse(data);
-    if (join && isKnown(join.token)) {
+    if (join && isValidToken(join.token)) {
       members = rooms.get(join.room) ?? new Set();
       rooms.set(join.room, members.add(socket));
       socket.send('{"joined":null}');
@@ -43,6 +43,6 @@ setInterval(() => {
     socket.isAlive = false;
     socket.ping();
   }
-}, BEAT);
+}, PING_INTERVAL_MS);
 
 listen(http);

@@ -15,15 +15,17 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
 use crate::egress::Egress;
-use crate::gateway::Gateway;
 use crate::http;
 use crate::hub::Hub;
 use crate::hub::admission::AdmissionQueue;
 use crate::hub::appender::Appender;
+use crate::integrations::Integrations;
+use crate::integrations::push::adapter::PushAdapter;
 use crate::jobs;
-use crate::jobs::dispatch::Dispatcher;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
-use crate::push::Push;
+use crate::outbound;
+use crate::outbound::dispatcher::Dispatcher;
+use crate::outbound::lane::Destinations;
 use crate::store::Store;
 use crate::store::history::History;
 use crate::turn::Relay;
@@ -55,8 +57,8 @@ impl App {
             Auth::open(&config, store.clone(), bus.clone(), clock.clone()).await.context("cannot prepare sign-in")?;
         let relay =
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
-        let (handing, handed) = mpsc::channel(jobs::outgoing::QUEUE);
-        let appender = Appender::start(store.clone(), clock.clone(), handing);
+        let (outbox_batches, committed) = mpsc::channel(outbound::outbox::QUEUE_CAPACITY);
+        let appender = Appender::start(store.clone(), clock.clone(), outbox_batches);
         let hub = Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), {
             let relay = relay.clone();
             Arc::new(move |session| relay.servers(session))
@@ -65,21 +67,31 @@ impl App {
         hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);
         let egress = Egress::new().context("cannot make calls: the system's TLS certificates cannot be read")?;
-        let push = Push::open(&config.push, store.clone(), clock.clone(), egress.clone())
+        let push = PushAdapter::open(&config.push, store.clone(), clock.clone(), egress.clone())
             .context("cannot sign notifications")?;
-        let gateway = Gateway::open(&config, hub.clone(), push, egress, clock.clone())
+        let integrations = Integrations::open(&config, hub.clone(), push, egress, clock.clone())
             .await
             .context("cannot prepare the partners")?;
-        let dispatcher = Dispatcher::start(store.clone(), clock.clone(), gateway.clone(), stop.clone());
-        jobs::sandbox::start(gateway.clone(), stop.clone());
-        jobs::outgoing::start(store.clone(), clock.clone(), gateway.clone(), dispatcher, handed, stop.clone());
+        let destinations = Destinations::default();
+        let dispatcher =
+            Dispatcher::start(store.clone(), clock.clone(), integrations.clone(), destinations.clone(), stop.clone());
+        jobs::sandbox::start(integrations.clone(), stop.clone());
+        outbound::outbox::start(
+            store.clone(),
+            clock.clone(),
+            integrations.clone(),
+            dispatcher,
+            committed,
+            stop.clone(),
+        );
         follow_revocations(&auth, &hub);
         if hub.bus().is_shared() {
             share_revocations(&auth, &hub, &stop);
         }
         let (listen, public) = config.media_address();
         let echo = Echo::new(relay.clone(), listen, public);
-        let (gateway, admission) = (Arc::new(gateway), AdmissionQueue::new(config.limits.arrivals_per_second));
+        let (integrations, admission) =
+            (Arc::new(integrations), AdmissionQueue::new(config.limits.arrivals_per_second));
         let history =
             History::open(store.clone(), &config.database).context("cannot use WARDROOM_DATABASE_READ_URL")?;
         let state = AppState {
@@ -87,7 +99,8 @@ impl App {
             history,
             auth,
             hub,
-            gateway,
+            integrations,
+            destinations,
             relay,
             echo,
             config: Arc::new(config),

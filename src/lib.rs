@@ -2,7 +2,8 @@
 //!
 //! The rules are in the crate `rooms`. This crate is the server around them: it keeps the logs ([`store`]), carries out
 //! commands and tells everybody concerned ([`hub`]), lets people in by REST ([`http`]) and socket ([`ws`]), and tells
-//! those outside ([`gateway`]). Imports point down only: app → http, ws, jobs → gateway → hub → store → `rooms`.
+//! those outside ([`outbound`], [`integrations`]). Imports point down only: app → http, ws, jobs → outbound →
+//! integrations → hub → store → `rooms`.
 
 pub mod app;
 pub mod archive;
@@ -14,13 +15,13 @@ pub mod demo;
 pub mod doctor;
 pub mod echo;
 pub mod egress;
-pub mod gateway;
 pub mod http;
 pub mod hub;
+pub mod integrations;
 pub mod jobs;
 pub mod keyfile;
 pub mod lifecycle;
-pub mod push;
+pub mod outbound;
 pub mod seed;
 pub mod store;
 pub mod telemetry;

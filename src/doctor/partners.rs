@@ -7,7 +7,7 @@ use super::probe::connects;
 use crate::config::{
     BaseUrl, Config, CourierProvider, MailProvider, PaymentProvider, PushKey, PushService, split_port,
 };
-use crate::push::Vapid;
+use crate::integrations::push::Vapid;
 
 /// The key and subject that sign notifications, and whether the services are reached.
 pub async fn push(config: &Config) -> Vec<Finding> {
@@ -51,7 +51,7 @@ fn key(config: &Config) -> Finding {
             Finding::ok(about, format!("{} is made at the first start; keep it in your backups", path.display()))
         }
         _ => match Vapid::open(&config.push) {
-            Ok(vapid) => Finding::ok(about, format!("is a key of P-256; browsers subscribe to {}", vapid.public())),
+            Ok(vapid) => Finding::ok(about, format!("is a key of P-256; browsers subscribe to {}", vapid.public_key())),
             Err(error) => {
                 Finding::bad(about, format!("{error}: put the former key back, or every device must subscribe again"))
             }
@@ -59,7 +59,7 @@ fn key(config: &Config) -> Finding {
     }
 }
 
-/// Payments, couriers and mail.
+/// PaymentClient, couriers and mail.
 pub async fn partners(config: &Config) -> Vec<Finding> {
     let (payment, courier, mail) = tokio::join!(payment(config), courier(config), mail(config));
     vec![payment, courier, mail]

@@ -1,8 +1,5 @@
-//! What happens by itself as time goes by. Every job can run twice, or on two nodes at once, without harm.
+//! Periodic jobs. Every job may run twice, or on two nodes at once, without harm.
 
-pub mod dispatch;
-mod held;
-pub mod outgoing;
 pub mod sandbox;
 mod sweep;
 pub mod time;
@@ -16,30 +13,30 @@ use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::store::StoreError;
 
-/// A task that is repeated.
+/// A periodic task.
 pub enum Job {
     /// Wakes the rooms whose timers are due.
     Timers,
-    /// Deletes what has served its time: idempotency keys, ended sign-ins and old deliveries.
+    /// Deletes expired idempotency keys, ended sign-ins, and old deliveries.
     Sweep,
-    /// Follows the clock that all nodes share.
+    /// Compares this node's clock with the database's, which all nodes share.
     Time,
-    /// Copies SQLite's log into its file.
+    /// Copies SQLite's write-ahead log into the database file.
     Checkpoint,
 }
 
-/// How often SQLite's log is copied. More often, and pages that change again are copied in vain.
-const CHECKPOINT: Duration = Duration::from_secs(1);
+/// How often SQLite's log is copied. A shorter interval copies pages that soon change again.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Job {
     const ALL: [Job; 4] = [Job::Timers, Job::Sweep, Job::Time, Job::Checkpoint];
 
-    fn every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         match self {
-            Job::Timers => timers::EVERY,
-            Job::Sweep => sweep::EVERY,
-            Job::Time => time::EVERY,
-            Job::Checkpoint => CHECKPOINT,
+            Job::Timers => timers::TIMER_INTERVAL,
+            Job::Sweep => sweep::SWEEP_INTERVAL,
+            Job::Time => time::CLOCK_CHECK_INTERVAL,
+            Job::Checkpoint => CHECKPOINT_INTERVAL,
         }
     }
 
@@ -56,7 +53,7 @@ impl Job {
         match self {
             Job::Timers => timers::run(hub, clock).await,
             Job::Sweep => sweep::run(hub, clock).await,
-            // A hub that is alone has nobody to agree with.
+            // A single node has no other clock to agree with.
             Job::Time if !hub.bus().is_shared() => Ok(()),
             Job::Time => time::run(hub.store(), clock).await,
             Job::Checkpoint => hub.store().checkpoint().await,
@@ -72,10 +69,10 @@ pub fn start(hub: &Hub, clock: &Clock, stop: &CancellationToken) {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(job.every()) => {}
+                    () = tokio::time::sleep(job.interval()) => {}
                 }
                 if let Err(error) = job.run(&hub, &clock).await {
-                    tracing::warn!(job = job.name(), %error, "a job failed; it is tried again");
+                    tracing::warn!(job = job.name(), %error, "job failed; retrying");
                 }
             }
         });

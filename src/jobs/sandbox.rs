@@ -1,41 +1,41 @@
-//! Lets the played courier go on.
+//! Advances the parcels of the simulated courier.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::Gateway;
-use crate::gateway::courier::Couriers;
+use crate::integrations::Integrations;
+use crate::integrations::courier::CourierClient;
 
-/// How late a played step may be.
-const EVERY: Duration = Duration::from_secs(1);
+/// How late a simulated step may be.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts it, if the courier is only played; it ends with `stop`.
-pub fn start(gateway: Gateway, stop: CancellationToken) {
-    if !matches!(gateway.courier().map(|courier| courier.couriers()), Some(Couriers::Sandbox(_))) {
+/// Starts the job if the configured courier is the sandbox; it ends with `stop`.
+pub fn start(integrations: Integrations, stop: CancellationToken) {
+    if !matches!(integrations.courier().map(|courier| courier.client()), Some(CourierClient::Sandbox(_))) {
         return;
     }
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
-            round(&gateway).await;
+            report_due_steps(&integrations).await;
         }
     });
 }
 
-async fn round(gateway: &Gateway) {
-    let Some(desk) = gateway.courier() else { return };
-    let Couriers::Sandbox(sandbox) = desk.couriers() else { return };
+async fn report_due_steps(integrations: &Integrations) {
+    let Some(courier) = integrations.courier() else { return };
+    let CourierClient::Sandbox(sandbox) = courier.client() else { return };
     let due = match sandbox.due().await {
         Ok(due) => due,
-        Err(error) => return tracing::warn!(%error, "the played courier stands still; it is tried again"),
+        Err(error) => return tracing::warn!(%error, "sandbox courier steps not read; retrying"),
     };
-    for played in &due {
-        if let Err(error) = desk.hear_sandbox(played).await {
-            tracing::debug!(%error, "a played step was not taken; it is tried again");
+    for step in &due {
+        if let Err(error) = courier.receive_from_sandbox(step).await {
+            tracing::debug!(%error, "sandbox courier step not accepted; retrying");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Deletes what has served its time. Nothing clinical is among it.
+//! Deletes expired rows. None of them are clinical.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::store::StoreError;
 
-/// How often is swept.
-pub const EVERY: Duration = Duration::from_secs(600);
+/// How often expired rows are deleted.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Deletes idempotency keys after a day, sign-ins that ended, deliveries that were made a while ago, and the ids
-/// of partners' old messages.
+/// Deletes day-old idempotency keys, ended sign-ins and their subscriptions, old deliveries, and the ids of old inbound
+/// webhooks.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
     hub.store().sweep(clock.now()).await?;
     hub.store().sweep_subscriptions().await?;

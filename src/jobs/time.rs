@@ -1,5 +1,6 @@
-//! Nodes that serve one database go by one clock, the database server's: a hold or a token that one of them made by a clock
-//! of its own would be over at once for another, or last too long.
+//! Keeps nodes that share a database on one clock, the database server's.
+//!
+//! With clocks of their own, nodes would disagree on when a hold or a token expires.
 
 use std::time::Duration;
 
@@ -9,20 +10,17 @@ use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
 /// How often a node compares its clock.
-pub const EVERY: Duration = Duration::from_secs(5);
+pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Compares this node's clock with the database's.
 pub async fn run(store: &Store, clock: &Clock) -> Result<(), StoreError> {
-    let asked = Instant::now();
+    let started = Instant::now();
     let Some(theirs) = store.time().await? else { return Ok(()) };
-    if let Some(off) = clock.compare(theirs, asked.elapsed()) {
+    if let Some(off) = clock.compare(theirs, started.elapsed()) {
         if off == 0 {
-            tracing::info!("this machine's clock is right again, and is used");
+            tracing::info!("local clock agrees with the database again; using it");
         } else {
-            tracing::warn!(
-                off_ms = off / 1000,
-                "this machine's clock is not the database server's, whose time is used"
-            );
+            tracing::warn!(off_ms = off / 1000, "local clock differs from the database's; using the database's time");
         }
     }
     Ok(())

@@ -12,9 +12,10 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::echo::Echo;
-use crate::gateway::Gateway;
 use crate::hub::Hub;
 use crate::hub::admission::AdmissionQueue;
+use crate::integrations::Integrations;
+use crate::outbound::lane::Destinations;
 use crate::store::Store;
 use crate::store::history::History;
 use crate::turn::Relay;
@@ -35,7 +36,9 @@ pub struct AppState {
     pub auth: Auth,
     pub hub: Hub,
     /// Shared, because axum clones this state for every request.
-    pub gateway: Arc<Gateway>,
+    pub integrations: Arc<Integrations>,
+    /// The breakers, for the pages that show them.
+    pub destinations: Destinations,
     pub relay: Arc<Relay>,
     pub echo: Echo,
     pub config: Arc<Config>,

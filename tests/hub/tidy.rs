@@ -24,16 +24,16 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("auth", &["bus", "keyfile", "store"]),
     ("bus", &[]),
     ("hub", &["store", "bus"]),
-    ("gateway", &["egress", "hub", "keyfile", "push", "store"]),
-    ("push", &["egress", "keyfile", "store"]),
+    ("integrations", &["egress", "hub", "keyfile", "store"]),
+    ("outbound", &["integrations", "hub", "store"]),
     ("egress", &["turn"]),
     ("keyfile", &[]),
-    ("jobs", &["hub", "store", "gateway", "push"]),
-    ("web", &["hub", "auth", "store", "echo", "gateway", "turn"]),
+    ("jobs", &["hub", "store", "integrations"]),
+    ("web", &["hub", "auth", "store", "echo", "integrations", "outbound", "turn"]),
     ("ws", &["hub", "auth", "web"]),
-    ("http", &["web", "hub", "auth", "store", "ws", "archive", "echo", "gateway", "push", "bus"]),
+    ("http", &["web", "hub", "auth", "store", "ws", "archive", "echo", "integrations", "outbound", "bus"]),
     ("lifecycle", &["hub"]),
-    ("doctor", &["bus", "lifecycle", "push", "store"]),
+    ("doctor", &["bus", "lifecycle", "integrations", "store"]),
 ];
 
 /// The layers of the engine, lowest first. A module imports modules of lower layers only. Modules of the lowest layer, the
@@ -93,8 +93,8 @@ const LIBRARY_HOMES: &[(&str, &[&str])] = &[
     ("sqlx::", &["store"]),
     ("axum::", &["web", "http", "ws", "auth", "lifecycle"]),
     ("redis::", &["bus"]),
-    ("web_push::", &["push"]),
-    ("reqwest::", &["egress", "config", "push", "gateway"]),
+    ("web_push::", &["integrations"]),
+    ("reqwest::", &["egress", "config", "integrations"]),
 ];
 
 /// Returns the lines of code that break a rule, with their places. Comment lines are exempt.

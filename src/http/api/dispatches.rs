@@ -13,9 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::gateway::breaker::BreakerState;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::http::pagination::{List, page_request};
+use crate::outbound::breaker::BreakerState;
 use crate::store::dispatches::{Dispatch, DispatchState, LaneCount, Sink};
 use crate::web::extract::{Path, Query};
 use crate::web::{AppState, Problem};
@@ -109,7 +109,7 @@ async fn sinks(State(state): State<AppState>) -> Result<Json<Outside>, Problem> 
     let mut lanes: BTreeMap<(Sink, String), Lane> = BTreeMap::new();
     for count in state.store.lanes().await? {
         let LaneCount { sink, lane, state: of, count, attempts, due_at } = count;
-        let breaker = state.gateway.lanes().state(sink, &lane, instant);
+        let breaker = state.destinations.breaker_state(sink, &lane, instant);
         let entry = lanes.entry((sink, lane.clone())).or_insert_with(|| Lane {
             sink,
             lane,

@@ -128,7 +128,7 @@ async fn sinks(state: &AppState) -> Vec<SinkValues> {
             sink: sink.as_str(),
             states: DispatchState::ALL.map(|state| (state.as_str(), count(state))).to_vec(),
             lag: of_sink().filter_map(|lane| lane.due_at).map(|due| now.since(due)).max().unwrap_or_default(),
-            breakers_open: state.gateway.lanes().open(sink, instant),
+            breakers_open: state.destinations.open_breakers(sink, instant),
         }
     };
     Sink::ALL.map(seen).into()

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::gateway::inbound::{Deaf, Heard, MAX_BODY};
 use crate::http::operation::{Operation, Tag, post};
+use crate::integrations::inbound::{Accepted, InboundError, MAX_BODY_BYTES};
 use crate::web::{AppState, Problem};
 
 /// Headers that may carry the signature.
@@ -45,38 +45,38 @@ struct Taken {
 
 async fn payment(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Json<Taken>, Problem> {
     let body = bounded(body).await?;
-    answer(state.gateway.payment().hear(signature(&headers), &body).await)
+    respond(state.integrations.payment().receive(signature(&headers), &body).await)
 }
 
 async fn courier(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Json<Taken>, Problem> {
-    let courier = state.gateway.courier().ok_or_else(|| Problem::from(Deaf::Off))?;
+    let courier = state.integrations.courier().ok_or_else(|| Problem::from(InboundError::NotConfigured))?;
     let body = bounded(body).await?;
-    answer(courier.hear(signature(&headers), &body).await)
+    respond(courier.receive(signature(&headers), &body).await)
 }
 
 /// A body that is read no further than a message may be long.
 async fn bounded(body: Body) -> Result<bytes::Bytes, Problem> {
     let too_large = |_| Problem::new(Code::TooLarge, "the body is larger than 64 KiB, or broke off");
-    to_bytes(body, MAX_BODY).await.map_err(too_large)
+    to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)
 }
 
 fn signature(headers: &HeaderMap) -> Option<&str> {
     SIGNATURES.iter().find_map(|name| headers.get(*name)?.to_str().ok())
 }
 
-fn answer(heard: Result<Heard, Deaf>) -> Result<Json<Taken>, Problem> {
-    Ok(Json(Taken { taken: heard? == Heard::Taken }))
+fn respond(accepted: Result<Accepted, InboundError>) -> Result<Json<Taken>, Problem> {
+    Ok(Json(Taken { taken: accepted? == Accepted::Applied }))
 }
 
-impl From<Deaf> for Problem {
-    fn from(deaf: Deaf) -> Self {
-        let code = match deaf {
-            Deaf::Unsigned(_) => Code::Unauthenticated,
-            Deaf::Malformed(_) => Code::Malformed,
-            Deaf::Off | Deaf::Unknown => Code::NotFound,
-            Deaf::Early => Code::IllegalTransition,
-            Deaf::Busy => Code::Unavailable,
+impl From<InboundError> for Problem {
+    fn from(error: InboundError) -> Self {
+        let code = match error {
+            InboundError::InvalidSignature(_) => Code::Unauthenticated,
+            InboundError::Malformed(_) => Code::Malformed,
+            InboundError::NotConfigured | InboundError::UnknownSubject => Code::NotFound,
+            InboundError::TooEarly => Code::IllegalTransition,
+            InboundError::Unavailable => Code::Unavailable,
         };
-        Self::new(code, deaf.to_string())
+        Self::new(code, error.to_string())
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::http::operation::{Operation, Tag, delete, get, post, put};
-use crate::push::SubscribeError;
+use crate::integrations::push::adapter::SubscribeError;
 use crate::store::devices::{NoticeKind, Preferences, Quiet, Subscription};
 use crate::web::extract::{Body, Path};
 use crate::web::{AppState, Problem};
@@ -99,7 +99,7 @@ struct QuietView {
 }
 
 async fn key(State(state): State<AppState>) -> Json<PushKey> {
-    Json(PushKey { key: state.gateway.push().key().to_owned() })
+    Json(PushKey { key: state.integrations.push().public_key().to_owned() })
 }
 
 async fn subscribe(
@@ -110,7 +110,7 @@ async fn subscribe(
     let SubscriptionRequest { endpoint, keys: SubscriptionKeys { p256dh, auth }, .. } = request;
     let (id, user, session) = (state.clock.fresh_id(), caller.user(), caller.claims.session);
     let device = Subscription { id, user, session, endpoint, p256dh, auth };
-    match state.gateway.push().subscribe(&device).await {
+    match state.integrations.push().subscribe(&device).await {
         Ok(id) => Ok((StatusCode::CREATED, Json(SubscriptionView { id }))),
         Err(error @ (SubscribeError::Service | SubscribeError::Forbidden(_))) => {
             Err(Problem::invalid("endpoint", &error.to_string()))

@@ -14,15 +14,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::gateway::courier::Couriers;
-use crate::gateway::courier::sandbox::Sandbox as Parcels;
-use crate::gateway::inbound::Heard;
-use crate::gateway::mail::post::{Filed, Post};
-use crate::gateway::partner::Failure;
-use crate::gateway::payment::Payments;
-use crate::gateway::payment::sandbox::{Choice, Sandbox};
 use crate::http::operation::{Operation, Tag, get, post, put};
 use crate::http::static_files;
+use crate::integrations::courier::CourierClient;
+use crate::integrations::courier::sandbox::SandboxCourier;
+use crate::integrations::inbound::Accepted;
+use crate::integrations::mail::transport::{MailTransport, SandboxMail};
+use crate::integrations::partner::PartnerError;
+use crate::integrations::payment::PaymentClient;
+use crate::integrations::payment::sandbox::{Choice, SandboxPayments};
 use crate::store::sandbox::{PlayState, PlayedPayment, Whims};
 use crate::web::extract::{Body, Path};
 use crate::web::{AppState, Problem};
@@ -66,7 +66,7 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/sandbox/mail", "listSandboxMail", mail)
             .for_roles(ADMIN)
             .about(Tag::Sandbox, "Shows the mail that went into the folder")
-            .answers::<Items<Filed>>(200, "Newest first, at most 50.")
+            .answers::<Items<SandboxMail>>(200, "Newest first, at most 50.")
             .errors(&[Code::NotFound]),
     ]
 }
@@ -140,10 +140,10 @@ impl From<PlayedPayment> for Played {
     }
 }
 
-fn payments(state: &AppState) -> Result<&Sandbox, Problem> {
-    match state.gateway.payment().payments() {
-        Payments::Sandbox(sandbox) => Ok(sandbox),
-        Payments::Stripe(_) => Err(Problem::not_found("sandbox")),
+fn payments(state: &AppState) -> Result<&SandboxPayments, Problem> {
+    match state.integrations.payment().client() {
+        PaymentClient::Sandbox(sandbox) => Ok(sandbox),
+        PaymentClient::Stripe(_) => Err(Problem::not_found("sandbox")),
     }
 }
 
@@ -170,14 +170,14 @@ async fn settle(
         Action::Pay => Choice::Pay,
         Action::Decline => Choice::Decline,
     };
-    let event = payments(&state)?.choose(&payment, choice).await.map_err(|failure| match failure {
-        Failure::Later { why, .. } => Problem::new(Code::Unavailable, why),
-        Failure::Refused(why) => Problem::new(Code::IllegalTransition, why),
+    let event = payments(&state)?.choose(&payment, choice).await.map_err(|error| match error {
+        PartnerError::Retryable { why, .. } => Problem::new(Code::Unavailable, why),
+        PartnerError::Refused(why) => Problem::new(Code::IllegalTransition, why),
     })?;
     let settled = || Problem::new(Code::IllegalTransition, "this payment is settled");
     let event = event.ok_or_else(settled)?;
     for _ in 0..=u32::from(payment.whims.twice) {
-        state.gateway.payment().hear_sandbox(&event).await?;
+        state.integrations.payment().receive_from_sandbox(&event).await?;
     }
     Ok(Json(find(&state, id).await?.into()))
 }
@@ -187,14 +187,14 @@ async fn whims(
     Path(id): Path<Uuid>,
     Body(whims): Body<Whims>,
 ) -> Result<Json<Played>, Problem> {
-    payments(&state)?.tell(id, whims).await?;
+    payments(&state)?.set_faults(id, whims).await?;
     Ok(Json(find(&state, id).await?.into()))
 }
 
-fn courier(state: &AppState) -> Result<&Parcels, Problem> {
-    match state.gateway.courier().map(|courier| courier.couriers()) {
-        Some(Couriers::Sandbox(sandbox)) => Ok(sandbox),
-        Some(Couriers::Http(_)) | None => Err(Problem::not_found("sandbox")),
+fn courier(state: &AppState) -> Result<&SandboxCourier, Problem> {
+    match state.integrations.courier().map(|courier| courier.client()) {
+        Some(CourierClient::Sandbox(sandbox)) => Ok(sandbox),
+        Some(CourierClient::Http(_)) | None => Err(Problem::not_found("sandbox")),
     }
 }
 
@@ -216,15 +216,15 @@ async fn push(
     Path(id): Path<Uuid>,
     Body(Push { to, occurred_at }): Body<Push>,
 ) -> Result<Json<Pushed>, Problem> {
-    let played = courier(&state)?.push(id, to, occurred_at).await?;
-    let played = played.ok_or_else(|| Problem::not_found("parcel, or no courier makes this step"))?;
-    let desk = state.gateway.courier().ok_or_else(|| Problem::not_found("sandbox"))?;
-    let heard = desk.hear_sandbox(&played).await?;
-    Ok(Json(Pushed { taken: heard == Heard::Taken }))
+    let step = courier(&state)?.advance(id, to, occurred_at).await?;
+    let step = step.ok_or_else(|| Problem::not_found("parcel, or no courier makes this step"))?;
+    let adapter = state.integrations.courier().ok_or_else(|| Problem::not_found("sandbox"))?;
+    let accepted = adapter.receive_from_sandbox(&step).await?;
+    Ok(Json(Pushed { taken: accepted == Accepted::Applied }))
 }
 
-async fn mail(State(state): State<AppState>) -> Result<Json<Items<Filed>>, Problem> {
-    let Some(Post::Folder(folder)) = state.gateway.mail().map(|mail| mail.post()) else {
+async fn mail(State(state): State<AppState>) -> Result<Json<Items<SandboxMail>>, Problem> {
+    let Some(MailTransport::Folder(folder)) = state.integrations.mail().map(|mail| mail.transport()) else {
         return Err(Problem::not_found("sandbox"));
     };
     let items = folder.list().await.map_err(|error| {

@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::gateway::webhook::{OVERLAP, fresh_secret, written};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, delete, get, post};
 use crate::http::pagination::List;
+use crate::integrations::webhook::{PREVIOUS_SECRET_VALIDITY, encode_secret, generate_secret};
 use crate::store::webhooks::Webhook;
 use crate::web::extract::{Body, Path};
 use crate::web::{AppState, Problem};
@@ -100,7 +100,7 @@ impl From<Webhook> for WebhookView {
 
 impl From<Webhook> for NewWebhook {
     fn from(it: Webhook) -> Self {
-        Self { secret: written(&it.secret), webhook: it.into() }
+        Self { secret: encode_secret(&it.secret), webhook: it.into() }
     }
 }
 
@@ -113,8 +113,8 @@ async fn add(
     key: IdempotencyKey,
     Body(WebhookRequest { url, mut kinds }): Body<WebhookRequest>,
 ) -> Result<(StatusCode, Json<NewWebhook>), Problem> {
-    let desk = state.gateway.webhooks();
-    let url = desk.check(&url).await.map_err(|why| Problem::invalid("url", &why.to_string()))?;
+    let adapter = state.integrations.webhooks();
+    let url = adapter.check(&url).await.map_err(|why| Problem::invalid("url", &why.to_string()))?;
     if kinds.iter().any(|kind| !Event::KINDS.contains(&kind.as_str())) {
         return Err(Problem::invalid("kinds", "must be kinds of events, e.g. dispensing.moved"));
     }
@@ -131,14 +131,14 @@ async fn add(
 
 async fn remove(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
     let removed = state.store.remove_webhook(id).await?;
-    state.gateway.webhooks().changed().await;
+    state.integrations.webhooks().forget_endpoints().await;
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("endpoint")) }
 }
 
 async fn rotate(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<NewWebhook>, Problem> {
     let mut webhook = find(&state, id).await?;
     let former = std::mem::replace(&mut webhook.secret, secret()?);
-    webhook.former = Some((former, state.clock.now().plus(OVERLAP)));
+    webhook.former = Some((former, state.clock.now().plus(PREVIOUS_SECRET_VALIDITY)));
     save(&state, &webhook).await?;
     Ok(Json(webhook.into()))
 }
@@ -155,7 +155,7 @@ async fn test(
     Path(id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<TestSent>), Problem> {
     find(&state, id).await?;
-    state.gateway.webhooks().test(id, key.fresh).await?;
+    state.integrations.webhooks().enqueue_test(id, key.fresh).await?;
     Ok((StatusCode::ACCEPTED, Json(TestSent { dispatch: key.fresh })))
 }
 
@@ -165,12 +165,12 @@ async fn find(state: &AppState, id: Uuid) -> Result<Webhook, Problem> {
 
 async fn save(state: &AppState, webhook: &Webhook) -> Result<(), Problem> {
     state.store.save_webhook(webhook).await?;
-    state.gateway.webhooks().changed().await;
+    state.integrations.webhooks().forget_endpoints().await;
     Ok(())
 }
 
 fn secret() -> Result<Vec<u8>, Problem> {
-    fresh_secret().map_err(|error| {
+    generate_secret().map_err(|error| {
         tracing::error!(%error, "no secret can be made");
         Problem::new(Code::Internal, "no secret can be made")
     })

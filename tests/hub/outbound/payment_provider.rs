@@ -142,13 +142,13 @@ async fn breaker_stops_requests_to_a_provider_that_is_down(database: DatabaseSet
         clinic.book_slot(clinic.slot(Duration::from_secs(600 + 1800 * number)).await).await;
     }
     eventually("five attempts have failed", async || (provider.calls().len() >= 5).then_some(())).await;
-    let state = || clinic.server().state.gateway.lanes().state(Sink::Payment, "http", Instant::now().into_std());
+    let state = || clinic.server().state.destinations.breaker_state(Sink::Payment, "http", Instant::now().into_std());
     eventually("the breaker is open", async || {
-        (state() == wardroom::gateway::breaker::BreakerState::Open).then_some(())
+        (state() == wardroom::outbound::breaker::BreakerState::Open).then_some(())
     })
     .await;
     let (before, since) = (provider.calls().len(), Instant::now());
-    while since.elapsed() < Duration::from_secs(3) && state() == wardroom::gateway::breaker::BreakerState::Open {
+    while since.elapsed() < Duration::from_secs(3) && state() == wardroom::outbound::breaker::BreakerState::Open {
         clinic.advance_clock(Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -35,7 +35,7 @@ async fn server(database: DatabaseSettings, service: &PushService) -> TestServer
 
 async fn subscribe(server: &TestServer, service: &PushService, who: &Actor, name: &str) -> Subscription {
     let device = service.device(who.user().unwrap(), name);
-    let id = server.state.gateway.push().subscribe(&device).await.unwrap();
+    let id = server.state.integrations.push().subscribe(&device).await.unwrap();
     Subscription { id, ..device }
 }
 

@@ -127,7 +127,7 @@ async fn internal_addresses_are_never_contacted(database: DatabaseSettings) {
     // An allowed service redirects the hub elsewhere.
     let doctor = server.person(Role::Doctor, "Doc", None).await;
     let device = service.device(user, "redirected");
-    server.state.gateway.push().subscribe(&device).await.unwrap();
+    server.state.integrations.push().subscribe(&device).await.unwrap();
     let location = ("location", format!("http://127.0.0.1:{port}/x"));
     service
         .fail("redirected", [301, 302, 303, 307, 308].map(|status| Fault { status, header: Some(location.clone()) }));
@@ -181,7 +181,7 @@ async fn devices_and_preferences_are_private_to_their_owner(database: DatabaseSe
     set(json!({"muted": ["everything"]})).await.assert_problem(400, "malformed");
     for index in 0..25 {
         let device = service.device(patient.user().unwrap(), &format!("device {index}"));
-        rest.server.state.gateway.push().subscribe(&device).await.unwrap();
+        rest.server.state.integrations.push().subscribe(&device).await.unwrap();
     }
     let devices = rest.server.state.store.devices_of_people(&[patient.user().unwrap()]).await.unwrap();
     assert_eq!(devices.len(), 20, "the oldest devices are replaced");
@@ -224,7 +224,7 @@ async fn operators_see_each_receiver_and_can_retry_dead_deliveries(database: Dat
     let (doctor, nosy) = rest.person_with_token(Role::Doctor, None).await;
     let patient = server.person(Role::Patient, "Pat", None).await;
     let device = service.device(patient.user().unwrap(), "phone");
-    server.state.gateway.push().subscribe(&device).await.unwrap();
+    server.state.integrations.push().subscribe(&device).await.unwrap();
     service.fail("phone", [Fault::status(400)]);
     let room = server.waiting_room(&patient, &doctor).await;
     send_chat(server, room, &doctor).await;
@@ -334,7 +334,7 @@ async fn prepare(hub: &HubProcess, service: &PushService) -> (String, Vec<RoomId
     for number in 0..MESSAGES_PER_KILL {
         let patient = server.person(Role::Patient, "Pat", None).await;
         let device = service.device(patient.user().unwrap(), &format!("phone {number}"));
-        server.state.gateway.push().subscribe(&device).await.unwrap();
+        server.state.integrations.push().subscribe(&device).await.unwrap();
         rooms.push(server.waiting_room(&patient, &doctor).await);
     }
     (server.state.auth.token_for_test(&doctor, Duration::from_secs(3600)), rooms)

@@ -1,0 +1,7 @@
+//! Mail to patients: bookings, reschedulings, reminders, receipts, and refunds.
+//!
+//! Mail contains nothing clinical and does not name the doctor, because whom somebody consults is a clinical fact.
+
+pub mod adapter;
+mod template;
+pub mod transport;

@@ -1,0 +1,174 @@
+//! Payment providers: the requests they fulfil and the events they report.
+//!
+//! Every provider does three things: it creates an intent that the patient pays on the provider's page, captures or
+//! refunds the money on request, and reports by webhook what happened. A report is a [`PaymentEvent`]; the room decides
+//! what follows from it.
+
+pub mod adapter;
+pub mod sandbox;
+mod stripe;
+
+use rooms::id::RoomId;
+use rooms::text::Line;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::sandbox::SandboxPayments;
+use self::stripe::{IntentBody, Stripe, currency};
+use super::partner::{PartnerClient, PartnerError, reference};
+use crate::clock::Clock;
+use crate::config::{PaymentProvider, PaymentSettings};
+use crate::egress::Egress;
+use crate::store::Store;
+
+/// A payment to be made.
+#[derive(Clone, Debug)]
+pub struct PaymentOrder {
+    pub room: RoomId,
+    /// In minor units of `currency`.
+    pub amount: u64,
+    pub currency: Line,
+}
+
+/// A provider's payment intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The provider's id.
+    pub reference: String,
+    /// The page where the patient pays; absent if the provider named none.
+    pub checkout_url: Option<String>,
+}
+
+/// The state of an intent at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntentStatus {
+    /// The money is reserved.
+    Authorized,
+    /// The money is collected.
+    Captured,
+    /// The reservation is cancelled; no money was collected.
+    Released,
+    /// The money is returned.
+    Refunded,
+}
+
+/// A provider's report about one intent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntentReport {
+    pub status: IntentStatus,
+    pub amount: u64,
+    pub currency: Line,
+}
+
+/// A report that a provider sends by webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentEvent {
+    pub reference: String,
+    /// The room, if the provider returns the metadata of the order.
+    pub room: Option<RoomId>,
+    pub report: IntentReport,
+}
+
+/// The client of the configured provider.
+#[derive(Clone, Debug)]
+pub enum PaymentClient {
+    Sandbox(SandboxPayments),
+    Stripe(Stripe),
+}
+
+impl PaymentClient {
+    pub fn new(settings: &PaymentSettings, egress: &Egress, store: Store, clock: Clock) -> Self {
+        match &settings.provider {
+            PaymentProvider::Sandbox => Self::Sandbox(SandboxPayments::new(store, clock)),
+            PaymentProvider::Http { url, key, checkout_url } => {
+                let partner = PartnerClient::new(egress, clock, url.clone(), key.clone());
+                Self::Stripe(Stripe::new(partner, checkout_url.clone()))
+            }
+        }
+    }
+
+    /// Returns the name of its destination.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sandbox(_) => "sandbox",
+            Self::Stripe(_) => "http",
+        }
+    }
+
+    /// Creates an intent that reserves the price once the patient pays. The same key returns the same intent.
+    pub async fn authorize(&self, order: &PaymentOrder, key: Uuid) -> Result<Intent, PartnerError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.authorize(order).await,
+            Self::Stripe(stripe) => stripe.authorize(order, key).await,
+        }
+    }
+
+    /// Collects the reserved money.
+    pub async fn capture(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.capture(reference).await,
+            Self::Stripe(stripe) => stripe.capture(reference, key).await,
+        }
+    }
+
+    /// Cancels an intent, and with it any reservation.
+    pub async fn release(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.release(reference).await,
+            Self::Stripe(stripe) => stripe.release(reference, key).await,
+        }
+    }
+
+    /// Returns collected money.
+    pub async fn refund(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.refund(reference).await,
+            Self::Stripe(stripe) => stripe.refund(reference, key).await,
+        }
+    }
+}
+
+/// The envelope of a provider's event.
+#[derive(Deserialize)]
+struct EventBody {
+    #[serde(rename = "type")]
+    kind: String,
+    data: EventData,
+}
+
+#[derive(Deserialize)]
+struct EventData {
+    object: Value,
+}
+
+/// The object of a refund event, which names the charge instead of the intent.
+#[derive(Deserialize)]
+struct Charge {
+    payment_intent: String,
+    amount_refunded: u64,
+    currency: String,
+}
+
+/// Parses a webhook. Returns `None` if the event is irrelevant, and an error if it does not match the API.
+pub fn parse_event(body: &[u8]) -> Result<Option<PaymentEvent>, PartnerError> {
+    let mismatch = |_| PartnerError::retryable("the event does not match the API");
+    let event: EventBody = serde_json::from_slice(body).map_err(mismatch)?;
+    let status = match event.kind.as_str() {
+        "payment_intent.amount_capturable_updated" => IntentStatus::Authorized,
+        "payment_intent.succeeded" => IntentStatus::Captured,
+        "payment_intent.canceled" => IntentStatus::Released,
+        "charge.refunded" => IntentStatus::Refunded,
+        // Includes declined cards: the patient may try another one until the booking hold expires.
+        _ => return Ok(None),
+    };
+    if status == IntentStatus::Refunded {
+        let charge: Charge = serde_json::from_value(event.data.object).map_err(mismatch)?;
+        let report = IntentReport { status, amount: charge.amount_refunded, currency: currency(&charge.currency)? };
+        return Ok(Some(PaymentEvent { reference: reference(&charge.payment_intent)?, room: None, report }));
+    }
+    let intent: IntentBody = serde_json::from_value(event.data.object).map_err(mismatch)?;
+    let amount = if status == IntentStatus::Captured { intent.amount_received } else { intent.amount };
+    let report = IntentReport { status, amount, currency: currency(&intent.currency)? };
+    Ok(Some(PaymentEvent { reference: reference(&intent.id)?, room: intent.metadata.room.map(RoomId), report }))
+}

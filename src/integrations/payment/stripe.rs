@@ -1,0 +1,144 @@
+//! A client for the payment intents API (`/v1/payment_intents`) that Stripe and compatible providers offer.
+
+use reqwest::Method;
+use rooms::text::Line;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Intent, IntentReport, IntentStatus, PaymentOrder};
+use crate::integrations::partner::{PartnerClient, PartnerError, RequestBody, reference};
+
+/// A client of the provider's API.
+#[derive(Clone, Debug)]
+pub struct Stripe {
+    partner: PartnerClient,
+    /// The checkout page for intents that name none. `{intent}` stands for the intent's id.
+    checkout: Option<String>,
+}
+
+/// The fields of a payment intent that the hub reads.
+#[derive(Deserialize)]
+pub(super) struct IntentBody {
+    pub id: String,
+    pub amount: u64,
+    #[serde(default)]
+    pub amount_received: u64,
+    pub currency: String,
+    pub status: String,
+    #[serde(default)]
+    next_action: Option<NextAction>,
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Metadata {
+    /// The room, as set by the hub.
+    #[serde(default)]
+    pub room: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct NextAction {
+    #[serde(default)]
+    redirect_to_url: Option<Redirect>,
+}
+
+#[derive(Deserialize)]
+struct Redirect {
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct RefundBody {
+    amount: u64,
+    currency: String,
+    status: String,
+}
+
+impl Stripe {
+    pub fn new(partner: PartnerClient, checkout: Option<String>) -> Self {
+        Self { partner, checkout }
+    }
+
+    /// Creates an intent that reserves the price once the patient pays. The hub captures it later.
+    pub async fn authorize(&self, order: &PaymentOrder, key: Uuid) -> Result<Intent, PartnerError> {
+        let PaymentOrder { room, amount, currency } = order;
+        let currency = currency.as_str().to_ascii_lowercase();
+        // Digits, letters, and a UUID need no escaping.
+        let form = format!("amount={amount}&currency={currency}&capture_method=manual&metadata%5Broom%5D={room}");
+        let body: IntentBody =
+            self.partner.call(Method::POST, "/v1/payment_intents", Some(key), RequestBody::Form(form)).await?;
+        let own = body.next_action.and_then(|action| action.redirect_to_url).map(|redirect| redirect.url);
+        let page = own.or_else(|| self.checkout.as_ref().map(|page| page.replace("{intent}", &body.id)));
+        Ok(Intent { reference: reference(&body.id)?, checkout_url: page.filter(|page| is_page(page)) })
+    }
+
+    /// Collects the reserved money.
+    pub async fn capture(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        self.change(reference, "capture", key).await
+    }
+
+    /// Cancels an intent, and with it any reservation.
+    pub async fn release(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        self.change(reference, "cancel", key).await
+    }
+
+    /// Returns collected money.
+    pub async fn refund(&self, reference: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        let form = format!("payment_intent={reference}");
+        let body: RefundBody =
+            self.partner.call(Method::POST, "/v1/refunds", Some(key), RequestBody::Form(form)).await?;
+        match body.status.as_str() {
+            "succeeded" | "pending" => Ok(IntentReport {
+                status: IntentStatus::Refunded,
+                amount: body.amount,
+                currency: currency(&body.currency)?,
+            }),
+            _ => Err(PartnerError::Refused("the provider refused the refund".to_owned())),
+        }
+    }
+
+    /// Requests a transition. If the provider refuses, reads the intent: an earlier request may have succeeded although its
+    /// answer was lost.
+    async fn change(&self, reference: &str, action: &str, key: Uuid) -> Result<IntentReport, PartnerError> {
+        let path = format!("/v1/payment_intents/{reference}");
+        let answer: Result<IntentBody, _> =
+            self.partner.call(Method::POST, &format!("{path}/{action}"), Some(key), RequestBody::Empty).await;
+        let body = match answer {
+            Ok(body) => body,
+            Err(PartnerError::Refused(why)) => {
+                let body: IntentBody = self.partner.call(Method::GET, &path, None, RequestBody::Empty).await?;
+                if matches!(intent_status(&body.status), None | Some(IntentStatus::Authorized)) {
+                    return Err(PartnerError::Refused(why));
+                }
+                body
+            }
+            Err(error) => return Err(error),
+        };
+        let status =
+            intent_status(&body.status).ok_or_else(|| PartnerError::retryable("the intent has not settled yet"))?;
+        let amount = if status == IntentStatus::Captured { body.amount_received } else { body.amount };
+        Ok(IntentReport { status, amount, currency: currency(&body.currency)? })
+    }
+}
+
+/// Maps the API's status; `None` while the patient still has to act.
+pub(super) fn intent_status(status: &str) -> Option<IntentStatus> {
+    match status {
+        "requires_capture" => Some(IntentStatus::Authorized),
+        "succeeded" => Some(IntentStatus::Captured),
+        "canceled" => Some(IntentStatus::Released),
+        _ => None,
+    }
+}
+
+/// Parses a currency into the upper-case form that rooms use.
+pub(super) fn currency(text: &str) -> Result<Line, PartnerError> {
+    Line::parse(&text.to_ascii_uppercase()).map_err(|_| PartnerError::retryable("the provider's currency is unusable"))
+}
+
+/// Returns whether a browser may be sent to this page.
+fn is_page(url: &str) -> bool {
+    url.len() <= 2000 && (url.starts_with("https://") || url.starts_with("http://127.0.0.1:"))
+}

@@ -1,8 +1,8 @@
-//! Calls from the hub to the outside. reqwest is at home here: no redirects, no proxies, bounds on time.
+//! HTTP clients for calls that leave the hub: no redirects, no proxies, and time limits.
 //!
-//! An address that somebody from outside gave (a device's push service, an integrator's endpoint) is called only over
-//! TLS and only if every address that its name resolves to is public. The check is part of the connection itself, so
-//! that a name cannot mean one thing when it is checked and another when it is called.
+//! The hub calls an untrusted URL (a device's push service, an integrator's endpoint) only over TLS, and only if its host
+//! name resolves to public addresses alone. The connection itself resolves and checks the name, so DNS rebinding between
+//! check and call is impossible.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,60 +16,60 @@ use rooms::time::Timestamp;
 
 use crate::turn::peers;
 
-/// How long it may take to be connected.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an unused connection stays open.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an unused connection stays in the pool.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The two ways out; cheap to clone.
+/// The two HTTP clients; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Egress {
     public: Client,
     configured: Client,
 }
 
-/// Why an address from outside is not called.
+/// Why the hub does not call an untrusted URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    #[error("is not an https address")]
+    #[error("must be an https URL")]
     NotHttps,
-    #[error("holds a user name or a password")]
+    #[error("must not contain a user name or password")]
     Credentials,
-    #[error("is not at a public address of the internet")]
+    #[error("must be at a public internet address")]
     NotPublic,
 }
 
 impl Egress {
-    /// Makes the clients. An error says that the system's certificates cannot be read.
+    /// Builds the clients. Fails if the system's certificates cannot be read.
     pub fn new() -> Result<Self, reqwest::Error> {
-        // Somebody else in this process may have been first, with the same provider.
+        // Fails if another part of this process has installed the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let public = bounded().https_only(true).dns_resolver(Arc::new(PublicOnly)).build()?;
-        Ok(Self { public, configured: bounded().build()? })
+        let public = client_builder().https_only(true).dns_resolver(Arc::new(PublicOnly)).build()?;
+        Ok(Self { public, configured: client_builder().build()? })
     }
 
-    /// For addresses that somebody from outside gave, once they passed [`check`].
+    /// Returns the client for untrusted URLs that passed [`check`].
     pub fn public(&self) -> &Client {
         &self.public
     }
 
-    /// For addresses that the operator chose: they may be anywhere.
+    /// Returns the client for URLs from the settings, which may be anywhere.
     pub fn configured(&self) -> &Client {
         &self.configured
     }
 }
 
-fn bounded() -> ClientBuilder {
+fn client_builder() -> ClientBuilder {
     Client::builder()
         .redirect(Policy::none())
         .no_proxy()
         .referer(false)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(IDLE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .user_agent(concat!("wardroom/", env!("CARGO_PKG_VERSION")))
 }
 
-/// What can be told of an address without asking for its name.
+/// Checks a URL without resolving its host name.
 pub fn check(url: &Url) -> Result<(), Forbidden> {
     if url.scheme() != "https" {
         return Err(Forbidden::NotHttps);
@@ -77,8 +77,7 @@ pub fn check(url: &Url) -> Result<(), Forbidden> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Forbidden::Credentials);
     }
-    // A literal address is called as it is, without asking for a name. The parser has brought every way to write one
-    // into its usual form.
+    // A literal address never reaches the resolver, so check it here. The parser has normalised every spelling of one.
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     match host.parse::<IpAddr>() {
         Ok(address) if !is_public(address) => Err(Forbidden::NotPublic),
@@ -86,8 +85,8 @@ pub fn check(url: &Url) -> Result<(), Forbidden> {
     }
 }
 
-/// [`check`], and that the name means public addresses now. A name that cannot be resolved passes: it is asked for again
-/// when it is called.
+/// Checks a URL and the addresses that its name resolves to now. A name that cannot be resolved passes, because the call
+/// resolves it again.
 pub async fn check_resolved(url: &Url) -> Result<(), Forbidden> {
     check(url)?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
@@ -95,11 +94,11 @@ pub async fn check_resolved(url: &Url) -> Result<(), Forbidden> {
     if addresses.all(|address| is_public(address.ip())) { Ok(()) } else { Err(Forbidden::NotPublic) }
 }
 
-/// Whether an address is one of the public internet.
+/// Returns whether an address belongs to the public internet.
 fn is_public(address: IpAddr) -> bool {
     let global = match address {
         IpAddr::V4(_) => true,
-        // What is assigned for use between networks is 2000::/3; of it, 3fff::/20 is for documentation.
+        // Global unicast is 2000::/3, except for 3fff::/20, which is reserved for documentation.
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(_) => true,
             None => v6.segments()[0] & 0xe000 == 0x2000 && !(v6.segments()[0] == 0x3fff && v6.segments()[1] < 0x1000),
@@ -108,7 +107,7 @@ fn is_public(address: IpAddr) -> bool {
     global && peers::is_allowed(address, false)
 }
 
-/// Resolves names to public addresses, all of them, or not at all.
+/// A resolver that fails unless all addresses of a name are public.
 struct PublicOnly;
 
 impl Resolve for PublicOnly {
@@ -123,7 +122,7 @@ impl Resolve for PublicOnly {
     }
 }
 
-/// Whether a call failed because its address is not to be called.
+/// Returns whether a call failed because its address is forbidden.
 pub fn is_forbidden(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -135,7 +134,7 @@ pub fn is_forbidden(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Why a call got no answer, without the address, which may be a secret.
+/// Describes why a call failed, without the URL, which may be a secret.
 pub fn why(error: &reqwest::Error) -> &'static str {
     if is_forbidden(error) {
         "its address is not public"
@@ -148,7 +147,7 @@ pub fn why(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// How long a receiver wants to be left alone, from its `Retry-After`: seconds or a date.
+/// Reads `Retry-After`, which is a number of seconds or a date.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_spelling_of_an_inner_address_passes() {
+    fn no_spelling_of_a_private_address_passes() {
         for url in [
             "https://127.0.0.1/",
             "https://127.1/",
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_means_an_inner_address_is_not_called() {
+    async fn name_that_resolves_to_a_private_address_is_not_called() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
@@ -209,11 +208,11 @@ mod tests {
         let error = Egress::new().unwrap().public().get(url).send().await.unwrap_err();
         assert!(is_forbidden(&error), "{error:?}");
         let called = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
-        assert!(called.is_err(), "nobody came");
+        assert!(called.is_err(), "no connection was made");
     }
 
     #[test]
-    fn retry_after_is_read_in_both_its_forms() {
+    fn retry_after_is_read_in_both_forms() {
         let now = Timestamp::from_micros(1_790_000_000_000_000);
         let date = now.plus(Duration::from_secs(90)).utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         for (text, expected) in [("120", Some(120)), (date.as_str(), Some(90)), ("soon", None), ("-1", None)] {

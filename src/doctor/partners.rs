@@ -59,7 +59,7 @@ fn key(config: &Config) -> Finding {
     }
 }
 
-/// PaymentClient, couriers and mail.
+/// Payments, couriers and mail.
 pub async fn partners(config: &Config) -> Vec<Finding> {
     let (payment, courier, mail) = tokio::join!(payment(config), courier(config), mail(config));
     vec![payment, courier, mail]

@@ -17,7 +17,7 @@ pub const MAX_COOLDOWN: Duration = Duration::from_secs(120);
 /// How long the breaker waits for a probe's result before it permits another probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A breaker's state, for operators.
+/// What a breaker does, for those who watch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {

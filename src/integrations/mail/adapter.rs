@@ -22,7 +22,7 @@ use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::outgoing::News;
 
 /// How long before a consultation patients are reminded: the first of these that is still ahead.
-const REMINDER_LEAD_TIMES: [Duration; 2] = [Duration::from_secs(86_400), Duration::from_secs(3_600)];
+const REMINDER_LEAD_TIME_OPTIONS: [Duration; 2] = [Duration::from_secs(86_400), Duration::from_secs(3_600)];
 
 /// See the module.
 #[derive(Clone)]
@@ -150,5 +150,5 @@ fn reminder_at(slot: &Slot, now: Timestamp) -> Option<Timestamp> {
         let micros = i64::try_from(lead.as_micros()).unwrap_or(i64::MAX);
         Timestamp::from_micros(slot.starts_at.micros().saturating_sub(micros))
     };
-    REMINDER_LEAD_TIMES.into_iter().map(ahead).find(|at| *at > now)
+    REMINDER_LEAD_TIME_OPTIONS.into_iter().map(ahead).find(|at| *at > now)
 }

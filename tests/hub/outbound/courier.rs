@@ -112,7 +112,7 @@ async fn ordered(database: DatabaseSettings) -> (CourierCase, CourierStub) {
     let courier = CourierStub::start().await;
     let settings = courier.settings(false);
     let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
-    let partner = parcel.partner("Swift SandboxCourier").await;
+    let partner = parcel.partner("Swift Parcels").await;
     parcel.assign(partner).await;
     eventually("the order was placed", async || (courier.orders() == 1).then_some(())).await;
     (parcel, courier)
@@ -241,7 +241,7 @@ async fn order_reaches_a_recovered_partner_once(database: DatabaseSettings) {
     let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
     // With automatic assignment the partner gets the order, whether it is down or not.
     parcel.wait_until("assigned").await;
-    assert_eq!(parcel.view().await.courier.unwrap().name.as_str(), "Swift SandboxCourier");
+    assert_eq!(parcel.view().await.courier.unwrap().name.as_str(), "Swift Parcels");
     eventually("an attempt was made", async || (!courier.calls().is_empty()).then_some(())).await;
     courier.is_down(false);
     parcel.clinic.wait_until_settled(Sink::Courier).await;

@@ -326,7 +326,7 @@ async fn expired_notifications_are_not_sent(database: DatabaseSettings) {
     wait_until_state(&server, NoticeKind::Call, DispatchState::Waiting).await;
     server.state.clock.advance(Duration::from_secs(u64::from(server.state.config.policy.ring_s)));
     let late = wait_until_state(&server, NoticeKind::Call, DispatchState::Dropped).await;
-    assert_eq!(late.last_error.as_deref(), Some("its time is over"));
+    assert_eq!(late.last_error.as_deref(), Some("the notification has expired"));
     service.wait_until("the missed call", |it| it.iter().any(|it| it.kind == "missed_call")).await;
     assert_eq!(service.kinds("phone"), ["missed_call"], "the expired ring does not follow it");
 }

@@ -50,17 +50,8 @@ const TIME_WORDS: &[&str] = &[
 ];
 
 /// Areas that still repeat type names.
-const PENDING_TYPES: &[&str] = &[
-    "src/auth/",
-    "src/config/",
-    "src/gateway/",
-    "src/http/",
-    "src/push/",
-    "src/store/",
-    "src/turn/",
-    "src/web/",
-    "src/ws/",
-];
+const PENDING_TYPES: &[&str] =
+    &["src/auth/", "src/config/", "src/http/", "src/store/", "src/turn/", "src/web/", "src/ws/"];
 
 /// Areas that still have bare constants.
 const PENDING_CONSTANTS: &[&str] = &[
@@ -70,11 +61,7 @@ const PENDING_CONSTANTS: &[&str] = &[
     "src/demo.rs",
     "src/doctor/",
     "src/echo/",
-    "src/egress.rs",
-    "src/gateway/",
     "src/http/",
-    "src/jobs/",
-    "src/push/",
     "src/seed.rs",
     "src/store/",
     "src/turn/",

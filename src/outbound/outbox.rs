@@ -70,8 +70,8 @@ pub fn start(
     tokio::spawn(stop.clone().run_until_cancelled_owned({
         let worker = worker.clone();
         async move {
-            while let Some(OutboxBatch { note, news }) = committed.recv().await {
-                log_failure(worker.process(note, news).await);
+            while let Some(OutboxBatch { note: entry, news: changes }) = committed.recv().await {
+                log_failure(worker.process(entry, changes).await);
             }
         }
     }));

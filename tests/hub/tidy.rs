@@ -2,6 +2,7 @@
 //!
 //! Each part of the server has a row in [`ALLOWED_IMPORTS`], each library one in [`LIBRARY_HOMES`].
 
+mod adapter_walls;
 mod circles;
 mod hub_layers;
 mod names;

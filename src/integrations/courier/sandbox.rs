@@ -31,7 +31,7 @@ pub struct SandboxCourier {
 pub struct SimulatedStep {
     parcel: Uuid,
     /// Whether the step happened before the parcel's last one, so that its report arrives late.
-    late: bool,
+    is_late: bool,
     pub event: CourierEvent,
 }
 
@@ -75,9 +75,9 @@ impl SandboxCourier {
     ) -> Result<Option<SimulatedStep>, StoreError> {
         let parcel = self.store.played_parcel(id).await?;
         let step = |parcel: PlayedParcel| {
-            let late = at.is_some_and(|at| at < parcel.updated_at);
+            let is_late = at.is_some_and(|at| at < parcel.updated_at);
             let step = self.step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))?;
-            Some(SimulatedStep { late, ..step })
+            Some(SimulatedStep { is_late, ..step })
         };
         Ok(parcel.and_then(step))
     }
@@ -97,17 +97,17 @@ impl SandboxCourier {
             proof: (to == Delivered).then_some(proof),
             window: (to == Rescheduled).then(|| at.plus(Duration::from_secs(3600))),
         };
-        // Recipient again after the hub has died, it is the same message.
+        // The id is stable, so that a report repeated after a crash is a duplicate.
         let step = format!("{} {}", to.as_str(), parcel.updated_at);
         let id = Uuid::new_v5(&parcel.id, step.as_bytes()).to_string();
         let event = CourierEvent { id, kind: MOVED_EVENT.to_owned(), occurred_at: at, data: report };
-        Some(SimulatedStep { parcel: parcel.id, late: false, event })
+        Some(SimulatedStep { parcel: parcel.id, is_late: false, event })
     }
 
     /// Records that a step was reported, and schedules the next one, if any.
     pub async fn confirm(&self, step: &SimulatedStep) -> Result<(), StoreError> {
         // A late report does not change the present state.
-        if step.late {
+        if step.is_late {
             return Ok(());
         }
         let now = self.clock.now();

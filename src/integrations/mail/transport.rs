@@ -97,7 +97,7 @@ impl MailTransport {
                 let stored = tokio::task::spawn_blocking(move || folder.store(&stored, &message.formatted())).await;
                 match stored {
                     Ok(Ok(())) => Ok(()),
-                    Ok(Err(_)) | Err(_) => Err(PartnerError::retryable("the mail folder cannot be rendered")),
+                    Ok(Err(_)) | Err(_) => Err(PartnerError::retryable("the mail folder cannot be written")),
                 }
             }
             Self::Smtp(_) if mail.to.email.domain().ends_with(UNDELIVERABLE_DOMAIN) => {

@@ -1,90 +1,91 @@
-//! Checking one event after the other.
+//! Verification of a record event by event, against the hash chain.
 
 use rooms::id::RoomId;
 use rooms::record::{GENESIS, Hash, Record, canonical_form, chain};
 
-use super::names;
+use super::unique_names;
 
-/// Why something does not fit.
+/// A reason for which a record fails verification.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum Violation {
     #[error("this is not the first line of a Wardroom record of version 1")]
-    NoManifest,
+    InvalidManifest,
     #[error("this is not an event with its hash, or the line is longer than 1 MiB")]
-    NotAnEntry,
-    #[error("the file cannot be read on: {0}")]
+    InvalidEntry,
+    #[error("reading the file failed: {0}")]
     Unreadable(std::io::ErrorKind),
-    #[error("a name stands twice in one object, so that two readers may see two contents")]
-    NamedTwice,
-    #[error("this is event {found}, so one is missing, repeated or out of place")]
-    Place { found: u64 },
+    #[error("an object contains a name twice, so two readers may see different contents")]
+    DuplicateName,
+    #[error("this is event {found}, so an event is missing, repeated or out of order")]
+    WrongSeq { found: u64 },
     #[error("this event belongs to another room")]
-    OtherRoom,
-    #[error("its hash does not follow from its content and the hash before it: one of them was changed")]
-    Hash,
-    #[error("it is not stored in its canonical form")]
+    WrongRoom,
+    #[error("the hash does not follow from the content and the previous hash: one of them was changed")]
+    WrongHash,
+    #[error("the event is not stored in its canonical form")]
     NotCanonical,
     #[error("the manifest promises {promised} events, but there are {found}")]
-    Count { promised: u64, found: u64 },
+    EventCount { promised: u64, found: u64 },
     #[error("the last event's hash is not the one in the manifest")]
-    Head,
-    #[error("somebody is noted to have got event {reached}, which is not there")]
-    Reached { reached: u64 },
-    #[error("the table {0} does not hold what follows from the record")]
-    Table(&'static str),
+    HeadHash,
+    #[error("a read receipt refers to event {seq}, which does not exist")]
+    ReceiptBeyondHead { seq: u64 },
+    #[error("the table {0} disagrees with the record")]
+    Projection(&'static str),
 }
 
-/// A record as far as it was checked.
-pub struct Chain {
+/// Verifies one record in order, and holds the state after the last verified event.
+pub struct ChainVerifier {
     room: RoomId,
-    next: u64,
-    head: Hash,
+    next_seq: u64,
+    head_hash: Hash,
 }
 
-impl Chain {
+impl ChainVerifier {
     pub fn new(room: RoomId) -> Self {
-        Self { room, next: 1, head: GENESIS }
+        Self { room, next_seq: 1, head_hash: GENESIS }
     }
 
     /// The number that the next event must have.
-    pub fn next(&self) -> u64 {
-        self.next
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
-    /// The hash of the last event.
-    pub fn head(&self) -> &Hash {
-        &self.head
+    /// The hash of the last verified event.
+    pub fn head_hash(&self) -> &Hash {
+        &self.head_hash
     }
 
-    /// Takes the next event of an export. White space and the order of keys do not matter: its canonical form is made.
-    pub fn exported(&mut self, json: &str, hash: &Hash) -> Result<(), Why> {
-        let canonical = canonical_form(json).ok_or(Why::NotAnEntry)?;
-        if !names::differ(json) {
-            return Err(Why::NamedTwice);
+    /// Verifies the next event of an export. White space and the order of keys do not matter: the hash covers the
+    /// canonical form, which is derived here.
+    pub fn verify_exported(&mut self, json: &str, hash: &Hash) -> Result<(), Violation> {
+        let canonical = canonical_form(json).ok_or(Violation::InvalidEntry)?;
+        if !unique_names::has_unique_names(json) {
+            return Err(Violation::DuplicateName);
         }
-        let record: Record = serde_json::from_str(json).map_err(|_| Why::NotAnEntry)?;
-        self.take(record.seq, &record, &canonical, hash)
+        let record: Record = serde_json::from_str(json).map_err(|_| Violation::InvalidEntry)?;
+        self.advance(record.seq, &record, &canonical, hash)
     }
 
-    /// Takes the next event of a database, whose bytes must be the canonical form itself.
-    pub fn stored(&mut self, seq: u64, canonical: &str, hash: &Hash) -> Result<Record, Why> {
-        let record: Record = serde_json::from_str(canonical).map_err(|_| Why::NotAnEntry)?;
-        self.take(seq, &record, canonical, hash)?;
-        if canonical_form(canonical).as_deref() == Some(canonical) { Ok(record) } else { Err(Why::NotCanonical) }
+    /// Verifies the next event of a database, whose bytes must be the canonical form itself.
+    pub fn verify_stored(&mut self, seq: u64, canonical: &str, hash: &Hash) -> Result<Record, Violation> {
+        let record: Record = serde_json::from_str(canonical).map_err(|_| Violation::InvalidEntry)?;
+        self.advance(seq, &record, canonical, hash)?;
+        if canonical_form(canonical).as_deref() == Some(canonical) { Ok(record) } else { Err(Violation::NotCanonical) }
     }
 
-    fn take(&mut self, seq: u64, record: &Record, canonical: &str, hash: &Hash) -> Result<(), Why> {
-        if record.seq != self.next || seq != self.next {
-            return Err(Why::Place { found: record.seq });
+    fn advance(&mut self, seq: u64, record: &Record, canonical: &str, hash: &Hash) -> Result<(), Violation> {
+        if record.seq != self.next_seq || seq != self.next_seq {
+            return Err(Violation::WrongSeq { found: record.seq });
         }
         if record.room != self.room {
-            return Err(Why::OtherRoom);
+            return Err(Violation::WrongRoom);
         }
-        if chain(&self.head, canonical) != *hash {
-            return Err(Why::Hash);
+        if chain(&self.head_hash, canonical) != *hash {
+            return Err(Violation::WrongHash);
         }
-        self.next += 1;
-        self.head = *hash;
+        self.next_seq += 1;
+        self.head_hash = *hash;
         Ok(())
     }
 }

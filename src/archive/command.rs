@@ -1,4 +1,4 @@
-//! `wardroom verify`.
+//! The command `wardroom verify`: prints the results of verification and sets the exit status.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -7,48 +7,48 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{Fault, Tally, verify, verify_database};
+use super::{InvalidRoom, VerificationProgress, verify, verify_database};
 use crate::config::DatabaseSettings;
 use crate::store::{Store, StoreError};
 
-/// Rooms between two notes of how far it is.
-const STEP: u64 = 1_000;
+/// The number of rooms between two progress lines.
+const PROGRESS_INTERVAL_ROOMS: u64 = 1_000;
 
-/// Checks an exported file; says what it found and fails if something does not fit.
+/// Verifies an exported file and prints the result. Fails if the record is invalid.
 pub fn file(path: &Path) -> anyhow::Result<ExitCode> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     Ok(match verify(BufReader::new(file)) {
-        Ok(report) => {
-            println!("whole: room {}, {} events, head {}", report.room, report.events, report.head);
+        Ok(record) => {
+            println!("valid: room {}, {} events, head {}", record.room, record.events, record.head);
             ExitCode::SUCCESS
         }
-        Err(mismatch) => {
-            println!("NOT whole: {mismatch}");
+        Err(error) => {
+            println!("INVALID: {error}");
             ExitCode::FAILURE
         }
     })
 }
 
-/// Checks every room of a database, with progress on the way.
+/// Verifies every room of a database and prints invalid rooms, progress, and a summary.
 pub async fn database(settings: &DatabaseSettings) -> anyhow::Result<ExitCode> {
     let store = open(settings).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
-    let fault = |fault: Fault| println!("room {}: NOT whole: {}", fault.room, fault.mismatch);
-    let progress = |so_far: &Tally| {
-        if so_far.rooms.is_multiple_of(STEP) {
+    let on_invalid = |invalid: InvalidRoom| println!("room {}: INVALID: {}", invalid.room, invalid.error);
+    let on_progress = |so_far: &VerificationProgress| {
+        if so_far.rooms.is_multiple_of(PROGRESS_INTERVAL_ROOMS) {
             eprintln!("{} rooms, {} events so far", so_far.rooms, so_far.events);
         }
     };
-    let Tally { rooms, events, faults } = verify_database(&store, fault, progress).await?;
-    println!("{rooms} rooms, {events} events in whole rooms, {faults} rooms not whole");
-    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let VerificationProgress { rooms, events, invalid } = verify_database(&store, on_invalid, on_progress).await?;
+    println!("{rooms} rooms, {events} events in valid rooms, {invalid} invalid rooms");
+    Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The replica, if there is one that answers: reading everything is what it is there for.
+/// Opens the replica if one is configured and reachable, because a full scan should not load the primary.
 async fn open(settings: &DatabaseSettings) -> Result<Store, StoreError> {
     if let Some(replica) = settings.replica() {
         match Store::open(&replica).await {
             Ok(store) => return Ok(store),
-            Err(error) => eprintln!("the replica cannot be read ({error}); the database itself is"),
+            Err(error) => eprintln!("replica unavailable ({error}); reading the database itself"),
         }
     }
     Store::connect(settings).await

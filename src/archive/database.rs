@@ -1,56 +1,57 @@
-//! Checking what a database holds: each room's chain, and that the tables made from it say the same.
+//! Verification of a database: each room's hash chain, and the projections against the record.
 
 use rooms::id::RoomId;
 use rooms::permission::View;
 use rooms::room::Room;
 use rooms::state::ConsultationState;
 
-use super::{Chain, Mismatch, PAGE, Report, Why, hex};
+use super::{ChainVerifier, IntegrityError, PAGE_EVENTS, VerifiedRecord, Violation, hex};
 use crate::store::project::{Projection, gives_back};
 use crate::store::{Store, StoreError};
 
-/// How often a room is read whose tables do not fit: a hub at work may have written between two reads.
-const TRIES: usize = 3;
+/// How often a room with a table violation is read: a running hub may have written between two queries.
+const MAX_READS: usize = 3;
 
-/// A room in which something does not fit.
+/// A room that failed verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct InvalidRoom {
     pub room: RoomId,
-    pub mismatch: Mismatch,
+    pub error: IntegrityError,
 }
 
-/// What was checked so far.
+/// The counts of a running or finished verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct VerificationProgress {
     pub rooms: u64,
-    /// In whole rooms.
+    /// The events in valid rooms.
     pub events: u64,
-    /// Rooms in which something does not fit.
-    pub faults: u64,
+    /// The number of invalid rooms.
+    pub invalid: u64,
 }
 
-/// Checks all rooms, and tells of each fault and of every room that is done. Rooms may be in use meanwhile.
+/// Verifies all rooms. Calls `on_invalid` for each invalid room and `on_progress` after each room. Rooms may be in use
+/// while this runs.
 pub async fn verify_database(
     store: &Store,
-    mut fault: impl FnMut(Fault),
-    mut progress: impl FnMut(&Tally),
-) -> Result<Tally, StoreError> {
-    let mut tally = Tally::default();
+    mut on_invalid: impl FnMut(InvalidRoom),
+    mut on_progress: impl FnMut(&VerificationProgress),
+) -> Result<VerificationProgress, StoreError> {
+    let mut progress = VerificationProgress::default();
     let mut last = None;
-    // A room without any event is known by its tables only.
+    // Includes rooms that only the tables know: their events may all have been deleted.
     while let Some(room) = next_room(store, last).await? {
-        tally.rooms += 1;
+        progress.rooms += 1;
         match verify_room(store, room).await? {
-            Ok(report) => tally.events += report.events,
-            Err(mismatch) => {
-                tally.faults += 1;
-                fault(Fault { room, mismatch });
+            Ok(record) => progress.events += record.events,
+            Err(error) => {
+                progress.invalid += 1;
+                on_invalid(InvalidRoom { room, error });
             }
         }
-        progress(&tally);
+        on_progress(&progress);
         last = Some(room);
     }
-    Ok(tally)
+    Ok(progress)
 }
 
 async fn next_room(store: &Store, after: Option<RoomId>) -> Result<Option<RoomId>, StoreError> {
@@ -61,13 +62,15 @@ async fn next_room(store: &Store, after: Option<RoomId>) -> Result<Option<RoomId
     })
 }
 
-/// Checks one stored record, and what the tables say of it.
-pub async fn verify_room(store: &Store, room: RoomId) -> Result<Result<Report, Mismatch>, StoreError> {
-    let mut result = read_through(store, room).await?;
-    for _ in 1..TRIES {
+/// Verifies one stored record and its projections.
+pub async fn verify_room(store: &Store, room: RoomId) -> Result<Result<VerifiedRecord, IntegrityError>, StoreError> {
+    let mut result = verify_once(store, room).await?;
+    for _ in 1..MAX_READS {
         match &result {
-            Err(Mismatch { why: Why::Table(_) | Why::Reached { .. }, .. }) => {
-                result = read_through(store, room).await?;
+            Err(IntegrityError {
+                violation: Violation::Projection(_) | Violation::ReceiptBeyondHead { .. }, ..
+            }) => {
+                result = verify_once(store, room).await?;
             }
             _ => break,
         }
@@ -75,50 +78,50 @@ pub async fn verify_room(store: &Store, room: RoomId) -> Result<Result<Report, M
     Ok(result)
 }
 
-async fn read_through(store: &Store, id: RoomId) -> Result<Result<Report, Mismatch>, StoreError> {
-    let mut chain = Chain::new(id);
+async fn verify_once(store: &Store, id: RoomId) -> Result<Result<VerifiedRecord, IntegrityError>, StoreError> {
+    let mut chain = ChainVerifier::new(id);
     let mut room = Room::new(id);
     loop {
-        let page = store.events_after(id, chain.next() - 1, PAGE).await?;
+        let page = store.events_after(id, chain.next_seq() - 1, PAGE_EVENTS).await?;
         for stored in &page {
-            let seq = chain.next();
-            match chain.stored(stored.seq, &stored.canonical, &stored.hash) {
-                // It is the next one of this room: the chain has seen to that.
+            let seq = chain.next_seq();
+            match chain.verify_stored(stored.seq, &stored.canonical, &stored.hash) {
+                // The verifier has established that this is the room's next event.
                 Ok(record) => _ = room.apply(&record),
-                // As in its export, where the manifest is line 1.
-                Err(why) => return Ok(Err(Mismatch { line: seq + 1, seq: Some(seq), why })),
+                // The line of the room's export, where the manifest is line 1.
+                Err(violation) => return Ok(Err(IntegrityError { line: seq + 1, seq: Some(seq), violation })),
             }
         }
-        if page.len() < PAGE as usize {
+        if page.len() < PAGE_EVENTS as usize {
             break;
         }
     }
-    let report = Report { room: id, events: chain.next() - 1, head: hex(chain.head()) };
-    Ok(match unfit(store, &room).await? {
-        None => Ok(report),
-        Some(why) => Err(Mismatch { line: report.events + 1, seq: Some(report.events), why }),
+    let record = VerifiedRecord { room: id, events: chain.next_seq() - 1, head: hex(chain.head_hash()) };
+    Ok(match table_violation(store, &room).await? {
+        None => Ok(record),
+        Some(violation) => Err(IntegrityError { line: record.events + 1, seq: Some(record.events), violation }),
     })
 }
 
-/// What in the tables does not follow from the record. If the last events were cut off, the chain alone does not tell.
-async fn unfit(store: &Store, room: &Room) -> Result<Option<Why>, StoreError> {
+/// Finds a table that disagrees with the record. The chain alone cannot reveal that the last events were cut off.
+async fn table_violation(store: &Store, room: &Room) -> Result<Option<Violation>, StoreError> {
     let reached = store.marks(room.id()).await?.values().map(|mark| mark.delivered.max(mark.seen)).max().unwrap_or(0);
     if reached > room.head() {
-        return Ok(Some(Why::Reached { reached }));
+        return Ok(Some(Violation::ReceiptBeyondHead { seq: reached }));
     }
     let stored = store.projection(room.id()).await?;
     if room.head() == 0 {
-        return Ok(stored.differs(&Projection::default()).map(Why::Table));
+        return Ok(stored.differs(&Projection::default()).map(Violation::Projection));
     }
     let after = room.snapshot(&View::Care);
     if let Some(table) = Projection::of(&after, room.wake_at()).differs(&stored) {
-        return Ok(Some(Why::Table(table)));
+        return Ok(Some(Violation::Projection(table)));
     }
     let Some(consultation) = after.consultation else { return Ok(None) };
-    // Where an error was marked, the slot may have been given back before.
+    // A consultation entered in error may have released its slot before.
     if consultation.state == ConsultationState::EnteredInError {
         return Ok(None);
     }
     let slot = consultation.slot.map(|slot| slot.id).filter(|_| !gives_back(consultation.state));
-    Ok((store.slot_of(room.id()).await? != slot).then_some(Why::Table("slots")))
+    Ok((store.slot_of(room.id()).await? != slot).then_some(Violation::Projection("slots")))
 }

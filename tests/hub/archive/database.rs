@@ -6,7 +6,7 @@ use rooms::command::{Chat, Command};
 use rooms::id::RoomId;
 use rooms::signal::Mark;
 use rooms::text::Prose;
-use wardroom::archive::{Why, verify_database};
+use wardroom::archive::{Violation, verify_database};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::Appended;
@@ -32,15 +32,15 @@ async fn tamper(store: &Store, sql: &str, room: RoomId) {
     }
 }
 
-async fn faults(store: &Store) -> (u64, BTreeMap<RoomId, Why>) {
-    let mut faults = BTreeMap::new();
+async fn violations(store: &Store) -> (u64, BTreeMap<RoomId, Violation>) {
+    let mut violations = BTreeMap::new();
     let mut calls = 0;
-    let insert = |fault: wardroom::archive::Fault| {
-        faults.insert(fault.room, fault.mismatch.why);
+    let insert = |invalid: wardroom::archive::InvalidRoom| {
+        violations.insert(invalid.room, invalid.error.violation);
     };
-    let tally = verify_database(store, insert, |_| calls += 1).await.unwrap();
-    assert_eq!((tally.rooms, tally.faults), (calls, faults.len() as u64));
-    (tally.rooms, faults)
+    let progress = verify_database(store, insert, |_| calls += 1).await.unwrap();
+    assert_eq!((progress.rooms, progress.invalid), (calls, violations.len() as u64));
+    (progress.rooms, violations)
 }
 
 async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
@@ -49,26 +49,26 @@ async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
     let case = server.case().await;
     let last = server.state.hub.read(case.room, &case.doctor).await.unwrap().head;
     let tampers = [
-        ("update events set body = replace(body, 'Pat', 'Tap') where room = ROOM and seq = 1", Why::Hash),
-        ("delete from events where room = ROOM and seq = 3", Why::Place { found: 4 }),
+        ("update events set body = replace(body, 'Pat', 'Tap') where room = ROOM and seq = 1", Violation::WrongHash),
+        ("delete from events where room = ROOM and seq = 3", Violation::WrongSeq { found: 4 }),
         (
             "update events set seq = 100 where room = ROOM and seq = 2; \
             update events set seq = 2 where room = ROOM and seq = 3; \
             update events set seq = 3 where room = ROOM and seq = 100",
-            Why::Place { found: 3 },
+            Violation::WrongSeq { found: 3 },
         ),
-        ("delete from events where room = ROOM and seq = LAST", Why::Reached { reached: last + 1 }),
-        ("delete from marks where room = ROOM; delete from events where room = ROOM", Why::Table("rooms")),
+        ("delete from events where room = ROOM and seq = LAST", Violation::ReceiptBeyondHead { seq: last + 1 }),
+        ("delete from marks where room = ROOM; delete from events where room = ROOM", Violation::Projection("rooms")),
         (
             "delete from marks where room = ROOM; delete from events where room = ROOM and seq > CASE",
-            Why::Table("prescriptions"),
+            Violation::Projection("prescriptions"),
         ),
-        ("update rooms set state = 'completed' where id = ROOM", Why::Table("rooms")),
-        ("update prescriptions set state = 'cancelled' where room = ROOM", Why::Table("prescriptions")),
-        ("delete from dispensings where room = ROOM", Why::Table("dispensings")),
+        ("update rooms set state = 'completed' where id = ROOM", Violation::Projection("rooms")),
+        ("update prescriptions set state = 'cancelled' where room = ROOM", Violation::Projection("prescriptions")),
+        ("delete from dispensings where room = ROOM", Violation::Projection("dispensings")),
     ];
     let mut expected = BTreeMap::new();
-    for (sql, why) in tampers {
+    for (sql, violation) in tampers {
         let case = server.case().await;
         let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Default::default() };
         let sent = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
@@ -77,15 +77,15 @@ async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
         // Sending the prescription appended two events.
         let sql = sql.replace("LAST", &sent.last.to_string()).replace("CASE", &(sent.last - 2).to_string());
         tamper(store, &sql, case.room).await;
-        expected.insert(case.room, why);
+        expected.insert(case.room, violation);
     }
     let (doctor, slots) = doctor_with_slots(store, 1).await;
     let (_, booking) = slot_request(&slots[0], &doctor);
     assert_eq!(store.append(std::slice::from_ref(&booking)).await.unwrap(), [Appended::Committed]);
-    assert_eq!(faults(store).await, (expected.len() as u64 + 2, expected.clone()), "all other rooms are intact");
+    assert_eq!(violations(store).await, (expected.len() as u64 + 2, expected.clone()), "all other rooms are intact");
     tamper(store, "update slots set room = null where room = ROOM", booking.room).await;
-    expected.insert(booking.room, Why::Table("slots"));
-    assert_eq!(faults(store).await.1, expected);
+    expected.insert(booking.room, Violation::Projection("slots"));
+    assert_eq!(violations(store).await.1, expected);
 }
 
 both! {

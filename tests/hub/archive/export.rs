@@ -11,7 +11,7 @@ use rooms::role::{Actor, By, Role};
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
 use uuid::Uuid;
-use wardroom::archive::{Export, Why, verify, verify_room};
+use wardroom::archive::{Export, Violation, verify, verify_room};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended, Sealed};
@@ -68,10 +68,10 @@ async fn export(store: &Store, room: RoomId) -> String {
     text
 }
 
-/// Returns the line and the reason that `verify` reports.
-fn found(lines: &[String]) -> (u64, Why) {
-    let mismatch = verify(Cursor::new(lines.join("\n"))).expect_err("the change is detected");
-    (mismatch.line, mismatch.why)
+/// Returns the line and the violation that `verify` reports.
+fn found(lines: &[String]) -> (u64, Violation) {
+    let error = verify(Cursor::new(lines.join("\n"))).expect_err("the change is detected");
+    (error.line, error.violation)
 }
 
 async fn intact_record_verifies_in_any_json_formatting(database: DatabaseSettings) {
@@ -101,22 +101,22 @@ async fn every_edit_deletion_insertion_swap_and_truncation_is_located(database: 
                 lines[at] = lines[at].replacen(from, to, 1);
             })
         };
-        assert_eq!(edit("message", "massage"), (line, Why::Hash));
-        assert_eq!(edit("patient", "doctor"), (line, Why::Hash));
-        assert_eq!(edit("\"hash\":\"", "\"hash\":\"0"), (line, Why::NotAnEntry));
-        assert_eq!(edit("}", ""), (line, Why::NotAnEntry));
-        assert_eq!(changed(&|lines| lines[at].insert_str(9, "00")), (line, Why::NotAnEntry));
+        assert_eq!(edit("message", "massage"), (line, Violation::WrongHash));
+        assert_eq!(edit("patient", "doctor"), (line, Violation::WrongHash));
+        assert_eq!(edit("\"hash\":\"", "\"hash\":\"0"), (line, Violation::InvalidEntry));
+        assert_eq!(edit("}", ""), (line, Violation::InvalidEntry));
+        assert_eq!(changed(&|lines| lines[at].insert_str(9, "00")), (line, Violation::InvalidEntry));
         // Some parsers take the first of two values and others, like the one behind the hash, the last.
-        assert_eq!(edit("\"text\":", "\"text\":\"forged\",\"text\":"), (line, Why::NamedTwice));
+        assert_eq!(edit("\"text\":", "\"text\":\"forged\",\"text\":"), (line, Violation::DuplicateName));
         let repeated = changed(&|lines| lines.insert(at, lines[at].clone()));
-        assert_eq!(repeated, (line + 1, Why::Place { found: at as u64 }));
+        assert_eq!(repeated, (line + 1, Violation::WrongSeq { found: at as u64 }));
         let deleted = changed(&|lines| drop(lines.remove(at)));
         if at == EVENTS {
-            assert_eq!(deleted, (line, Why::Count { promised: EVENTS as u64, found: EVENTS as u64 - 1 }));
+            assert_eq!(deleted, (line, Violation::EventCount { promised: EVENTS as u64, found: EVENTS as u64 - 1 }));
         } else {
-            assert_eq!(deleted, (line, Why::Place { found: at as u64 + 1 }));
+            assert_eq!(deleted, (line, Violation::WrongSeq { found: at as u64 + 1 }));
             let swapped = changed(&|lines| lines.swap(at, at + 1));
-            assert_eq!(swapped, (line, Why::Place { found: at as u64 + 1 }));
+            assert_eq!(swapped, (line, Violation::WrongSeq { found: at as u64 + 1 }));
         }
     }
     let promise_less = |lines: &mut Vec<String>| {
@@ -125,12 +125,12 @@ async fn every_edit_deletion_insertion_swap_and_truncation_is_located(database: 
     };
     let mut cut = lines.clone();
     promise_less(&mut cut);
-    assert_eq!(found(&cut), (1, Why::Head), "the manifest's hash still differs");
-    assert_eq!(found(&lines[1..]), (1, Why::NoManifest));
+    assert_eq!(found(&cut), (1, Violation::HeadHash), "the manifest's hash still differs");
+    assert_eq!(found(&lines[1..]), (1, Violation::InvalidManifest));
     let (_, other) = stored_and_exported(&store).await;
     let mut mixed = lines.clone();
     mixed[2] = other[2].clone();
-    assert_eq!(found(&mixed), (3, Why::OtherRoom));
+    assert_eq!(found(&mixed), (3, Violation::WrongRoom));
 }
 
 async fn export_of_a_long_record_ends_where_it_was_when_the_export_began(database: DatabaseSettings) {

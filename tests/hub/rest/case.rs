@@ -143,9 +143,9 @@ async fn case_runs_from_booking_to_delivery_over_rest_alone(database: DatabaseSe
     assert_eq!(done["items"][0]["deliveries"], json!(["delivered"]));
     assert_eq!(cast.get(&cast.patient, "/v1/bookings").await["items"], json!([]));
 
-    let fault = |fault: archive::Fault| panic!("tables and record agree, except: {}", fault.mismatch);
-    let tally = archive::verify_database(&cast.rest.server.state.store, fault, |_| {}).await.unwrap();
-    assert_eq!(tally.rooms, 1);
+    let on_invalid = |invalid: archive::InvalidRoom| panic!("tables and record agree, except: {}", invalid.error);
+    let progress = archive::verify_database(&cast.rest.server.state.store, on_invalid, |_| {}).await.unwrap();
+    assert_eq!(progress.rooms, 1);
 }
 
 async fn prescription_is_amended_only_at_the_version_seen(database: DatabaseSettings) {

@@ -1,6 +1,6 @@
-//! What the store costs: a commit of so many rooms' messages, and a page of a long room. `cargo bench --bench store`.
+//! Costs of the store: a commit with messages of many rooms, and a page of a long room. `cargo bench --bench store`.
 //!
-//! On SQLite in a temporary folder, or on the throwaway database that WARDROOM_DATABASE_URL names.
+//! Runs on SQLite in a temporary folder, or on the throwaway database that WARDROOM_DATABASE_URL names.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,17 +26,17 @@ fn main() {
     divan::main();
 }
 
-/// Events of one append while a long room is made.
-const AT_ONCE: u64 = 1_000;
+/// The number of events in one append while a long room is set up.
+const EVENTS_PER_APPEND: u64 = 1_000;
 
-/// An open store, and the folder that it may be in.
-struct Opened {
+/// An open store, its runtime, and the folder of its database, if that is a file.
+struct StoreFixture {
     runtime: Runtime,
     store: Store,
     _folder: TempDir,
 }
 
-impl Opened {
+impl StoreFixture {
     fn new() -> Self {
         let runtime = Runtime::new().expect("threads can be started");
         let folder = TempDir::new().expect("there is a temporary folder");
@@ -47,7 +47,7 @@ impl Opened {
     }
 
     fn append(&self, batch: &[Append]) {
-        // With a note, as the hub commits.
+        // With an outbox entry, as the hub commits.
         let note = Note { id: Uuid::now_v7(), taken_until: Timestamp::from_micros(i64::MAX) };
         let answers =
             self.runtime.block_on(self.store.append_noting(batch, Some(note))).expect("the database takes it");
@@ -55,21 +55,21 @@ impl Opened {
     }
 }
 
-/// A room that only talks.
-struct Talk {
+/// A room whose log holds chat only.
+struct ChatRoom {
     room: RoomId,
     sender: UserId,
     head: u64,
     hash: Hash,
 }
 
-impl Talk {
+impl ChatRoom {
     fn new() -> Self {
         Self { room: RoomId(Uuid::now_v7()), sender: UserId(Uuid::now_v7()), head: 0, hash: GENESIS }
     }
 
-    /// The next messages, 200 bytes each, of one command.
-    fn say(&mut self, messages: u64) -> Append {
+    /// Makes an append of the next messages, 200 bytes each, of one command.
+    fn next_append(&mut self, messages: u64) -> Append {
         let command = CommandId(Uuid::now_v7());
         let name = Line::parse("Dr Doe").expect("a name");
         let before = self.hash;
@@ -102,30 +102,30 @@ impl Talk {
     }
 }
 
-/// One transaction with a message of each of so many rooms, flushed to the disk.
+/// One transaction with a message of each room, flushed to the disk.
 #[divan::bench(args = [1, 16, 256], sample_count = 50, sample_size = 1)]
 fn commit(bencher: Bencher<'_, '_>, rooms: usize) {
-    let opened = Opened::new();
-    let mut talks: Vec<Talk> = (0..rooms).map(|_| Talk::new()).collect();
-    // The first message of a room follows nothing, and is committed in another way than those behind it.
-    opened.append(&talks.iter_mut().map(|talk| talk.say(1)).collect::<Vec<_>>());
-    let next = || talks.iter_mut().map(|talk| talk.say(1)).collect::<Vec<_>>();
-    bencher.counter(ItemsCount::new(rooms)).with_inputs(next).bench_local_refs(|batch| opened.append(batch));
+    let fixture = StoreFixture::new();
+    let mut chats: Vec<ChatRoom> = (0..rooms).map(|_| ChatRoom::new()).collect();
+    // A room's first message has no predecessor and takes another path than the later ones.
+    fixture.append(&chats.iter_mut().map(|chat| chat.next_append(1)).collect::<Vec<_>>());
+    let next = || chats.iter_mut().map(|chat| chat.next_append(1)).collect::<Vec<_>>();
+    bencher.counter(ItemsCount::new(rooms)).with_inputs(next).bench_local_refs(|batch| fixture.append(batch));
 }
 
-/// A page of 100 from somewhere in a room of so many events.
+/// A page of 100 events from a varying position in a room.
 #[divan::bench(args = [1_000, 100_000])]
 fn page(bencher: Bencher<'_, '_>, events: u64) {
-    let opened = Opened::new();
-    let mut talk = Talk::new();
-    for _ in 0..events / AT_ONCE {
-        opened.append(&[talk.say(AT_ONCE)]);
+    let fixture = StoreFixture::new();
+    let mut chat = ChatRoom::new();
+    for _ in 0..events / EVENTS_PER_APPEND {
+        fixture.append(&[chat.next_append(EVENTS_PER_APPEND)]);
     }
     let turn = AtomicU64::new(0);
     bencher.bench_local(|| {
-        // By steps that visit all of the room in no order.
+        // A step that covers the whole room without an order.
         let before = turn.fetch_add(7_919, Ordering::Relaxed) % (events - 100) + 101;
-        let page = opened.runtime.block_on(opened.store.events_before(talk.room, before, 100));
+        let page = fixture.runtime.block_on(fixture.store.events_before(chat.room, before, 100));
         assert_eq!(page.expect("the database answers").len(), 100);
     });
 }

@@ -74,7 +74,7 @@ pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: Ro
         action: action.to_owned(),
         room: Some(room),
     };
-    match state.store.note_access(&access).await {
+    match state.store.record_access(&access).await {
         Err(StoreError::Full(_)) if caller.role() != Role::Admin => {
             let Access { id, at, user, role, action, .. } = access;
             tracing::warn!(%id, %at, %user, role = role.as_str(), action, %room, "an access that the database has no space to note");

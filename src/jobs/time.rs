@@ -15,7 +15,7 @@ pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Compares this node's clock with the database's.
 pub async fn run(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     let started = Instant::now();
-    let Some(theirs) = store.time().await? else { return Ok(()) };
+    let Some(theirs) = store.server_time().await? else { return Ok(()) };
     if let Some(off) = clock.compare(theirs, started.elapsed()) {
         if off == 0 {
             tracing::info!("local clock agrees with the database again; using it");

@@ -1,4 +1,4 @@
-//! Who read which record when.
+//! The audit log: accesses to records, by whom and when.
 
 use rooms::id::{RoomId, UserId};
 use rooms::role::Role;
@@ -9,21 +9,21 @@ use super::page::{Page, PageRequest, instant};
 use super::people::named;
 use super::{Store, StoreError, read, write_one};
 
-/// One access.
+/// An entry of the audit log.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub id: Uuid,
     pub at: Timestamp,
     pub user: UserId,
     pub role: Role,
-    /// What was done, e.g. `events.read`.
+    /// The operation, such as `events.read`.
     pub action: String,
     pub room: Option<RoomId>,
 }
 
 impl Store {
-    /// Notes an access.
-    pub async fn note_access(&self, access: &Access) -> Result<(), StoreError> {
+    /// Records an access.
+    pub async fn record_access(&self, access: &Access) -> Result<(), StoreError> {
         let sql = "insert into audit (id, at, user_id, role, action, room) values ($1, $2, $3, $4, $5, $6)";
         write_one!(self, db => sqlx::query(sql)
             .bind(access.id).bind(access.at.micros()).bind(access.user.0).bind(access.role.as_str())
@@ -32,7 +32,7 @@ impl Store {
         Ok(())
     }
 
-    /// Accesses, newest first; to one room, if that is given.
+    /// Lists accesses, newest first, optionally of one room.
     pub async fn accesses(&self, room: Option<RoomId>, request: PageRequest) -> Result<Page<Access>, StoreError> {
         type Row = (Uuid, i64, Uuid, String, String, Option<Uuid>);
         let rows: Vec<Row> = match room {

@@ -1,4 +1,4 @@
-//! Which room a part of a case belongs to.
+//! Lookup of the room to which a prescription, dispensing or delivery belongs, and a person's prescriptions.
 
 use rooms::id::{DeliveryId, DispensingId, PrescriptionId, RoomId, UserId};
 use rooms::party::Person;
@@ -40,13 +40,13 @@ impl Store {
         Ok(row.map(|(room,)| RoomId(room)))
     }
 
-    /// The prescriptions in a person's rooms as patient or doctor, newest first.
+    /// Lists the prescriptions of which a person is the patient or the doctor, newest first.
     pub async fn prescriptions_of(
         &self,
         user: UserId,
         request: PageRequest,
     ) -> Result<Page<PrescriptionLine>, StoreError> {
-        // Two lists that each come from an index, instead of a condition that reads every prescription.
+        // Two lists, each read from an index: an `or` over both columns would scan every prescription.
         let sql = "select p.id, p.room, p.state, p.version, p.updated_at, r.patient, r.patient_name, r.doctor, \
             r.doctor_name from ( \
             select * from (select * from prescriptions where patient = $1 and id < $2 order by id desc limit $3) as own \

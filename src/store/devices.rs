@@ -1,4 +1,4 @@
-//! The devices that get notifications, and what their people want to be notified of.
+//! Devices that receive notifications, and people's notification preferences.
 
 use std::sync::LazyLock;
 
@@ -14,21 +14,21 @@ use super::people::named;
 use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, on, read, write_one};
 
-/// Devices of one person; the oldest goes when there are more.
+/// The number of devices a person may have. A new one replaces the oldest.
 const MAX_DEVICES: i64 = 20;
 
-/// What somebody is notified of.
+/// A kind of notification, as people switch them on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
-    /// It rings.
+    /// A call is ringing.
     Call,
-    /// It rang, and nobody answered.
+    /// A call rang, and nobody answered.
     MissedCall,
     Message,
-    /// A booking, or a consultation's state.
+    /// A booking, or a consultation's change of state.
     Consultation,
-    /// A prescription, or a pharmacy's work on it.
+    /// A prescription, or its dispensing.
     Prescription,
     Delivery,
     Payment,
@@ -45,7 +45,7 @@ impl NoticeKind {
         NoticeKind::Payment,
     ];
 
-    /// The name on the wire and in the database.
+    /// Returns the name on the wire and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             NoticeKind::Call => "call",
@@ -59,59 +59,59 @@ impl NoticeKind {
     }
 }
 
-/// A device's subscription at its browser's push service.
+/// A device's subscription to its browser's push service.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     pub id: Uuid,
     pub user: UserId,
     /// The sign-in on that device.
     pub session: SessionId,
-    /// A secret: whoever knows it can reach the device.
+    /// The push service's address for the device. A secret: anyone who knows it can send to the device.
     pub endpoint: String,
     pub p256dh: String,
     pub auth: String,
 }
 
-/// What somebody wants to be notified of, and when.
+/// A person's choice of notifications, by kind and hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
-    /// The kinds that are off.
+    /// The kinds that are switched off.
     pub muted: Vec<NoticeKind>,
     pub quiet: Option<Quiet>,
 }
 
-/// Hours in which only a call that rings comes through. Minutes after midnight; they may go over it.
+/// Hours in which only a ringing call notifies. Minutes after midnight; the range may span midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quiet {
     pub from: u16,
     pub until: u16,
-    /// How far the person's clock is ahead of UTC, in minutes.
+    /// The person's offset from UTC, in minutes.
     pub offset: i16,
 }
 
-const MINUTES_A_DAY: i64 = 1440;
+const MINUTES_PER_DAY: i64 = 1440;
 
 impl Preferences {
-    /// Whether somebody wants to hear of this kind at this instant.
+    /// Whether the person wants a notification of this kind at this time.
     pub fn allow(&self, kind: NoticeKind, at: Timestamp) -> bool {
-        let quiet = self.quiet.is_some_and(|quiet| quiet.has(at));
+        let quiet = self.quiet.is_some_and(|quiet| quiet.contains(at));
         !self.muted.contains(&kind) && (kind == NoticeKind::Call || !quiet)
     }
 }
 
 impl Quiet {
-    fn has(self, at: Timestamp) -> bool {
+    fn contains(self, at: Timestamp) -> bool {
         let minutes = at.micros().div_euclid(60_000_000) + i64::from(self.offset);
-        let minute = minutes.rem_euclid(MINUTES_A_DAY);
+        let minute = minutes.rem_euclid(MINUTES_PER_DAY);
         let (from, until) = (i64::from(self.from), i64::from(self.until));
         if from <= until { (from..until).contains(&minute) } else { minute >= from || minute < until }
     }
 }
 
-/// A device of somebody who is to be notified.
+/// A device to be notified.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// The person or the pharmacy by which it was asked for.
+    /// The person or pharmacy for which the device was looked up.
     pub of: Uuid,
     pub user: UserId,
     pub subscription: Uuid,
@@ -140,10 +140,10 @@ struct PreferencesRow {
 }
 
 impl PreferencesRow {
-    fn read(self) -> Result<Preferences, StoreError> {
+    fn into_preferences(self) -> Result<Preferences, StoreError> {
         let muted = self.muted.unwrap_or_default();
         let muted = muted.split(',').filter(|kind| !kind.is_empty()).map(named).collect::<Result<_, _>>()?;
-        let small = |minutes: i64| u16::try_from(minutes.rem_euclid(MINUTES_A_DAY)).unwrap_or(0);
+        let small = |minutes: i64| u16::try_from(minutes.rem_euclid(MINUTES_PER_DAY)).unwrap_or(0);
         let quiet = self.quiet_from.zip(self.quiet_until).map(|(from, until)| Quiet {
             from: small(from),
             until: small(until),
@@ -163,8 +163,8 @@ struct SubscriptionRow {
     auth: String,
 }
 
-/// Those who are signed in there, with an account that may be used.
-const THEIR_DEVICES: &str = "join push_subscriptions d on d.user_id = u.id \
+/// Joins the devices of active users whose sign-in on the device has not been revoked.
+const JOIN_DEVICES: &str = "join push_subscriptions d on d.user_id = u.id \
     left join push_preferences p on p.user_id = u.id \
     where u.status = 'active' \
     and not exists (select 1 from sessions s where s.id = d.session and s.revoked_at is not null)";
@@ -173,7 +173,7 @@ static OF_PEOPLE: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(1, |rows| {
         format!(
             "with wanted (asked) as (values {rows}) select asked, d.user_id, d.id, d.endpoint, p.muted, p.quiet_from, \
-            p.quiet_until, p.offset_minutes from wanted join users u on u.id = asked {THEIR_DEVICES}"
+            p.quiet_until, p.offset_minutes from wanted join users u on u.id = asked {JOIN_DEVICES}"
         )
     })
 });
@@ -183,7 +183,7 @@ static OF_PHARMACIES: LazyLock<Texts> = LazyLock::new(|| {
         format!(
             "with wanted (asked) as (values {rows}) select asked, d.user_id, d.id, d.endpoint, p.muted, p.quiet_from, \
             p.quiet_until, p.offset_minutes from wanted join users u on u.pharmacy = asked and u.role = 'pharmacist' \
-            {THEIR_DEVICES}"
+            {JOIN_DEVICES}"
         )
     })
 });
@@ -198,7 +198,7 @@ static DELIVERED: LazyLock<Texts> = LazyLock::new(|| {
 });
 
 impl Store {
-    /// Adds a device, or takes note of its new keys and owner. Returns its id.
+    /// Adds a device, or updates its keys and owner. Returns its id.
     pub async fn save_subscription(&self, it: &Subscription, now: Timestamp) -> Result<Uuid, StoreError> {
         let sql = "insert into push_subscriptions (id, user_id, session, endpoint, p256dh, auth, created_at) \
             values ($1, $2, $3, $4, $5, $6, $7) on conflict (endpoint) do update set user_id = excluded.user_id, \
@@ -215,7 +215,7 @@ impl Store {
         Ok(id)
     }
 
-    /// A device, unless it is gone or was signed out.
+    /// Finds a device, unless it was removed or signed out.
     pub async fn subscription(&self, id: Uuid) -> Result<Option<Subscription>, StoreError> {
         let sql = "select * from push_subscriptions d where id = $1 \
             and not exists (select 1 from sessions s where s.id = d.session and s.revoked_at is not null)";
@@ -230,7 +230,7 @@ impl Store {
         }))
     }
 
-    /// Removes a device; of this person only, if one is given. False if there was none.
+    /// Removes a device, optionally only if it belongs to `user`. Returns `false` if there was none.
     pub async fn remove_subscription(&self, id: Uuid, user: Option<UserId>) -> Result<bool, StoreError> {
         let sql = "delete from push_subscriptions where id = $1 and ($2 is null or user_id = $2)";
         let removed = write_one!(self, db => sqlx::query(sql)
@@ -238,23 +238,23 @@ impl Store {
         Ok(removed > 0)
     }
 
-    /// Removes the devices whose sign-in was ended.
+    /// Removes the devices whose sign-in was revoked.
     pub async fn sweep_subscriptions(&self) -> Result<(), StoreError> {
         let sql = "delete from push_subscriptions where session in \
             (select id from sessions where revoked_at is not null)";
         write_one!(self, db => sqlx::query(sql).execute(db).await.map(drop))
     }
 
-    /// What somebody wants to be notified of.
+    /// Returns a person's preferences, or the default.
     pub async fn preferences(&self, user: UserId) -> Result<Preferences, StoreError> {
         let sql = "select muted, quiet_from, quiet_until, offset_minutes from push_preferences where user_id = $1";
         let row: Option<PreferencesRow> = read!(self, db => sqlx::query_as(sql).bind(user.0).fetch_optional(db).await)?;
-        row.map_or_else(|| Ok(Preferences::default()), PreferencesRow::read)
+        row.map_or_else(|| Ok(Preferences::default()), PreferencesRow::into_preferences)
     }
 
-    pub async fn save_preferences(&self, user: UserId, wish: &Preferences) -> Result<(), StoreError> {
-        let muted: Vec<&str> = wish.muted.iter().map(|kind| kind.as_str()).collect();
-        let quiet = wish.quiet;
+    pub async fn save_preferences(&self, user: UserId, preferences: &Preferences) -> Result<(), StoreError> {
+        let muted: Vec<&str> = preferences.muted.iter().map(|kind| kind.as_str()).collect();
+        let quiet = preferences.quiet;
         let sql = "insert into push_preferences (user_id, muted, quiet_from, quiet_until, offset_minutes) \
             values ($1, $2, $3, $4, $5) on conflict (user_id) do update set muted = excluded.muted, \
             quiet_from = excluded.quiet_from, quiet_until = excluded.quiet_until, \
@@ -266,13 +266,13 @@ impl Store {
             .execute(db).await.map(drop))
     }
 
-    /// The devices of these people.
+    /// Lists the devices of these people.
     pub async fn devices_of_people(&self, people: &[UserId]) -> Result<Vec<Device>, StoreError> {
         let ids: Vec<Uuid> = people.iter().map(|user| user.0).collect();
         self.devices(&OF_PEOPLE, &ids).await
     }
 
-    /// The devices of the pharmacists of these pharmacies.
+    /// Lists the devices of the pharmacists of these pharmacies.
     pub async fn devices_of_pharmacies(&self, pharmacies: &[PharmacyId]) -> Result<Vec<Device>, StoreError> {
         let ids: Vec<Uuid> = pharmacies.iter().map(|pharmacy| pharmacy.0).collect();
         self.devices(&OF_PHARMACIES, &ids).await
@@ -291,14 +291,15 @@ impl Store {
             })?;
             for row in rows {
                 let DeviceRow { asked, user_id, id, endpoint, muted, quiet_from, quiet_until, offset_minutes } = row;
-                let preferences = PreferencesRow { muted, quiet_from, quiet_until, offset_minutes }.read()?;
+                let preferences =
+                    PreferencesRow { muted, quiet_from, quiet_until, offset_minutes }.into_preferences()?;
                 devices.push(Device { of: asked, user: UserId(user_id), subscription: id, endpoint, preferences });
             }
         }
         Ok(devices)
     }
 
-    /// How far the devices of these people confirmed these rooms; without an entry: not at all.
+    /// Returns the last event that each of these people has confirmed in a room, without the pairs that confirmed none.
     pub async fn delivered(&self, wanted: &[(RoomId, UserId)]) -> Result<Vec<((RoomId, UserId), u64)>, StoreError> {
         let mut delivered = Vec::new();
         for wanted in pieces(wanted) {
@@ -329,18 +330,20 @@ mod tests {
     }
 
     #[test]
-    fn quiet_hours_go_over_midnight_in_the_persons_own_time_and_a_call_passes() {
+    fn quiet_hours_span_midnight_in_local_time_and_let_a_ringing_call_through() {
         assert_eq!(at(0, 0).micros().rem_euclid(86_400_000_000), 0, "it is midnight in UTC");
         let quiet = Some(Quiet { from: 22 * 60, until: 7 * 60, offset: 9 * 60 });
-        let wish = Preferences { muted: vec![NoticeKind::Payment], quiet };
-        let message = |hour, minute| wish.allow(NoticeKind::Message, at(hour, minute));
+        let preferences = Preferences { muted: vec![NoticeKind::Payment], quiet };
+        let message = |hour, minute| preferences.allow(NoticeKind::Message, at(hour, minute));
         // 22:00 in Seoul is 13:00 in UTC.
         assert!(message(12, 59) && !message(13, 0) && !message(21, 59) && message(22, 0));
-        assert!(wish.allow(NoticeKind::Call, at(15, 0)) && !wish.allow(NoticeKind::MissedCall, at(15, 0)));
-        assert!(!wish.allow(NoticeKind::Payment, at(3, 0)) && wish.allow(NoticeKind::Delivery, at(3, 0)));
+        assert!(
+            preferences.allow(NoticeKind::Call, at(15, 0)) && !preferences.allow(NoticeKind::MissedCall, at(15, 0))
+        );
+        assert!(!preferences.allow(NoticeKind::Payment, at(3, 0)) && preferences.allow(NoticeKind::Delivery, at(3, 0)));
         let day = Preferences { muted: vec![], quiet: Some(Quiet { from: 60, until: 120, offset: -60 }) };
         assert!(day.allow(NoticeKind::Message, at(1, 59)) && !day.allow(NoticeKind::Message, at(2, 0)));
         let off = Preferences { muted: vec![NoticeKind::Call], quiet: None };
-        assert!(!off.allow(NoticeKind::Call, at(3, 0)), "a call that is off is off");
+        assert!(!off.allow(NoticeKind::Call, at(3, 0)), "a muted call stays muted");
     }
 }

@@ -1,7 +1,7 @@
-//! Deliveries to the outside: each a row that is sent at least once, then kept for a while as its log.
+//! Outbound deliveries: each is a row that is sent at least once, then kept for a while as its log.
 //!
-//! Whoever sends a row has it by a lease (`due_at`), counted by `attempts`: an answer that comes after the lease went to
-//! somebody else changes nothing.
+//! A sender holds a row by a lease (`due_at`), which `attempts` numbers. A report that arrives after another sender took
+//! over the lease changes nothing.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use super::people::named;
 use super::pieces::{Texts, pieces};
 use super::{Store, StoreError, on, read, write_one};
 
-/// How long what is over is kept: it is the log of what was sent, and keeps a replay from sending it again.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// Bytes of an error that are kept.
-const MAX_ERROR: usize = 300;
+/// Retention of finished deliveries. They are the log of what was sent, and prevent a replay from sending it again.
+const RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// The length to which a stored error is cut.
+const MAX_ERROR_BYTES: usize = 300;
 
-/// The kinds of receivers.
+/// A kind of receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sink {
-    /// Notifications on people's devices.
+    /// Notifications to people's devices.
     Push,
     Mail,
     /// Integrators' endpoints.
@@ -40,7 +40,7 @@ pub enum Sink {
 impl Sink {
     pub const ALL: [Sink; 5] = [Sink::Push, Sink::Mail, Sink::Webhook, Sink::Payment, Sink::Courier];
 
-    /// The name in REST and in the database.
+    /// Returns the name in REST and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Sink::Push => "push",
@@ -52,18 +52,18 @@ impl Sink {
     }
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DispatchState {
-    /// For its time, or for its next attempt.
+    /// It is scheduled for its first or next attempt.
     Waiting,
     Sending,
-    /// The receiver has it.
+    /// The receiver accepted it.
     Done,
-    /// It is of no use any more: its receiver is gone, or its time is over.
+    /// It became useless: the receiver no longer exists, or it expired.
     Dropped,
-    /// It was refused, or tried as often as is planned: a person has to look at it.
+    /// The receiver refused it, or all attempts failed: it needs an operator.
     Dead,
 }
 
@@ -87,28 +87,28 @@ impl DispatchState {
     }
 }
 
-/// A delivery that is wanted. What has the same sink, target, room, seq and kind is the same delivery.
+/// A delivery to be made. Sink, target, room, seq and kind together identify it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub sink: Sink,
-    /// What shares a breaker and a bound within the sink, e.g. a partner's name.
+    /// The destination within the sink, such as a partner's name. Deliveries of a lane share a breaker and a bound.
     pub lane: String,
-    /// Whom the sink is to send it to, in the sink's own terms.
+    /// The receiver, in the sink's own terms.
     pub target: String,
     pub room: RoomId,
-    /// The event it follows from; 0 for what follows from none.
+    /// The event that caused it; 0 if none did.
     pub seq: u64,
     pub kind: String,
-    /// What the sink needs to make the message. It stays in the database for days, so no patient data.
+    /// The data from which the sink makes the message. It stays in the database for days, so it holds no patient data.
     pub body: String,
-    /// Not to be sent before.
+    /// The earliest time to send it.
     pub due_at: Timestamp,
 }
 
-/// A delivery.
+/// A stored delivery.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// The receiver's key against repetition.
+    /// The key by which the receiver detects a repetition.
     pub id: Uuid,
     pub sink: Sink,
     pub lane: String,
@@ -118,7 +118,7 @@ pub struct Dispatch {
     pub kind: String,
     pub body: String,
     pub state: DispatchState,
-    /// This one included.
+    /// The number of attempts, including the present one.
     pub attempts: u32,
     pub due_at: Option<Timestamp>,
     pub last_error: Option<String>,
@@ -126,19 +126,18 @@ pub struct Dispatch {
     pub done_at: Option<Timestamp>,
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub id: Uuid,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempts: u32,
     pub state: DispatchState,
-    /// When it is tried again, if it is.
+    /// The time of the next attempt, if any.
     pub due_at: Option<Timestamp>,
     pub error: Option<String>,
 }
 
-/// How a lane of a sink stands.
 #[derive(Clone, Debug, FromRow)]
 struct LaneRow {
     sink: String,
@@ -149,16 +148,16 @@ struct LaneRow {
     due_at: Option<i64>,
 }
 
-/// How the deliveries of a lane in one state stand together.
+/// The number of deliveries of a lane in one state.
 #[derive(Clone, Debug)]
 pub struct LaneCount {
     pub sink: Sink,
     pub lane: String,
     pub state: DispatchState,
     pub count: u64,
-    /// The most attempts that one of them had.
+    /// The highest number of attempts among them.
     pub attempts: u32,
-    /// The earliest time at which one of them is due.
+    /// The time at which the first of them is due.
     pub due_at: Option<Timestamp>,
 }
 
@@ -221,7 +220,7 @@ static TAKE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl Store {
-    /// Writes down deliveries; those that are known already stay as they are. Returns how many are new.
+    /// Stores deliveries; existing ones stay unchanged. Returns how many are new.
     pub async fn enqueue(
         &self,
         wishes: &[Wish],
@@ -260,7 +259,7 @@ impl Store {
         Ok(new)
     }
 
-    /// The lanes that have something due.
+    /// Lists the lanes with deliveries that are due.
     pub async fn due_lanes(&self, now: Timestamp) -> Result<Vec<(Sink, String)>, StoreError> {
         let sql = "select sink, lane from dispatches where due_at <= $1 group by sink, lane order by min(due_at)";
         let rows: Vec<(String, String)> =
@@ -268,7 +267,7 @@ impl Store {
         rows.into_iter().map(|(sink, lane)| Ok((named(&sink)?, lane))).collect()
     }
 
-    /// Takes up to `limit` deliveries of a lane that are due, or whose sender gave no answer in time, until `until`.
+    /// Leases up to `limit` due deliveries of a lane until `until`, including those whose lease expired.
     pub async fn take_dispatches(
         &self,
         (sink, lane): (Sink, &str),
@@ -283,14 +282,14 @@ impl Store {
         rows.into_iter().map(Dispatch::try_from).collect()
     }
 
-    /// Writes down what became of attempts.
+    /// Stores the results of attempts.
     pub async fn report(&self, reports: &[Report], now: Timestamp) -> Result<(), StoreError> {
         let sql = "update dispatches set state = $1, due_at = $2, last_error = $3, done_at = $4 \
             where id = $5 and attempts = $6 and state = 'sending'";
         let mut tx = self.begin().await?;
         for report in reports {
             let done_at = report.due_at.is_none().then(|| now.micros());
-            let error = report.error.as_deref().map(|error| cut(error, MAX_ERROR));
+            let error = report.error.as_deref().map(|error| truncate(error, MAX_ERROR_BYTES));
             on!(&mut tx, db => sqlx::query(sql)
                 .bind(report.state.as_str()).bind(report.due_at.map(Timestamp::micros)).bind(error).bind(done_at)
                 .bind(report.id).bind(i64::from(report.attempts))
@@ -299,7 +298,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Sends one again that was given up; false if there is none such.
+    /// Schedules a dead or dropped delivery again; returns `false` if there is none with this id.
     pub async fn retry_dispatch(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "update dispatches set state = 'waiting', attempts = 0, due_at = $1, done_at = null \
             where id = $2 and state in ('dead', 'dropped')";
@@ -308,14 +307,14 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// One delivery.
+    /// Finds a delivery.
     pub async fn dispatch(&self, id: Uuid) -> Result<Option<Dispatch>, StoreError> {
         let sql = "select * from dispatches where id = $1";
         let row: Option<DispatchRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
         row.map(Dispatch::try_from).transpose()
     }
 
-    /// Deliveries, newest first; of one sink and in one state, if those are given.
+    /// Lists deliveries, newest first, optionally of one sink and in one state.
     pub async fn dispatches(
         &self,
         sink: Option<Sink>,
@@ -334,7 +333,7 @@ impl Store {
         Ok(request.page(rows, |dispatch| dispatch))
     }
 
-    /// How all lanes stand.
+    /// Counts the deliveries of all lanes by state.
     pub async fn lanes(&self) -> Result<Vec<LaneCount>, StoreError> {
         let sql = "select sink, lane, state, count(*) as count, cast(max(attempts) as bigint) as attempts, \
             min(due_at) as due_at from dispatches \
@@ -353,15 +352,15 @@ impl Store {
         rows.into_iter().map(count).collect()
     }
 
-    /// Deletes what has been over for long enough. What was given up stays for a person to look at.
+    /// Deletes deliveries that finished before the retention time. Dead ones stay for an operator.
     pub async fn sweep_dispatches(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = now.micros() - i64::try_from(KEPT.as_micros()).unwrap_or(0);
+        let before = now.micros() - i64::try_from(RETENTION.as_micros()).unwrap_or(0);
         write_one!(self, db => sqlx::query("delete from dispatches where done_at < $1 and state in ('done', 'dropped')")
             .bind(before).execute(db).await.map(drop))
     }
 }
 
-/// At most `most` bytes of a text, and no part of a character.
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+/// Cuts a text to at most `max_bytes`, at a character boundary.
+fn truncate(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
 }

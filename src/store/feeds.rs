@@ -1,4 +1,4 @@
-//! The rows of the live feeds and of the listings that show the same.
+//! Rows of the live feeds, and of the listings that show the same items.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,12 +16,12 @@ use super::page::{Page, PageRequest, instant};
 use super::people::{line, named};
 use super::{Store, StoreError, read};
 
-/// The newest rows of a feed; older ones that are closed are in the listings.
-const FEED_ROWS: u32 = 100;
-/// Rows of a feed that are still open, however old: a booking made months ago for today, a package on hold.
-const OPEN_ROWS: u32 = 200;
-/// How many of a doctor's last consultations tell how long one takes.
-const RECENT: i64 = 10;
+/// The number of newest rows in a feed. Older closed rows are in the listings only.
+const MAX_FEED_ROWS: u32 = 100;
+/// The number of open rows that a feed adds, however old: a booking made months ago for today, a parcel on hold.
+const MAX_OPEN_ROWS: u32 = 200;
+/// The number of a doctor's last consultations from which the waiting time is estimated.
+const ESTIMATE_SAMPLE_ROWS: i64 = 10;
 
 #[derive(FromRow)]
 struct RoomRow {
@@ -69,46 +69,47 @@ struct DeliveryRow {
 }
 
 impl Store {
-    /// A patient's or a doctor's newest consultations, and all that are open.
+    /// Returns a patient's or doctor's newest consultations and all open ones.
     pub async fn person_feed(&self, user: UserId, role: Role) -> Result<Vec<FeedItem>, StoreError> {
-        let newest = self.consultations(user, role, &[], first(FEED_ROWS)).await?;
+        let newest = self.consultations(user, role, &[], first_page(MAX_FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open = self.consultations_where(user, role, &Only::Open, first(OPEN_ROWS)).await?;
-        Ok(both(newest.items, open.items))
+        let open = self.consultations_where(user, role, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
+        Ok(merge(newest.items, open.items))
     }
 
-    /// A patient's or a doctor's consultations, newest first; only those in `among`, unless that is empty.
+    /// Lists a patient's or doctor's consultations, newest first. Unless `states` is empty, only those in one of them.
     pub async fn consultations(
         &self,
         user: UserId,
         role: Role,
-        among: &[ConsultationState],
+        states: &[ConsultationState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let only = Only::among(among.iter().map(|state| state.as_str()));
-        self.consultations_where(user, role, &only, request).await
+        let filter = RowFilter::states(states.iter().map(|state| state.as_str()));
+        self.consultations_where(user, role, &filter, request).await
     }
 
     async fn consultations_where(
         &self,
         user: UserId,
         role: Role,
-        only: &Only,
+        filter: &RowFilter,
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let of = if role == Role::Doctor { "doctor" } else { "patient" };
-        let sql = format!("{ROOM_COLUMNS} where {of} = $1 and id < $2{} order by id desc limit $3", only.of(""));
+        let column = if role == Role::Doctor { "doctor" } else { "patient" };
+        let sql =
+            format!("{ROOM_COLUMNS} where {column} = $1 and id < $2{} order by id desc limit $3", filter.condition(""));
         let rows: Vec<RoomRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let (from, to) = match (rows.last(), rows.first()) {
             (Some(oldest), Some(newest)) => (oldest.id, newest.id),
             _ => return Ok(Page { items: Vec::new(), next: None }),
         };
-        // The same rooms, and no others that lie between them.
-        let which = format!("r.{of} = $1 and r.id >= $2 and r.id <= $3{}", only.of("r."));
-        let prescriptions = self.states("prescriptions", &which, user, from, to).await?;
-        let dispensings = self.states("dispensings", &which, user, from, to).await?;
-        let deliveries = self.states("deliveries", &which, user, from, to).await?;
+        // The same filter and id range select exactly the rooms of this page.
+        let selection = format!("r.{column} = $1 and r.id >= $2 and r.id <= $3{}", filter.condition("r."));
+        let prescriptions = self.states("prescriptions", &selection, user, from, to).await?;
+        let dispensings = self.states("dispensings", &selection, user, from, to).await?;
+        let deliveries = self.states("deliveries", &selection, user, from, to).await?;
         let items = rows
             .into_iter()
             .map(|row| {
@@ -125,17 +126,18 @@ impl Store {
         Ok(request.page(items, |item| item))
     }
 
-    /// The states of one kind of part, by room, of a person's rooms between two ids.
+    /// Returns the states of one kind of item, by room, for a person's rooms between two ids.
     async fn states(
         &self,
         table: &'static str,
-        which: &str,
+        selection: &str,
         user: UserId,
         from: Uuid,
         to: Uuid,
     ) -> Result<BTreeMap<Uuid, Vec<String>>, StoreError> {
-        let sql =
-            format!("select p.room, p.state from {table} p join rooms r on r.id = p.room where {which} order by p.id");
+        let sql = format!(
+            "select p.room, p.state from {table} p join rooms r on r.id = p.room where {selection} order by p.id"
+        );
         let rows: Vec<(Uuid, String)> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(from).bind(to).fetch_all(db).await)?;
         let mut states: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
@@ -145,8 +147,8 @@ impl Store {
         Ok(states)
     }
 
-    /// A doctor's waiting room: who is being called, then who waits, by the time they came. The estimate is the mean of
-    /// the doctor's last ten consultations for everybody in front, and for the one that runs what is left of it.
+    /// Returns a doctor's waiting room: the called patient first, then the others in order of arrival. The estimate is the
+    /// mean duration of the doctor's last ten consultations for each patient in front, plus the rest of the running one.
     pub async fn lobby_feed(&self, doctor: UserId, now: Timestamp) -> Result<Vec<FeedItem>, StoreError> {
         let sql = format!(
             "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null order by waiting_since, id limit 200"
@@ -178,17 +180,17 @@ impl Store {
             .collect()
     }
 
-    /// How long a doctor's last consultations took on average, in seconds; `None` as long as there were none.
+    /// Returns the mean duration of a doctor's last consultations in seconds; `None` before the first one.
     async fn mean_duration(&self, doctor: UserId) -> Result<Option<u32>, StoreError> {
         let sql = "select cast(avg(took) as bigint) from (select ended_at - started_at as took from rooms \
             where doctor = $1 and ended_at is not null and started_at is not null \
             order by ended_at desc limit $2) as recent";
         let (mean,): (Option<i64>,) =
-            read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(RECENT).fetch_one(db).await)?;
+            read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(ESTIMATE_SAMPLE_ROWS).fetch_one(db).await)?;
         Ok(mean.and_then(|micros| u32::try_from(micros / 1_000_000).ok()))
     }
 
-    /// Since when the doctor's running consultation runs.
+    /// Returns the start of the doctor's running consultation.
     async fn running_since(&self, doctor: UserId) -> Result<Option<Timestamp>, StoreError> {
         let sql = "select min(started_at) from rooms where doctor = $1 and open \
             and state in ('in_progress', 'interrupted')";
@@ -196,36 +198,36 @@ impl Store {
         Ok(since.map(instant))
     }
 
-    /// A pharmacy's newest dispensings, and all that are open.
+    /// Returns a pharmacy's newest dispensings and all open ones.
     pub async fn queue_feed(&self, pharmacy: PharmacyId) -> Result<Vec<FeedItem>, StoreError> {
-        let newest = self.dispensings(pharmacy, &[], first(FEED_ROWS)).await?;
+        let newest = self.dispensings(pharmacy, &[], first_page(MAX_FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open = self.dispensings_where(pharmacy, &Only::Open, first(OPEN_ROWS)).await?;
-        Ok(both(newest.items, open.items))
+        let open = self.dispensings_where(pharmacy, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
+        Ok(merge(newest.items, open.items))
     }
 
-    /// A pharmacy's dispensings, newest first; only those in `among`, unless that is empty.
+    /// Lists a pharmacy's dispensings, newest first. Unless `states` is empty, only those in one of them.
     pub async fn dispensings(
         &self,
         pharmacy: PharmacyId,
-        among: &[DispensingState],
+        states: &[DispensingState],
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        let only = Only::among(among.iter().map(|state| state.as_str()));
-        self.dispensings_where(pharmacy, &only, request).await
+        let filter = RowFilter::states(states.iter().map(|state| state.as_str()));
+        self.dispensings_where(pharmacy, &filter, request).await
     }
 
     async fn dispensings_where(
         &self,
         pharmacy: PharmacyId,
-        only: &Only,
+        filter: &RowFilter,
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
         let sql = format!(
             "select d.id, d.room, d.prescription, d.pharmacy, d.state, d.items, d.delivery, d.received_at, \
             d.updated_at, r.patient, r.patient_name from dispensings d join rooms r on r.id = d.room \
             where d.pharmacy = $1 and d.id < $2{} order by d.id desc limit $3",
-            only.of("d.")
+            filter.condition("d.")
         );
         let rows: Vec<DispensingRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(pharmacy.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
@@ -234,35 +236,35 @@ impl Store {
         Ok(request.page(items, |item| item))
     }
 
-    /// A courier's newest parcels, and all that are under way.
+    /// Returns a courier's newest deliveries and all open ones.
     pub async fn courier_feed(&self, courier: UserId) -> Result<Vec<FeedItem>, StoreError> {
-        let newest = self.deliveries("courier", courier.0, first(FEED_ROWS)).await?;
+        let newest = self.deliveries("courier", courier.0, first_page(MAX_FEED_ROWS)).await?;
         let Some(_) = newest.next else { return Ok(newest.items) };
-        let open = self.deliveries_where("courier", courier.0, &Only::Open, first(OPEN_ROWS)).await?;
-        Ok(both(newest.items, open.items))
+        let open = self.deliveries_where("courier", courier.0, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
+        Ok(merge(newest.items, open.items))
     }
 
-    /// The parcels of a courier, a pharmacy or a recipient, newest first.
+    /// Lists the deliveries of a courier, a pharmacy or a recipient, newest first. `column` says which of them `id` is.
     pub async fn deliveries(
         &self,
-        of: &'static str,
+        column: &'static str,
         id: Uuid,
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
-        self.deliveries_where(of, id, &Only::Among(Vec::new()), request).await
+        self.deliveries_where(column, id, &RowFilter::States(Vec::new()), request).await
     }
 
     async fn deliveries_where(
         &self,
-        of: &'static str,
+        column: &'static str,
         id: Uuid,
-        only: &Only,
+        filter: &RowFilter,
         request: PageRequest,
     ) -> Result<Page<FeedItem>, StoreError> {
         let sql = format!(
             "select id, room, pharmacy, pharmacy_name, pharmacy_address, recipient, recipient_name, address, state, \
-            updated_at from deliveries where {of} = $1 and id < $2{} order by id desc limit $3",
-            only.of("")
+            updated_at from deliveries where {column} = $1 and id < $2{} order by id desc limit $3",
+            filter.condition("")
         );
         let rows: Vec<DeliveryRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(id).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
@@ -271,35 +273,35 @@ impl Store {
     }
 }
 
-fn first(limit: u32) -> PageRequest {
+fn first_page(limit: u32) -> PageRequest {
     PageRequest { after: None, limit }
 }
 
-/// Which rows of a listing are wanted.
-enum Only {
-    /// Those in which something is still to happen.
+/// A filter on the rows of a listing.
+enum RowFilter {
+    /// Rows in which something is still to happen.
     Open,
-    /// Those in one of these states; all, if it names none.
-    Among(Vec<&'static str>),
+    /// Rows in one of these states; all rows if the list is empty.
+    States(Vec<&'static str>),
 }
 
-impl Only {
-    fn among(states: impl Iterator<Item = &'static str>) -> Self {
-        Self::Among(states.collect())
+impl RowFilter {
+    fn states(states: impl Iterator<Item = &'static str>) -> Self {
+        Self::States(states.collect())
     }
 
-    /// The condition, for a table that goes by this prefix. It is made of names that are ours.
-    fn of(&self, prefix: &str) -> String {
+    /// Renders the condition for a table with this alias. It consists of the program's own names only.
+    fn condition(&self, prefix: &str) -> String {
         match self {
             Self::Open => format!(" and {prefix}open"),
-            Self::Among(states) if states.is_empty() => String::new(),
-            Self::Among(states) => format!(" and {prefix}state in ('{}')", states.join("', '")),
+            Self::States(states) if states.is_empty() => String::new(),
+            Self::States(states) => format!(" and {prefix}state in ('{}')", states.join("', '")),
         }
     }
 }
 
-/// The items of two lists, each once.
-fn both(newest: Vec<FeedItem>, open: Vec<FeedItem>) -> Vec<FeedItem> {
+/// Merges two lists, without repetitions.
+fn merge(newest: Vec<FeedItem>, open: Vec<FeedItem>) -> Vec<FeedItem> {
     let known: HashSet<String> = newest.iter().map(|item| item.key.clone()).collect();
     let older = open.into_iter().filter(|item| !known.contains(&item.key));
     newest.into_iter().chain(older).collect()

@@ -1,7 +1,7 @@
-//! The log as it is read in long pieces: from a replica, if there is one that has what the reader needs.
+//! Bulk reads of the log: from a replica if it has what the reader needs, otherwise from the primary.
 //!
-//! Events never change and their numbers have no gaps, so a replica's page is right if it reaches as far as it must. What
-//! it must reach is for the reader to say: as far as was shown before. Else the primary is read.
+//! Events never change and their numbers have no gaps, so a replica's page is correct if it reaches far enough. The
+//! reader states how far that is: as far as it has seen events before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,10 @@ use super::events::Stored;
 use super::{Store, StoreError, postgres_options, with_limits};
 use crate::config::DatabaseSettings;
 
-/// How long the replica may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one that did not answer is left alone.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// Limit for a connection to the replica and for one query.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time during which an unreachable replica is not queried.
+const REPLICA_COOLDOWN: Duration = Duration::from_secs(5);
 
 /// Reads logs; cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,35 +30,36 @@ pub struct History {
 #[derive(Debug)]
 struct Replica {
     store: Store,
-    /// Until then it is not asked.
-    left_alone: Mutex<Option<Instant>>,
-    reads: Reads,
+    /// The end of the cooldown.
+    unavailable_until: Mutex<Option<Instant>>,
+    reads: ReadCounts,
 }
 
-/// What became of what was asked of the replica.
+/// Counts of queries to the replica, by result.
 #[derive(Debug, Default)]
-struct Reads {
+struct ReadCounts {
     answered: AtomicU64,
     behind: AtomicU64,
     away: AtomicU64,
 }
 
 impl History {
-    /// Reads from `primary`, and from the replica of the settings. That need not be reachable.
+    /// Reads from `primary` and from the replica in the settings, which need not be reachable yet.
     pub fn open(primary: Store, settings: &DatabaseSettings) -> Result<Self, StoreError> {
         let Some(url) = settings.read_url() else { return Ok(Self { primary, replica: None }) };
-        let pool = PgPoolOptions::new().max_connections(settings.connections).acquire_timeout(PATIENCE);
+        let pool = PgPoolOptions::new().max_connections(settings.connections).acquire_timeout(REPLICA_TIMEOUT);
         let pool: PgPool = with_limits(pool).connect_lazy_with(postgres_options(url)?);
-        let replica = Replica { store: Store::Postgres(pool), left_alone: Mutex::default(), reads: Reads::default() };
+        let replica =
+            Replica { store: Store::Postgres(pool), unavailable_until: Mutex::default(), reads: ReadCounts::default() };
         Ok(Self { primary, replica: Some(Arc::new(replica)) })
     }
 
-    /// The database itself.
+    /// Returns the primary database.
     pub fn primary(&self) -> &Store {
         &self.primary
     }
 
-    /// Up to `limit` events behind `after`, in order, and all of those up to `needed`.
+    /// Reads up to `limit` events after `after`, in order. The page leaves out no event up to `needed`.
     pub async fn events_after(
         &self,
         room: RoomId,
@@ -68,14 +69,14 @@ impl History {
     ) -> Result<Vec<Stored>, StoreError> {
         let last = after.saturating_add(u64::from(limit)).min(needed);
         if let Some(replica) = &self.replica
-            && let Some(page) = replica.ask(replica.store.events_after(room, after, limit), last).await
+            && let Some(page) = replica.query(replica.store.events_after(room, after, limit), last).await
         {
             return Ok(page);
         }
         self.primary.events_after(room, after, limit).await
     }
 
-    /// Up to `limit` events before `before`, in order: the last ones of them, and all of those up to `needed`.
+    /// Reads the last `limit` events before `before`, in order. The page leaves out no event up to `needed`.
     pub async fn events_before(
         &self,
         room: RoomId,
@@ -85,15 +86,15 @@ impl History {
     ) -> Result<Vec<Stored>, StoreError> {
         let last = before.saturating_sub(1).min(needed);
         if let Some(replica) = &self.replica
-            && let Some(page) = replica.ask(replica.store.events_before(room, before, limit), last).await
+            && let Some(page) = replica.query(replica.store.events_before(room, before, limit), last).await
         {
             return Ok(page);
         }
         self.primary.events_before(room, before, limit).await
     }
 
-    /// How often the replica answered, was behind, and was away; none without one.
-    pub fn reads(&self) -> Option<[(&'static str, u64); 3]> {
+    /// Counts how often the replica answered, lagged behind, and was unreachable; `None` without a replica.
+    pub fn replica_reads(&self) -> Option<[(&'static str, u64); 3]> {
         let reads = &self.replica.as_ref()?.reads;
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Some([("answered", count(&reads.answered)), ("behind", count(&reads.behind)), ("away", count(&reads.away))])
@@ -101,18 +102,22 @@ impl History {
 }
 
 impl Replica {
-    /// A page that reaches `last`, if the replica has it.
-    async fn ask(&self, page: impl Future<Output = Result<Vec<Stored>, StoreError>>, last: u64) -> Option<Vec<Stored>> {
+    /// Returns a page that reaches `last`, or `None` if the replica lags behind or is unreachable.
+    async fn query(
+        &self,
+        page: impl Future<Output = Result<Vec<Stored>, StoreError>>,
+        last: u64,
+    ) -> Option<Vec<Stored>> {
         let now = Instant::now();
-        if self.left_alone.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| until > now) {
+        if self.unavailable_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| until > now) {
             return None;
         }
-        let (counter, page) = match timeout(PATIENCE, page).await {
+        let (counter, page) = match timeout(REPLICA_TIMEOUT, page).await {
             Ok(Ok(page)) if page.last().map_or(0, |event| event.seq) >= last => (&self.reads.answered, Some(page)),
             Ok(Ok(_)) => (&self.reads.behind, None),
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the replica of the database does not answer; the database itself is read for a while");
-                *self.left_alone.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + LEFT_ALONE);
+                tracing::warn!(retry_after = ?REPLICA_COOLDOWN, "replica query failed; reading from the primary");
+                *self.unavailable_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + REPLICA_COOLDOWN);
                 (&self.reads.away, None)
             }
         };

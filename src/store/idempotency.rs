@@ -1,4 +1,4 @@
-//! Answers to unsafe requests, kept for their repetition
+//! Stored responses to unsafe requests, for repetitions with the same idempotency key
 //! (draft-ietf-httpapi-idempotency-key-header-07).
 
 use rooms::id::UserId;
@@ -8,32 +8,33 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, read, write_one};
 
-/// An answer as it was given.
+/// A response as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedAnswer {
+pub struct StoredResponse {
     pub status: u16,
-    /// The headers that belong to the answer, as JSON.
+    /// The headers to be sent again, as JSON.
     pub headers: String,
     pub body: Vec<u8>,
 }
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// It is new, or its request died, and now this request's. The id is the same for both.
-    Fresh(Uuid),
-    /// The first request still runs.
-    Running,
-    /// It was used for another content.
-    Other,
-    /// It was answered.
-    Answered(SavedAnswer),
+pub enum KeyState {
+    /// This request claimed the key: it is new, or its earlier request died. Both get the same id.
+    Claimed(Uuid),
+    /// The first request is still running.
+    InProgress,
+    /// The key was used for a request with another body.
+    BodyMismatch,
+    /// The first request is complete.
+    Completed(StoredResponse),
 }
 
 impl Store {
-    /// Claims a key, with a `fresh` id for what its request makes, or says what became of it. A claim older than `stale` counts as dead and is taken over.
+    /// Claims a key, or returns its state. `fresh` is the id for what the request creates. A claim from before `stale`
+    /// counts as abandoned and is taken over.
     #[expect(clippy::too_many_arguments, reason = "each is a column of the one row")]
-    pub async fn begin_request(
+    pub async fn claim_key(
         &self,
         user: UserId,
         route: &str,
@@ -42,7 +43,7 @@ impl Store {
         fresh: Uuid,
         now: Timestamp,
         stale: Timestamp,
-    ) -> Result<Begin, StoreError> {
+    ) -> Result<KeyState, StoreError> {
         let sql = "insert into idempotency (user_id, route, key, body_hash, created_at, fresh) \
             values ($1, $2, $3, $4, $5, $7) \
             on conflict (user_id, route, key) do update set created_at = excluded.created_at \
@@ -52,7 +53,7 @@ impl Store {
             .bind(user.0).bind(route).bind(key).bind(&body[..]).bind(now.micros()).bind(stale.micros()).bind(fresh)
             .fetch_optional(db).await)?;
         if let Some((fresh,)) = claimed {
-            return Ok(Begin::Fresh(fresh));
+            return Ok(KeyState::Claimed(fresh));
         }
         let sql =
             "select body_hash, status, headers, body from idempotency where user_id = $1 and route = $2 and key = $3";
@@ -60,34 +61,35 @@ impl Store {
         let row: Option<Row> =
             read!(self, db => sqlx::query_as(sql).bind(user.0).bind(route).bind(key).fetch_optional(db).await)?;
         Ok(match row {
-            Some((hash, ..)) if hash != body[..] => Begin::Other,
-            Some((_, Some(status), headers, body)) => Begin::Answered(SavedAnswer {
+            Some((hash, ..)) if hash != body[..] => KeyState::BodyMismatch,
+            Some((_, Some(status), headers, body)) => KeyState::Completed(StoredResponse {
                 status: u16::try_from(status).unwrap_or(500),
                 headers: headers.unwrap_or_default(),
                 body: body.unwrap_or_default(),
             }),
-            Some(_) | None => Begin::Running,
+            Some(_) | None => KeyState::InProgress,
         })
     }
 
-    /// Keeps the answer.
-    pub async fn finish_request(
+    /// Stores the response.
+    pub async fn store_response(
         &self,
         user: UserId,
         route: &str,
         key: &str,
-        answer: &SavedAnswer,
+        response: &StoredResponse,
     ) -> Result<(), StoreError> {
         let sql = "update idempotency set status = $4, headers = $5, body = $6 \
             where user_id = $1 and route = $2 and key = $3";
         write_one!(self, db => sqlx::query(sql)
-            .bind(user.0).bind(route).bind(key).bind(i64::from(answer.status)).bind(&answer.headers).bind(&answer.body)
+            .bind(user.0).bind(route).bind(key)
+            .bind(i64::from(response.status)).bind(&response.headers).bind(&response.body)
             .execute(db).await.map(drop))?;
         Ok(())
     }
 
-    /// Forgets a key whose request had no lasting answer, so that it may be tried again.
-    pub async fn abandon_request(&self, user: UserId, route: &str, key: &str) -> Result<(), StoreError> {
+    /// Releases a key whose request had no lasting effect, so that the caller may retry.
+    pub async fn release_key(&self, user: UserId, route: &str, key: &str) -> Result<(), StoreError> {
         let sql = "delete from idempotency where user_id = $1 and route = $2 and key = $3 and status is null";
         write_one!(self, db => sqlx::query(sql).bind(user.0).bind(route).bind(key).execute(db).await.map(drop))?;
         Ok(())

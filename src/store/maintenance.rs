@@ -1,4 +1,4 @@
-//! What the jobs ask for.
+//! Queries of the periodic jobs: checkpoints, the server's clock, due timers and retention.
 
 use std::time::Duration;
 
@@ -8,36 +8,38 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, read, soon, write_one};
 
-/// How long an answer is kept for its repetition.
-pub const KEYS_KEPT: Duration = Duration::from_secs(86_400);
-/// How long an ended sign-in is kept, for the list of what happened to an account.
-const SESSIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Retention of idempotency keys and their responses.
+pub const IDEMPOTENCY_KEY_RETENTION: Duration = Duration::from_secs(86_400);
+/// Retention of ended sign-ins, for the account's history.
+const SESSION_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// Pages of SQLite's write-ahead log from which on it is begun anew: 16 MiB. It is not shortened, only overwritten.
-const LONG_LOG: i64 = 4_000;
+/// The size of SQLite's write-ahead log from which on it is restarted, in pages: 16 MiB. A restart overwrites the file
+/// from its beginning and does not shorten it.
+const WAL_RESTART_PAGES: i64 = 4_000;
 
 impl Store {
-    /// Copies what SQLite's write-ahead log holds into the file, beside the commits and not, as SQLite does it by itself, at
-    /// the end of one. Only what came meanwhile is copied between two commits, when the log is long: then it begins anew.
+    /// Copies SQLite's write-ahead log into the database file. A reading connection copies beside the commits; SQLite by
+    /// itself would copy at the end of one and delay it. If the log is long, the writing connection copies the remainder
+    /// between two commits, so that the log restarts.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let Store::Sqlite { read, write } = self else { return Ok(()) };
         let sql = "pragma wal_checkpoint(passive)";
         let (_busy, pages, _copied): (i64, i64, i64) = soon(sqlx::query_as(sql).fetch_one(read)).await?;
-        if pages > LONG_LOG {
+        if pages > WAL_RESTART_PAGES {
             soon(sqlx::query(sql).execute(write)).await?;
         }
         Ok(())
     }
 
-    /// What time it is by the clock of the database's server; none for SQLite, which has the hub's own.
-    pub async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+    /// Returns the time of the database server's clock; `None` on SQLite, which shares the hub's.
+    pub async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
         let Store::Postgres(pool) = self else { return Ok(None) };
         let sql = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
         let (micros,): (i64,) = soon(sqlx::query_as(sql).fetch_one(pool)).await?;
         Ok(Some(Timestamp::from_micros(micros)))
     }
 
-    /// Rooms whose timers are due, the most overdue first.
+    /// Lists rooms whose timers are due, the most overdue first.
     pub async fn due_rooms(&self, now: Timestamp, limit: u32) -> Result<Vec<RoomId>, StoreError> {
         let sql = "select id from rooms where wake_at is not null and wake_at <= $1 order by wake_at limit $2";
         let rows: Vec<(Uuid,)> =
@@ -45,13 +47,13 @@ impl Store {
         Ok(rows.into_iter().map(|(id,)| RoomId(id)).collect())
     }
 
-    /// Deletes answers kept for long enough, and sign-ins that ended long ago.
+    /// Deletes idempotency keys and sign-ins after their retention.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = |kept: Duration| now.micros() - i64::try_from(kept.as_micros()).unwrap_or(0);
+        let cutoff = |retention: Duration| now.micros() - i64::try_from(retention.as_micros()).unwrap_or(0);
         write_one!(self, db => sqlx::query("delete from idempotency where created_at < $1")
-            .bind(before(KEYS_KEPT)).execute(db).await.map(drop))?;
+            .bind(cutoff(IDEMPOTENCY_KEY_RETENTION)).execute(db).await.map(drop))?;
         write_one!(self, db => sqlx::query("delete from sessions where expires_at < $1")
-            .bind(before(SESSIONS_KEPT)).execute(db).await.map(drop))?;
+            .bind(cutoff(SESSION_RETENTION)).execute(db).await.map(drop))?;
         Ok(())
     }
 }

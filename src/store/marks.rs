@@ -1,4 +1,4 @@
-//! How far everybody got in each room.
+//! Read receipts: the last event delivered to, and seen by, each person in a room.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, on, read};
 
 impl Store {
-    /// The marks of one room.
+    /// Returns the read receipts of a room.
     pub async fn marks(&self, room: RoomId) -> Result<BTreeMap<UserId, Mark>, StoreError> {
         let sql = "select user_id, delivered, seen from marks where room = $1";
         let rows: Vec<(Uuid, i64, i64)> = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_all(db).await)?;
@@ -20,7 +20,7 @@ impl Store {
             .collect())
     }
 
-    /// Writes marks; those that are further already stay.
+    /// Stores read receipts. A receipt never moves back.
     pub async fn save_marks(&self, marks: &[(RoomId, UserId, Mark)]) -> Result<(), StoreError> {
         let sql = "insert into marks (room, user_id, delivered, seen) values ($1, $2, $3, $4) \
             on conflict (room, user_id) do update set \

@@ -1,42 +1,42 @@
-//! Pages of a listing: at most so many rows, and where the next page begins.
+//! Pagination: pages of bounded size, continued after the key of the last row.
 
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-/// Which page is wanted.
+/// A request for one page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest {
-    /// The key of the last row of the page before; `None` for the first page.
+    /// The key of the previous page's last row; `None` for the first page.
     pub after: Option<Uuid>,
-    /// 1 to 200.
+    /// The maximum number of items, 1 to 200.
     pub limit: u32,
 }
 
-/// A page.
+/// One page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// The key to ask for the next page with; `None` at the end.
+    /// The key after which the next page begins; `None` at the end.
     pub next: Option<Uuid>,
 }
 
 impl PageRequest {
-    /// Rows to ask the database for: one more, which tells whether there is a next page.
+    /// Returns the number of rows to query: one more than the limit shows whether there is a next page.
     pub(super) fn rows(self) -> i64 {
         i64::from(self.limit) + 1
     }
 
-    /// Where an ascending listing goes on.
+    /// Returns the key after which an ascending listing continues.
     pub(super) fn above(self) -> Uuid {
         self.after.unwrap_or_default()
     }
 
-    /// Where a descending listing goes on.
+    /// Returns the key before which a descending listing continues.
     pub(super) fn below(self) -> Uuid {
         self.after.unwrap_or(Uuid::max())
     }
 
-    /// Makes a page of the rows that came.
+    /// Makes a page from the queried rows.
     pub(super) fn page<R, T>(self, rows: Vec<(Uuid, R)>, mut make: impl FnMut(R) -> T) -> Page<T> {
         let more = rows.len() > self.limit as usize;
         let mut next = None;

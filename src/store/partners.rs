@@ -1,4 +1,4 @@
-//! What partners call the things of the hub, and which of their messages took effect.
+//! Partners' references to payments and deliveries, and the ids of their webhooks that took effect.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, read, write_one};
 
-/// How long the ids of messages are kept. A message's signature is good for minutes.
-const EVENTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Retention of webhook ids. A webhook's signature is valid for minutes only.
+const PARTNER_EVENT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// A room's payment, as the provider knows it.
+/// The provider's reference to a room's payment, and its checkout page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentLink {
     pub reference: String,
@@ -19,7 +19,7 @@ pub struct PaymentLink {
 }
 
 impl Store {
-    /// Keeps what the provider calls a room's payment. What is known already stays, but for a page that was not.
+    /// Stores the provider's reference to a room's payment. An existing reference stays; a missing page is added.
     pub async fn link_payment(&self, room: RoomId, link: &PaymentLink, now: Timestamp) -> Result<(), StoreError> {
         let sql = "insert into payments (room, reference, checkout_url, created_at) values ($1, $2, $3, $4) \
             on conflict (room) do update set checkout_url = coalesce(payments.checkout_url, excluded.checkout_url)";
@@ -34,14 +34,14 @@ impl Store {
         Ok(row.map(|(reference, checkout_url)| PaymentLink { reference, checkout_url }))
     }
 
-    /// The room whose payment the provider calls so.
+    /// Finds the room whose payment has this reference.
     pub async fn room_of_payment(&self, reference: &str) -> Result<Option<RoomId>, StoreError> {
         let sql = "select room from payments where reference = $1";
         let row: Option<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(reference).fetch_optional(db).await)?;
         Ok(row.map(|(room,)| RoomId(room)))
     }
 
-    /// Keeps what the courier partner calls a parcel: the latest order's name, if there was one before.
+    /// Stores the courier partner's reference to a delivery. A later order replaces an earlier one's.
     pub async fn link_order(
         &self,
         room: RoomId,
@@ -55,14 +55,14 @@ impl Store {
             .bind(delivery.0).bind(room.0).bind(reference).bind(now.micros()).execute(db).await.map(drop))
     }
 
-    /// What the courier partner calls a parcel.
+    /// Returns the courier partner's reference to a delivery.
     pub async fn order_of(&self, delivery: DeliveryId) -> Result<Option<String>, StoreError> {
         let sql = "select reference from courier_orders where delivery = $1";
         let row: Option<(String,)> = read!(self, db => sqlx::query_as(sql).bind(delivery.0).fetch_optional(db).await)?;
         Ok(row.map(|(reference,)| reference))
     }
 
-    /// Whether a partner's message took effect before.
+    /// Whether a partner's webhook took effect before.
     pub async fn is_known_event(&self, partner: &str, id: &str) -> Result<bool, StoreError> {
         let sql = "select received_at from partner_events where partner = $1 and id = $2";
         let row: Option<(i64,)> =
@@ -70,15 +70,15 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Notes that a partner's message took effect.
+    /// Records that a partner's webhook took effect.
     pub async fn note_event(&self, partner: &str, id: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "insert into partner_events (partner, id, received_at) values ($1, $2, $3) on conflict do nothing";
         write_one!(self, db => sqlx::query(sql).bind(partner).bind(id).bind(now.micros()).execute(db).await.map(drop))
     }
 
-    /// Forgets the ids of messages that cannot come again.
+    /// Deletes the ids of webhooks that are too old to be repeated.
     pub async fn sweep_partner_events(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = now.micros() - i64::try_from(EVENTS_KEPT.as_micros()).unwrap_or(0);
+        let before = now.micros() - i64::try_from(PARTNER_EVENT_RETENTION.as_micros()).unwrap_or(0);
         write_one!(self, db => sqlx::query("delete from partner_events where received_at < $1")
             .bind(before).execute(db).await.map(drop))
     }

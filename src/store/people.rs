@@ -1,4 +1,4 @@
-//! People and pharmacies.
+//! Accounts and pharmacies.
 
 use rooms::id::{PharmacyId, UserId};
 use rooms::party::{Person, Pharmacy};
@@ -15,7 +15,7 @@ use super::{Store, StoreError, read, write_one};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// A doctor or pharmacist who waits for an administrator's approval.
+    /// The account of a doctor or pharmacist before an administrator's approval.
     Pending,
     Active,
     Disabled,
@@ -44,11 +44,11 @@ pub struct User {
     pub languages: Option<String>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
-    /// In PHC form.
+    /// The password hash in PHC form.
     pub password_hash: String,
 }
 
-/// The languages in which the hub writes to people.
+/// The language in which the hub writes to a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Language {
@@ -60,7 +60,7 @@ pub enum Language {
 impl Language {
     pub const ALL: [Language; 2] = [Language::En, Language::Ko];
 
-    /// The name on the wire and in the database (ISO 639-1).
+    /// Returns the name on the wire and in the database (ISO 639-1).
     pub fn as_str(self) -> &'static str {
         match self {
             Language::En => "en",
@@ -69,7 +69,7 @@ impl Language {
     }
 }
 
-/// Whom to write to, and in which language.
+/// A person's name, address and language, for mail.
 #[derive(Clone, Debug)]
 pub struct Addressee {
     pub name: Line,
@@ -123,7 +123,7 @@ pub(super) fn line<const MAX: usize>(text: &str) -> Result<Text<MAX>, StoreError
 }
 
 impl Store {
-    /// Adds an account; false if the e-mail address has one already.
+    /// Adds an account; returns `false` if the e-mail address already has one.
     pub async fn insert_user(&self, user: &User) -> Result<bool, StoreError> {
         let sql = "insert into users (id, email, name, password_hash, role, status, pharmacy, specialty, languages, \
             created_at, changed_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing";
@@ -135,7 +135,7 @@ impl Store {
         Ok(inserted == 1)
     }
 
-    /// The account of this e-mail address, which must be in lower case.
+    /// Finds the account of an e-mail address, which must be in lower case.
     pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, StoreError> {
         let sql = "select * from users where email = $1";
         let row: Option<UserRow> = read!(self, db => sqlx::query_as(sql).bind(email).fetch_optional(db).await)?;
@@ -148,7 +148,7 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
-    /// Somebody with an active account, as one writes to them.
+    /// Finds the mail address of a person with an active account.
     pub async fn addressee(&self, id: UserId) -> Result<Option<Addressee>, StoreError> {
         let sql = "select name, email, language from users where id = $1 and status = 'active'";
         let row: Option<(String, String, String)> =
@@ -157,13 +157,13 @@ impl Store {
             .transpose()
     }
 
-    /// Chooses the language in which the hub writes to somebody.
+    /// Sets the language in which the hub writes to a person.
     pub async fn set_language(&self, id: UserId, language: Language) -> Result<(), StoreError> {
         let sql = "update users set language = $2 where id = $1";
         write_one!(self, db => sqlx::query(sql).bind(id.0).bind(language.as_str()).execute(db).await.map(drop))
     }
 
-    /// Changes what patients read about a doctor.
+    /// Updates a doctor's public profile. `None` keeps the present value.
     pub async fn update_profile(
         &self,
         id: UserId,
@@ -176,8 +176,8 @@ impl Store {
         Ok(())
     }
 
-    /// Changes role, status and pharmacy, if the last change is still that of `from`; tokens of before `at` are no
-    /// longer good.
+    /// Changes role, status and pharmacy if the last change is still that of `from`. Tokens issued before `at` become
+    /// invalid.
     pub async fn update_user(
         &self,
         id: UserId,
@@ -196,7 +196,7 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// All accounts, by id.
+    /// Lists all accounts by id.
     pub async fn users(&self, request: PageRequest) -> Result<Page<User>, StoreError> {
         let sql = "select * from users where id > $1 order by id limit $2";
         let rows: Vec<UserRow> =
@@ -206,7 +206,7 @@ impl Store {
         Ok(request.page(users, |user| user))
     }
 
-    /// Active people of a role, by id; `like` is looked for in name and specialty, `specialty` in the specialty only.
+    /// Searches the active accounts of a role, by id. `like` matches name and specialty, `specialty` the specialty only.
     pub async fn people(
         &self,
         role: Role,
@@ -225,19 +225,19 @@ impl Store {
         Ok(request.page(users, |user| user))
     }
 
-    /// Whose tokens from before their last change may still be about: everybody changed since `since`.
+    /// Lists the accounts changed since `since`: tokens from before the change may still be in use.
     pub async fn changed_users(&self, since: Timestamp) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
         let sql = "select id, changed_at from users where changed_at >= $1 and changed_at > created_at";
         let rows: Vec<(Uuid, i64)> = read!(self, db => sqlx::query_as(sql).bind(since.micros()).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(id, at)| (UserId(id), instant(at))).collect())
     }
 
-    /// An active doctor, as the log names people.
+    /// Finds an active doctor, in the form in which the log stores people.
     pub async fn doctor_fact(&self, id: UserId) -> Result<Option<Person>, StoreError> {
         self.active(id, Role::Doctor).await
     }
 
-    /// An active courier, as the log names people.
+    /// Finds an active courier, in the form in which the log stores people.
     pub async fn courier_fact(&self, id: UserId) -> Result<Option<Person>, StoreError> {
         self.active(id, Role::Courier).await
     }
@@ -263,7 +263,7 @@ impl Store {
         row.map(|(name, address)| Ok(Pharmacy { id, name: line(&name)?, address: line(&address)? })).transpose()
     }
 
-    /// Pharmacies, by id; `like` is looked for in name and address.
+    /// Searches pharmacies, by id. `like` matches name and address.
     pub async fn pharmacies(&self, like: &str, request: PageRequest) -> Result<Page<Pharmacy>, StoreError> {
         let sql = "select id, name, address from pharmacies where id > $1 \
             and (lower(name) like $2 or lower(address) like $2) order by id limit $3";
@@ -279,8 +279,8 @@ impl Store {
     }
 }
 
-/// What `like` finds a text anywhere with; the searcher's own wildcards mean themselves no more.
-fn pattern(like: &str) -> String {
-    let plain: String = like.to_lowercase().chars().filter(|c| !matches!(c, '%' | '_' | '\\' | '\0')).collect();
+/// Makes a `like` pattern that matches `text` anywhere in a column. Wildcards in the text are removed.
+fn pattern(text: &str) -> String {
+    let plain: String = text.to_lowercase().chars().filter(|c| !matches!(c, '%' | '_' | '\\' | '\0')).collect();
     format!("%{plain}%")
 }

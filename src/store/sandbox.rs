@@ -1,4 +1,4 @@
-//! What the sandboxes remember: payments that nobody pays and parcels that nobody carries.
+//! The sandbox partners' state: simulated payments and parcels.
 
 use rooms::id::{DeliveryId, RoomId};
 use rooms::text::Line;
@@ -13,7 +13,7 @@ use super::page::instant;
 use super::people::{line, named};
 use super::{Store, StoreError, read, write_one};
 
-/// Where a played payment stands.
+/// The state of a sandbox payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlayState {
@@ -37,19 +37,19 @@ impl PlayState {
     }
 }
 
-/// What a sandbox was told to do wrong.
+/// Faults that a sandbox injects on request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Whims {
-    /// It fails whenever it is asked for something.
+    /// Every request fails.
     pub fails: bool,
-    /// It answers after ten seconds.
+    /// Every response takes ten seconds.
     pub slow: bool,
-    /// It says everything twice.
+    /// Every webhook is sent twice.
     pub twice: bool,
 }
 
-/// A played payment.
+/// A sandbox payment.
 #[derive(Clone, Debug)]
 pub struct PlayedPayment {
     pub id: Uuid,
@@ -60,15 +60,15 @@ pub struct PlayedPayment {
     pub whims: Whims,
 }
 
-/// A played parcel.
+/// A sandbox parcel.
 #[derive(Clone, Debug)]
 pub struct PlayedParcel {
     pub id: Uuid,
     pub delivery: DeliveryId,
     pub room: RoomId,
-    /// The name of the delivery's state that the courier is in.
+    /// The name of the delivery's state as the courier reports it.
     pub state: String,
-    /// When it moves on by itself.
+    /// The time of its next automatic move.
     pub next_at: Option<Timestamp>,
     pub updated_at: Timestamp,
 }
@@ -124,7 +124,7 @@ impl From<ParcelRow> for PlayedParcel {
 }
 
 impl Store {
-    /// Opens a played payment for a room, unless it has one; answers the one it has.
+    /// Opens a sandbox payment for a room, unless it has one. Returns the id of the room's payment.
     pub async fn play_payment(
         &self,
         id: Uuid,
@@ -149,7 +149,7 @@ impl Store {
         row.map(PlayedPayment::try_from).transpose()
     }
 
-    /// Moves a played payment; false if it is not in `from`.
+    /// Changes the state of a sandbox payment; returns `false` if the payment is not in `from`.
     pub async fn move_played_payment(&self, id: Uuid, from: PlayState, to: PlayState) -> Result<bool, StoreError> {
         let sql = "update sandbox_payments set state = $3 where id = $1 and state = $2";
         let moved = write_one!(self, db => sqlx::query(sql)
@@ -157,7 +157,7 @@ impl Store {
         Ok(moved == 1)
     }
 
-    /// Tells a played payment what to do wrong; false if there is none such.
+    /// Sets the faults of a sandbox payment; returns `false` if there is none with this id.
     pub async fn set_whims(&self, id: Uuid, whims: Whims) -> Result<bool, StoreError> {
         let sql = "update sandbox_payments set fails = $2, slow = $3, twice = $4 where id = $1";
         let set = write_one!(self, db => sqlx::query(sql)
@@ -166,7 +166,8 @@ impl Store {
         Ok(set == 1)
     }
 
-    /// Lets a parcel begin its way at `next_at`, unless it is on it; answers its id. One that was called off begins anew.
+    /// Starts a delivery's parcel, to move at `next_at`, unless it has one. A cancelled parcel starts again. Returns the
+    /// parcel's id.
     pub async fn play_parcel(
         &self,
         id: Uuid,
@@ -193,14 +194,14 @@ impl Store {
         Ok(row.map(PlayedParcel::from))
     }
 
-    /// The parcels that were last moved, at most 50.
+    /// Lists the parcels that moved last, at most 50.
     pub async fn played_parcels(&self) -> Result<Vec<PlayedParcel>, StoreError> {
         let sql = "select * from sandbox_parcels order by updated_at desc limit 50";
         let rows: Vec<ParcelRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
         Ok(rows.into_iter().map(PlayedParcel::from).collect())
     }
 
-    /// Takes parcels whose time to move on has come, and puts off their next one to `until`: so one node moves each.
+    /// Leases the parcels that are due to move until `until`, so that only one node moves each.
     pub async fn take_parcels(&self, now: Timestamp, until: Timestamp) -> Result<Vec<PlayedParcel>, StoreError> {
         let sql = "update sandbox_parcels set next_at = $1 where next_at <= $2 returning *";
         let rows: Vec<ParcelRow> = write_one!(self, db => sqlx::query_as(sql)
@@ -208,7 +209,7 @@ impl Store {
         Ok(rows.into_iter().map(PlayedParcel::from).collect())
     }
 
-    /// Moves a played parcel.
+    /// Changes the state of a sandbox parcel.
     pub async fn move_played_parcel(
         &self,
         id: Uuid,

@@ -1,4 +1,5 @@
-//! Sign-ins. A refresh token names its sign-in and a counter; only the present counter's successor is ever made.
+//! Sign-ins. A refresh token contains its sign-in and a counter. A rotation succeeds only for the present counter, so
+//! each counter has one successor.
 
 use rooms::id::{SessionId, UserId};
 use rooms::time::Timestamp;
@@ -13,16 +14,16 @@ use super::{Store, StoreError, read, write_one};
 pub struct Session {
     pub id: SessionId,
     pub user: UserId,
-    /// The number of the present refresh token.
+    /// The counter of the valid refresh token.
     pub counter: i64,
-    /// When it became the present one.
+    /// The time of the last rotation.
     pub rotated_at: Timestamp,
     pub created_at: Timestamp,
     pub last_seen_at: Timestamp,
-    /// When the sign-in ends, however often it is refreshed.
+    /// The end of the sign-in, however often it is refreshed.
     pub expires_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
-    /// What the client called itself.
+    /// The client's name for itself.
     pub label: String,
 }
 
@@ -72,7 +73,7 @@ impl Store {
         Ok(row.map(Session::from))
     }
 
-    /// A person's sign-ins that have not ended, newest first.
+    /// Lists a person's valid sign-ins, newest first.
     pub async fn sessions_of(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let sql =
             "select * from sessions where user_id = $1 and revoked_at is null and expires_at > $2 order by id desc";
@@ -81,7 +82,7 @@ impl Store {
         Ok(rows.into_iter().map(Session::from).collect())
     }
 
-    /// Makes `from + 1` the present refresh token; false if `from` is not the present one any more.
+    /// Makes `from + 1` the valid refresh token; returns `false` if `from` is no longer the valid one.
     pub async fn rotate_session(&self, id: SessionId, from: i64, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "update sessions set counter = counter + 1, rotated_at = $3, last_seen_at = $3 \
             where id = $1 and counter = $2 and revoked_at is null";
@@ -90,7 +91,7 @@ impl Store {
         Ok(rotated == 1)
     }
 
-    /// Ends one sign-in of a person; false if there is none of theirs.
+    /// Revokes one sign-in of a person; returns `false` if they have none with this id.
     pub async fn revoke_session(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "update sessions set revoked_at = coalesce(revoked_at, $3) where id = $1 and user_id = $2";
         let revoked = write_one!(self, db => sqlx::query(sql).bind(id.0).bind(user.0).bind(now.micros())
@@ -98,7 +99,7 @@ impl Store {
         Ok(revoked == 1)
     }
 
-    /// Ends all sign-ins of a person and says which stood.
+    /// Revokes all sign-ins of a person and returns those that were valid.
     pub async fn revoke_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {
         let sql = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null returning id";
         let rows: Vec<(Uuid,)> =
@@ -106,7 +107,7 @@ impl Store {
         Ok(rows.into_iter().map(|(id,)| SessionId(id)).collect())
     }
 
-    /// The sign-ins that were ended since `since`: access tokens of theirs may still be about.
+    /// Lists the sign-ins revoked since `since`: their access tokens may not have expired yet.
     pub async fn revoked_sessions(&self, since: Timestamp) -> Result<Vec<SessionId>, StoreError> {
         let sql = "select id from sessions where revoked_at is not null and revoked_at >= $1";
         let rows: Vec<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(since.micros()).fetch_all(db).await)?;

@@ -1,4 +1,4 @@
-//! A doctor's published time. Which room has a slot is written with the room's events.
+//! Doctors' published slots. The room of a slot is written together with the room's events, in the log.
 
 use rooms::id::{RoomId, SlotId, UserId};
 use rooms::party::{Person, Slot};
@@ -9,8 +9,8 @@ use super::page::instant;
 use super::people::line;
 use super::{Store, StoreError, on, read, write_one};
 
-/// The longest slot that the table takes, in microseconds: what overlaps another one begins at most so much before it.
-const LONGEST: i64 = 86_400_000_000;
+/// The longest slot that the table accepts, in microseconds. Slots that overlap begin at most this far apart.
+const MAX_SLOT_MICROS: i64 = 86_400_000_000;
 
 /// A published slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +22,19 @@ pub struct PublishedSlot {
     pub room: Option<RoomId>,
 }
 
-/// What became of slots to be published.
+/// The result of publishing slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     All,
-    /// The slot of this index overlaps another one; none was published.
+    /// The slot at this index overlaps another one; none was published.
     Overlap(usize),
 }
 
 impl Store {
-    /// Publishes all of `slots`, or none if one of them overlaps another slot of the doctor. A slot takes up to a day.
+    /// Publishes all of `slots`, or none if one of them overlaps another slot of the doctor. A slot lasts up to a day.
     pub async fn publish_slots(&self, doctor: UserId, slots: &[PublishedSlot]) -> Result<Published, StoreError> {
         let mut tx = self.begin().await?;
-        // Writing the doctor's row makes others who publish for the same doctor wait until this is done.
+        // The update locks the doctor's row, so that concurrent calls for the same doctor run one after the other.
         on!(&mut tx, db => sqlx::query("update users set changed_at = changed_at where id = $1")
             .bind(doctor.0).execute(db).await.map(drop))?;
         let sql = "insert into slots (id, doctor, starts_at, ends_at) \
@@ -43,7 +43,7 @@ impl Store {
         for (at, slot) in slots.iter().enumerate() {
             let inserted = on!(&mut tx, db => sqlx::query(sql)
                 .bind(slot.id.0).bind(doctor.0).bind(slot.starts_at.micros()).bind(slot.ends_at.micros())
-                .bind(slot.starts_at.micros() - LONGEST)
+                .bind(slot.starts_at.micros() - MAX_SLOT_MICROS)
                 .execute(db).await.map(|done| done.rows_affected()))?;
             if inserted == 0 {
                 tx.rollback().await?;
@@ -54,7 +54,7 @@ impl Store {
         Ok(Published::All)
     }
 
-    /// A doctor's slots that begin in `from..to`, at most 500.
+    /// Lists a doctor's slots that begin in `from..to`, at most 500.
     pub async fn slots(
         &self,
         doctor: UserId,
@@ -76,7 +76,7 @@ impl Store {
             .collect())
     }
 
-    /// Withdraws a slot of the doctor's that nobody has; false if there is none such.
+    /// Withdraws a free slot of a doctor; returns `false` if there is none with this id.
     pub async fn withdraw_slot(&self, doctor: UserId, id: SlotId) -> Result<bool, StoreError> {
         let sql = "delete from slots where id = $1 and doctor = $2 and room is null";
         let deleted = write_one!(self, db => sqlx::query(sql).bind(id.0).bind(doctor.0)
@@ -84,15 +84,15 @@ impl Store {
         Ok(deleted == 1)
     }
 
-    /// A doctor's first free slot from `from` on.
-    pub async fn next_free(&self, doctor: UserId, from: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    /// Returns the start of a doctor's first free slot from `from` on.
+    pub async fn next_free_slot(&self, doctor: UserId, from: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let sql = "select min(starts_at) from slots where doctor = $1 and room is null and starts_at >= $2";
         let (first,): (Option<i64>,) =
             read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(from.micros()).fetch_one(db).await)?;
         Ok(first.map(instant))
     }
 
-    /// A slot, as the log keeps it, with its doctor, who must be active.
+    /// Finds a slot of an active doctor, in the form in which the log stores it.
     pub async fn slot_fact(&self, id: SlotId) -> Result<Option<Slot>, StoreError> {
         let sql = "select s.doctor, u.name, s.starts_at, s.ends_at from slots s join users u on u.id = s.doctor \
             where s.id = $1 and u.status = 'active'";

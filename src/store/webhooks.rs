@@ -1,4 +1,4 @@
-//! The endpoints of integrators.
+//! Integrators' webhook endpoints.
 
 use rooms::time::Timestamp;
 use sqlx::FromRow;
@@ -7,17 +7,17 @@ use uuid::Uuid;
 use super::page::instant;
 use super::{Store, StoreError, read, write_one};
 
-/// An endpoint. Its secrets are not printed.
+/// An endpoint. It has no `Debug`, so that no log prints its secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: Uuid,
     pub url: String,
-    /// The kinds of events it wants; empty for all.
+    /// The kinds of events to send; empty for all.
     pub kinds: Vec<String>,
     pub secret: Vec<u8>,
-    /// The secret before, and until when it signs, too.
+    /// The previous secret, and the time until which it signs as well.
     pub former: Option<(Vec<u8>, Timestamp)>,
-    /// Why nothing is sent to it any more.
+    /// The reason for which it is disabled.
     pub disabled: Option<String>,
     pub created_at: Timestamp,
 }
@@ -49,14 +49,14 @@ impl From<WebhookRow> for Webhook {
 }
 
 impl Webhook {
-    /// Whether it is to hear of this kind of event.
+    /// Whether to send events of this kind to it.
     pub fn wants(&self, kind: &str) -> bool {
         self.disabled.is_none() && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
     }
 }
 
 impl Store {
-    /// Adds an endpoint, or changes all of it.
+    /// Adds or replaces an endpoint.
     pub async fn save_webhook(&self, it: &Webhook) -> Result<(), StoreError> {
         let sql = "insert into webhooks \
             (id, url, kinds, secret, former_secret, former_until, disabled, created_at) \
@@ -70,27 +70,27 @@ impl Store {
             .execute(db).await.map(drop))
     }
 
-    /// All endpoints, the oldest first.
+    /// Lists all endpoints, oldest first.
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
         let sql = "select * from webhooks order by id";
         let rows: Vec<WebhookRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
         Ok(rows.into_iter().map(Webhook::from).collect())
     }
 
-    /// An endpoint as it is now.
+    /// Finds an endpoint.
     pub async fn webhook(&self, id: Uuid) -> Result<Option<Webhook>, StoreError> {
         let sql = "select * from webhooks where id = $1";
         let row: Option<WebhookRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
         Ok(row.map(Webhook::from))
     }
 
-    /// Sends nothing to an endpoint any more, and says why.
+    /// Disables an endpoint, with the reason.
     pub async fn disable_webhook(&self, id: Uuid, why: &str) -> Result<(), StoreError> {
         write_one!(self, db => sqlx::query("update webhooks set disabled = $1 where id = $2")
             .bind(why).bind(id).execute(db).await.map(drop))
     }
 
-    /// False if there was none.
+    /// Removes an endpoint; returns `false` if there was none.
     pub async fn remove_webhook(&self, id: Uuid) -> Result<bool, StoreError> {
         let removed = write_one!(self, db => sqlx::query("delete from webhooks where id = $1")
             .bind(id).execute(db).await.map(|done| done.rows_affected()))?;

@@ -79,14 +79,14 @@ async fn list(State(state): State<AppState>, Query(query): Query<DoctorsQuery>) 
     let mut list = List::of(page, doctor);
     let now = state.clock.now();
     for doctor in &mut list.items {
-        doctor.next_free = state.store.next_free(doctor.id, now).await?;
+        doctor.next_free = state.store.next_free_slot(doctor.id, now).await?;
     }
     Ok(Json(list))
 }
 
 async fn show(State(state): State<AppState>, Path(id): Path<UserId>) -> Result<Json<Doctor>, Problem> {
     let user = bookable(&state, id).await?;
-    let next_free = state.store.next_free(id, state.clock.now()).await?;
+    let next_free = state.store.next_free_slot(id, state.clock.now()).await?;
     Ok(Json(Doctor { next_free, ..doctor(user) }))
 }
 

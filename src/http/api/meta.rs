@@ -109,7 +109,7 @@ async fn metrics(
         appends_waiting: state.hub.appends_waiting(),
         arrivals_waiting: state.admission.waiting(),
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
-        replica: state.history.reads().map(Vec::from).unwrap_or_default(),
+        replica: state.history.replica_reads().map(Vec::from).unwrap_or_default(),
         relay: state.relay.figures().all(),
         sinks: sinks(&state).await,
     };

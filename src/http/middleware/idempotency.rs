@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::http::operation::ResponseCache;
-use crate::store::idempotency::{Begin, SavedAnswer};
+use crate::store::idempotency::{KeyState, StoredResponse};
 use crate::web::{AppState, Problem};
 
 /// A claim older than this is of a hub that died: no call runs that long.
@@ -85,18 +85,18 @@ async fn try_run(
     let (store, now) = (&state.store, state.clock.now());
     let hash = content_hash(&parts, &body);
     let stale = Timestamp::from_micros(now.micros() - i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX));
-    let fresh = match store.begin_request(user, operation, &text, &hash, fresh, now, stale).await? {
-        Begin::Fresh(fresh) => fresh,
-        Begin::Running => {
+    let fresh = match store.claim_key(user, operation, &text, &hash, fresh, now, stale).await? {
+        KeyState::Claimed(fresh) => fresh,
+        KeyState::InProgress => {
             let detail = Detail { retry_after_ms: Some(500), ..Detail::default() };
             let sentence = "the first call with this Idempotency-Key still runs; repeat later";
             return Err(Problem::new(Code::InFlight, sentence).with(detail));
         }
-        Begin::Other => {
+        KeyState::BodyMismatch => {
             let sentence = "this Idempotency-Key was used before with another content; use a fresh one";
             return Err(Problem::new(Code::IdConflict, sentence));
         }
-        Begin::Answered(answer) => return Ok(repeat(answer)),
+        KeyState::Completed(answer) => return Ok(repeat(answer)),
     };
     parts.extensions.insert(IdempotencyKey { command, fresh });
     // A client that hangs up must not stop half-way what it started: the call goes on by itself.
@@ -110,7 +110,7 @@ async fn try_run(
         Ok(result) => result,
         Err(_) => {
             tracing::error!(operation, "a handler panicked");
-            store.abandon_request(user, operation, &text).await?;
+            store.release_key(user, operation, &text).await?;
             Err(Problem::new(Code::Internal, "the hub failed; repeat with the same key"))
         }
     }
@@ -126,7 +126,7 @@ async fn settle(
 ) -> Result<Response, Problem> {
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        state.store.abandon_request(user, operation, key).await?;
+        state.store.release_key(user, operation, key).await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -135,16 +135,16 @@ async fn settle(
     };
     let headers: Vec<(&str, &str)> =
         KEPT.iter().filter_map(|name| Some((name.as_str(), parts.headers.get(name)?.to_str().ok()?))).collect();
-    let answer = SavedAnswer {
+    let answer = StoredResponse {
         status: status.as_u16(),
         headers: serde_json::to_string(&headers).expect("pairs of strings are JSON"),
         body: body.to_vec(),
     };
-    state.store.finish_request(user, operation, key, &answer).await?;
+    state.store.store_response(user, operation, key, &answer).await?;
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-fn repeat(answer: SavedAnswer) -> Response {
+fn repeat(answer: StoredResponse) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     // Only what the answer had: axum has put a type of its own there.

@@ -28,14 +28,14 @@ async fn unconfirmed_hold_expires_across_a_restart(database: DatabaseSettings) {
     let room = RoomId(Uuid::now_v7());
     let request = Command::Request(Request { slot: Some(id), doctor: None, reason: None });
     server.submit(room, &patient, request).await.unwrap();
-    assert_eq!(server.state.store.next_free(doctor, server.state.clock.now()).await.unwrap(), None);
+    assert_eq!(server.state.store.next_free_slot(doctor, server.state.clock.now()).await.unwrap(), None);
     let hold = server.state.config.policy.hold_s;
     drop(server);
 
     let server = TestServer::start(database).await;
     server.state.clock.advance(Duration::from_secs(u64::from(hold) + 1));
     let freed = async {
-        while server.state.store.next_free(doctor, server.state.clock.now()).await.unwrap().is_none() {
+        while server.state.store.next_free_slot(doctor, server.state.clock.now()).await.unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
-use wardroom::store::idempotency::Begin;
+use wardroom::store::idempotency::KeyState;
 
 use crate::support::both;
 use crate::support::rest::{RestClient, RestResponse};
@@ -98,8 +98,8 @@ async fn request_of_a_dead_hub_is_taken_over_with_the_same_result(database: Data
     }
     let (hash, fresh, now) = (hasher.finalize().into(), state.clock.fresh_id(), state.clock.now());
     let user = doctor.user().unwrap();
-    let started = state.store.begin_request(user, "publishSlots", &key, &hash, fresh, now, now).await.unwrap();
-    assert_eq!(started, Begin::Fresh(fresh));
+    let started = state.store.claim_key(user, "publishSlots", &key, &hash, fresh, now, now).await.unwrap();
+    assert_eq!(started, KeyState::Claimed(fresh));
     let publish = || rest.call("post", "/v1/slots").bearer(&token).key(&key).json(body.clone()).send();
     publish().await.assert_problem(409, "in_flight");
     let slots = body["slots"].as_array().unwrap().iter().enumerate().map(|(at, slot)| {

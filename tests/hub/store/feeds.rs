@@ -15,7 +15,7 @@ use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::events::{Append, Appended};
-use wardroom::store::idempotency::Begin;
+use wardroom::store::idempotency::KeyState;
 use wardroom::store::people::User;
 use wardroom::store::sessions::Session;
 
@@ -166,15 +166,15 @@ async fn one_of_many_requests_with_the_same_key_runs(settings: DatabaseSettings)
             let store = store.clone();
             tokio::spawn(async move {
                 let fresh = Uuid::now_v7();
-                store.begin_request(user, "post /x", "key", &[1; 32], fresh, minutes(1), minutes(0)).await.unwrap()
+                store.claim_key(user, "post /x", "key", &[1; 32], fresh, minutes(1), minutes(0)).await.unwrap()
             })
         })
         .collect();
     let (mut fresh, mut running) = (0, 0);
     for attempt in attempts {
         match attempt.await.unwrap() {
-            Begin::Fresh(_) => fresh += 1,
-            Begin::Running => running += 1,
+            KeyState::Claimed(_) => fresh += 1,
+            KeyState::InProgress => running += 1,
             other => panic!("{other:?}"),
         }
     }

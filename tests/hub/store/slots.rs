@@ -56,7 +56,7 @@ async fn slot_is_booked_once_under_concurrent_requests(settings: DatabaseSetting
     let taken = store.slots(doctor.id, minutes(-10), minutes(1000)).await.unwrap();
     let rooms: BTreeSet<_> = taken.iter().map(|slot| slot.room.expect("each slot is booked")).collect();
     assert_eq!(rooms.len(), 50);
-    assert_eq!(store.next_free(doctor.id, minutes(-10)).await.unwrap(), None);
+    assert_eq!(store.next_free_slot(doctor.id, minutes(-10)).await.unwrap(), None);
 }
 
 async fn released_slot_can_be_booked_by_another_and_stays_theirs(settings: DatabaseSettings) {

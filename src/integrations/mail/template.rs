@@ -98,10 +98,10 @@ impl MailTemplate<'_> {
         let (subject, body) = match self.kind {
             MailKind::Booked => ("Your appointment is booked", format!("your consultation is booked{when}.")),
             MailKind::Moved => ("Your appointment has moved", format!("your consultation now begins{when}.")),
-            MailKind::Reminder => ("Your appointment is near", format!("your consultation begins{when}.")),
+            MailKind::Reminder => ("Your appointment is coming up", format!("your consultation begins{when}.")),
             MailKind::Receipt => ("Receipt", format!("we received {amount} for your consultation{when}. Thank you.")),
             MailKind::Refund => {
-                ("Your payment goes back to you", format!("{amount} for your consultation{when} goes back to you."))
+                ("Your payment is refunded", format!("we refunded {amount} for your consultation{when}."))
             }
         };
         MailText {
@@ -109,7 +109,7 @@ impl MailTemplate<'_> {
             greeting: format!("Hello {},", self.name.as_str()),
             body,
             link: "Open your consultation",
-            goodbye: "This mail was written by Wardroom. Nobody reads answers to it.",
+            goodbye: "Wardroom sent this mail automatically. Please do not reply to it.",
         }
     }
 

@@ -122,7 +122,7 @@ async fn cancelled_and_moved_appointments_cause_no_reminder(database: DatabaseSe
     clinic.advance_clock(ONE_DAY + Duration::from_secs(1200));
     let all = mails(&clinic, 4).await;
     let booked = "Your appointment is booked";
-    assert_eq!(subjects(&all), [booked, booked, "Your appointment has moved", "Your appointment is near"]);
+    assert_eq!(subjects(&all), [booked, booked, "Your appointment has moved", "Your appointment is coming up"]);
     assert!(all[3].to_string().contains(&moved.to_string()));
     clinic.wait_until_settled(Sink::Mail).await;
     assert_eq!(folder(&clinic).await.len(), 4);

@@ -132,7 +132,7 @@ fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
     let (told, teller) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
-            told.revoked_here().await;
+            told.local_revocation().await;
             teller.publish_rights_change();
         }
     }));
@@ -141,7 +141,7 @@ fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
         loop {
             // An error says that the time is over.
             let _ = tokio::time::timeout(LEARN, hub.remote_rights_change()).await;
-            if let Err(error) = auth.learn().await {
+            if let Err(error) = auth.load_revocations().await {
                 tracing::warn!(%error, "what was revoked on other nodes could not be read; it is tried again");
             }
         }
@@ -158,7 +158,7 @@ fn follow_revocations(auth: &Auth, hub: &Hub) {
             match revocations.recv().await {
                 Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
                 Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
-                Ok(Revocation::Changed(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
+                Ok(Revocation::RightsChanged(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
                 // Too many at once to follow: everybody proves anew who they are, which loses nothing.
                 Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
                 Err(RecvError::Closed) => return,

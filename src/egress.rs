@@ -14,7 +14,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use rooms::time::Timestamp;
 
-use crate::turn::peers;
+use crate::turn::peer_policy;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ fn is_public(address: IpAddr) -> bool {
             None => v6.segments()[0] & 0xe000 == 0x2000 && !(v6.segments()[0] == 0x3fff && v6.segments()[1] < 0x1000),
         },
     };
-    global && peers::is_allowed(address, false)
+    global && peer_policy::is_allowed_peer(address, false)
 }
 
 /// A resolver that fails unless all addresses of a name are public.

@@ -1,4 +1,4 @@
-//! Accounts: made by their owners or an administrator, and changed by administrators.
+//! Accounts: registered by their owners or created by an administrator, and changed by administrators.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,12 +9,12 @@ use rooms::text::Line;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::demo::DemoToken;
-use super::password::{Busy, weakness};
+use super::password::{BusyError, weakness};
 use super::{Auth, rights};
 use crate::store::StoreError;
 use crate::store::people::{Status, User};
 
-/// What a person says to get an account.
+/// The data of a registration.
 pub struct Registration {
     pub email: String,
     pub password: SecretString,
@@ -22,31 +22,31 @@ pub struct Registration {
     pub role: Role,
 }
 
-/// What an administrator changes; what is absent stays.
+/// An administrator's change to an account; absent fields stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Change {
+pub struct AccountChange {
     pub role: Option<Role>,
     pub status: Option<Status>,
-    /// `Some(None)` takes the pharmacy away.
+    /// `Some(None)` removes the pharmacy.
     pub pharmacy: Option<Option<PharmacyId>>,
 }
 
-/// Why an account was not made or changed.
+/// Why an account was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     #[error("{field} {why}")]
     Invalid { field: &'static str, why: &'static str },
     #[error("this e-mail address already has an account")]
     EmailTaken,
-    #[error("there is no such account")]
-    NoSuch,
-    #[error("an administrator cannot take the own rights away")]
-    Yourself,
-    /// Somebody else changed the account since it was looked at.
-    #[error("the account has changed since you looked; look again")]
-    Changed,
+    #[error("this account does not exist")]
+    NotFound,
+    #[error("you cannot remove your own administrator rights; ask another administrator")]
+    OwnRights,
+    /// The account has a newer version than the caller's.
+    #[error("the account has changed since you read it; read it again")]
+    Outdated,
     #[error(transparent)]
-    Busy(#[from] Busy),
+    Busy(#[from] BusyError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -56,7 +56,7 @@ fn invalid(field: &'static str, why: &'static str) -> AccountError {
 }
 
 impl Auth {
-    /// Makes an account. Patients may use it at once; doctors and pharmacists wait for an administrator.
+    /// Registers an account. Patients can use it at once; doctors and pharmacists need an administrator's approval.
     pub async fn register(&self, registration: Registration) -> Result<User, AccountError> {
         let Registration { email, password, name, role } = registration;
         let status = match role {
@@ -69,24 +69,24 @@ impl Auth {
             return Err(invalid("password", why));
         }
         let password_hash = self.inner.passwords.hash(password).await?;
-        let user = self.account(email, name, role, status, None, password_hash);
+        let user = self.new_user(email, name, role, status, None, password_hash);
         self.insert(user).await
     }
 
-    /// Makes the account of an administrator and answers its password, which is nowhere else.
+    /// Creates an administrator's account and returns its password, which is stored nowhere else.
     pub async fn create_admin(&self, email: &str, name: &str) -> Result<String, AccountError> {
         let email = email_address(email)?;
         let name = Line::parse(name).map_err(|_| invalid("name", "must be one line of 1 to 200 bytes"))?;
         let mut bytes = [0; 18];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| Busy)?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| BusyError)?;
         let password = URL_SAFE_NO_PAD.encode(bytes);
         let password_hash = self.inner.passwords.hash(password.clone().into()).await?;
-        let user = self.account(email, name, Role::Admin, Status::Active, None, password_hash);
+        let user = self.new_user(email, name, Role::Admin, Status::Active, None, password_hash);
         self.insert(user).await?;
         Ok(password)
     }
 
-    /// Makes a person that no password lets in, for demo mode, unless they are there.
+    /// Creates a person for demo mode, unless they exist. No password matches theirs.
     pub async fn demo_person(
         &self,
         id: UserId,
@@ -96,7 +96,7 @@ impl Auth {
         pharmacy: Option<PharmacyId>,
         specialty: Option<(&str, &str)>,
     ) -> Result<(), StoreError> {
-        let mut user = self.account(email.to_owned(), name, role, Status::Active, pharmacy, "-".to_owned());
+        let mut user = self.new_user(email.to_owned(), name, role, Status::Active, pharmacy, "-".to_owned());
         user.id = id;
         user.specialty = specialty.map(|(specialty, _)| specialty.to_owned());
         user.languages = specialty.map(|(_, languages)| languages.to_owned());
@@ -104,30 +104,30 @@ impl Auth {
         Ok(())
     }
 
-    /// What a demo link for this person carries; `None` outside demo mode.
+    /// Issues the token of a demo link for this person, or `None` outside demo mode.
     pub fn demo_token(&self, user: UserId) -> Option<DemoToken> {
-        self.inner.demo.make(user)
+        self.inner.demo.issue(user)
     }
 
-    /// Changes an account, if it is still of `version`; tokens from before are refused from now on, and for a disabled
-    /// account all sign-ins end.
+    /// Changes an account, provided that it still has this version. Tokens issued before the change are rejected from
+    /// now on. Disabling an account also ends all of its sign-ins.
     pub async fn change_account(
         &self,
         admin: UserId,
         id: UserId,
-        change: Change,
+        change: AccountChange,
         version: Option<u64>,
     ) -> Result<User, AccountError> {
         let store = &self.inner.store;
-        let user = store.user(id).await?.ok_or(AccountError::NoSuch)?;
+        let user = store.user(id).await?.ok_or(AccountError::NotFound)?;
         if version.is_some_and(|version| version != account_version(&user)) {
-            return Err(AccountError::Changed);
+            return Err(AccountError::Outdated);
         }
         let role = change.role.unwrap_or(user.role);
         let status = change.status.unwrap_or(user.status);
         let pharmacy = change.pharmacy.unwrap_or(user.pharmacy);
         if admin == id && (role != Role::Admin || status != Status::Active) {
-            return Err(AccountError::Yourself);
+            return Err(AccountError::OwnRights);
         }
         if !Role::PEOPLE.contains(&role) {
             return Err(invalid("role", "must be a person's role"));
@@ -148,22 +148,22 @@ impl Auth {
             return Ok(user);
         }
         let now = self.inner.clock.now();
-        // Always later than the former change, even if the clock went back: the order of changes must be told by it.
+        // Later than the previous change even if the clock went back, because this time orders the changes.
         let at = now.max(user.changed_at.plus(std::time::Duration::from_micros(1)));
         if !store.update_user(id, role, status, pharmacy, user.changed_at, at).await? {
-            return Err(AccountError::Changed);
+            return Err(AccountError::Outdated);
         }
-        let ended = status != Status::Active;
-        if ended {
+        let is_disabled = status != Status::Active;
+        if is_disabled {
             let sessions = store.revoke_sessions(id, now).await?;
-            self.inner.revocations.end_all(id, &sessions, now);
+            self.inner.revocations.end_all_sessions(id, &sessions, now);
         }
-        self.inner.revocations.change(id, rights(at), now, ended);
-        tracing::info!(by = %admin, user = %id, role = role.as_str(), status = status.as_str(), "an account was changed");
+        self.inner.revocations.change_rights(id, rights(at), now, is_disabled);
+        tracing::info!(by = %admin, user = %id, role = role.as_str(), status = status.as_str(), "account changed");
         Ok(User { role, status, pharmacy, changed_at: at, ..user })
     }
 
-    fn account(
+    fn new_user(
         &self,
         email: String,
         name: Line,
@@ -196,12 +196,12 @@ impl Auth {
     }
 }
 
-/// The version of an account, for `ETag`: it counts up with each change.
+/// Returns an account's version for `ETag`; it increases with each change.
 pub fn account_version(user: &User) -> u64 {
     rights(user.changed_at)
 }
 
-/// An address in the one form that is stored. Only the recipient's server knows whether it exists.
+/// Normalises an e-mail address to the form that is stored. Only the recipient's mail server knows whether it exists.
 fn email_address(text: &str) -> Result<String, AccountError> {
     let email = text.trim().to_lowercase();
     let good = email.len() <= 254
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_one_form() {
+    fn email_address_is_normalised_or_rejected() {
         assert_eq!(email_address(" Some.One@Example.ORG ").unwrap(), "some.one@example.org");
         for bad in ["", "a", "@b.c", "a@", "a@b", "a b@c.d", "a@b@c.d", "a@.c", "a@b.", "a\u{0}@b.c"] {
             assert!(email_address(bad).is_err(), "{bad}");

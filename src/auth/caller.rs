@@ -1,4 +1,4 @@
-//! The one who calls, as an argument of a handler.
+//! The authenticated caller, as an extractor for handlers.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -9,8 +9,8 @@ use rooms::role::{Actor, Role};
 
 use super::token::{AuthError, Claims};
 
-/// A caller whose token was checked. The router's guard puts it into the request, for those operations whose entry in
-/// the table asks for a token; asking for it elsewhere is a mistake of the program.
+/// A caller with a verified token. The router's guard adds it to requests for operations that require a token in the
+/// table. Extracting it in any other handler is a programming error.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub claims: Claims,
@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A bare 401 that carries its reason; the router's outermost layer puts it into words.
+/// A bare 401 that carries its reason. The outermost layer turns it into a problem document.
 impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::UNAUTHORIZED.into_response();

@@ -1,4 +1,5 @@
-//! Links that sign demo people in: in demo mode, on loopback, as long as this process lives.
+//! Links that sign demo people in. They exist in demo mode only, which listens on loopback, and expire with the
+//! process.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,12 +8,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rooms::id::UserId;
 use sha2::{Digest, Sha256};
 
-/// What a demo link carries.
+/// The token in a demo link.
 pub struct DemoToken(pub String);
 
-/// Outside demo mode there are none, and none can be made.
+/// The issued tokens. Outside demo mode there are none, and none can be issued.
 pub struct DemoTokens {
-    /// By the token's hash; `None` outside demo mode.
+    /// People by the hash of their token; `None` outside demo mode.
     people: Option<DashMap<[u8; 32], UserId>>,
 }
 
@@ -21,8 +22,8 @@ impl DemoTokens {
         Self { people: demo.then(DashMap::new) }
     }
 
-    /// A token for this person; `None` outside demo mode.
-    pub fn make(&self, user: UserId) -> Option<DemoToken> {
+    /// Issues a token for this person, or `None` outside demo mode.
+    pub fn issue(&self, user: UserId) -> Option<DemoToken> {
         let people = self.people.as_ref()?;
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).ok()?;
@@ -31,7 +32,7 @@ impl DemoTokens {
         Some(DemoToken(token))
     }
 
-    /// Whose token this is.
+    /// Returns the person that a token signs in.
     pub fn find(&self, token: &str) -> Option<UserId> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         self.people.as_ref()?.get(&hash).map(|user| *user)
@@ -44,14 +45,14 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn outside_demo_mode_no_link_signs_anybody_in() {
+    fn demo_links_work_in_demo_mode_only() {
         let user = UserId(Uuid::now_v7());
         let demo = DemoTokens::new(true);
-        let token = demo.make(user).unwrap();
+        let token = demo.issue(user).unwrap();
         assert_eq!(demo.find(&token.0), Some(user));
         assert_eq!(demo.find("other"), None);
         let serve = DemoTokens::new(false);
-        assert!(serve.make(user).is_none());
+        assert!(serve.issue(user).is_none());
         assert_eq!(serve.find(&token.0), None);
     }
 }

@@ -1,7 +1,7 @@
-//! Links that let a guest into one consultation.
+//! Links that admit a guest to one consultation.
 //!
-//! A link carries a signed token that says which guest of which room, and until when. Nothing of it is stored: whether
-//! the guest is still welcome is the room's to say, each time the link is used and at every look into the room.
+//! A link carries a signed token that names the room, the guest, and the expiry. The hub stores nothing of it. The
+//! room decides whether the guest is still admitted, each time the link is used or the room is read.
 
 use rooms::id::{RoomId, SessionId, UserId};
 use rooms::role::Role;
@@ -10,13 +10,13 @@ use rooms::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::token::{Claims, end_of, issue, open, sign};
+use super::token::{Claims, expiry_after, issue, sign, verify_payload};
 use super::{Auth, AuthError};
 
-/// `typ` of links: no access token can stand in for one, nor the other way round.
-const TYPE: &str = "guest+jwt";
+/// `typ` of guest links, so that a link cannot serve as an access token, nor the reverse.
+const GUEST_LINK_TYPE: &str = "guest+jwt";
 
-/// Whom a link lets in, and where.
+/// Which guest a link admits, to which room, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestLink {
     pub room: RoomId,
@@ -25,9 +25,9 @@ pub struct GuestLink {
     pub until: Timestamp,
 }
 
-/// The payload, in the names of RFC 7519 where it has them.
+/// The token's payload, with the claim names of RFC 7519 where they exist.
 #[derive(Serialize, Deserialize)]
-struct Payload {
+struct GuestLinkPayload {
     iss: String,
     aud: String,
     sub: UserId,
@@ -37,9 +37,9 @@ struct Payload {
 }
 
 impl Auth {
-    /// The text that a link carries.
+    /// Encodes the token of a link.
     pub fn guest_token(&self, link: &GuestLink) -> String {
-        let payload = Payload {
+        let payload = GuestLinkPayload {
             iss: self.inner.settings.issuer.clone(),
             aud: self.inner.settings.audience.clone(),
             sub: link.guest,
@@ -47,18 +47,19 @@ impl Auth {
             name: link.name.clone(),
             exp: link.until.utc().timestamp(),
         };
-        sign(&self.inner.keys, TYPE, &payload)
+        sign(&self.inner.keys, GUEST_LINK_TYPE, &payload)
     }
 
-    /// Reads a link's text.
+    /// Verifies a link's token.
     pub fn guest_link(&self, token: &str, now: Timestamp) -> Result<GuestLink, AuthError> {
-        let Payload { sub, room, name, exp, .. } = open(&self.inner.keys, &self.inner.settings, TYPE, token)?;
+        let GuestLinkPayload { sub, room, name, exp, .. } =
+            verify_payload(&self.inner.keys, &self.inner.settings, GUEST_LINK_TYPE, token)?;
         let until = Timestamp::from_micros(exp.saturating_mul(1_000_000));
         if until <= now { Err(AuthError::Expired) } else { Ok(GuestLink { room, guest: sub, name, until }) }
     }
 
-    /// An access token for a guest, no longer than the link. `device` is drawn by the page: it keeps its session when it
-    /// comes for another token.
+    /// Issues a guest's access token, which expires no later than the link. The page generates `device` and repeats
+    /// it, so that a renewed token keeps its session.
     pub fn guest_access(&self, link: &GuestLink, device: Uuid, now: Timestamp) -> (String, Claims) {
         let claims = Claims {
             user: link.guest,
@@ -68,7 +69,7 @@ impl Auth {
             pharmacy: None,
             rights: 0,
             issued_at: now,
-            expires_at: end_of(now, self.inner.settings.access).min(link.until),
+            expires_at: expiry_after(now, self.inner.settings.access_lifetime).min(link.until),
         };
         (issue(&self.inner.keys, &self.inner.settings, &claims), claims)
     }

@@ -1,13 +1,12 @@
-//! Who somebody is: tokens, passwords, sign-ins.
+//! Authentication: tokens, passwords, and sign-ins.
 //!
-//! An access token is short-lived, signed, and checked without the store; [`Revocations`](revocations) closes the gap
-//! between a change and the end of the tokens from before it. A sign-in is a row in the store, kept alive by refresh
-//! tokens that are derived and never stored. What somebody may do is not decided here but in `rooms::permission`, and
-//! for what is not a room in the table of operations.
+//! An access token is short-lived, signed, and verified without the store. [`Revocations`](revocations) covers the
+//! time between a change and the expiry of older tokens. A sign-in is a row in the store, extended by refresh tokens
+//! that are derived and never stored. Authorisation is not decided here: `rooms::permission` decides it for rooms, and
+//! the table of operations for everything else.
 
 mod account;
 mod caller;
-mod checked;
 mod demo;
 mod guest;
 mod keys;
@@ -18,6 +17,7 @@ mod refresh;
 mod revocations;
 mod sign_in;
 mod token;
+mod verified_cache;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +29,14 @@ use rooms::text::Line;
 use rooms::time::Timestamp;
 use tokio::sync::broadcast;
 
-pub use self::account::{AccountError, Change, Registration, account_version};
+pub use self::account::{AccountChange, AccountError, Registration, account_version};
 pub use self::caller::Caller;
 pub use self::demo::DemoToken;
 pub use self::guest::GuestLink;
 pub use self::keys::KeyError;
-pub use self::limits::{Limiter, Subject};
+pub use self::limits::{RateLimitSubject, RequestLimiter};
 pub use self::revocations::Revocation;
-pub use self::sign_in::{Client, SignInError, SignedIn};
+pub use self::sign_in::{ClientInfo, SignInError, SignedIn};
 pub use self::token::{AuthError, Claims};
 
 use self::demo::DemoTokens;
@@ -48,21 +48,21 @@ use crate::clock::Clock;
 use crate::config::{Config, TokenSettings};
 use crate::store::{Store, StoreError};
 
-/// How often what is no longer needed is forgotten.
-const TIDY: Duration = Duration::from_secs(60);
-/// How far the clocks of two nodes may be apart.
-const SKEW: Duration = Duration::from_secs(900);
+/// How often outdated entries are removed.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
+/// How far the clocks of two nodes may differ.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(900);
 
-/// Why sign-in cannot be prepared.
+/// Why authentication could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum AuthSetupError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A handle on everything about sign-in; cheap to clone.
+/// A handle to authentication; cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
     inner: Arc<Inner>,
@@ -76,13 +76,13 @@ struct Inner {
     clock: Clock,
     passwords: Passwords,
     revocations: Revocations,
-    limiter: Limiter,
+    limiter: RequestLimiter,
     demo: DemoTokens,
 }
 
 impl Auth {
-    /// Reads or makes the keys, and learns what was revoked within the last access token's life.
-    pub async fn open(config: &Config, store: Store, bus: Bus, clock: Clock) -> Result<Self, OpenError> {
+    /// Reads or creates the keys, and loads the revocations within the lifetime of an access token.
+    pub async fn open(config: &Config, store: Store, bus: Bus, clock: Clock) -> Result<Self, AuthSetupError> {
         provider::install();
         let keys = Keys::open(&config.data_dir)?;
         let inner = Arc::new(Inner {
@@ -93,57 +93,57 @@ impl Auth {
             clock,
             passwords: Passwords::new(),
             revocations: Revocations::new(),
-            limiter: Limiter::new(&config.limits),
+            limiter: RequestLimiter::new(&config.limits),
             demo: DemoTokens::new(config.demo),
         });
-        let tidied = Arc::downgrade(&inner);
+        let weak = Arc::downgrade(&inner);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(TIDY).await;
-                let Some(inner) = tidied.upgrade() else { return };
-                // What the store still shows must not be taken for new.
-                inner.revocations.forget(inner.clock.now(), inner.settings.access + 2 * SKEW);
-                inner.limiter.forget();
+                tokio::time::sleep(CLEANUP_INTERVAL).await;
+                let Some(inner) = weak.upgrade() else { return };
+                // Entries that the store still returns must be known, or they would count as new.
+                inner.revocations.remove_older(inner.clock.now(), inner.settings.access_lifetime + 2 * MAX_CLOCK_SKEW);
+                inner.limiter.remove_idle();
             }
         });
         let auth = Self { inner };
-        auth.learn().await?;
+        auth.load_revocations().await?;
         Ok(auth)
     }
 
-    /// Learns from the store what was revoked within the last access token's life, on whichever node.
-    pub async fn learn(&self) -> Result<(), StoreError> {
+    /// Loads from the store what any node revoked within the lifetime of an access token.
+    pub async fn load_revocations(&self) -> Result<(), StoreError> {
         let Inner { store, clock, settings, revocations, .. } = &*self.inner;
         let now = clock.now();
-        let age = i64::try_from((settings.access + SKEW).as_micros()).unwrap_or(i64::MAX);
+        let age = i64::try_from((settings.access_lifetime + MAX_CLOCK_SKEW).as_micros()).unwrap_or(i64::MAX);
         let since = Timestamp::from_micros(now.micros().saturating_sub(age));
         for session in store.revoked_sessions(since).await? {
-            revocations.learn_end(session, now);
+            revocations.load_session_end(session, now);
         }
         for (user, at) in store.changed_users(since).await? {
-            revocations.learn_change(user, rights(at), now);
+            revocations.load_rights_change(user, rights(at), now);
         }
         Ok(())
     }
 
-    /// Waits until this node revoked something that other nodes do not know of.
-    pub async fn revoked_here(&self) {
-        self.inner.revocations.made_here().await;
+    /// Waits for a revocation that originates on this node, which other nodes do not know yet.
+    pub async fn local_revocation(&self) {
+        self.inner.revocations.local_revocation().await;
     }
 
-    /// Checks an access token, and that neither its sign-in nor the rights in it were overtaken.
+    /// Verifies an access token, and that no revocation has superseded its sign-in or its rights.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
         let claims = token::verify(&self.inner.keys, &self.inner.settings, token, now)?;
         self.inner.revocations.check(&claims)?;
         Ok(claims)
     }
 
-    /// Whether a token that was good when it was checked has been overtaken since.
-    pub fn revoked(&self, claims: &Claims) -> bool {
+    /// Returns `true` if a token has been superseded since it was verified.
+    pub fn is_revoked(&self, claims: &Claims) -> bool {
         self.inner.revocations.check(claims).is_err()
     }
 
-    /// Checks the token of the `Authorization` header; `None` if there is no such header.
+    /// Verifies the token of the `Authorization` header; `None` if there is no such header.
     pub fn bearer(&self, headers: &HeaderMap, now: Timestamp) -> Result<Option<Claims>, AuthError> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
         let text = value.to_str().map_err(|_| AuthError::Invalid)?;
@@ -154,23 +154,23 @@ impl Auth {
         self.verify(token.trim(), now).map(Some)
     }
 
-    /// What ends or changes from now on. A listener that lags behind must assume that everything did.
+    /// Subscribes to revocations from now on. A receiver that lags behind must assume that everything was revoked.
     pub fn revocations(&self) -> broadcast::Receiver<Revocation> {
         self.inner.revocations.subscribe()
     }
 
-    /// The public keys of the access tokens, as a JSON Web Key Set.
+    /// Returns the public keys of the access tokens as a JSON Web Key Set.
     pub fn jwks(&self) -> serde_json::Value {
         self.inner.keys.jwks()
     }
 
-    /// How much one client may ask.
-    pub fn limiter(&self) -> &Limiter {
+    /// Returns the rate limits for clients.
+    pub fn limiter(&self) -> &RequestLimiter {
         &self.inner.limiter
     }
 
-    /// An access token without a sign-in behind it, for load tests over a throwaway database.
-    pub fn token_for_test(&self, actor: &Actor, life: Duration) -> String {
+    /// Issues an access token without a sign-in, for load tests on a throwaway database.
+    pub fn token_for_test(&self, actor: &Actor, lifetime: Duration) -> String {
         let Actor::Person { id, role, name, pharmacy } = actor else { return String::new() };
         let now = self.inner.clock.now();
         let claims = Claims {
@@ -181,14 +181,14 @@ impl Auth {
             pharmacy: *pharmacy,
             rights: rights(now),
             issued_at: now,
-            expires_at: token::end_of(now, life),
+            expires_at: token::expiry_after(now, lifetime),
         };
         token::issue(&self.inner.keys, &self.inner.settings, &claims)
     }
 }
 
-/// A person's rights are numbered by when they last changed: the row says it, the token says it, and the order of two
-/// changes of one person is the store's, not a clock's.
+/// Returns the version of a person's rights: the time of their last change, as in the store's row. The store orders
+/// two changes of one person, not a clock.
 fn rights(changed_at: Timestamp) -> u64 {
     u64::try_from(changed_at.micros()).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Passwords: argon2id, on threads of their own and only a few at a time.
+//! Passwords: hashed with argon2id, on blocking threads and only a few at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,63 +9,66 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
-/// Memory in KiB and passes over it.
-const MEMORY: u32 = 19 * 1024;
-const PASSES: u32 = 2;
-/// How long a try waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Argon2's memory, and its passes over it.
+const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
+const ARGON2_PASSES: u32 = 2;
+/// How long an attempt waits for a free hashing thread.
+const HASHING_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Fewest and most characters of a password.
-pub const MIN_LENGTH: usize = 8;
-pub const MAX_LENGTH: usize = 256;
+/// The length limits of a password: at least these characters, at most these bytes.
+pub const MIN_PASSWORD_CHARS: usize = 8;
+pub const MAX_PASSWORD_BYTES: usize = 256;
 
-/// Those that are tried first by everybody, one a line.
-const COMMON: &str = include_str!("common_passwords.txt");
+/// The passwords that attackers try first, one per line.
+const COMMON_PASSWORDS: &str = include_str!("common_passwords.txt");
 
-/// So many tries wait that this one was given up.
+/// Too many attempts are queued; this one was rejected.
 #[derive(Debug, thiserror::Error)]
-#[error("too many people sign in at the same time")]
-pub struct Busy;
+#[error("too many people are signing in; try again in a few seconds")]
+pub struct BusyError;
 
-/// Hashes and compares.
+/// Hashes and verifies passwords.
 #[derive(Clone)]
 pub struct Passwords {
-    turns: Arc<Semaphore>,
-    /// Compared with when there is no account, so that an unknown name takes as long as a wrong password.
-    nobody: Arc<str>,
+    permits: Arc<Semaphore>,
+    /// Compared with when there is no account, so that an unknown address takes as long as a wrong password.
+    dummy_hash: Arc<str>,
 }
 
 impl Passwords {
     pub fn new() -> Self {
-        let turns = std::thread::available_parallelism().map_or(2, usize::from);
-        let nobody = hash(b"nobody has this password").into();
-        Self { turns: Arc::new(Semaphore::new(turns)), nobody }
+        let permits = std::thread::available_parallelism().map_or(2, usize::from);
+        let dummy_hash = hash(b"nobody has this password").into();
+        Self { permits: Arc::new(Semaphore::new(permits)), dummy_hash }
     }
 
-    /// The text to store, with a salt of its own.
-    pub async fn hash(&self, password: SecretString) -> Result<String, Busy> {
-        self.in_turn(move || hash(password.expose_secret().as_bytes())).await
+    /// Returns the hash to store, with its own salt.
+    pub async fn hash(&self, password: SecretString) -> Result<String, BusyError> {
+        self.with_permit(move || hash(password.expose_secret().as_bytes())).await
     }
 
-    /// Whether `password` is the one that `stored` was made from. Without `stored` it is not, after the same work.
-    pub async fn matches(&self, password: SecretString, stored: Option<String>) -> Result<bool, Busy> {
-        let nobody = self.nobody.clone();
-        self.in_turn(move || {
-            let same = same(password.expose_secret().as_bytes(), stored.as_deref().unwrap_or(&nobody));
-            same && stored.is_some()
+    /// Returns whether the password matches the stored hash. Without a stored hash the answer is `false`, after the
+    /// same work.
+    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<bool, BusyError> {
+        let dummy_hash = self.dummy_hash.clone();
+        self.with_permit(move || {
+            let matches = hash_matches(password.expose_secret().as_bytes(), stored.as_deref().unwrap_or(&dummy_hash));
+            matches && stored.is_some()
         })
         .await
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await.map_err(|_| Busy)?;
-        let turn = turn.expect("the semaphore is never closed");
+    async fn with_permit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, BusyError> {
+        let permit = tokio::time::timeout(HASHING_QUEUE_TIMEOUT, self.permits.clone().acquire_owned())
+            .await
+            .map_err(|_| BusyError)?;
+        let permit = permit.expect("the semaphore is never closed");
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(turn);
+            drop(permit);
             result
         });
-        done.await.map_err(|_| Busy)
+        done.await.map_err(|_| BusyError)
     }
 }
 
@@ -75,25 +78,27 @@ impl Default for Passwords {
     }
 }
 
-/// Why a password is not taken; `None` if it is. It must also not be the account's own address or name.
+/// Returns why a password is rejected, or `None` if it is acceptable. It must also differ from the account's address
+/// and name.
 pub fn weakness(password: &str, email: &str, name: &str) -> Option<&'static str> {
     let length = password.chars().count();
     let lower = password.to_lowercase();
-    if length < MIN_LENGTH {
+    if length < MIN_PASSWORD_CHARS {
         Some("must have at least 8 characters")
-    } else if password.len() > MAX_LENGTH {
+    } else if password.len() > MAX_PASSWORD_BYTES {
         Some("must have at most 256 bytes")
     } else if lower == email.to_lowercase() || lower == name.to_lowercase() {
-        Some("must not be the address or the name")
-    } else if COMMON.lines().any(|common| common == lower) {
-        Some("is one that is guessed first; choose another")
+        Some("must not be your e-mail address or your name")
+    } else if COMMON_PASSWORDS.lines().any(|common| common == lower) {
+        Some("is among those that attackers try first; choose another")
     } else {
         None
     }
 }
 
 fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY, PASSES, 1, None).expect("the parameters are within argon2's bounds");
+    let params =
+        Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, 1, None).expect("the parameters are within argon2's bounds");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
@@ -101,7 +106,7 @@ fn hash(password: &[u8]) -> String {
     argon2().hash_password(password).expect("a password of any length can be hashed").to_string()
 }
 
-fn same(password: &[u8], stored: &str) -> bool {
+fn hash_matches(password: &[u8], stored: &str) -> bool {
     PasswordHash::new(stored).is_ok_and(|stored| argon2().verify_password(password, &stored).is_ok())
 }
 
@@ -110,18 +115,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_password_matches_its_own_hash_only() {
+    async fn password_matches_its_own_hash_only() {
         let passwords = Passwords::new();
         let stored = passwords.hash("correct horse".into()).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.matches("correct horse".into(), Some(stored.clone())).await.unwrap());
-        assert!(!passwords.matches("wrong horse".into(), Some(stored)).await.unwrap());
-        assert!(!passwords.matches("nobody has this password".into(), None).await.unwrap());
-        assert!(!passwords.matches("x".into(), Some("not a hash".to_owned())).await.unwrap());
+        assert!(passwords.verify("correct horse".into(), Some(stored.clone())).await.unwrap());
+        assert!(!passwords.verify("wrong horse".into(), Some(stored)).await.unwrap());
+        assert!(!passwords.verify("nobody has this password".into(), None).await.unwrap());
+        assert!(!passwords.verify("x".into(), Some("not a hash".to_owned())).await.unwrap());
     }
 
     #[test]
-    fn weak_passwords_are_named_as_such() {
+    fn weak_passwords_are_rejected() {
         assert!(weakness("short", "a@b.c", "A").is_some());
         assert!(weakness("Password123", "a@b.c", "A").is_some());
         assert!(weakness("Someone@Example.org", "someone@example.org", "A").is_some());

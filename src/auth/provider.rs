@@ -1,6 +1,6 @@
-//! The cryptography of access tokens: ES256 by ring, and nothing else.
+//! The cryptography of access tokens: ES256 by `ring`, and nothing else.
 //!
-//! A token that names another algorithm finds no verifier here, whatever the caller asked to validate.
+//! No verifier exists for any other algorithm that a token names, whatever the caller configured for validation.
 
 use std::sync::LazyLock;
 
@@ -11,17 +11,17 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
 
-use super::checked::{Checked, print};
+use super::verified_cache::{VerifiedSignatures, fingerprint};
 
-/// Of this process. There is one, as there is one provider.
-static CHECKED: LazyLock<Checked> = LazyLock::new(Checked::default);
+/// Shared by the whole process, like the provider.
+static VERIFIED: LazyLock<VerifiedSignatures> = LazyLock::new(VerifiedSignatures::default);
 
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Makes this provider the process's. Later calls change nothing.
+/// Installs this provider for the process. Later calls have no effect.
 pub fn install() {
-    // An error says that it is installed already: nobody else in this process installs another.
+    // An error means that it is installed already: the process installs no other provider.
     let _ = PROVIDER.install_default();
 }
 
@@ -65,12 +65,12 @@ struct Es256Verifier(UnparsedPublicKey<Vec<u8>>);
 
 impl Verifier<Vec<u8>> for Es256Verifier {
     fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), signature::Error> {
-        let print = print(self.0.as_ref(), signed, message);
-        if CHECKED.has(&print) {
+        let fingerprint = fingerprint(self.0.as_ref(), signed, message);
+        if VERIFIED.contains(&fingerprint) {
             return Ok(());
         }
         self.0.verify(message, signed).map_err(|_| signature::Error::new())?;
-        CHECKED.add(print);
+        VERIFIED.insert(fingerprint);
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
-//! Refresh tokens: `family.counter.mac`, derived and not stored.
+//! Refresh tokens of the form `family.counter.mac`, derived and never stored.
 //!
-//! A sign-in is a family. Its row holds the counter of the newest token; a token is redeemed by moving the counter on
-//! by one, which only one of many at the same time can do. The mac makes a token unguessable, and because the
-//! successor of a token can be derived again, a client whose answer was lost gets the same successor for a short while.
-//! What is older was stolen or copied, so it ends the family (RFC 9700, FAPI 2.0).
+//! A sign-in is a family. Its row holds the counter of the newest token. Redeeming a token advances the counter by
+//! one, which only one of several concurrent requests can do. The MAC makes a token unguessable. A token's successor
+//! can be derived again, so a client that lost the response gets the same successor for a short while. An older token
+//! was stolen or copied, so it ends the family (RFC 9700, FAPI 2.0).
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use rooms::id::SessionId;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-/// How long the token before the newest still gets the newest.
-pub const GRACE: Duration = Duration::from_secs(10);
+/// How long the previous token still redeems for the newest one.
+pub const REDEMPTION_GRACE: Duration = Duration::from_secs(10);
 
-/// A token whose mac is right: this hub made it.
+/// A token with a valid MAC, which this hub therefore issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
     pub family: SessionId,
@@ -25,19 +25,19 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The text a client keeps.
+    /// Encodes the token for the client.
     pub fn encode(&self, key: &hmac::Key) -> String {
         let mac = URL_SAFE_NO_PAD.encode(hmac::sign(key, self.message().as_bytes()));
         format!("{}.{mac}", self.message())
     }
 
-    /// Reads a client's text; `None` if this hub did not make it.
+    /// Decodes a client's token, or returns `None` if this hub did not issue it.
     pub fn decode(key: &hmac::Key, text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '.');
         let (family, counter, mac) = (parts.next()?, parts.next()?, parts.next()?);
         let token = Self { family: SessionId(Uuid::try_parse(family).ok()?), counter: counter.parse().ok()? };
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
-        // Compared in constant time, over the one way to write this token.
+        // Compares in constant time, over the canonical form of this token.
         hmac::verify(key, token.message().as_bytes(), &mac).ok()?;
         Some(token)
     }
@@ -47,29 +47,29 @@ impl RefreshToken {
     }
 }
 
-/// What is to be done with a token whose family's newest counter is `newest`, reached at `rotated_at`.
+/// How to redeem a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the newest: move the counter on.
+pub enum Redemption {
+    /// The newest token: advance the counter.
     Rotate,
-    /// It was the newest a moment ago: hand out the newest once more.
-    Again,
-    /// It is older: end the family.
+    /// The previous token, within the grace period: issue the newest again.
+    Repeat,
+    /// An older token: end the family.
     Reused,
-    /// From a future that the store has lost: it proves nothing.
+    /// A counter that the store does not know, as after a restored backup: it proves nothing.
     Unknown,
 }
 
-/// See [`Verdict`].
-pub fn judge(counter: u64, newest: u64, rotated_at: Timestamp, now: Timestamp) -> Verdict {
+/// Decides how to redeem a token, given the family's newest counter and when it was reached.
+pub fn redemption(counter: u64, newest: u64, rotated_at: Timestamp, now: Timestamp) -> Redemption {
     if counter == newest {
-        Verdict::Rotate
+        Redemption::Rotate
     } else if counter > newest {
-        Verdict::Unknown
-    } else if counter + 1 == newest && now.since(rotated_at) <= GRACE {
-        Verdict::Again
+        Redemption::Unknown
+    } else if counter + 1 == newest && now.since(rotated_at) <= REDEMPTION_GRACE {
+        Redemption::Repeat
     } else {
-        Verdict::Reused
+        Redemption::Reused
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_hub_made_is_read() {
+    fn only_tokens_of_this_hub_are_decoded() {
         let token = RefreshToken { family: SessionId(Uuid::now_v7()), counter: 7 };
         let text = token.encode(&key("a"));
         assert_eq!(RefreshToken::decode(&key("a"), &text), Some(token));
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_immediate_predecessor_is_forgiven_and_only_for_a_while() {
+    fn only_the_previous_token_is_redeemed_again_within_the_grace_period() {
         let rotated = Timestamp::from_micros(1_000_000_000);
-        let soon = rotated.plus(GRACE);
-        let late = soon.plus(Duration::from_micros(1));
-        assert_eq!(judge(5, 5, rotated, late), Verdict::Rotate);
-        assert_eq!(judge(4, 5, rotated, soon), Verdict::Again);
-        assert_eq!(judge(4, 5, rotated, late), Verdict::Reused);
-        assert_eq!(judge(3, 5, rotated, rotated), Verdict::Reused);
-        assert_eq!(judge(6, 5, rotated, rotated), Verdict::Unknown);
+        let within = rotated.plus(REDEMPTION_GRACE);
+        let after = within.plus(Duration::from_micros(1));
+        assert_eq!(redemption(5, 5, rotated, after), Redemption::Rotate);
+        assert_eq!(redemption(4, 5, rotated, within), Redemption::Repeat);
+        assert_eq!(redemption(4, 5, rotated, after), Redemption::Reused);
+        assert_eq!(redemption(3, 5, rotated, rotated), Redemption::Reused);
+        assert_eq!(redemption(6, 5, rotated, rotated), Redemption::Unknown);
     }
 }

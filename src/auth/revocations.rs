@@ -1,8 +1,8 @@
-//! Sign-ins that were ended and rights that changed, as long as a token from before could still be valid.
+//! Ended sign-ins and changed rights, kept for as long as a token from before them could still be valid.
 //!
-//! A token is checked without the store. What it cannot know is here in memory, filled at start from what the store saw
-//! within the last token's life, and announced to whoever keeps connections open. What happens on other nodes is learnt
-//! from the store, too.
+//! A token is verified without the store, so it cannot reveal its own revocation. This module holds what it lacks in
+//! memory. It is filled from the store at start and kept up to date from other nodes, and it notifies those that hold
+//! connections open.
 
 use std::time::Duration;
 
@@ -13,109 +13,109 @@ use tokio::sync::{Notify, broadcast};
 
 use super::token::{AuthError, Claims};
 
-/// Announcements that a slow listener may be behind by; beyond that it is told that it missed some.
-const BEHIND: usize = 1024;
+/// Announcements that a slow receiver may lag behind; beyond that it learns that it missed some.
+const MAX_PENDING_ANNOUNCEMENTS: usize = 1024;
 
-/// What ended or changed.
+/// A sign-in that ended, or rights that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// One sign-in.
+    /// One sign-in ended.
     Session(SessionId),
-    /// All of one person's: the account is disabled, or the person signed out everywhere.
+    /// All sign-ins of a person ended: the account is disabled, or the person signed out everywhere.
     User(UserId),
-    /// A person's rights: a fresh token is needed.
-    Changed(UserId),
+    /// A person's rights changed: they need a fresh token.
+    RightsChanged(UserId),
 }
 
-/// See the module.
+/// The revocations that this node knows.
 pub struct Revocations {
     sessions: DashMap<SessionId, Timestamp>,
-    /// By person: tokens with fewer `rights` are of before a change.
+    /// By person: tokens with a smaller `rights` were issued before the change.
     rights: DashMap<UserId, (u64, Timestamp)>,
-    announce: broadcast::Sender<Revocation>,
-    /// Something ended or changed on this node.
-    made_here: Notify,
+    announcements: broadcast::Sender<Revocation>,
+    /// Signals a revocation that originates on this node.
+    local_revocation: Notify,
 }
 
 impl Revocations {
     pub fn new() -> Self {
-        let announce = broadcast::Sender::new(BEHIND);
-        Self { sessions: DashMap::new(), rights: DashMap::new(), announce, made_here: Notify::new() }
+        let announcements = broadcast::Sender::new(MAX_PENDING_ANNOUNCEMENTS);
+        Self { sessions: DashMap::new(), rights: DashMap::new(), announcements, local_revocation: Notify::new() }
     }
 
     pub fn subscribe(&self) -> broadcast::Receiver<Revocation> {
-        self.announce.subscribe()
+        self.announcements.subscribe()
     }
 
-    /// Waits until something ended or changed on this node, which the others do not know.
-    pub async fn made_here(&self) {
-        self.made_here.notified().await;
+    /// Waits for a revocation that originates on this node, which other nodes do not know yet.
+    pub async fn local_revocation(&self) {
+        self.local_revocation.notified().await;
     }
 
-    /// A sign-in ended at `at`.
-    pub fn end(&self, session: SessionId, at: Timestamp) {
+    /// Records that a sign-in ended on this node.
+    pub fn end_session(&self, session: SessionId, at: Timestamp) {
         self.sessions.insert(session, at);
-        self.tell(Revocation::Session(session));
-        self.made_here.notify_one();
+        self.notify(Revocation::Session(session));
+        self.local_revocation.notify_one();
     }
 
-    /// A sign-in ended, as the store has it.
-    pub fn learn_end(&self, session: SessionId, at: Timestamp) {
+    /// Records that a sign-in ended according to the store.
+    pub fn load_session_end(&self, session: SessionId, at: Timestamp) {
         if self.sessions.insert(session, at).is_none() {
-            self.tell(Revocation::Session(session));
+            self.notify(Revocation::Session(session));
         }
     }
 
-    /// A person's rights changed, as the store has it.
-    pub fn learn_change(&self, user: UserId, rights: u64, at: Timestamp) {
+    /// Records that a person's rights changed according to the store.
+    pub fn load_rights_change(&self, user: UserId, rights: u64, at: Timestamp) {
         let mut known = self.rights.entry(user).or_insert((0, at));
         if known.0 < rights {
             *known = (rights, at);
             drop(known);
-            self.tell(Revocation::Changed(user));
+            self.notify(Revocation::RightsChanged(user));
         }
     }
 
-    /// All of one person's sign-ins ended at `at`; `sessions` are those that stood.
-    pub fn end_all(&self, user: UserId, sessions: &[SessionId], at: Timestamp) {
+    /// Records that all sign-ins of a person ended on this node; `sessions` are those that were active.
+    pub fn end_all_sessions(&self, user: UserId, sessions: &[SessionId], at: Timestamp) {
         for session in sessions {
             self.sessions.insert(*session, at);
         }
-        self.tell(Revocation::User(user));
-        self.made_here.notify_one();
+        self.notify(Revocation::User(user));
+        self.local_revocation.notify_one();
     }
 
-    /// A person's rights changed at `at`, for the `rights`th time; with `ended`, all their sign-ins are over too.
-    pub fn change(&self, user: UserId, rights: u64, at: Timestamp, ended: bool) {
+    /// Records that a person's rights changed on this node. With `is_disabled`, all of their sign-ins ended too.
+    pub fn change_rights(&self, user: UserId, rights: u64, at: Timestamp, is_disabled: bool) {
         let mut known = self.rights.entry(user).or_insert((rights, at));
         if known.0 < rights {
             *known = (rights, at);
         }
         drop(known);
-        self.tell(if ended { Revocation::User(user) } else { Revocation::Changed(user) });
-        self.made_here.notify_one();
+        self.notify(if is_disabled { Revocation::User(user) } else { Revocation::RightsChanged(user) });
+        self.local_revocation.notify_one();
     }
 
-    /// Refuses a token that was overtaken.
+    /// Rejects a token that a revocation has superseded.
     pub fn check(&self, claims: &Claims) -> Result<(), AuthError> {
         if self.sessions.contains_key(&claims.session) {
             return Err(AuthError::Revoked);
         }
         match self.rights.get(&claims.user) {
-            Some(known) if claims.rights < known.0 => Err(AuthError::Changed),
+            Some(known) if claims.rights < known.0 => Err(AuthError::RightsChanged),
             _ => Ok(()),
         }
     }
 
-    /// Forgets what is older than this.
-    pub fn forget(&self, now: Timestamp, age: Duration) {
+    /// Removes revocations older than `age`.
+    pub fn remove_older(&self, now: Timestamp, age: Duration) {
         self.sessions.retain(|_, at| now.since(*at) <= age);
         self.rights.retain(|_, (_, at)| now.since(*at) <= age);
     }
 
-    fn tell(&self, what: Revocation) {
-        // An error says that nobody listens.
-        let _ = self.announce.send(what);
+    fn notify(&self, revocation: Revocation) {
+        // An error means that there is no receiver.
+        let _ = self.announcements.send(revocation);
     }
 }
 

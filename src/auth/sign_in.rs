@@ -1,4 +1,4 @@
-//! Sign-ins: begun by password, kept by refresh tokens, listed and ended.
+//! Sign-ins: started with a password, extended by refresh tokens, listed, and ended.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,83 +8,88 @@ use rooms::role::Role;
 use rooms::time::Timestamp;
 use secrecy::SecretString;
 
-use super::limits::Subject;
-use super::password::Busy;
-use super::refresh::{RefreshToken, Verdict, judge};
+use super::limits::RateLimitSubject;
+use super::password::BusyError;
+use super::refresh::{Redemption, RefreshToken, redemption};
 use super::token::{self, Claims};
 use super::{Auth, rights};
 use crate::store::StoreError;
 use crate::store::people::{Status, User};
 use crate::store::sessions::Session;
 
-/// From where somebody signs in.
+/// The client that signs in.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ClientInfo {
     pub address: IpAddr,
-    /// What the device calls itself, for the list of own sign-ins.
+    /// The device's own name, for the person's list of sign-ins.
     pub label: String,
 }
 
-/// A sign-in that stands, with fresh tokens.
+/// An active sign-in with fresh tokens.
 pub struct SignedIn {
     pub access_token: String,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires_at: Timestamp,
     pub refresh_token: String,
-    /// When the sign-in ends, however often it is refreshed.
+    /// When the sign-in ends, no matter how often it is refreshed.
     pub session_expires_at: Timestamp,
     pub user: User,
 }
 
-/// Why nobody was signed in.
+/// Why a sign-in or a refresh was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    #[error("the e-mail address and the password do not belong together")]
+    #[error("the e-mail address or the password is wrong")]
     BadCredentials,
-    #[error("this account waits for an administrator's approval")]
+    #[error("this account is waiting for an administrator's approval")]
     Pending,
     #[error("this account is disabled")]
     Disabled,
-    /// The refresh token is unknown, used up, or its sign-in has ended.
+    /// The refresh token is unknown or used, or its sign-in has ended.
     #[error("this sign-in has ended; sign in again")]
     Ended,
-    #[error("too many tries; wait a while")]
-    Limited(Duration),
+    #[error("too many attempts; wait before you try again")]
+    RateLimited(Duration),
     #[error(transparent)]
-    Busy(#[from] Busy),
+    Busy(#[from] BusyError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Auth {
-    /// By e-mail address and password. An unknown address gets the same answer after the same work.
-    pub async fn sign_in(&self, email: &str, password: SecretString, client: Client) -> Result<SignedIn, SignInError> {
+    /// Signs in with e-mail address and password. An unknown address gets the same response after the same work.
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: SecretString,
+        client: ClientInfo,
+    ) -> Result<SignedIn, SignInError> {
         let email = email.trim().to_lowercase();
         let limiter = self.limiter();
-        limiter.count(&Subject::SignIn(&email, client.address)).map_err(SignInError::Limited)?;
-        limiter.count_with_others(&self.inner.bus, &email, client.address).await.map_err(SignInError::Limited)?;
+        limiter.count(&RateLimitSubject::SignIn(&email, client.address)).map_err(SignInError::RateLimited)?;
+        limiter.count_across_nodes(&self.inner.bus, &email, client.address).await.map_err(SignInError::RateLimited)?;
         let user = self.inner.store.user_by_email(&email).await?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let matches = self.inner.passwords.matches(password, stored).await?;
+        let matches = self.inner.passwords.verify(password, stored).await?;
         match user.filter(|_| matches) {
-            Some(user) => self.begin(user, client).await,
+            Some(user) => self.start_session(user, client).await,
             None => Err(SignInError::BadCredentials),
         }
     }
 
-    /// By a demo link's token.
-    pub async fn sign_in_demo(&self, token: &str, client: Client) -> Result<SignedIn, SignInError> {
+    /// Signs in with a demo link's token.
+    pub async fn sign_in_demo(&self, token: &str, client: ClientInfo) -> Result<SignedIn, SignInError> {
         let user = self.inner.demo.find(token).ok_or(SignInError::BadCredentials)?;
         let user = self.inner.store.user(user).await?.ok_or(SignInError::BadCredentials)?;
-        self.begin(user, client).await
+        self.start_session(user, client).await
     }
 
-    async fn begin(&self, user: User, client: Client) -> Result<SignedIn, SignInError> {
-        usable(&user)?;
+    async fn start_session(&self, user: User, client: ClientInfo) -> Result<SignedIn, SignInError> {
+        require_active(&user)?;
         let now = self.inner.clock.now();
-        let life = match user.role {
-            Role::Patient => self.inner.settings.patient_session,
-            _ => self.inner.settings.staff_session,
+        let lifetime = match user.role {
+            Role::Patient => self.inner.settings.patient_session_lifetime,
+            _ => self.inner.settings.staff_session_lifetime,
         };
         let session = Session {
             id: SessionId(self.inner.clock.fresh_id()),
@@ -93,16 +98,16 @@ impl Auth {
             rotated_at: now,
             created_at: now,
             last_seen_at: now,
-            expires_at: now.plus(life),
+            expires_at: now.plus(lifetime),
             revoked_at: None,
             label: client.label,
         };
         self.inner.store.insert_session(&session).await?;
-        tracing::info!(user = %user.id, session = %session.id, role = user.role.as_str(), "somebody signed in");
-        Ok(self.tokens(user, &session, session.counter, now))
+        tracing::info!(user = %user.id, session = %session.id, role = user.role.as_str(), "sign-in started");
+        Ok(self.issue_tokens(user, &session, session.counter, now))
     }
 
-    /// Exchanges a refresh token for fresh tokens; see [`super::refresh`].
+    /// Redeems a refresh token for fresh tokens; see [`super::refresh`].
     pub async fn refresh(&self, text: &str) -> Result<SignedIn, SignInError> {
         let now = self.inner.clock.now();
         let store = &self.inner.store;
@@ -113,34 +118,34 @@ impl Auth {
                 return Err(SignInError::Ended);
             }
             let newest = u64::try_from(session.counter).map_err(|_| SignInError::Ended)?;
-            let counter = match judge(token.counter, newest, session.rotated_at, now) {
-                Verdict::Rotate => {
+            let counter = match redemption(token.counter, newest, session.rotated_at, now) {
+                Redemption::Rotate => {
                     if !store.rotate_session(session.id, session.counter, now).await? {
-                        // Somebody else was faster with this very token: look again, and get the same successor.
+                        // A concurrent request redeemed this token first. Read again, and return the same successor.
                         continue;
                     }
                     session.counter + 1
                 }
-                Verdict::Again => session.counter,
-                Verdict::Reused => {
-                    tracing::warn!(user = %session.user, session = %session.id, "a refresh token came back after its successor: the sign-in is ended");
+                Redemption::Repeat => session.counter,
+                Redemption::Reused => {
+                    tracing::warn!(user = %session.user, session = %session.id, "refresh token reused; sign-in ended");
                     self.end_session(session.user, session.id).await?;
                     return Err(SignInError::Ended);
                 }
-                Verdict::Unknown => return Err(SignInError::Ended),
+                Redemption::Unknown => return Err(SignInError::Ended),
             };
             let user = store.user(session.user).await?.ok_or(SignInError::Ended)?;
-            usable(&user)?;
-            return Ok(self.tokens(user, &session, counter, now));
+            require_active(&user)?;
+            return Ok(self.issue_tokens(user, &session, counter, now));
         }
     }
 
-    /// Ends one sign-in of a person; false if it is not theirs.
+    /// Ends one sign-in of a person. Returns `false` if it is not theirs.
     pub async fn end_session(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
         let now = self.inner.clock.now();
         let ended = self.inner.store.revoke_session(user, session, now).await?;
         if ended {
-            self.inner.revocations.end(session, now);
+            self.inner.revocations.end_session(session, now);
         }
         Ok(ended)
     }
@@ -158,17 +163,17 @@ impl Auth {
     pub async fn end_all_sessions(&self, user: UserId) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
         let ended = self.inner.store.revoke_sessions(user, now).await?;
-        self.inner.revocations.end_all(user, &ended, now);
+        self.inner.revocations.end_all_sessions(user, &ended, now);
         Ok(())
     }
 
-    /// A person's sign-ins that stand, newest first.
+    /// Returns a person's active sign-ins, newest first.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         self.inner.store.sessions_of(user, self.inner.clock.now()).await
     }
 
-    fn tokens(&self, user: User, session: &Session, counter: i64, now: Timestamp) -> SignedIn {
-        let expires_at = token::end_of(now, self.inner.settings.access).min(session.expires_at);
+    fn issue_tokens(&self, user: User, session: &Session, counter: i64, now: Timestamp) -> SignedIn {
+        let expires_at = token::expiry_after(now, self.inner.settings.access_lifetime).min(session.expires_at);
         let claims = Claims {
             user: user.id,
             session: session.id,
@@ -190,7 +195,7 @@ impl Auth {
     }
 }
 
-fn usable(user: &User) -> Result<(), SignInError> {
+fn require_active(user: &User) -> Result<(), SignInError> {
     match user.status {
         Status::Active => Ok(()),
         Status::Pending => Err(SignInError::Pending),

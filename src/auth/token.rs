@@ -1,4 +1,4 @@
-//! Access tokens: what they say, and what is refused.
+//! Access tokens: their claims, how they are signed, and why one is rejected.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::keys::Keys;
 use crate::config::TokenSettings;
 
-/// `typ` of access tokens (RFC 9068): no other token of this hub can stand in for one.
-const TYPE: &str = "at+jwt";
-/// The longest token that is looked at, in bytes.
-const MAX_TOKEN: usize = 4096;
+/// `typ` of access tokens (RFC 9068), so that no other token of this hub can serve as one.
+const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+/// The longest token that is parsed.
+const MAX_TOKEN_BYTES: usize = 4096;
 
-/// Who somebody is, by a token that was checked.
+/// The claims of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub user: UserId,
@@ -28,46 +28,46 @@ pub struct Claims {
     pub role: Role,
     pub name: Line,
     pub pharmacy: Option<PharmacyId>,
-    /// Counts the changes of the person's rights: a token of before a change is refused after it.
+    /// The version of the person's rights. After a change, tokens with an older version are rejected.
     pub rights: u64,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
 impl Claims {
-    /// The person as the engine knows them.
+    /// Returns the person as an actor of the engine.
     pub fn actor(&self) -> Actor {
         Actor::Person { id: self.user, role: self.role, name: self.name.clone(), pharmacy: self.pharmacy }
     }
 }
 
-/// Why a token is refused.
+/// Why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error("this is not an access token of this hub; sign in")]
     Invalid,
-    #[error("the access token has ended; refresh it")]
+    #[error("the access token has expired; refresh it")]
     Expired,
-    #[error("this sign-in was ended; sign in again")]
+    #[error("this sign-in has been revoked; sign in again")]
     Revoked,
     #[error("your rights have changed; refresh the access token")]
-    Changed,
+    RightsChanged,
 }
 
 impl AuthError {
-    /// The close code that tells it on a socket.
+    /// Returns the close code for a socket.
     pub fn close(&self) -> Close {
         match self {
             AuthError::Invalid => Close::Unauthenticated,
-            AuthError::Expired | AuthError::Changed => Close::TokenExpired,
+            AuthError::Expired | AuthError::RightsChanged => Close::TokenExpired,
             AuthError::Revoked => Close::Revoked,
         }
     }
 }
 
-/// The token's payload, in the names of RFC 7519 where it has them.
+/// The token's payload, with the claim names of RFC 7519 where they exist.
 #[derive(Serialize, Deserialize)]
-struct Payload {
+struct AccessTokenPayload {
     iss: String,
     aud: String,
     sub: UserId,
@@ -81,9 +81,9 @@ struct Payload {
     exp: i64,
 }
 
-/// Makes a token that lasts until `claims.expires_at`, cut to seconds.
+/// Issues a token that expires at `claims.expires_at`, rounded down to a second.
 pub fn issue(keys: &Keys, settings: &TokenSettings, claims: &Claims) -> String {
-    let payload = Payload {
+    let payload = AccessTokenPayload {
         iss: settings.issuer.clone(),
         aud: settings.audience.clone(),
         sub: claims.user,
@@ -95,19 +95,20 @@ pub fn issue(keys: &Keys, settings: &TokenSettings, claims: &Claims) -> String {
         iat: claims.issued_at.utc().timestamp(),
         exp: claims.expires_at.utc().timestamp(),
     };
-    sign(keys, TYPE, &payload)
+    sign(keys, ACCESS_TOKEN_TYPE, &payload)
 }
 
 /// Signs a payload as a token of this type.
 pub fn sign(keys: &Keys, typ: &str, payload: &impl Serialize) -> String {
     let key = keys.current();
     let header = Header { typ: Some(typ.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
-    encode(&header, payload, &key.sign).expect("the hub's own key signs what has string keys only")
+    encode(&header, payload, &key.sign).expect("the hub's own key signs any payload with string keys")
 }
 
-/// Checks everything that a token says of itself. Whether its sign-in still stands is not in the token.
+/// Verifies a token's signature, claims, and expiry. Revocation is not in the token; see [`super::revocations`].
 pub fn verify(keys: &Keys, settings: &TokenSettings, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
-    let Payload { sub, sid, role, name, pharmacy, rights, iat, exp, .. } = open(keys, settings, TYPE, token)?;
+    let AccessTokenPayload { sub, sid, role, name, pharmacy, rights, iat, exp, .. } =
+        verify_payload(keys, settings, ACCESS_TOKEN_TYPE, token)?;
     let expires_at = Timestamp::from_micros(exp.saturating_mul(1_000_000));
     if role == Role::System {
         return Err(AuthError::Invalid);
@@ -119,14 +120,15 @@ pub fn verify(keys: &Keys, settings: &TokenSettings, token: &str, now: Timestamp
     Ok(Claims { user: sub, session: sid, role, name, pharmacy, rights, issued_at, expires_at })
 }
 
-/// Reads a token of this type that this hub signed for itself. Its end is for the caller to check, by the hub's own clock.
-pub fn open<T: DeserializeOwned>(
+/// Verifies the signature, type, issuer, and audience of one of this hub's tokens and returns its payload. The caller
+/// checks the expiry, by the hub's clock.
+pub fn verify_payload<T: DeserializeOwned>(
     keys: &Keys,
     settings: &TokenSettings,
     typ: &str,
     token: &str,
 ) -> Result<T, AuthError> {
-    if token.len() > MAX_TOKEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(AuthError::Invalid);
     }
     let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
@@ -142,9 +144,9 @@ pub fn open<T: DeserializeOwned>(
     decode(token, &key.verify, &validation).map(|payload| payload.claims).map_err(|_| AuthError::Invalid)
 }
 
-/// When a token that is made now ends: on a whole second, as the token says it.
-pub fn end_of(now: Timestamp, life: Duration) -> Timestamp {
-    Timestamp::from_micros(now.plus(life).micros().div_euclid(1_000_000).saturating_mul(1_000_000))
+/// Returns when a token issued now expires, on a whole second as the token states it.
+pub fn expiry_after(now: Timestamp, lifetime: Duration) -> Timestamp {
+    Timestamp::from_micros(now.plus(lifetime).micros().div_euclid(1_000_000).saturating_mul(1_000_000))
 }
 
 #[cfg(test)]
@@ -155,14 +157,14 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
-    struct Bench {
+    struct TestIssuer {
         keys: Keys,
         settings: TokenSettings,
         now: Timestamp,
         _folder: tempfile::TempDir,
     }
 
-    impl Bench {
+    impl TestIssuer {
         fn new() -> Self {
             provider::install();
             let folder = tempfile::tempdir().unwrap();
@@ -180,7 +182,7 @@ mod tests {
                 pharmacy: None,
                 rights: 3,
                 issued_at: self.now,
-                expires_at: end_of(self.now, Duration::from_secs(900)),
+                expires_at: expiry_after(self.now, Duration::from_secs(900)),
             }
         }
 
@@ -188,7 +190,7 @@ mod tests {
             verify(&self.keys, &self.settings, token, self.now)
         }
 
-        /// A token signed by the hub's own key, with header and payload changed.
+        /// Returns a token signed by the hub's own key, with a changed header and payload.
         fn signed(&self, header: impl FnOnce(&mut Value), payload: impl FnOnce(&mut Value)) -> String {
             let token = issue(&self.keys, &self.settings, &self.claims());
             let mut parts = token.split('.').map(|part| {
@@ -209,41 +211,44 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_it_was_issued_to() {
-        let bench = Bench::new();
-        let claims = bench.claims();
-        assert_eq!(bench.verify(&issue(&bench.keys, &bench.settings, &claims)), Ok(claims));
-        assert!(bench.verify(&bench.signed(|_| {}, |_| {})).is_ok(), "the forger's tool itself makes good tokens");
+    fn token_identifies_its_owner() {
+        let issuer = TestIssuer::new();
+        let claims = issuer.claims();
+        assert_eq!(issuer.verify(&issue(&issuer.keys, &issuer.settings, &claims)), Ok(claims));
+        assert!(
+            issuer.verify(&issuer.signed(|_| {}, |_| {})).is_ok(),
+            "the test's signing helper creates valid tokens"
+        );
     }
 
     #[test]
-    fn a_token_ends_at_its_second() {
-        let mut bench = Bench::new();
-        let token = issue(&bench.keys, &bench.settings, &bench.claims());
-        bench.now = bench.now.plus(Duration::from_secs(899));
-        assert!(bench.verify(&token).is_ok());
-        bench.now = bench.now.plus(Duration::from_secs(1));
-        assert_eq!(bench.verify(&token), Err(AuthError::Expired));
+    fn token_expires_at_its_exact_second() {
+        let mut issuer = TestIssuer::new();
+        let token = issue(&issuer.keys, &issuer.settings, &issuer.claims());
+        issuer.now = issuer.now.plus(Duration::from_secs(899));
+        assert!(issuer.verify(&token).is_ok());
+        issuer.now = issuer.now.plus(Duration::from_secs(1));
+        assert_eq!(issuer.verify(&token), Err(AuthError::Expired));
     }
 
     #[test]
-    fn forged_tokens_are_refused() {
-        let bench = Bench::new();
-        let stranger = Bench::new();
-        let good = issue(&bench.keys, &bench.settings, &bench.claims());
+    fn forged_tokens_are_rejected() {
+        let issuer = TestIssuer::new();
+        let stranger = TestIssuer::new();
+        let good = issue(&issuer.keys, &issuer.settings, &issuer.claims());
         let (message, signature) = good.rsplit_once('.').unwrap();
         assert!(
-            bench.verify(&good).is_ok() && bench.verify(&good).is_ok(),
-            "a good signature is remembered from here on"
+            issuer.verify(&good).is_ok() && issuer.verify(&good).is_ok(),
+            "the cache holds the valid signature from here on"
         );
-        let other = issue(&bench.keys, &bench.settings, &Claims { role: Role::Admin, ..bench.claims() });
-        let (_, foreign_signature) = issue(&stranger.keys, &stranger.settings, &bench.claims())
+        let other = issue(&issuer.keys, &issuer.settings, &Claims { role: Role::Admin, ..issuer.claims() });
+        let (_, foreign_signature) = issue(&stranger.keys, &stranger.settings, &issuer.claims())
             .rsplit_once('.')
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .unwrap();
-        let public = bench.keys.jwks()["keys"][0]["x"].as_str().unwrap().to_owned();
+        let public = issuer.keys.jwks()["keys"][0]["x"].as_str().unwrap().to_owned();
         let hs256 = {
-            let head = encoded(&json!({"alg": "HS256", "typ": TYPE, "kid": bench.keys.current().kid}));
+            let head = encoded(&json!({"alg": "HS256", "typ": ACCESS_TOKEN_TYPE, "kid": issuer.keys.current().kid}));
             let message = format!("{head}.{}", message.split('.').nth(1).unwrap());
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, public.as_bytes());
             format!("{message}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, message.as_bytes())))
@@ -254,24 +259,24 @@ mod tests {
             ("no signature", format!("{message}.")),
             ("another token's signature", format!("{}.{signature}", other.rsplit_once('.').unwrap().0)),
             ("somebody else's signature", format!("{message}.{foreign_signature}")),
-            ("another hub's token", issue(&stranger.keys, &stranger.settings, &bench.claims())),
-            ("alg none", bench.signed(|head| head["alg"] = json!("none"), |_| {})),
+            ("another hub's token", issue(&stranger.keys, &stranger.settings, &issuer.claims())),
+            ("alg none", issuer.signed(|head| head["alg"] = json!("none"), |_| {})),
             ("the public key as HMAC secret", hs256),
-            ("alg ES384", bench.signed(|head| head["alg"] = json!("ES384"), |_| {})),
-            ("alg RS256", bench.signed(|head| head["alg"] = json!("RS256"), |_| {})),
-            ("kid as a path", bench.signed(|head| head["kid"] = json!("../../etc/passwd"), |_| {})),
-            ("no kid", bench.signed(|head| head["kid"] = Value::Null, |_| {})),
-            ("another type", bench.signed(|head| head["typ"] = json!("JWT"), |_| {})),
-            ("another audience", bench.signed(|_| {}, |body| body["aud"] = json!("other"))),
-            ("another issuer", bench.signed(|_| {}, |body| body["iss"] = json!("other"))),
-            ("no end", bench.signed(|_| {}, |body| body["exp"] = Value::Null)),
-            ("the hub's own role", bench.signed(|_| {}, |body| body["role"] = json!("system"))),
-            ("an unknown role", bench.signed(|_| {}, |body| body["role"] = json!("root"))),
-            ("too long", format!("{good}{}", "a".repeat(MAX_TOKEN))),
+            ("alg ES384", issuer.signed(|head| head["alg"] = json!("ES384"), |_| {})),
+            ("alg RS256", issuer.signed(|head| head["alg"] = json!("RS256"), |_| {})),
+            ("kid as a path", issuer.signed(|head| head["kid"] = json!("../../etc/passwd"), |_| {})),
+            ("no kid", issuer.signed(|head| head["kid"] = Value::Null, |_| {})),
+            ("another type", issuer.signed(|head| head["typ"] = json!("JWT"), |_| {})),
+            ("another audience", issuer.signed(|_| {}, |body| body["aud"] = json!("other"))),
+            ("another issuer", issuer.signed(|_| {}, |body| body["iss"] = json!("other"))),
+            ("no end", issuer.signed(|_| {}, |body| body["exp"] = Value::Null)),
+            ("the hub's own role", issuer.signed(|_| {}, |body| body["role"] = json!("system"))),
+            ("an unknown role", issuer.signed(|_| {}, |body| body["role"] = json!("root"))),
+            ("too long", format!("{good}{}", "a".repeat(MAX_TOKEN_BYTES))),
         ];
         for (what, token) in cases {
-            assert_eq!(bench.verify(&token), Err(AuthError::Invalid), "{what}");
-            assert_eq!(bench.verify(&token), Err(AuthError::Invalid), "{what}, a second time");
+            assert_eq!(issuer.verify(&token), Err(AuthError::Invalid), "{what}");
+            assert_eq!(issuer.verify(&token), Err(AuthError::Invalid), "{what}, a second time");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Addresses of pages: an origin, and the address people use.
+//! Addresses of web pages: an origin, and the public URL of the hub.
 
 use std::fmt;
 
-/// `scheme://host[:port]` in lower case and without the scheme's own port, as browsers send it in `Origin`.
+/// An origin: `scheme://host[:port]` in lower case and without a default port, as browsers send it in `Origin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// Where people reach the hub: an [`Origin`], with its parts at hand.
+/// A base URL: an [`Origin`], with its parts available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     origin: Origin,
     host: String,
 }
 
-const SHAPE: &str = "must be scheme://host or scheme://host:port, with http or https and nothing after it";
+const ADDRESS_FORMAT: &str = "must be http or https, then :// and a host with an optional port, and nothing after it, e.g. https://hub.example.org";
 
 impl Origin {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -33,13 +33,13 @@ impl Origin {
 }
 
 impl BaseUrl {
-    /// A slash at the end is taken off.
+    /// Parses a URL and removes a slash at the end.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, host, port) = split(text.strip_suffix('/').unwrap_or(text))?;
         Ok(Self { origin: Origin::from_parts(scheme, &host, port), host })
     }
 
-    /// Without a slash at the end.
+    /// Returns the URL without a slash at the end.
     pub fn as_str(&self) -> &str {
         self.origin.as_str()
     }
@@ -48,12 +48,12 @@ impl BaseUrl {
         &self.origin
     }
 
-    /// Without the port.
+    /// Returns the host without the port.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// With the port, unless it is the scheme's own.
+    /// Returns the host with the port, unless that is the scheme's default.
     pub fn authority(&self) -> &str {
         self.as_str().split_once("://").map_or("", |(_, authority)| authority)
     }
@@ -73,7 +73,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Whether a host without a port is this machine by its very name, which no other party can make resolve elsewhere.
+/// Returns `true` if a host without a port denotes this machine by its very name, which nobody can make resolve to
+/// another.
 pub fn is_loopback_host(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
@@ -92,18 +93,18 @@ fn split(text: &str) -> Result<(&'static str, String, Option<u16>), &'static str
     let (scheme, authority) = match (lower.strip_prefix("https://"), lower.strip_prefix("http://")) {
         (Some(rest), _) => ("https", rest),
         (None, Some(rest)) => ("http", rest),
-        (None, None) => return Err(SHAPE),
+        (None, None) => return Err(ADDRESS_FORMAT),
     };
-    let (host, port) = split_port(authority).ok_or(SHAPE)?;
+    let (host, port) = split_port(authority).ok_or(ADDRESS_FORMAT)?;
     let is_v6 = host.starts_with('[') && host.ends_with(']');
     let is_name = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
     if host.is_empty() || !(is_v6 || is_name(host)) {
-        return Err(SHAPE);
+        return Err(ADDRESS_FORMAT);
     }
     Ok((scheme, host.to_owned(), port))
 }
 
-/// Host and port of an authority; `None` if the port is no port.
+/// Splits an authority into host and port, or returns `None` for an invalid port.
 pub fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => {

@@ -1,42 +1,43 @@
-//! The settings of notifications: who signs them, and which push services may be called.
+//! The settings of push notifications: the signing key, and the push services that the hub may call.
 
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::sources::Push;
-use super::{BaseUrl, ConfigError, value};
+use super::BaseUrl;
+use super::error::{ConfigError, invalid};
+use super::raw::RawPush;
 
-/// The services that today's browsers use.
-const SERVICES: [&str; 4] =
+/// The push services of current browsers.
+const DEFAULT_SERVICES: [&str; 4] =
     ["fcm.googleapis.com", "updates.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com"];
 
 #[derive(Clone, Debug)]
 pub struct PushSettings {
-    /// Whom a push service can turn to: `mailto:` or `https:`.
+    /// How a push service can contact the operator: `mailto:` or `https:`.
     pub subject: String,
-    pub key: PushKey,
+    pub key: PushKeySource,
     /// Never empty.
     pub services: Vec<PushService>,
 }
 
-/// The key that notifications are signed with.
+/// Where the key that signs notifications comes from.
 #[derive(Clone, Debug)]
-pub enum PushKey {
+pub enum PushKeySource {
     Given(SecretString),
-    /// Kept there, and made at the first start.
+    /// A file, created at the first start.
     File(PathBuf),
 }
 
-/// A push service that may be called.
+/// A push service that the hub may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushService {
-    /// This host, over TLS, at public addresses only.
+    /// This host, over TLS and at public addresses only.
     Host(String),
-    /// Every host below this name, likewise.
+    /// Every subdomain of this name, likewise.
     Below(String),
-    /// This origin as it is, wherever it is: the operator's own service.
+    /// This origin at any address: the operator's own service.
     Origin(String),
 }
 
@@ -56,14 +57,14 @@ impl PushService {
         fits.then_some(if below { Self::Below(name) } else { Self::Host(name) })
     }
 
-    /// The name of this service among the lanes of deliveries.
+    /// Returns the service's name, which identifies its delivery destination.
     pub fn name(&self) -> &str {
         match self {
             PushService::Host(name) | PushService::Below(name) | PushService::Origin(name) => name,
         }
     }
 
-    /// Whether an endpoint is one of this service's.
+    /// Returns `true` if an endpoint belongs to this service.
     pub fn has(&self, endpoint: &Url) -> bool {
         let host = endpoint.host_str().unwrap_or_default();
         match self {
@@ -74,30 +75,30 @@ impl PushService {
     }
 }
 
-impl Push {
-    pub(super) fn check(self, public_url: Option<&BaseUrl>, data_dir: &Path) -> Result<PushSettings, ConfigError> {
+impl RawPush {
+    pub(super) fn validate(self, public_url: Option<&BaseUrl>, data_dir: &Path) -> Result<PushSettings, ConfigError> {
         let own = public_url.filter(|url| url.is_https()).map(|url| url.as_str().to_owned());
         let subject = match self.subject {
             Some(subject) if is_subject(&subject) => subject,
             Some(_) => {
-                return Err(value(
+                return Err(invalid(
                     "push.subject",
-                    "must be where push services can reach you, e.g. mailto:admin@example.org or https://example.org",
+                    "must be an address where push services can contact you, e.g. mailto:admin@example.org or https://example.org",
                 ));
             }
-            // Good enough for a hub on one machine, where no device is away.
+            // Sufficient for a hub on one machine, where no device is remote.
             None => own.unwrap_or_else(|| "https://localhost".to_owned()),
         };
         let key = match self.key {
-            Some(key) => PushKey::Given(SecretString::from(key)),
-            None => PushKey::File(data_dir.join("keys").join("push-key")),
+            Some(key) => PushKeySource::Given(SecretString::from(key)),
+            None => PushKeySource::File(data_dir.join("keys").join("push-key")),
         };
-        let services = self.services.unwrap_or_else(|| SERVICES.map(str::to_owned).to_vec());
+        let services = self.services.unwrap_or_else(|| DEFAULT_SERVICES.map(str::to_owned).to_vec());
         let services = services
             .iter()
             .map(|text| {
                 PushService::parse(text).ok_or_else(|| {
-                    value(
+                    invalid(
                         "push.services",
                         "must be host names, *.names, or whole origins, e.g. fcm.googleapis.com, *.push.apple.com",
                     )
@@ -108,7 +109,7 @@ impl Push {
     }
 }
 
-/// As RFC 8292 wants it; some services refuse others.
+/// Returns `true` for a subject that conforms to RFC 8292; some services reject others.
 fn is_subject(text: &str) -> bool {
     match text.strip_prefix("mailto:") {
         Some(address) => address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.')),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_its_own_endpoints_only() {
+    fn push_service_matches_only_its_own_endpoints() {
         assert!(has("fcm.googleapis.com", "https://fcm.googleapis.com/fcm/send/x"));
         assert!(has("fcm.googleapis.com", "https://FCM.googleapis.com/x"));
         assert!(!has("fcm.googleapis.com", "https://fcm.googleapis.com./x"), "a final dot is another name");
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_a_way_to_reach_somebody() {
+    fn subject_is_a_contact_address() {
         for (text, fits) in [
             ("mailto:admin@example.org", true),
             ("https://example.org", true),

@@ -1,4 +1,6 @@
-//! What is refused, and that each refusal names the setting and the remedy.
+//! Which settings are rejected, and that each error names the setting and the remedy.
+
+use std::time::Duration;
 
 use super::*;
 
@@ -7,40 +9,40 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError>
     Config::from_parts(file, environment, false)
 }
 
-fn refused(file: &str, environment: &[(&str, &str)]) -> String {
-    load(file, environment).expect_err("must be refused").to_string()
+fn rejection(file: &str, environment: &[(&str, &str)]) -> String {
+    load(file, environment).expect_err("the settings are rejected").to_string()
 }
 
 #[test]
-fn nothing_set_is_a_hub_on_loopback_with_the_embedded_database() {
+fn default_is_a_hub_on_loopback_with_the_embedded_database() {
     let config = load("", &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.database.url(), "sqlite:data/wardroom.db");
     assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.tokens.access, Duration::from_secs(900));
+    assert_eq!(config.tokens.access_lifetime, Duration::from_secs(900));
     assert!(!config.secure_cookies());
 }
 
 #[test]
-fn the_environment_overrides_the_file() {
+fn environment_overrides_the_file() {
     let file = "listen = \"127.0.0.1:1\"\n[policy]\nhold_s = 7\nring_s = 8\n";
     let config = load(file, &[("WARDROOM_LISTEN", "127.0.0.1:2"), ("WARDROOM_POLICY_HOLD_S", "9")]).unwrap();
     assert_eq!((config.listen.port(), config.policy.hold_s, config.policy.ring_s), (2, 9, 8));
 }
 
 #[test]
-fn a_public_address_in_plain_http_is_refused_unless_behind_a_proxy() {
-    let error = refused("", &[("WARDROOM_LISTEN", "0.0.0.0:80")]);
+fn public_address_requires_a_proxy_with_tls() {
+    let error = rejection("", &[("WARDROOM_LISTEN", "0.0.0.0:80")]);
     assert!(error.contains("WARDROOM_LISTEN") && error.contains("WARDROOM_BEHIND_PROXY=true"), "{error}");
     let proxy = [("WARDROOM_LISTEN", "0.0.0.0:80"), ("WARDROOM_BEHIND_PROXY", "true")];
-    assert!(refused("", &proxy).contains("WARDROOM_PUBLIC_URL"));
+    assert!(rejection("", &proxy).contains("WARDROOM_PUBLIC_URL"));
     let config = load("public_url = \"https://hub.example.org/\"", &proxy).unwrap();
     assert!(config.secure_cookies());
     assert_eq!(config.tokens.issuer, "https://hub.example.org");
 }
 
 #[test]
-fn demo_mode_is_for_loopback_only() {
+fn demo_mode_requires_loopback() {
     let file = "listen = \"0.0.0.0:80\"\nbehind_proxy = true\npublic_url = \"https://hub.example.org\"";
     assert!(Config::from_parts(file, [], true).unwrap_err().to_string().contains("demo"));
     let file = "behind_proxy = true\npublic_url = \"https://hub.example.org\"";
@@ -49,15 +51,15 @@ fn demo_mode_is_for_loopback_only() {
 }
 
 #[test]
-fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
-    let error = refused("", &[("WARDROOM_LISTN", "127.0.0.1:1")]);
+fn unknown_setting_is_rejected_with_a_suggestion() {
+    let error = rejection("", &[("WARDROOM_LISTN", "127.0.0.1:1")]);
     assert!(error.contains("WARDROOM_LISTN") && error.contains("did you mean listen"), "{error}");
-    assert!(refused("lisen = 1", &[]).contains("lisen"));
+    assert!(rejection("lisen = 1", &[]).contains("lisen"));
     assert!(load("", &[("WARDROOM_TEST_POSTGRES", "x"), ("WARDROOM_CONFIG", "x"), ("OTHER", "x")]).is_ok());
 }
 
 #[test]
-fn every_refusal_names_the_setting() {
+fn every_error_names_the_setting() {
     for (setting, text) in [
         ("WARDROOM_LISTEN", "nonsense"),
         ("WARDROOM_DATABASE_URL", "mysql://x"),
@@ -72,25 +74,25 @@ fn every_refusal_names_the_setting() {
         ("WARDROOM_LIMITS_CONNECTIONS", "0"),
         ("WARDROOM_DATABASE_CONNECTIONS", "0"),
     ] {
-        let error = refused("", &[(setting, text)]);
+        let error = rejection("", &[(setting, text)]);
         assert!(error.contains(setting), "{error}");
     }
-    let error = refused("", &[("WARDROOM_POLICY_HOLD_S", "-1")]);
+    let error = rejection("", &[("WARDROOM_POLICY_HOLD_S", "-1")]);
     assert!(error.contains("hold_s"), "{error}");
-    let error = refused("[policy]\nhold_s = \"long\"", &[]);
+    let error = rejection("[policy]\nhold_s = \"long\"", &[]);
     assert!(error.contains("hold_s"), "{error}");
 }
 
 #[test]
-fn a_password_in_the_database_address_is_never_printed() {
+fn password_in_the_database_url_is_never_printed() {
     let config = load("", &[("WARDROOM_DATABASE_URL", "postgres://u:hunter2@host/db")]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
-    let error = refused("database_url = \"postgres://u:hunter2@host/db\nlisten = 1", &[]);
+    let error = rejection("database_url = \"postgres://u:hunter2@host/db\nlisten = 1", &[]);
     assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn a_cookie_domain_is_the_hubs_own_or_a_parent() {
+fn cookie_domain_is_the_hosts_own_or_a_parent() {
     let with = |domain: &str| {
         load(&format!("public_url = \"https://hub.example.org\"\ncookie_domain = \"{domain}\""), &[]).is_ok()
     };
@@ -101,7 +103,7 @@ fn a_cookie_domain_is_the_hubs_own_or_a_parent() {
 }
 
 #[test]
-fn an_origin_is_compared_in_one_form() {
+fn origin_is_normalised() {
     assert_eq!(Origin::parse("HTTPS://A.Example:443").unwrap().as_str(), "https://a.example");
     assert_eq!(Origin::parse("http://[::1]:8080").unwrap().as_str(), "http://[::1]:8080");
     for bad in ["null", "https://", "https://a/", "https://u@a", "https://a:x", "https://a?b", "//a", "https://a b"] {

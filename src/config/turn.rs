@@ -1,4 +1,4 @@
-//! The settings of STUN and TURN: an embedded server, others by their addresses, or none.
+//! The settings of STUN and TURN: an embedded server, external ones, or none.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -6,73 +6,75 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::sources::Turn;
-use super::{ConfigError, value, within};
+use super::MIN_SECRET_BYTES;
+use super::error::{ConfigError, invalid, within};
+use super::raw::RawTurn;
 
 const DEFAULT_PORT: u16 = 3478;
-/// RFC 6056's dynamic ports.
+/// The dynamic port_range of RFC 6056.
 const DEFAULT_RELAY_PORTS: (u16, u16) = (49_152, 65_535);
 
-/// How media gets through.
+/// The servers that relay media.
 #[derive(Clone, Debug)]
 pub struct TurnSettings {
-    /// Absent when other servers are named, or none is wanted.
+    /// Absent if external servers are configured, or none is wanted.
     pub embedded: Option<EmbeddedTurn>,
-    /// Other servers, as browsers take them: `turn:…`, `turns:…`, `stun:…`.
+    /// External servers in the form that browsers use: `turn:…`, `turns:…`, `stun:…`.
     pub urls: Vec<String>,
-    pub secret: TurnSecret,
+    pub secret: TurnSecretSource,
 }
 
 /// The embedded server.
 #[derive(Clone, Debug)]
 pub struct EmbeddedTurn {
-    /// By UDP and TCP.
+    /// The address for UDP and TCP.
     pub listen: SocketAddr,
-    /// Whether that is a person's choice: then another port will not do.
+    /// Whether the operator chose the address. If not, another port will do.
     pub is_chosen: bool,
-    /// The address that clients are told.
+    /// The address that clients receive.
     pub public: IpAddr,
-    /// First and last.
+    /// The first and the last port.
     pub relay_ports: (u16, u16),
-    /// Whether it relays to loopback and private networks.
+    /// Whether peers on loopback and in private networks are allowed.
     pub private_peers: bool,
-    /// Of one allocation, both ways together.
+    /// The bandwidth of one allocation, both directions together.
     pub bytes_per_second: NonZeroU32,
 }
 
-/// What the hub and the relays share.
+/// Where the secret that hub and relays share comes from.
 #[derive(Clone, Debug)]
-pub enum TurnSecret {
+pub enum TurnSecretSource {
     Given(SecretString),
-    /// Kept there, and made at the first start.
+    /// A file, created at the first start.
     File(PathBuf),
 }
 
-impl Turn {
-    /// `listen` is where the hub listens: beside it, on loopback, a relay runs by default.
-    pub(super) fn check(self, listen: SocketAddr, data_dir: &Path, demo: bool) -> Result<TurnSettings, ConfigError> {
+impl RawTurn {
+    /// Validates the settings. By default a relay runs beside a hub that listens on loopback; `listen` is the hub's
+    /// address.
+    pub(super) fn validate(self, listen: SocketAddr, data_dir: &Path, demo: bool) -> Result<TurnSettings, ConfigError> {
         let urls = self.urls.clone().unwrap_or_default();
         let secret = match self.secret.clone() {
-            Some(secret) if secret.len() < 16 => {
-                return Err(value("turn.secret", "is too short; use 16 characters or more"));
+            Some(secret) if secret.len() < MIN_SECRET_BYTES => {
+                return Err(invalid("turn.secret", "is too short; use 16 characters or more"));
             }
-            Some(secret) => TurnSecret::Given(SecretString::from(secret)),
-            None => TurnSecret::File(data_dir.join("turn.secret")),
+            Some(secret) => TurnSecretSource::Given(SecretString::from(secret)),
+            None => TurnSecretSource::File(data_dir.join("turn.secret")),
         };
         if urls.is_empty() {
             return Ok(TurnSettings { embedded: self.embedded(listen, demo)?, urls, secret });
         }
         if self.listen.is_some() {
-            return Err(value("turn.listen", "is of no use with turn.urls: remove one of the two"));
+            return Err(invalid("turn.listen", "conflicts with turn.urls: remove one of the two"));
         }
         if !urls.iter().all(|url| ["turn:", "turns:", "stun:", "stuns:"].iter().any(|scheme| url.starts_with(scheme))) {
-            return Err(value(
+            return Err(invalid(
                 "turn.urls",
                 "must begin with turn:, turns:, stun: or stuns:, e.g. turn:turn.example.org:3478?transport=udp",
             ));
         }
-        if matches!(secret, TurnSecret::File(_)) && urls.iter().any(|url| url.starts_with("turn")) {
-            return Err(value("turn.secret", "must be set with turn.urls, to the relay's static-auth-secret"));
+        if matches!(secret, TurnSecretSource::File(_)) && urls.iter().any(|url| url.starts_with("turn")) {
+            return Err(invalid("turn.secret", "must be set with turn.urls to the relay's static-auth-secret"));
         }
         Ok(TurnSettings { embedded: None, urls, secret })
     }
@@ -82,18 +84,18 @@ impl Turn {
         let listen = match self.listen.as_deref() {
             Some("off") => return Ok(None),
             Some(text) => text.parse().map_err(|_| {
-                value("turn.listen", "is not an address with a port, or `off`; write for example 192.0.2.7:3478")
+                invalid("turn.listen", "must be an IP address with a port, e.g. 192.0.2.7:3478, or `off`")
             })?,
             None if hub.ip().is_loopback() => SocketAddr::new(hub.ip(), default_port),
-            // Which of its addresses a hub behind a proxy can be reached at is not known.
+            // The hub cannot know which of its addresses clients would reach.
             None => return Ok(None),
         };
         let public = match self.public_address.as_deref() {
-            Some(text) => text.parse().map_err(|_| value("turn.public_address", "is not an IP address"))?,
+            Some(text) => text.parse().map_err(|_| invalid("turn.public_address", "must be an IP address"))?,
             None if listen.ip().is_unspecified() => {
-                return Err(value(
+                return Err(invalid(
                     "turn.public_address",
-                    "must be set when turn.listen names no address of its own: to the one that clients reach",
+                    "must be set to the address that clients reach, because turn.listen names no specific one",
                 ));
             }
             None => listen.ip(),
@@ -103,16 +105,16 @@ impl Turn {
             listen,
             is_chosen: self.listen.is_some(),
             public,
-            relay_ports: self.relay_ports.as_deref().map_or(Ok(DEFAULT_RELAY_PORTS), ports)?,
+            relay_ports: self.relay_ports.as_deref().map_or(Ok(DEFAULT_RELAY_PORTS), port_range)?,
             private_peers: self.private_peers.unwrap_or(demo && listen.ip().is_loopback()),
             bytes_per_second: NonZeroU32::new(kilobits * 125).unwrap_or(NonZeroU32::MIN),
         }))
     }
 }
 
-fn ports(text: &str) -> Result<(u16, u16), ConfigError> {
+fn port_range(text: &str) -> Result<(u16, u16), ConfigError> {
     let pair =
         text.split_once('-').and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
     pair.filter(|(first, last)| 1024 <= *first && first <= last)
-        .ok_or_else(|| value("turn.relay_ports", "is not a range of ports from 1024 on; write for example 49152-65535"))
+        .ok_or_else(|| invalid("turn.relay_ports", "must be a range of ports from 1024 up, e.g. 49152-65535"))
 }

@@ -1,8 +1,8 @@
-//! `wardroom doctor`: whether the settings are right for what they are meant for, and whether all they name answers.
+//! `wardroom doctor`: checks the settings, and that everything they name responds.
 //!
-//! It changes nothing: no table is brought up to date and no key is made. What is wrong comes with its remedy.
+//! It changes nothing: it runs no migration and creates no key. Each problem comes with its remedy.
 
-mod here;
+mod local;
 mod partners;
 mod probe;
 
@@ -10,23 +10,23 @@ use std::process::ExitCode;
 
 use crate::config::Config;
 
-/// How a check went.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
     Ok,
-    /// It works, but not as people would expect of a hub that others use.
+    /// It works, but not well enough for a hub that others use.
     Warn,
     /// Something will not work.
     Bad,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Finding {
     pub grade: Grade,
-    /// The setting, or what the check is about.
+    /// The setting or resource that the check covers.
     pub about: &'static str,
-    /// What there is, and what to do about it.
+    /// The state, and the remedy if there is a problem.
     pub text: String,
 }
 
@@ -44,7 +44,7 @@ impl Finding {
     }
 }
 
-/// Checks and prints, one line each. Fails if anything is bad.
+/// Runs all checks and prints one line for each. Fails if any finding is bad.
 pub async fn run(config: &Config) -> ExitCode {
     let findings = check(config).await;
     for Finding { grade, about, text } in &findings {
@@ -56,22 +56,22 @@ pub async fn run(config: &Config) -> ExitCode {
         println!("{sign}  {about:<20} {text}");
     }
     let count = |grade| findings.iter().filter(|it| it.grade == grade).count();
-    println!("\n{} checks: {} bad, {} to think about.", findings.len(), count(Grade::Bad), count(Grade::Warn));
+    println!("\n{} checks: {} bad, {} warnings.", findings.len(), count(Grade::Bad), count(Grade::Warn));
     if count(Grade::Bad) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All checks; those that wait for somebody run side by side.
+/// Runs all checks; those over the network run concurrently.
 pub async fn check(config: &Config) -> Vec<Finding> {
     let (database, bus, relay, push, partners) = tokio::join!(
-        here::database(config),
-        here::bus(config),
+        local::database(config),
+        local::bus(config),
         probe::relay(config),
         partners::push(config),
         partners::partners(config),
     );
-    let mut findings = vec![here::data_dir(config), database];
-    findings.extend(here::address(config));
-    findings.push(here::descriptors(config));
+    let mut findings = vec![local::data_dir(config), database];
+    findings.extend(local::address(config));
+    findings.push(local::descriptors(config));
     findings.push(bus);
     findings.extend(relay);
     findings.extend(push);

@@ -1,4 +1,4 @@
-//! Whether somebody is there: a connection by TCP, an answer by STUN.
+//! Checks over the network: a TCP connection, and a STUN request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,58 +9,56 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::config::Config;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// A binding request (RFC 8489): type, length 0, the magic cookie, and a transaction id.
-const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+/// How long a connection or a response may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A STUN binding request (RFC 8489): type, length 0, magic cookie, and transaction id.
+const STUN_BINDING_REQUEST: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
 
-/// Whether a connection to this host and port comes about.
-pub async fn connects(host: &str, port: u16) -> Result<(), String> {
-    match timeout(PATIENCE, TcpStream::connect((host, port))).await {
+/// Checks that a TCP connection to this host and port succeeds.
+pub async fn check_tcp(host: &str, port: u16) -> Result<(), String> {
+    match timeout(PROBE_TIMEOUT, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{host}:{port} cannot be reached ({error})")),
-        Err(_) => Err(format!("{host}:{port} does not answer within {PATIENCE:?}")),
+        Ok(Err(error)) => Err(format!("{host}:{port} is not reachable ({error})")),
+        Err(_) => Err(format!("{host}:{port} does not respond within {PROBE_TIMEOUT:?}")),
     }
 }
 
-/// Whether a STUN server answers there by UDP.
-async fn answers_stun(host: &str, port: u16) -> Result<(), String> {
-    let ask = async {
+/// Checks that a STUN server responds by UDP.
+async fn check_stun(host: &str, port: u16) -> Result<(), String> {
+    let exchange = async {
         let address = lookup_host((host, port)).await?.next().ok_or(std::io::ErrorKind::NotFound)?;
         let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = UdpSocket::bind(any).await?;
         socket.connect(address).await?;
-        socket.send(&BINDING).await?;
+        socket.send(&STUN_BINDING_REQUEST).await?;
         let mut answer = [0; 1_500];
         let length = socket.recv(&mut answer).await?;
-        // A success response to this very request.
-        let fits = length >= 20 && answer[..2] == [1, 1] && answer[4..20] == BINDING[4..20];
+        // A success response with the transaction id of this request.
+        let fits = length >= 20 && answer[..2] == [1, 1] && answer[4..20] == STUN_BINDING_REQUEST[4..20];
         if fits { Ok(()) } else { Err(std::io::Error::from(std::io::ErrorKind::InvalidData)) }
     };
-    match timeout(PATIENCE, ask).await {
+    match timeout(PROBE_TIMEOUT, exchange).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("no STUN answer from {host}:{port} by UDP ({error})")),
-        Err(_) => Err(format!("no STUN answer from {host}:{port} by UDP within {PATIENCE:?}")),
+        Ok(Err(error)) => Err(format!("no STUN response from {host}:{port} by UDP ({error})")),
+        Err(_) => Err(format!("no STUN response from {host}:{port} by UDP within {PROBE_TIMEOUT:?}")),
     }
 }
 
-/// STUN and TURN: others' servers are asked; of the embedded one only its settings can be looked at.
+/// Checks STUN and TURN: the configured servers by a request, the embedded one by its settings.
 pub async fn relay(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &config.turn.embedded {
         Some(embedded) => findings.push(embedded_relay(embedded.public, embedded.listen)),
         None if config.turn.urls.is_empty() => findings.push(Finding::warn(
             "turn",
-            "no STUN or TURN: calls work within one network only; set turn.listen, or turn.urls for coturn",
+            "no STUN or TURN server: calls work within one network only; set turn.listen, or turn.urls for coturn",
         )),
         None => {}
     }
     for url in &config.turn.urls {
-        findings.push(match reach(url).await {
-            Ok(()) => Finding::ok("turn.urls", format!("{url} answers")),
-            Err(why) => {
-                Finding::bad("turn.urls", format!("{why}: start the server, or let its port through the firewall"))
-            }
+        findings.push(match check_turn_url(url).await {
+            Ok(()) => Finding::ok("turn.urls", format!("{url} responds")),
+            Err(why) => Finding::bad("turn.urls", format!("{why}: start the server, or open its port in the firewall")),
         });
     }
     findings
@@ -73,24 +71,24 @@ fn embedded_relay(public: IpAddr, listen: SocketAddr) -> Finding {
     };
     if private {
         let text = format!(
-            "embedded at {listen}; {public} is an address of this machine or network: others' calls find no relay"
+            "embedded at {listen}; {public} is a private address, so clients outside this network have no relay: set turn.public_address"
         );
         Finding::warn("turn", text)
     } else {
-        Finding::ok("turn", format!("embedded at {listen}, told as {public}"))
+        Finding::ok("turn", format!("embedded at {listen}, announced as {public}"))
     }
 }
 
-/// `turn:host:port?transport=tcp` and the like.
-async fn reach(url: &str) -> Result<(), String> {
+/// Checks a URL like `turn:host:port?transport=tcp`.
+async fn check_turn_url(url: &str) -> Result<(), String> {
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
     let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
     let default = if scheme.ends_with('s') { 5349 } else { 3478 };
-    let (host, port) = crate::config::split_port(authority).ok_or_else(|| format!("{url} cannot be read"))?;
+    let (host, port) = crate::config::split_port(authority).ok_or_else(|| format!("{url} is not a valid address"))?;
     let port = port.unwrap_or(default);
     if scheme.ends_with('s') || query.contains("transport=tcp") {
-        connects(host, port).await
+        check_tcp(host, port).await
     } else {
-        answers_stun(host, port).await
+        check_stun(host, port).await
     }
 }

@@ -244,7 +244,7 @@ fn event_data(event: &Event) -> Value {
 /// Generates a secret.
 pub fn generate_secret() -> Result<Vec<u8>, keyfile::KeyError> {
     let mut secret = vec![0; 32];
-    keyfile::random().fill(&mut secret).map_err(|_| keyfile::KeyError::Random)?;
+    keyfile::system_random().fill(&mut secret).map_err(|_| keyfile::KeyError::Random)?;
     Ok(secret)
 }
 

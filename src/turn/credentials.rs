@@ -1,4 +1,5 @@
-//! Credentials that end by themselves: the user name says when, and the password proves that the hub said so.
+//! Time-limited credentials for the relay. The user name states when they expire, and the password proves that the hub
+//! issued them.
 //!
 //! The scheme is coturn's `use-auth-secret` (draft-uberti-behave-turn-rest): user name `expiry:id`, password
 //! base64(HMAC-SHA1(secret, user name)).
@@ -16,37 +17,40 @@ use rooms::time::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::config::TurnSecret;
+use crate::config::TurnSecretSource;
 
-/// How long credentials last.
-pub const LIFETIME: Duration = Duration::from_secs(300);
+/// The realm that the relay announces. Clients include it in what they authenticate.
+pub const REALM: &str = "wardroom";
 
-/// Why there is no secret to share with the relay.
+/// How long credentials are valid.
+pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Why the secret that hub and relay share is not available.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read or make the secret that is shared with the relay, {0}: {1}")]
+#[error("cannot read or create the TURN secret {0}: {1}")]
 pub struct SecretError(PathBuf, std::io::Error);
 
-/// What the hub and the relay share.
+/// The secret that hub and relay share.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct RelaySecret(SecretString);
 
-/// A session's user name and password.
-pub struct Issued {
+/// A session's user name and password, with their expiry.
+pub struct Credentials {
     pub username: String,
     pub password: String,
     pub expires_at: Timestamp,
 }
 
-impl Secret {
-    /// The configured one, or one that is made at the first start and kept in a file that only its owner reads.
-    pub fn open(from: &TurnSecret) -> Result<Self, SecretError> {
-        match from {
-            TurnSecret::Given(secret) => Ok(Self(secret.clone())),
-            TurnSecret::File(path) => {
+impl RelaySecret {
+    /// Returns the configured secret, or reads it from its file, which is created at first start for its owner only.
+    pub fn open(settings: &TurnSecretSource) -> Result<Self, SecretError> {
+        match settings {
+            TurnSecretSource::Given(secret) => Ok(Self(secret.clone())),
+            TurnSecretSource::File(path) => {
                 let text = match std::fs::read_to_string(path) {
                     Ok(text) => text.trim().to_owned(),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                        make(path).map_err(|error| SecretError(path.clone(), error))?
+                        create(path).map_err(|error| SecretError(path.clone(), error))?
                     }
                     Err(error) => return Err(SecretError(path.clone(), error)),
                 };
@@ -55,24 +59,24 @@ impl Secret {
         }
     }
 
-    /// Credentials of a session from `now` on. Who the session belongs to cannot be told from them.
-    pub fn issue(&self, session: SessionId, now: Timestamp) -> Issued {
-        let expires_at = now.plus(LIFETIME);
+    /// Issues credentials that are valid from `now`. They do not reveal whose session it is.
+    pub fn issue(&self, session: SessionId, now: Timestamp) -> Credentials {
+        let expires_at = now.plus(CREDENTIAL_LIFETIME);
         let id: String =
             Sha256::digest(session.0.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let username = format!("{}:{id}", expires_at.micros().div_euclid(1_000_000));
         let password = self.password(&username);
-        Issued { username, password, expires_at }
+        Credentials { username, password, expires_at }
     }
 
-    /// The password that belongs to a user name.
+    /// Returns the password for a user name.
     pub fn password(&self, username: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, self.0.expose_secret().as_bytes());
         BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()))
     }
 }
 
-/// When the credentials of this user name end; none for a name that the hub does not write.
+/// Returns when credentials expire, or `None` for a user name that the hub does not issue.
 pub fn expiry(username: &str) -> Option<Timestamp> {
     let (seconds, id) = username.split_once(':')?;
     let digits = (9..=11).contains(&seconds.len()) && seconds.bytes().all(|byte| byte.is_ascii_digit());
@@ -81,15 +85,15 @@ pub fn expiry(username: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))
 }
 
-/// The part of a user name that is the same for all credentials of a session.
+/// Returns the part of a user name that all credentials of a session share.
 pub fn session(username: &str) -> &str {
     username.split_once(':').map_or(username, |(_, id)| id)
 }
 
-fn make(path: &PathBuf) -> std::io::Result<String> {
+fn create(path: &PathBuf) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("the system provides no random numbers"))?;
     let text = BASE64_STANDARD.encode(bytes);
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -103,19 +107,19 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn credentials_say_when_they_end_and_not_whose_they_are() {
-        let secret = Secret(SecretString::from("north".to_owned()));
+    fn credentials_state_their_expiry_and_hide_their_session() {
+        let secret = RelaySecret(SecretString::from("north".to_owned()));
         let session = SessionId(Uuid::from_u128(7));
         let now = Timestamp::from_micros(1_772_442_000_000_000);
         let issued = secret.issue(session, now);
-        assert_eq!(expiry(&issued.username), Some(now.plus(LIFETIME)));
+        assert_eq!(expiry(&issued.username), Some(now.plus(CREDENTIAL_LIFETIME)));
         assert!(!issued.username.contains(&session.0.simple().to_string()[..8]));
-        // As `openssl dgst -sha1 -hmac north -binary | base64` has it.
+        // The expected value comes from `openssl dgst -sha1 -hmac north -binary | base64`.
         assert_eq!(secret.password("1433895918:filip"), "ng2uTGbzpQia+Jd+MPqu+GsTXO0=");
     }
 
     #[test]
-    fn names_that_the_hub_does_not_write_have_no_expiry() {
+    fn user_names_of_another_form_have_no_expiry() {
         for name in [
             "",
             "1772442000",

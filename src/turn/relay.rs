@@ -1,4 +1,4 @@
-//! The addresses that are relayed from: how many one credential has, how much goes through each, and to whom.
+//! Relay addresses: how many one session may have, how much bandwidth each gets, and which peers it may reach.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use dashmap::DashMap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand::Rng;
 use tokio::net::UdpSocket;
@@ -14,33 +13,30 @@ use turn::Error;
 use turn::relay::RelayAddressGenerator;
 use webrtc_util::Conn;
 
-use super::Figures;
+use super::auth::AuthenticatedUser;
+use super::conn::{ConnResult, unsupported};
 use super::credentials::{expiry, session};
-use super::gate::Last;
-use super::peers::is_allowed;
+use super::metrics::RelayMetrics;
+use super::peer_policy::is_allowed_peer;
+use super::quota::{AllocationPermit, AllocationQuota};
 use crate::clock::Clock;
 use crate::config::EmbeddedTurn;
 
-type Result<T> = std::result::Result<T, webrtc_util::Error>;
+/// Ports to try before an allocation fails.
+const MAX_PORT_ATTEMPTS: usize = 32;
 
-/// Allocations that one session may have, by whichever of its credentials: a device with many networks tries several ways by UDP and TCP.
-pub const MAX_ALLOCATIONS: usize = 12;
-/// How many ports are tried until there is said to be none.
-const TRIES: usize = 32;
-
-/// Gives out relay addresses to whoever was authenticated last.
-pub struct Relays {
+/// Allocates relay addresses to the user that the server authenticated last.
+pub struct RelayAllocator {
     pub settings: EmbeddedTurn,
     pub clock: Clock,
-    pub last: Last,
-    /// Allocations by session.
-    pub used: Arc<DashMap<String, usize>>,
-    pub figures: Arc<Figures>,
+    pub authenticated_user: AuthenticatedUser,
+    pub quota: AllocationQuota,
+    pub metrics: Arc<RelayMetrics>,
 }
 
 #[async_trait]
-impl RelayAddressGenerator for Relays {
-    fn validate(&self) -> std::result::Result<(), Error> {
+impl RelayAddressGenerator for RelayAllocator {
+    fn validate(&self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -48,30 +44,30 @@ impl RelayAddressGenerator for Relays {
         &self,
         use_ipv4: bool,
         _requested_port: u16,
-    ) -> std::result::Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), Error> {
+    ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), Error> {
         if use_ipv4 != self.settings.listen.is_ipv4() {
             return Err(Error::ErrListeningAddressInvalid);
         }
-        let username = self.last.take().ok_or(Error::ErrNoSuchUser)?;
-        if expiry(&username).is_none_or(|until| until <= self.clock.now()) {
-            Figures::count(&self.figures.expired);
+        let username = self.authenticated_user.take().ok_or(Error::ErrNoSuchUser)?;
+        if expiry(&username).is_none_or(|expires_at| expires_at <= self.clock.now()) {
+            RelayMetrics::increment(&self.metrics.expired);
             return Err(Error::ErrNoSuchUser);
         }
-        let Some(share) = Share::take(&self.used, session(&username)) else {
-            Figures::count(&self.figures.over_quota);
-            return Err(Error::Other("the credential has as many allocations as it may".to_owned()));
+        let Some(permit) = self.quota.acquire(session(&username)) else {
+            RelayMetrics::increment(&self.metrics.over_quota);
+            return Err(Error::Other("the session has reached its limit of allocations".to_owned()));
         };
         let (first, last) = self.settings.relay_ports;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_PORT_ATTEMPTS {
             let port = rand::rng().random_range(first..=last);
             let Ok(socket) = UdpSocket::bind((self.settings.listen.ip(), port)).await else { continue };
-            Figures::count(&self.figures.allocations);
-            let relay = Relayed {
+            RelayMetrics::increment(&self.metrics.allocations);
+            let relay = RelaySocket {
                 socket,
                 settings: self.settings.clone(),
-                limiter: limiter(self.settings.bytes_per_second),
-                figures: self.figures.clone(),
-                _share: share,
+                bandwidth: bandwidth_limiter(self.settings.bytes_per_second),
+                metrics: self.metrics.clone(),
+                _permit: permit,
             };
             return Ok((Arc::new(relay), SocketAddr::new(self.settings.public, port)));
         }
@@ -79,101 +75,74 @@ impl RelayAddressGenerator for Relays {
     }
 }
 
-/// One of the allocations of a session; given back when dropped.
-struct Share {
-    used: Arc<DashMap<String, usize>>,
-    session: String,
-}
-
-impl Share {
-    fn take(used: &Arc<DashMap<String, usize>>, session: &str) -> Option<Self> {
-        let mut count = used.entry(session.to_owned()).or_insert(0);
-        if *count >= MAX_ALLOCATIONS {
-            return None;
-        }
-        *count += 1;
-        drop(count);
-        Some(Self { used: used.clone(), session: session.to_owned() })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if let Some(mut count) = self.used.get_mut(&self.session) {
-            *count -= 1;
-        }
-        self.used.remove_if(&self.session, |_, count| *count == 0);
-    }
-}
-
-/// Bytes of both ways together; a second's worth at once.
-fn limiter(bytes_per_second: NonZeroU32) -> DefaultDirectRateLimiter {
+/// Limits the bytes of both directions together, with bursts of up to one second's worth.
+fn bandwidth_limiter(bytes_per_second: NonZeroU32) -> DefaultDirectRateLimiter {
     RateLimiter::direct(Quota::per_second(bytes_per_second))
 }
 
-/// One relay address.
-struct Relayed {
+/// The socket of one allocation.
+struct RelaySocket {
     socket: UdpSocket,
     settings: EmbeddedTurn,
-    limiter: DefaultDirectRateLimiter,
-    figures: Arc<Figures>,
-    _share: Share,
+    bandwidth: DefaultDirectRateLimiter,
+    metrics: Arc<RelayMetrics>,
+    _permit: AllocationPermit,
 }
 
-impl Relayed {
-    /// What else runs on the relay's own address is nobody's peer; another relayed address is.
-    fn is_own(&self, peer: SocketAddr) -> bool {
+impl RelaySocket {
+    /// Returns `true` for other services on the relay's own address. Other relay ports are legitimate peers.
+    fn is_own_service(&self, peer: SocketAddr) -> bool {
         let EmbeddedTurn { listen, public, relay_ports: (first, last), private_peers, .. } = &self.settings;
         let own = peer.ip() == listen.ip() || peer.ip() == *public;
         own && !private_peers && !(*first..=*last).contains(&peer.port())
     }
 
-    /// Whether a packet of this length goes to or comes from there; counted either way.
-    fn passes(&self, len: usize, peer: SocketAddr) -> bool {
-        if !is_allowed(peer.ip(), self.settings.private_peers) || self.is_own(peer) {
-            Figures::count(&self.figures.forbidden_peers);
+    /// Checks a packet in either direction against peer policy and bandwidth, and counts it.
+    fn admits(&self, len: usize, peer: SocketAddr) -> bool {
+        if !is_allowed_peer(peer.ip(), self.settings.private_peers) || self.is_own_service(peer) {
+            RelayMetrics::increment(&self.metrics.forbidden_peers);
             return false;
         }
         let length = u32::try_from(len).ok().and_then(NonZeroU32::new);
-        let fits = length.is_none_or(|length| matches!(self.limiter.check_n(length), Ok(Ok(()))));
+        let fits = length.is_none_or(|length| matches!(self.bandwidth.check_n(length), Ok(Ok(()))));
         if fits {
-            self.figures.bytes.fetch_add(len as u64, Ordering::Relaxed);
+            self.metrics.bytes.fetch_add(len as u64, Ordering::Relaxed);
         } else {
-            Figures::count(&self.figures.over_bandwidth);
+            RelayMetrics::increment(&self.metrics.over_bandwidth);
         }
         fits
     }
 }
 
 #[async_trait]
-impl Conn for Relayed {
-    async fn connect(&self, _: SocketAddr) -> Result<()> {
-        Err(unused())
+impl Conn for RelaySocket {
+    async fn connect(&self, _: SocketAddr) -> ConnResult<()> {
+        Err(unsupported())
     }
 
-    async fn recv(&self, _: &mut [u8]) -> Result<usize> {
-        Err(unused())
+    async fn recv(&self, _: &mut [u8]) -> ConnResult<usize> {
+        Err(unsupported())
     }
 
-    async fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr)> {
+    async fn recv_from(&self, buf: &mut [u8]) -> ConnResult<(usize, SocketAddr)> {
         loop {
             let (len, peer) = self.socket.recv_from(buf).await?;
-            if self.passes(len, peer) {
+            if self.admits(len, peer) {
                 return Ok((len, peer));
             }
         }
     }
 
-    async fn send(&self, _: &[u8]) -> Result<usize> {
-        Err(unused())
+    async fn send(&self, _: &[u8]) -> ConnResult<usize> {
+        Err(unsupported())
     }
 
-    /// What is not passed is lost without a word, as packets are.
-    async fn send_to(&self, buf: &[u8], target: SocketAddr) -> Result<usize> {
-        if self.passes(buf.len(), target) { Ok(self.socket.send_to(buf, target).await?) } else { Ok(buf.len()) }
+    /// Drops a rejected packet silently, as a network would.
+    async fn send_to(&self, buf: &[u8], target: SocketAddr) -> ConnResult<usize> {
+        if self.admits(buf.len(), target) { Ok(self.socket.send_to(buf, target).await?) } else { Ok(buf.len()) }
     }
 
-    fn local_addr(&self) -> Result<SocketAddr> {
+    fn local_addr(&self) -> ConnResult<SocketAddr> {
         Ok(self.socket.local_addr()?)
     }
 
@@ -181,16 +150,11 @@ impl Conn for Relayed {
         None
     }
 
-    async fn close(&self) -> Result<()> {
+    async fn close(&self) -> ConnResult<()> {
         Ok(())
     }
 
     fn as_any(&self) -> &(dyn std::any::Any + Send + Sync) {
         self
     }
-}
-
-/// A relay has no one other side.
-pub fn unused() -> webrtc_util::Error {
-    std::io::Error::from(std::io::ErrorKind::Unsupported).into()
 }

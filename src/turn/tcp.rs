@@ -1,5 +1,5 @@
-//! TURN over TCP (RFC 8656, sections 3.1 and 12.5): the same messages, one after the other in a stream, each with its own
-//! length; channel data is padded to four bytes.
+//! TURN over TCP (RFC 8656, sections 3.1 and 12.5). A stream carries the same messages one after another, each with
+//! its own length. Channel data is padded to four bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,79 +12,85 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// The largest message; what a datagram carries.
-const MAX_MESSAGE: usize = 1500;
-/// Streams at once.
+/// The largest message, which is what a datagram carries.
+const MAX_MESSAGE_BYTES: usize = 1500;
+/// Concurrent streams of one listener.
 const MAX_STREAMS: usize = 2_048;
-/// Streams at once of one address; behind one router there may be a whole clinic.
-const MAX_OF_ONE: usize = 128;
-/// Messages that may wait for the server, and for one stream; what is more is lost, as datagrams are.
-const WAITING_IN: usize = 1_024;
-const WAITING_OUT: usize = 256;
-/// The first message must come soon; then one within the longest time between two refreshes.
-const FIRST_WITHIN: Duration = Duration::from_secs(10);
-const NEXT_WITHIN: Duration = Duration::from_secs(660);
+/// Concurrent streams of one address. A whole clinic may share one behind NAT.
+const MAX_STREAMS_PER_ADDRESS: usize = 128;
+/// Messages queued for the server, and for one stream. Further ones are dropped, as datagrams would be.
+const INCOMING_QUEUE_MESSAGES: usize = 1_024;
+const OUTGOING_QUEUE_MESSAGES: usize = 256;
+/// How soon the first message must arrive, and each one after it. The latter exceeds the longest time between two
+/// refreshes.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+const NEXT_MESSAGE_TIMEOUT: Duration = Duration::from_secs(660);
 
-type Writers = Arc<DashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>;
+type StreamWriters = Arc<DashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>;
 
-/// All streams of a listener as if they were datagrams.
-pub struct Streams {
+/// All streams of a listener, with the interface of one datagram socket.
+pub struct TcpStreams {
     local: SocketAddr,
     incoming: Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
-    writers: Writers,
+    writers: StreamWriters,
 }
 
-/// Takes streams as long as somebody reads from what is returned.
-pub fn listen(listener: TcpListener) -> Streams {
+/// Accepts streams until the returned value is dropped.
+pub fn listen(listener: TcpListener) -> TcpStreams {
     let local = listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-    let (incoming, receiver) = mpsc::channel(WAITING_IN);
-    let writers = Writers::default();
+    let (incoming, receiver) = mpsc::channel(INCOMING_QUEUE_MESSAGES);
+    let writers = StreamWriters::default();
     tokio::spawn(accept(listener, incoming, writers.clone()));
-    Streams { local, incoming: Mutex::new(receiver), writers }
+    TcpStreams { local, incoming: Mutex::new(receiver), writers }
 }
 
-async fn accept(listener: TcpListener, incoming: mpsc::Sender<(Vec<u8>, SocketAddr)>, writers: Writers) {
-    let places = Arc::new(Semaphore::new(MAX_STREAMS));
+async fn accept(listener: TcpListener, incoming: mpsc::Sender<(Vec<u8>, SocketAddr)>, writers: StreamWriters) {
+    let permits = Arc::new(Semaphore::new(MAX_STREAMS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = incoming.closed() => return,
         };
         let Ok((stream, from)) = accepted else {
-            // Out of descriptors: others must go first.
+            // The process is out of file descriptors: wait until some are closed.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        if writers.iter().filter(|entry| entry.key().ip() == from.ip()).count() >= MAX_OF_ONE {
+        if writers.iter().filter(|entry| entry.key().ip() == from.ip()).count() >= MAX_STREAMS_PER_ADDRESS {
             continue;
         }
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
         let (incoming, writers) = (incoming.clone(), writers.clone());
         tokio::spawn(async move {
             serve(stream, from, &incoming, &writers).await;
             writers.remove(&from);
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, incoming: &mpsc::Sender<(Vec<u8>, SocketAddr)>, writers: &Writers) {
+async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    incoming: &mpsc::Sender<(Vec<u8>, SocketAddr)>,
+    writers: &StreamWriters,
+) {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
-    let (sender, outgoing) = mpsc::channel(WAITING_OUT);
+    let (sender, outgoing) = mpsc::channel(OUTGOING_QUEUE_MESSAGES);
     writers.insert(from, sender);
-    let writing = tokio::spawn(write(writer, outgoing));
-    let mut patience = FIRST_WITHIN;
-    while let Ok(Some(message)) = timeout(patience, read(&mut reader)).await {
-        patience = NEXT_WITHIN;
+    let writer_task = tokio::spawn(write(writer, outgoing));
+    let mut read_timeout = FIRST_MESSAGE_TIMEOUT;
+    while let Ok(Some(message)) = timeout(read_timeout, read(&mut reader)).await {
+        read_timeout = NEXT_MESSAGE_TIMEOUT;
         if incoming.send((message, from)).await.is_err() {
             break;
         }
     }
-    writing.abort();
+    writer_task.abort();
 }
 
-/// The next message; none at the end, or for what is no message.
+/// Reads the next message. Returns `None` at the end of the stream, or for data that is no message.
 async fn read(reader: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     let mut message = vec![0; 4];
     reader.read_exact(&mut message).await.ok()?;
@@ -94,7 +100,7 @@ async fn read(reader: &mut OwnedReadHalf) -> Option<Vec<u8>> {
         1 => (4 + length, (4 + length).next_multiple_of(4)),
         _ => return None,
     };
-    if padded > MAX_MESSAGE {
+    if padded > MAX_MESSAGE_BYTES {
         return None;
     }
     message.resize(padded, 0);
@@ -111,7 +117,7 @@ async fn write(mut writer: OwnedWriteHalf, mut outgoing: mpsc::Receiver<Vec<u8>>
     }
 }
 
-impl Streams {
+impl TcpStreams {
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
@@ -124,7 +130,7 @@ impl Streams {
         Ok((len, from))
     }
 
-    /// Never waits: a stream that does not keep up loses messages.
+    /// Never blocks: a stream that does not keep up loses messages.
     pub fn send_to(&self, buf: &[u8], target: SocketAddr) -> usize {
         if let Some(writer) = self.writers.get(&target) {
             let mut message = buf.to_vec();

@@ -152,7 +152,7 @@ impl From<SignInError> for Problem {
             SignInError::BadCredentials => Code::BadCredentials,
             SignInError::Pending | SignInError::Disabled => Code::AccountInactive,
             SignInError::Ended => Code::Unauthenticated,
-            SignInError::Limited(wait) => return Self::limited(wait),
+            SignInError::RateLimited(wait) => return Self::limited(wait),
             SignInError::Busy(_) => Code::Unavailable,
             SignInError::Store(error) => return Self::from(error),
         };
@@ -165,9 +165,9 @@ impl From<AccountError> for Problem {
         let code = match error {
             AccountError::Invalid { field, why } => return Self::invalid(field, why),
             AccountError::EmailTaken => Code::EmailTaken,
-            AccountError::NoSuch => Code::NotFound,
-            AccountError::Yourself => Code::Forbidden,
-            AccountError::Changed => Code::PreconditionFailed,
+            AccountError::NotFound => Code::NotFound,
+            AccountError::OwnRights => Code::Forbidden,
+            AccountError::Outdated => Code::PreconditionFailed,
             AccountError::Busy(_) => Code::Unavailable,
             AccountError::Store(error) => return Self::from(error),
         };

@@ -84,7 +84,7 @@ async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Cl
     let connection = Arc::new(Connection::new(id, claims.session, claims.user, claims.actor(), outbox));
     connections.insert(connection.clone());
     // Between the check of the token and the insertion a revocation may have passed by.
-    if state.auth.revoked(&claims) {
+    if state.auth.is_revoked(&claims) {
         connection.send_queue.close(Close::Revoked);
     }
     // The same with the hub's end.

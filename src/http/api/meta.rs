@@ -110,7 +110,7 @@ async fn metrics(
         arrivals_waiting: state.admission.waiting(),
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
         replica: state.history.replica_reads().map(Vec::from).unwrap_or_default(),
-        relay: state.relay.figures().all(),
+        relay: state.relay.metrics().all(),
         sinks: sinks(&state).await,
     };
     let text = render(&seen).ok_or_else(|| Problem::not_found("figure"))?;

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Caller, Client, Registration, SignedIn};
+use crate::auth::{Caller, ClientInfo, Registration, SignedIn};
 use crate::http::operation::{Operation, Tag, delete, get, post, put};
 use crate::http::pagination::List;
 use crate::store::people::{Language, Status, User};
@@ -241,7 +241,7 @@ async fn register(
 
 async fn sign_in(
     State(state): State<AppState>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ClientInfo>,
     headers: HeaderMap,
     Body(request): Body<SignInRequest>,
 ) -> Result<Response, Problem> {
@@ -252,7 +252,7 @@ async fn sign_in(
 
 async fn demo(
     State(state): State<AppState>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ClientInfo>,
     Body(request): Body<DemoRequest>,
 ) -> Result<Response, Problem> {
     let signed_in = state.auth.sign_in_demo(secrecy::ExposeSecret::expose_secret(&request.token), client).await?;

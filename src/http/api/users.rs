@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::sign_in::Person;
-use crate::auth::{Caller, Change, account_version};
+use crate::auth::{AccountChange, Caller, account_version};
 use crate::http::commands::Versioned;
 use crate::http::operation::{Matching, Operation, Tag, get, patch};
 use crate::http::pagination::{List, PageQuery, page_request};
@@ -128,7 +128,7 @@ async fn change(
     Body(request): Body<ChangeRequest>,
 ) -> Result<Versioned<Account>, Problem> {
     let ChangeRequest { role, status, pharmacy, specialty, languages } = request;
-    let user = state.auth.change_account(caller.user(), id, Change { role, status, pharmacy }, version).await?;
+    let user = state.auth.change_account(caller.user(), id, AccountChange { role, status, pharmacy }, version).await?;
     if specialty.is_some() || languages.is_some() {
         let specialty = specialty.as_ref().map(|line| line.as_str());
         state.store.update_profile(id, specialty, languages.as_ref().map(|line| line.as_str())).await?;

@@ -11,7 +11,7 @@ use rooms::role::Role;
 use rooms::wire::code::Code;
 
 use super::idempotency;
-use crate::auth::{AuthError, Caller, Claims, Client, Subject};
+use crate::auth::{AuthError, Caller, Claims, ClientInfo, RateLimitSubject};
 use crate::http::operation::{Access, Operation, ResponseCache};
 use crate::web::origin::{Verdict, judge};
 use crate::web::{ACCESS_COOKIE, AppState, Problem};
@@ -40,7 +40,7 @@ pub struct Guarded {
     pub rule: Rule,
 }
 
-/// Lets a request through to its handler, with the [`Caller`] and the [`Client`] beside it.
+/// Lets a request through to its handler, with the [`Caller`] and the [`ClientInfo`] beside it.
 pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: Request, next: Next) -> Response {
     let client = client(&state, &request);
     let caller = match admit(&state, &rule, &request, &client) {
@@ -57,7 +57,7 @@ pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: 
     }
 }
 
-fn admit(state: &AppState, rule: &Rule, request: &Request, client: &Client) -> Result<Option<Caller>, Problem> {
+fn admit(state: &AppState, rule: &Rule, request: &Request, client: &ClientInfo) -> Result<Option<Caller>, Problem> {
     let limiter = state.auth.limiter();
     // A partner's messages come from one address, as many as there are; one without a good signature costs little.
     if rule.access == Access::Partners {
@@ -66,12 +66,12 @@ fn admit(state: &AppState, rule: &Rule, request: &Request, client: &Client) -> R
     if rule.access == Access::Anyone {
         // Reading what is public costs nothing; what is posted without a token may be an attempt to guess.
         if request.method() == Method::POST {
-            limiter.count(&Subject::Anonymous(client.address)).map_err(Problem::limited)?;
+            limiter.count(&RateLimitSubject::Anonymous(client.address)).map_err(Problem::limited)?;
         }
         return Ok(None);
     }
     let caller = Caller { claims: identify(state, request)? };
-    limiter.count(&Subject::Person(caller.user())).map_err(Problem::limited)?;
+    limiter.count(&RateLimitSubject::Person(caller.user())).map_err(Problem::limited)?;
     match rule.access {
         Access::Roles(roles) if !roles.contains(&caller.role()) => Err(forbidden()),
         Access::SignedIn if caller.role() == Role::Guest => Err(forbidden()),
@@ -104,11 +104,11 @@ fn identify(state: &AppState, request: &Request) -> Result<Claims, Problem> {
 }
 
 /// Who connects. Behind a proxy, what the proxy says of its own client, which it puts last.
-fn client(state: &AppState, request: &Request) -> Client {
+fn client(state: &AppState, request: &Request) -> ClientInfo {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     let forwarded = state.config.behind_proxy.then(|| forwarded_for(request.headers())).flatten();
     let label = request.headers().get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or("unknown");
-    Client {
+    ClientInfo {
         address: forwarded.or(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         label: label.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect(),
     }

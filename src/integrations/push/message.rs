@@ -104,7 +104,7 @@ pub enum PushError {
 /// Returns whether these are a device's public key and secret.
 pub fn are_valid_keys(p256dh: &str, auth: &str) -> bool {
     let Ok(point) = URL_SAFE_NO_PAD.decode(p256dh) else { return false };
-    let Ok(own) = EphemeralPrivateKey::generate(&ECDH_P256, &keyfile::random()) else { return false };
+    let Ok(own) = EphemeralPrivateKey::generate(&ECDH_P256, &keyfile::system_random()) else { return false };
     // A key exchange succeeds only with a point of the curve.
     point.len() == 65
         && agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, point), |_| ()).is_ok()

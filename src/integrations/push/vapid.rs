@@ -8,7 +8,7 @@ use ring::rand::SecureRandom;
 use secrecy::ExposeSecret;
 use web_push::{PartialVapidSignatureBuilder, VapidSignatureBuilder};
 
-use crate::config::{PushKey, PushSettings};
+use crate::config::{PushKeySource, PushSettings};
 use crate::keyfile::{self, KeyError};
 
 /// Why notifications cannot be signed.
@@ -33,16 +33,16 @@ impl Vapid {
     /// Reads the key. Creates the key file if it is configured and absent.
     pub fn open(settings: &PushSettings) -> Result<Self, VapidError> {
         match &settings.key {
-            PushKey::Given(key) => Self::parse(key.expose_secret()).ok_or(VapidError::Setting),
-            PushKey::File(path) => {
+            PushKeySource::Given(key) => Self::parse(key.expose_secret()).ok_or(VapidError::Setting),
+            PushKeySource::File(path) => {
                 if let Some(folder) = path.parent() {
-                    keyfile::make_folder(folder)?;
+                    keyfile::create_folder(folder)?;
                 }
                 if !path.exists() {
                     keyfile::create(path, generate)?;
                 }
                 let key = keyfile::read(path)?;
-                Ok(Self::parse(&key).ok_or_else(|| KeyError::Broken(path.clone()))?)
+                Ok(Self::parse(&key).ok_or_else(|| KeyError::Malformed(path.clone()))?)
             }
         }
     }
@@ -72,7 +72,7 @@ impl Vapid {
 fn generate() -> Result<String, KeyError> {
     loop {
         let mut key = [0; 32];
-        keyfile::random().fill(&mut key).map_err(|_| KeyError::Random)?;
+        keyfile::system_random().fill(&mut key).map_err(|_| KeyError::Random)?;
         let key = URL_SAFE_NO_PAD.encode(key);
         // About one number in 2^32 is not a valid private key of P-256.
         if Vapid::parse(&key).is_some() {
@@ -87,12 +87,12 @@ mod tests {
 
     use super::*;
 
-    fn settings(key: PushKey) -> PushSettings {
+    fn settings(key: PushKeySource) -> PushSettings {
         PushSettings { subject: "https://example.org".to_owned(), key, services: Vec::new() }
     }
 
     fn in_file(path: &Path) -> PushSettings {
-        settings(PushKey::File(path.to_owned()))
+        settings(PushKeySource::File(path.to_owned()))
     }
 
     #[test]
@@ -103,14 +103,14 @@ mod tests {
         assert_eq!(Vapid::open(&in_file(&path)).unwrap().public_key(), first.public_key());
         assert_eq!(URL_SAFE_NO_PAD.decode(first.public_key()).unwrap().len(), 65);
         let given = std::fs::read_to_string(&path).unwrap();
-        let given = Vapid::open(&settings(PushKey::Given(given.into()))).unwrap();
+        let given = Vapid::open(&settings(PushKeySource::Given(given.into()))).unwrap();
         assert_eq!(given.public_key(), first.public_key());
         for broken in
             ["", "short", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "//////////////////////////////////////////8"]
         {
             std::fs::write(&path, broken).unwrap();
-            assert!(matches!(Vapid::open(&in_file(&path)), Err(VapidError::File(KeyError::Broken(_)))), "{broken}");
-            let setting = settings(PushKey::Given(broken.to_owned().into()));
+            assert!(matches!(Vapid::open(&in_file(&path)), Err(VapidError::File(KeyError::Malformed(_)))), "{broken}");
+            let setting = settings(PushKeySource::Given(broken.to_owned().into()));
             assert!(matches!(Vapid::open(&setting), Err(VapidError::Setting)), "{broken}");
         }
     }

@@ -14,9 +14,9 @@ use tokio::net::{TcpStream, UdpSocket};
 use turn::client::Client;
 use uuid::Uuid;
 use wardroom::clock::Clock;
-use wardroom::config::{EmbeddedTurn, TurnSecret, TurnSettings};
+use wardroom::config::{EmbeddedTurn, TurnSecretSource, TurnSettings};
 use wardroom::turn::Relay;
-use wardroom::turn::credentials::{LIFETIME, Secret};
+use wardroom::turn::credentials::{CREDENTIAL_LIFETIME, RelaySecret};
 use webrtc_util::Conn;
 
 use crate::support::turn::{Coturn, TURN_TIMEOUT, Transport, client, credentials, echoes};
@@ -38,8 +38,8 @@ fn settings(change: impl FnOnce(&mut EmbeddedTurn)) -> TurnSettings {
     TurnSettings { embedded: Some(embedded), urls: Vec::new(), secret: turn_secret(SECRET) }
 }
 
-fn turn_secret(secret: &str) -> TurnSecret {
-    TurnSecret::Given(SecretString::from(secret.to_owned()))
+fn turn_secret(secret: &str) -> TurnSecretSource {
+    TurnSecretSource::Given(SecretString::from(secret.to_owned()))
 }
 
 async fn relay(change: impl FnOnce(&mut EmbeddedTurn)) -> (Relay, SocketAddr) {
@@ -71,8 +71,8 @@ async fn session_reaches_its_peer_over_udp_and_tcp() {
         }
         guest.close().await.unwrap();
     }
-    assert_eq!(relay.figures().allocations.load(Relaxed), 2);
-    assert!(relay.figures().bytes.load(Relaxed) >= 2 * 100 * 14);
+    assert_eq!(relay.metrics().allocations.load(Relaxed), 2);
+    assert!(relay.metrics().bytes.load(Relaxed) >= 2 * 100 * 14);
     let servers = relay.servers(SessionId(Uuid::nil())).ice_servers;
     assert_eq!(servers[0].urls, [format!("stun:{address}")]);
     assert_eq!(servers[1].urls, [format!("turn:{address}?transport=udp"), format!("turn:{address}?transport=tcp")]);
@@ -82,8 +82,8 @@ async fn session_reaches_its_peer_over_udp_and_tcp() {
 async fn expired_and_forged_credentials_are_rejected_and_counted() {
     let (relay, address) = relay(|_| {}).await;
     let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
-    let own = Secret::open(&turn_secret(SECRET)).unwrap();
-    let foreign = Secret::open(&turn_secret("another hub's secret")).unwrap();
+    let own = RelaySecret::open(&turn_secret(SECRET)).unwrap();
+    let foreign = RelaySecret::open(&turn_secret("another hub's secret")).unwrap();
     let ended = "1600000000:0123456789abcdef".to_owned();
     let cases = [
         ("forged password", username.clone(), "bm90IHRoaXMgb25l".to_owned()),
@@ -98,9 +98,9 @@ async fn expired_and_forged_credentials_are_rejected_and_counted() {
             assert!(guest.allocate().await.is_err(), "{what}, {by:?}");
         }
     }
-    let figures = relay.figures();
-    assert_eq!((figures.forged.load(Relaxed), figures.expired.load(Relaxed)), (8, 2));
-    assert_eq!(figures.allocations.load(Relaxed), 0);
+    let metrics = relay.metrics();
+    assert_eq!((metrics.forged.load(Relaxed), metrics.expired.load(Relaxed)), (8, 2));
+    assert_eq!(metrics.allocations.load(Relaxed), 0);
     assert!(
         client(address, Transport::Udp, &username, &password).await.allocate().await.is_ok(),
         "valid credentials are accepted"
@@ -114,8 +114,8 @@ async fn allocation_outlives_its_five_minute_credentials() {
     let session = SessionId(Uuid::now_v7());
     let servers = relay.servers(session);
     let (username, password) = credentials(&servers.ice_servers);
-    assert_eq!(servers.expires_at.unwrap().since(clock.now()).as_secs(), LIFETIME.as_secs() - 1);
-    clock.advance(LIFETIME - Duration::from_secs(5));
+    assert_eq!(servers.expires_at.unwrap().since(clock.now()).as_secs(), CREDENTIAL_LIFETIME.as_secs() - 1);
+    clock.advance(CREDENTIAL_LIFETIME - Duration::from_secs(5));
     let address = relay.address().unwrap();
     let early = client(address, Transport::Udp, &username, &password).await;
     let allocation = early.allocate().await.expect("the credentials are valid");
@@ -147,7 +147,7 @@ async fn session_is_limited_to_twelve_allocations_without_affecting_others() {
     }
     let (username, password) = credentials(&relay.servers(session).ice_servers);
     assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err());
-    assert_eq!(relay.figures().over_quota.load(Relaxed), 1);
+    assert_eq!(relay.metrics().over_quota.load(Relaxed), 1);
     assert!(guest(&relay, Transport::Tcp).await.allocate().await.is_ok(), "another session has a quota of its own");
     let (_guest, allocation) = kept.pop().unwrap();
     allocation.close().await.unwrap();
@@ -164,7 +164,7 @@ async fn relay_does_not_reach_its_own_machine() {
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
     assert!(!echoes(&allocation, &peer).await, "the datagram must not arrive");
-    assert!(relay.figures().forbidden_peers.load(Relaxed) > 0);
+    assert!(relay.metrics().forbidden_peers.load(Relaxed) > 0);
     // Traffic from there does not reach the client either.
     let mut buf = [0; 100];
     peer.send_to(b"knock", allocation.local_addr().unwrap()).await.unwrap();
@@ -179,7 +179,7 @@ async fn allocation_is_limited_to_its_bandwidth() {
     let peer = peer().await;
     let (started, mut sent, mut arrived) = (Instant::now(), 0, 0);
     let mut buf = [0; 1500];
-    while relay.figures().over_bandwidth.load(Relaxed) < 100 {
+    while relay.metrics().over_bandwidth.load(Relaxed) < 100 {
         assert!(started.elapsed() < CONDITION_TIMEOUT, "all {sent} packets of 1,000 bytes got through");
         for _ in 0..10 {
             allocation.send_to(&[7; 1_000], peer.local_addr().unwrap()).await.unwrap();
@@ -260,8 +260,8 @@ async fn unauthenticated_traffic_neither_fills_memory_nor_blocks_others() {
     let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     let end = Instant::now() + CONDITION_TIMEOUT;
     let mut sent = 0;
-    while relay.figures().flood.load(Relaxed) < 500 {
-        assert!(Instant::now() < end, "{} of {sent} were limited", relay.figures().flood.load(Relaxed));
+    while relay.metrics().flood.load(Relaxed) < 500 {
+        assert!(Instant::now() < end, "{} of {sent} were limited", relay.metrics().flood.load(Relaxed));
         // In small batches: datagrams that exceed the relay's socket buffer are lost before anybody can count them.
         for _ in 0..50 {
             socket.send_to(&request, address).await.unwrap();

@@ -81,7 +81,7 @@ async fn relayed_call_connects_peers_through_the_relay_only(database: DatabaseSe
     .await;
     let case = server.case().await;
     let (doctor, _patient) = connected(&server, &case).await;
-    let relayed = server.relay.figures().bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let relayed = server.relay.metrics().bytes.load(std::sync::atomic::Ordering::Relaxed);
     assert!(relayed > 1_000, "{relayed} bytes went through the relay");
     doctor.leave().await.unwrap();
 }

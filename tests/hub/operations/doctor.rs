@@ -25,8 +25,8 @@ fn doctor_passes_a_fresh_hub_and_creates_nothing() {
     let hub = hub(&database);
     let (passes, report) = hub.run(&["doctor"]);
     assert!(passes, "{report}");
-    assert!(line(&report, "database_url").contains("made at the first start"), "{report}");
-    assert!(line(&report, "push.key").contains("made at the first start"), "{report}");
+    assert!(line(&report, "database_url").contains("created at the first start"), "{report}");
+    assert!(line(&report, "push.key").contains("created at the first start"), "{report}");
     assert!(line(&report, "push.subject").starts_with("warn") && report.contains("mailto:"), "{report}");
     assert_eq!(std::fs::read_dir(hub.data()).unwrap().count(), 0, "the data folder is unchanged");
     let file = database.settings().url().trim_start_matches("sqlite:").split('?').next().unwrap().to_owned();

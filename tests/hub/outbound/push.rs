@@ -287,7 +287,7 @@ async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSe
     subscribe(&server, &service, &closed_account, "lost").await;
     let closed = wardroom::store::people::Status::Disabled;
     let admin = server.person(Role::Admin, "Ada", None).await;
-    let change = wardroom::auth::Change { role: None, status: Some(closed), pharmacy: None };
+    let change = wardroom::auth::AccountChange { role: None, status: Some(closed), pharmacy: None };
     server
         .state
         .auth

@@ -50,20 +50,15 @@ const TIME_WORDS: &[&str] = &[
 ];
 
 /// Areas that still repeat type names.
-const PENDING_TYPES: &[&str] =
-    &["src/auth/", "src/config/", "src/http/", "src/store/", "src/turn/", "src/web/", "src/ws/"];
+const PENDING_TYPES: &[&str] = &["src/http/", "src/store/", "src/web/", "src/ws/"];
 
 /// Areas that still have bare constants.
 const PENDING_CONSTANTS: &[&str] = &[
     "src/app.rs",
-    "src/auth/",
     "src/demo.rs",
-    "src/doctor/",
     "src/echo/",
     "src/http/",
-    "src/seed.rs",
     "src/store/",
-    "src/turn/",
     "src/ws/",
 ];
 

@@ -1,40 +1,42 @@
-//! Whom the relay talks to: a relay that reaches what its own machine reaches is a way into the network behind it.
+//! Which peers the relay may reach. A relay that reaches whatever its host reaches would open a path into the private
+//! network behind it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether packets go to and come from this address. `private` also lets in loopback and private networks, for a relay
-/// that is meant for them; never what is multicast, unspecified, link-local (where clouds keep their metadata) or reserved.
-pub fn is_allowed(address: IpAddr, private: bool) -> bool {
+/// Returns `true` if the relay may exchange packets with this address. `private` also allows loopback and private
+/// networks, for a relay that serves them. Multicast, unspecified, link-local (where clouds keep their metadata), and
+/// reserved addresses are never allowed.
+pub fn is_allowed_peer(address: IpAddr, private: bool) -> bool {
     match address {
-        IpAddr::V4(v4) => v4_allowed(v4, private),
+        IpAddr::V4(v4) => is_allowed_v4(v4, private),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => v4_allowed(v4, private),
-            None => v6_allowed(v6, private),
+            Some(v4) => is_allowed_v4(v4, private),
+            None => is_allowed_v6(v6, private),
         },
     }
 }
 
-fn v4_allowed(v4: Ipv4Addr, private: bool) -> bool {
+fn is_allowed_v4(v4: Ipv4Addr, private: bool) -> bool {
     let [a, b, c, _] = v4.octets();
     let never = a == 0 || a >= 224 || v4.is_link_local();
     let own = v4.is_loopback() || v4.is_private() || (a == 100 && (64..128).contains(&b));
     let special = v4.is_documentation() || (a == 192 && b == 0 && c == 0) || (a == 198 && (18..20).contains(&b))
-        // The former anycast of 6to4.
+        // The deprecated 6to4 relay anycast prefix.
         || (a == 192 && b == 88 && c == 99);
     !never && !special && (private || !own)
 }
 
-fn v6_allowed(v6: Ipv6Addr, private: bool) -> bool {
-    let first = v6.segments();
+fn is_allowed_v6(v6: Ipv6Addr, private: bool) -> bool {
+    let segments = v6.segments();
     let never = v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local();
     let own = v6.is_loopback() || v6.is_unique_local();
-    // Ways of writing an IPv4 address: NAT64, 6to4, Teredo, the old compatible form; documentation; and the former
+    // Prefixes that embed an IPv4 address (NAT64, 6to4, Teredo, IPv4-compatible), documentation, and deprecated
     // site-local addresses.
-    let special = (first[0] & 0xffc0 == 0xfec0)
-        || (first[0] == 0x64 && first[1] == 0xff9b)
-        || first[0] == 0x2002
-        || (first[0] == 0x2001 && matches!(first[1], 0 | 0xdb8))
-        || (first[..6] == [0; 6] && !v6.is_loopback());
+    let special = (segments[0] & 0xffc0 == 0xfec0)
+        || (segments[0] == 0x64 && segments[1] == 0xff9b)
+        || segments[0] == 0x2002
+        || (segments[0] == 0x2001 && matches!(segments[1], 0 | 0xdb8))
+        || (segments[..6] == [0; 6] && !v6.is_loopback());
     !never && !special && (private || !own)
 }
 
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_near_the_relay_is_reached_through_it() {
+    fn relay_reaches_no_address_near_itself() {
         for address in [
             "0.0.0.0",
             "0.1.2.3",
@@ -78,22 +80,22 @@ mod tests {
             "2001::1",
             "2001:db8::1",
         ] {
-            assert!(!is_allowed(address.parse().unwrap(), false), "{address}");
+            assert!(!is_allowed_peer(address.parse().unwrap(), false), "{address}");
         }
         for address in ["1.1.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "193.0.0.1", "2606:4700::1111"] {
-            assert!(is_allowed(address.parse().unwrap(), false), "{address}");
+            assert!(is_allowed_peer(address.parse().unwrap(), false), "{address}");
         }
     }
 
     #[test]
-    fn a_relay_for_a_private_network_still_has_bounds() {
+    fn relay_for_a_private_network_still_rejects_special_addresses() {
         for address in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:127.0.0.1"] {
-            assert!(is_allowed(address.parse().unwrap(), true), "{address}");
+            assert!(is_allowed_peer(address.parse().unwrap(), true), "{address}");
         }
         for address in
             ["0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "fe80::1", "ff02::1", "2002:7f00:1::"]
         {
-            assert!(!is_allowed(address.parse().unwrap(), true), "{address}");
+            assert!(!is_allowed_peer(address.parse().unwrap(), true), "{address}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the hub itself stands on: folder, database, address, limits of the system, the bus.
+//! Checks of the hub's own environment: data folder, database, address, system limits, Redis.
 
 use std::time::Duration;
 
@@ -8,47 +8,44 @@ use crate::config::Config;
 use crate::lifecycle::SPARE_CONNECTIONS;
 use crate::store::Store;
 
-/// How long Redis may take to be reached.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// Files that are open besides connections: the database, keys, logs.
-const OTHER_FILES: usize = 100;
+/// How long a connection to Redis may take.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(4);
+/// Open files besides connections: database, keys, and logs.
+const OTHER_OPEN_FILES: usize = 100;
 
-/// Keys and secrets are kept there, so it must be writable, and nobody else's to read.
+/// Checks that the folder for keys and secrets is writable, or can be created.
 pub fn data_dir(config: &Config) -> Finding {
     let about = "data_dir";
     let folder = &config.data_dir;
     if !folder.exists() {
         let parent = folder.parent().filter(|it| !it.as_os_str().is_empty());
         return match parent.map_or(Ok(true), std::path::Path::try_exists) {
-            Ok(true) => Finding::ok(about, format!("{} is made at the first start", folder.display())),
-            _ => Finding::bad(about, format!("{}: make the folder above it first", folder.display())),
+            Ok(true) => Finding::ok(about, format!("{} will be created at the first start", folder.display())),
+            _ => Finding::bad(about, format!("{}: create its parent folder first", folder.display())),
         };
     }
-    match tempfile_in(folder) {
-        Ok(()) => Finding::ok(about, format!("{} can be written", folder.display())),
+    match write_probe_file(folder) {
+        Ok(()) => Finding::ok(about, format!("{} is writable", folder.display())),
         Err(error) => Finding::bad(
             about,
-            format!(
-                "{} cannot be written ({error}): make it the property of the user who runs the hub",
-                folder.display()
-            ),
+            format!("{} is not writable ({error}): make the user who runs the hub its owner", folder.display()),
         ),
     }
 }
 
-fn tempfile_in(folder: &std::path::Path) -> std::io::Result<()> {
+fn write_probe_file(folder: &std::path::Path) -> std::io::Result<()> {
     let path = folder.join(format!(".doctor-{}", std::process::id()));
     std::fs::write(&path, b"")?;
     std::fs::remove_file(path)
 }
 
-/// Opened as it is.
+/// Checks that the database opens and is up to date, without migrating it.
 pub async fn database(config: &Config) -> Finding {
     let about = "database_url";
     let url = config.database.url();
     let file = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//").split('?').next().unwrap_or(rest));
     if file.is_some_and(|file| !std::path::Path::new(file).exists()) {
-        return Finding::ok(about, "SQLite; the file is made at the first start");
+        return Finding::ok(about, "SQLite; the file will be created at the first start");
     }
     let name = if file.is_some() { "SQLite" } else { "PostgreSQL" };
     let store = match Store::open(&config.database).await {
@@ -56,46 +53,48 @@ pub async fn database(config: &Config) -> Finding {
         Err(error) => return Finding::bad(about, format!("{name}: {error}")),
     };
     match store.steps_behind().await {
-        Some(0) => Finding::ok(about, format!("{name} answers, keeps what it confirms, and its tables are up to date")),
+        Some(0) => {
+            Finding::ok(about, format!("{name} responds, its commits are durable, and its tables are up to date"))
+        }
         Some(steps) => Finding::warn(
             about,
             format!(
-                "{name}: the tables are {steps} steps behind; the next start brings them up to date, so make a backup first"
+                "{name}: the tables are {steps} migrations behind; the next start runs them, so back up the database first"
             ),
         ),
-        None => Finding::ok(about, format!("{name} answers and is empty; the first start makes the tables")),
+        None => Finding::ok(about, format!("{name} responds and is empty; the first start will create the tables")),
     }
 }
 
-/// What people type, and what proxies change.
+/// Checks the public address, and what a proxy in front requires.
 pub fn address(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(match &config.public_url {
         Some(url) if url.is_https() => Finding::ok("public_url", format!("{}, behind a proxy with TLS", url.as_str())),
-        Some(url) => Finding::warn("public_url", format!("{} is for this machine only", url.as_str())),
+        Some(url) => Finding::warn("public_url", format!("{} works on this machine only", url.as_str())),
         None => Finding::warn(
             "public_url",
-            "absent: only this machine reaches the hub; others need an https:// address and a proxy in front",
+            "not set: only this machine can reach the hub; for others, set an https:// address and put a proxy in front",
         ),
     });
     if config.behind_proxy && config.metrics_token.is_none() {
         findings.push(Finding::warn(
             "metrics.token",
-            "absent: behind a proxy nobody can read /metrics; set one for Prometheus",
+            "not set: nobody can read /metrics behind a proxy; set a token for Prometheus",
         ));
     }
     findings
 }
 
-/// Each connection is a file to the system.
+/// Checks that the system allows enough open files, since each connection is one.
 pub fn descriptors(config: &Config) -> Finding {
     let about = "open files";
-    let needed = config.limits.connections + SPARE_CONNECTIONS + OTHER_FILES;
+    let needed = config.limits.connections + SPARE_CONNECTIONS + OTHER_OPEN_FILES;
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let allowed = line.and_then(|line| line.split_whitespace().next()).and_then(|text| text.parse::<usize>().ok());
     match allowed {
-        None => Finding::ok(about, "the system names no limit"),
+        None => Finding::ok(about, "the system sets no limit"),
         Some(allowed) if allowed >= needed => Finding::ok(about, format!("{allowed} allowed, {needed} needed")),
         Some(allowed) => Finding::warn(
             about,
@@ -106,25 +105,25 @@ pub fn descriptors(config: &Config) -> Finding {
     }
 }
 
-/// Whether Redis answers, if there is to be one.
+/// Checks that Redis responds, if one is configured.
 pub async fn bus(config: &Config) -> Finding {
     let about = "redis_url";
     let Some(settings) = &config.redis else {
-        return Finding::ok(about, "absent: this hub is the only node on its database");
+        return Finding::ok(about, "not set: this hub is the only node on its database");
     };
     let Ok((bus, _inbox)) = Bus::open(Some(settings)) else {
-        return Finding::bad(about, "cannot be read; write redis://host:6379 or rediss://host:6379");
+        return Finding::bad(about, "is not a valid address; write redis://host:6379 or rediss://host:6379");
     };
     let connected = async {
         while bus.state() != BusState::Connected {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, connected).await {
-        Ok(()) => Finding::ok(about, "Redis answers"),
+    match tokio::time::timeout(REDIS_TIMEOUT, connected).await {
+        Ok(()) => Finding::ok(about, "Redis responds"),
         Err(_) => Finding::bad(
             about,
-            "Redis does not answer: nodes would hear of each other's events late; start it, or mend the address",
+            "Redis does not respond, so nodes would receive each other's events late; start it, or correct the address",
         ),
     }
 }

@@ -1,9 +1,9 @@
 //! Wardroom: a real-time consultation and status hub for telemedicine.
 //!
-//! The rules are in the crate `rooms`. This crate is the server around them: it keeps the logs ([`store`]), carries out
-//! commands and tells everybody concerned ([`hub`]), lets people in by REST ([`http`]) and socket ([`ws`]), and tells
-//! those outside ([`outbound`], [`integrations`]). Imports point down only: app → http, ws, jobs → outbound →
-//! integrations → hub → store → `rooms`.
+//! The crate `rooms` holds the rules. This crate is the server around them. It stores the logs ([`store`]), executes
+//! commands and publishes their events ([`hub`]), and serves clients by REST ([`http`]) and by WebSocket ([`ws`]). It
+//! delivers notifications to people and partners ([`outbound`], [`integrations`]). Imports point down only: app → http,
+//! ws, jobs → outbound → integrations → hub → store → `rooms`.
 
 pub mod app;
 pub mod archive;

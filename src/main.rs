@@ -9,15 +9,15 @@ use wardroom::app::App;
 use wardroom::config::Config;
 use wardroom::{archive, demo, doctor, http, lifecycle, seed, telemetry};
 
-/// Quicker than the system's at the highest rates, and it gives the memory of a burst back.
+/// Faster than the system allocator at the highest rates, and it returns the memory of a burst to the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A real-time consultation and status hub for telemedicine.
+/// A real-time consultation and status hub for telemedicine
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// A settings file in TOML; the environment overrides it. Without it `wardroom.toml` is read if it is there.
+    /// Settings file in TOML [default: wardroom.toml, if present]. Environment variables override it
     #[arg(long, global = true, env = "WARDROOM_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -26,37 +26,40 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves with demo people, and prints a link for each that signs them in. On loopback only.
+    /// Run the demo clinic on loopback and print a sign-in link for each demo person
     Demo,
-    /// Serves.
+    /// Run the hub
     Serve,
-    /// Checks an exported record, or with --database every room of the configured database.
+    /// Verify an exported record, or with --database every room of the configured database
     Verify {
-        /// The exported file.
+        /// Exported record
         #[arg(required_unless_present = "database", conflicts_with = "database")]
         file: Option<PathBuf>,
-        /// Check the configured database instead of a file.
+        /// Verify the configured database instead of a file
         #[arg(long)]
         database: bool,
     },
-    /// Checks the settings, and whether everything they name answers; says for each what to do.
+    /// Check the settings and the services they name, and print a remedy for each problem
     Doctor,
-    /// Makes the account of an administrator, and prints its password once.
+    /// Create an administrator's account and print its password once
     Admin {
+        /// E-mail address to sign in with
         #[arg(long)]
         email: String,
+        /// Full name
         #[arg(long)]
         name: String,
     },
-    /// Prints the OpenAPI document.
+    /// Print the OpenAPI document
     Openapi,
-    /// Prints the AsyncAPI document.
+    /// Print the AsyncAPI document
     Asyncapi,
-    /// Fills a throwaway database with running consultations and writes who takes part, with tokens, for `loadtest`.
+    /// Fill a throwaway database with running consultations for `loadtest`
     Seed {
+        /// Rooms to create
         #[arg(long, default_value_t = 100)]
         rooms: u32,
-        /// Where to write the fixture.
+        /// File for the fixture: the rooms, their members, and tokens
         #[arg(long)]
         out: PathBuf,
     },
@@ -80,7 +83,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let load = |demo| Config::load(arguments.config.as_deref(), demo).context("the configuration is not usable");
+    let load = |demo| Config::load(arguments.config.as_deref(), demo).context("invalid configuration");
     match arguments.command {
         Command::Demo => serve(load(true)?).await?,
         Command::Serve => serve(load(false)?).await?,
@@ -108,16 +111,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let is_demo = config.demo;
     let app = App::build(config).await?;
     if is_demo {
-        demo::prepare(&app.state).await.context("cannot make the demo clinic")?;
+        demo::prepare(&app.state).await.context("cannot create the demo clinic")?;
         println!("{}", demo::welcome(&app.state, bound));
     } else {
-        println!("Wardroom serves on http://{bound}/");
+        println!("Wardroom listens on http://{bound}/");
     }
     let stop = app.stop_token();
     tokio::spawn(async move {
         lifecycle::stop_signal().await;
         stop.cancel();
     });
-    // On a worker, in turn with everything else: the main thread would take a share of the processor for newcomers alone.
-    tokio::spawn(app.run(listener)).await.context("the hub ended by a mistake of its own")
+    // Runs on a worker thread, scheduled like all other tasks. On the main thread, accepting connections would get a
+    // share of the processor of its own.
+    tokio::spawn(app.run(listener)).await.context("the hub stopped because of an internal error")
 }

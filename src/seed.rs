@@ -1,4 +1,4 @@
-//! Fills a throwaway database with running consultations for `loadtest`, by the same way every change takes.
+//! Fills a throwaway database with running consultations for `loadtest`. It submits commands like any client.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -19,19 +19,19 @@ use crate::hub::Submission;
 use crate::store::people::{Status, User};
 use crate::web::AppState;
 
-/// The version of the file's form, which `loadtest` checks.
-const VERSION: u32 = 1;
-/// Rooms that share a doctor, a pharmacist and a courier.
-const SHARED: u32 = 10;
-/// Rooms that are made at the same time, so that their commits share transactions.
-const AT_ONCE: usize = 200;
-/// How long the tokens last.
-const TOKENS: Duration = Duration::from_secs(4 * 3600);
+/// The version of the fixture's format, which `loadtest` checks.
+const FIXTURE_VERSION: u32 = 1;
+/// Rooms that share a doctor, a pharmacist, and a courier.
+const ROOMS_PER_STAFF: u32 = 10;
+/// Rooms created concurrently, so that their commits share transactions.
+const CONCURRENT_ROOMS: usize = 200;
+/// How long the tokens in the fixture are valid.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 
-/// Makes `rooms` rooms in progress with a patient, a doctor and a pharmacist each, and writes them to `out`.
+/// Creates this many rooms in progress, each with a patient, a doctor, and a pharmacist, and writes them to `out`.
 pub async fn run(config: Config, rooms: u32, out: &Path) -> anyhow::Result<()> {
     let state = App::build(config).await?.state;
-    let groups = rooms.div_ceil(SHARED);
+    let groups = rooms.div_ceil(ROOMS_PER_STAFF);
     let mut staff = Vec::new();
     for number in 0..groups {
         let pharmacy = PharmacyId(state.clock.fresh_id());
@@ -46,7 +46,7 @@ pub async fn run(config: Config, rooms: u32, out: &Path) -> anyhow::Result<()> {
     let entries: Vec<Value> = stream::iter(0..rooms)
         .map(|number| {
             let (state, done) = (&state, &done);
-            let (doctor, pharmacist, courier, pharmacy) = &staff[(number / SHARED) as usize];
+            let (doctor, pharmacist, courier, pharmacy) = &staff[(number / ROOMS_PER_STAFF) as usize];
             async move {
                 let patient = person(state, Role::Patient, &format!("Patient {number}"), None).await?;
                 let room = open(state, &patient, doctor, *pharmacy).await?;
@@ -55,19 +55,19 @@ pub async fn run(config: Config, rooms: u32, out: &Path) -> anyhow::Result<()> {
                     json!({
                         "user": member.user(),
                         "role": member.role(),
-                        "token": state.auth.token_for_test(member, TOKENS),
+                        "token": state.auth.token_for_test(member, TOKEN_LIFETIME),
                     })
                 });
                 let members = [patient, doctor, pharmacist];
                 anyhow::Ok(json!({"room": room, "pharmacy": pharmacy, "members": members, "courier": courier}))
             }
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENT_ROOMS)
         .try_collect()
         .await?;
-    let expires_at = state.clock.now().plus(TOKENS);
-    let fixture = json!({"version": VERSION, "expires_at": expires_at, "rooms": entries});
-    // The file holds tokens: for its owner's eyes only.
+    let expires_at = state.clock.now().plus(TOKEN_LIFETIME);
+    let fixture = json!({"version": FIXTURE_VERSION, "expires_at": expires_at, "rooms": entries});
+    // The file holds tokens, so only its owner may read it.
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(out);
     let file = file.with_context(|| format!("cannot write {}", out.display()))?;
@@ -97,42 +97,42 @@ async fn person(state: &AppState, role: Role, name: &str, pharmacy: Option<Pharm
         languages: None,
         created_at: now,
         changed_at: now,
-        // No hash: nobody signs in as a seeded person, whose token is in the fixture.
+        // No password matches this. The fixture has the person's token.
         password_hash: String::from("-"),
     };
     state.store.insert_user(&user).await?;
     Ok(Actor::Person { id, role, name: line(name), pharmacy })
 }
 
-/// Plays a consultation up to the point where all three can write to each other.
+/// Advances a consultation to where all three can write to each other.
 async fn open(state: &AppState, patient: &Actor, doctor: &Actor, pharmacy: PharmacyId) -> anyhow::Result<RoomId> {
     let room = RoomId(state.clock.fresh_id());
-    let say = async |actor: &Actor, command: Command| {
+    let submit = async |actor: &Actor, command: Command| {
         let id = CommandId(state.clock.fresh_id());
         state.hub.submit(Submission { room, actor: actor.clone(), id, command, expect: None }).await
     };
-    say(patient, Command::Request(Request { slot: None, doctor: doctor.user(), reason: None })).await?;
+    submit(patient, Command::Request(Request { slot: None, doctor: doctor.user(), reason: None })).await?;
     let consent = state.config.policy.consent.clone();
-    say(patient, Command::CheckIn(CheckIn { consent, identity: line("account") })).await?;
-    say(doctor, Command::Admit(Nothing {})).await?;
-    say(patient, Command::Enter(Nothing {})).await?;
+    submit(patient, Command::CheckIn(CheckIn { consent, identity: line("account") })).await?;
+    submit(doctor, Command::Admit(Nothing {})).await?;
+    submit(patient, Command::Enter(Nothing {})).await?;
     let item = Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
-    say(doctor, Command::Draft(Draft { items: vec![item] })).await?;
+    submit(doctor, Command::Draft(Draft { items: vec![item] })).await?;
     let prescription = prescription(state, room, doctor).await?;
-    say(doctor, Command::Sign(PrescriptionRef { prescription })).await?;
-    say(patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup })).await?;
+    submit(doctor, Command::Sign(PrescriptionRef { prescription })).await?;
+    submit(patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup })).await?;
     Ok(room)
 }
 
 async fn prescription(state: &AppState, room: RoomId, doctor: &Actor) -> anyhow::Result<PrescriptionId> {
-    let look = state.hub.read(room, doctor).await?;
-    look.snapshot.prescriptions.first().map(|it| it.id).context("a drafted prescription is in the room")
+    let view = state.hub.read(room, doctor).await?;
+    view.snapshot.prescriptions.first().map(|it| it.id).context("the room has no drafted prescription")
 }
 
 fn line(text: &str) -> Line {
-    Line::parse(text).expect("a short literal is a line")
+    Line::parse(text).expect("the literal is a valid line")
 }
 
 fn text<const MAX: usize>(text: &str) -> Text<MAX> {
-    Text::parse(text).expect("a short literal is a text")
+    Text::parse(text).expect("the literal is a valid text")
 }

@@ -1,4 +1,4 @@
-//! The hub's side of one echo.
+//! The hub's WebRTC peer of one echo.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,87 +29,87 @@ use webrtc::peer_connection::{
 use super::EchoError;
 use super::playback::play_back;
 
-/// How long the own candidates are looked for; those found by then are told.
-const GATHER: Duration = Duration::from_secs(2);
+/// How long the hub gathers its own candidates; the answer has those found by then.
+const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the hub sends from, and where others reach that.
+/// The address that the hub sends media from, and the one where clients reach it.
 #[derive(Clone, Copy, Debug)]
-pub struct Address {
+pub struct MediaAddress {
     pub listen: IpAddr,
     pub public: IpAddr,
 }
 
-/// One connection to somebody who listens to themselves.
-pub struct Peer {
+/// The connection to one client that tests its media.
+pub struct EchoPeer {
     pc: Box<dyn PeerConnection>,
-    stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<ConnectionStage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum ConnectionStage {
     New,
     Gathered,
     Connected,
     Ended,
 }
 
-struct Handler {
-    stage: watch::Sender<Stage>,
-    sound: Arc<TrackLocalStaticRTP>,
-    picture: Arc<TrackLocalStaticRTP>,
+struct PeerEvents {
+    stage: watch::Sender<ConnectionStage>,
+    audio: Arc<TrackLocalStaticRTP>,
+    video: Arc<TrackLocalStaticRTP>,
 }
 
-impl Handler {
-    /// Stages are only gone forward.
-    fn reach(&self, stage: Stage) {
+impl PeerEvents {
+    /// Moves on to a later stage; never moves back.
+    fn reach(&self, stage: ConnectionStage) {
         self.stage.send_if_modified(|now| {
-            let on = stage > *now;
+            let advances = stage > *now;
             *now = stage.max(*now);
-            on
+            advances
         });
     }
 }
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
+impl PeerConnectionEventHandler for PeerEvents {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.reach(Stage::Gathered);
+            self.reach(ConnectionStage::Gathered);
         }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         use RTCPeerConnectionState::{Closed, Connected, Disconnected, Failed};
         match state {
-            Connected => self.reach(Stage::Connected),
-            Disconnected | Failed | Closed => self.reach(Stage::Ended),
+            Connected => self.reach(ConnectionStage::Connected),
+            Disconnected | Failed | Closed => self.reach(ConnectionStage::Ended),
             _ => {}
         }
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let back = match track.kind().await {
-            RtpCodecKind::Video => self.picture.clone(),
-            _ => self.sound.clone(),
+        let playback = match track.kind().await {
+            RtpCodecKind::Video => self.video.clone(),
+            _ => self.audio.clone(),
         };
-        tokio::spawn(play_back(track, back));
+        tokio::spawn(play_back(track, playback));
     }
 }
 
-impl Peer {
-    /// Answers an offer that has its candidates; the answer has all of its own.
-    pub async fn answer(address: Address, servers: &[IceServer], offer: &Sdp) -> Result<(Self, Sdp), EchoError> {
+impl EchoPeer {
+    /// Answers an offer that includes its candidates. The answer includes those of the hub.
+    pub async fn answer(address: MediaAddress, servers: &[IceServer], offer: &Sdp) -> Result<(Self, Sdp), EchoError> {
         let (pc, stage) = build(address, servers).await.map_err(|error| {
-            tracing::warn!(%error, "an echo could not be set up");
+            tracing::warn!(%error, "echo setup failed");
             EchoError::Unavailable
         })?;
         let mut peer = Self { pc, stage };
         match peer.negotiate(offer).await {
             Ok(answer) => Ok((peer, answer)),
             Err(error) => {
-                tracing::debug!(%error, "an offer could not be answered by an echo");
+                tracing::debug!(%error, "echo offer rejected");
                 peer.close().await;
-                Err(EchoError::Offer)
+                Err(EchoError::UnsupportedOffer)
             }
         }
     }
@@ -118,43 +118,43 @@ impl Peer {
         self.pc.set_remote_description(RTCSessionDescription::offer(offer.as_str().to_owned())?).await?;
         let answer = self.pc.create_answer(None).await?;
         self.pc.set_local_description(answer).await?;
-        // With what was found until then; a relay that does not answer must not hold up the others.
-        let _ = timeout(GATHER, self.stage.wait_for(|stage| *stage >= Stage::Gathered)).await;
+        // Proceeds with the candidates found so far, so that an unresponsive relay does not delay the others.
+        let _ = timeout(GATHERING_TIMEOUT, self.stage.wait_for(|stage| *stage >= ConnectionStage::Gathered)).await;
         let local = self.pc.local_description().await.ok_or(Error::ErrConnectionClosed)?;
         Sdp::parse(&local.sdp).map_err(|error| Error::Other(error.to_string()))
     }
 
     /// Waits until media can flow, or never will.
     pub async fn connected(&self) {
-        self.reaches(Stage::Connected).await;
+        self.wait_for_stage(ConnectionStage::Connected).await;
     }
 
-    /// Waits until the other side is gone.
+    /// Waits until the client disconnects.
     pub async fn ended(&self) {
-        self.reaches(Stage::Ended).await;
+        self.wait_for_stage(ConnectionStage::Ended).await;
     }
 
-    async fn reaches(&self, stage: Stage) {
-        // An error says that the connection is gone.
+    async fn wait_for_stage(&self, stage: ConnectionStage) {
+        // An error means that the connection is closed.
         let _ = self.stage.clone().wait_for(|now| *now >= stage).await;
     }
 
     pub async fn close(self) {
-        // The other side may have closed it.
+        // An error means that the client closed it first.
         let _ = self.pc.close().await;
     }
 }
 
 async fn build(
-    address: Address,
+    address: MediaAddress,
     servers: &[IceServer],
-) -> Result<(Box<dyn PeerConnection>, watch::Receiver<Stage>), Error> {
+) -> Result<(Box<dyn PeerConnection>, watch::Receiver<ConnectionStage>), Error> {
     let mut media = MediaEngine::default();
     media.register_codec(opus(), RtpCodecKind::Audio)?;
     media.register_codec(vp8(), RtpCodecKind::Video)?;
     let interceptors = register_default_interceptors(Registry::new(), &mut media)?;
     let servers = servers.iter().map(|server| RTCIceServer {
-        // The stack relays by UDP only.
+        // The WebRTC stack reaches relays by UDP only.
         urls: server.urls.iter().filter(|url| !url.contains("transport=tcp")).cloned().collect(),
         username: server.username.clone().unwrap_or_default(),
         credential: server.credential.clone().unwrap_or_default(),
@@ -163,10 +163,10 @@ async fn build(
     if address.public != address.listen && !address.listen.is_unspecified() {
         engine = engine.with_nat_1to1_ips(vec![address.public.to_string()], RTCIceCandidateType::Host);
     }
-    let (sender, stage) = watch::channel(Stage::New);
-    let sound = Arc::new(track("sound", RtpCodecKind::Audio, opus().rtp_codec));
-    let picture = Arc::new(track("picture", RtpCodecKind::Video, vp8().rtp_codec));
-    let handler = Handler { stage: sender, sound: sound.clone(), picture: picture.clone() };
+    let (sender, stage) = watch::channel(ConnectionStage::New);
+    let audio = Arc::new(track("sound", RtpCodecKind::Audio, opus().rtp_codec));
+    let video = Arc::new(track("picture", RtpCodecKind::Video, vp8().rtp_codec));
+    let handler = PeerEvents { stage: sender, audio: audio.clone(), video: video.clone() };
     let pc = PeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
         .with_media_engine(media)
@@ -176,8 +176,8 @@ async fn build(
         .with_udp_addrs(vec![(address.listen, 0)])
         .build()
         .await?;
-    pc.add_track(sound).await?;
-    pc.add_track(picture).await?;
+    pc.add_track(audio).await?;
+    pc.add_track(video).await?;
     Ok((Box::new(pc), stage))
 }
 

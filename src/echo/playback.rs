@@ -1,4 +1,5 @@
-//! What comes in goes back a moment later: at once it would drown in the speaker's own voice, and browsers cancel it.
+//! Plays received media playback after a delay. Without one, the speaker's own voice would mask the echo, and browsers
+//! would cancel it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,41 +14,43 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
-/// How much later one hears oneself.
-pub const DELAY: Duration = Duration::from_millis(1_200);
-/// Packets that may wait: more than any page sends in that time, and what is beyond is lost as on any network.
-const WAITING: usize = 1_024;
-/// How often a whole picture is asked for; without one the echo of a picture cannot begin.
-const WHOLE_PICTURE: Duration = Duration::from_secs(2);
+/// How long media is held playback.
+const PLAYBACK_DELAY: Duration = Duration::from_millis(1_200);
+/// Packets that may await playback. It exceeds what any page sends within the delay, and further packets are dropped
+/// as on any network.
+const MAX_DELAYED_PACKETS: usize = 1_024;
+/// How often the hub requests a key frame, without which the video of an echo cannot start.
+const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sends everything from `track` back on `back`, until it ends.
-pub async fn play_back(track: Arc<dyn TrackRemote>, back: Arc<TrackLocalStaticRTP>) {
-    let (Some(own), Some(media_ssrc)) = (back.ssrcs().await.first().copied(), track.ssrcs().await.first().copied())
+/// Sends all packets from `track` playback on `playback`, until the track ends.
+pub async fn play_back(track: Arc<dyn TrackRemote>, playback: Arc<TrackLocalStaticRTP>) {
+    let (Some(own_ssrc), Some(media_ssrc)) =
+        (playback.ssrcs().await.first().copied(), track.ssrcs().await.first().copied())
     else {
         return;
     };
-    let (waiting, due) = mpsc::channel(WAITING);
-    tokio::spawn(speak(due, back));
-    let is_picture = track.kind().await == RtpCodecKind::Video;
-    let mut ask = interval(WHOLE_PICTURE);
-    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (sender, delayed) = mpsc::channel(MAX_DELAYED_PACKETS);
+    tokio::spawn(send_when_due(delayed, playback));
+    let is_video = track.kind().await == RtpCodecKind::Video;
+    let mut key_frame_requests = interval(KEY_FRAME_INTERVAL);
+    key_frame_requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = track.poll() => match event {
                 Some(TrackRemoteEvent::OnRtpPacket(mut packet)) => {
-                    packet.header.ssrc = own;
-                    // They mean something between the sender and the hub only.
+                    packet.header.ssrc = own_ssrc;
+                    // Extensions have a meaning between the client and the hub only.
                     packet.header.extension = false;
                     packet.header.extensions.clear();
-                    // A full queue means more than anybody should send.
-                    let _ = waiting.try_send((Instant::now() + DELAY, packet));
+                    // A full queue means that the client sends more than any page does.
+                    let _ = sender.try_send((Instant::now() + PLAYBACK_DELAY, packet));
                 }
                 Some(TrackRemoteEvent::OnEnded) | None => return,
                 Some(_) => {}
             },
-            _ = ask.tick(), if is_picture => {
-                let wish = PictureLossIndication { sender_ssrc: 0, media_ssrc };
-                if track.write_rtcp(vec![Box::new(wish)]).await.is_err() {
+            _ = key_frame_requests.tick(), if is_video => {
+                let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+                if track.write_rtcp(vec![Box::new(request)]).await.is_err() {
                     return;
                 }
             }
@@ -55,10 +58,10 @@ pub async fn play_back(track: Arc<dyn TrackRemote>, back: Arc<TrackLocalStaticRT
     }
 }
 
-async fn speak(mut due: mpsc::Receiver<(Instant, Packet)>, back: Arc<TrackLocalStaticRTP>) {
-    while let Some((at, packet)) = due.recv().await {
+async fn send_when_due(mut delayed: mpsc::Receiver<(Instant, Packet)>, playback: Arc<TrackLocalStaticRTP>) {
+    while let Some((at, packet)) = delayed.recv().await {
         sleep_until(at).await;
-        if back.write_rtp(packet).await.is_err() {
+        if playback.write_rtp(packet).await.is_err() {
             return;
         }
     }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Caller;
-use crate::echo::{EchoError, LASTS};
+use crate::echo::{EchoError, MAX_ECHO_DURATION};
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::web::{AppState, Body, Problem};
 use crate::ws;
@@ -80,8 +80,8 @@ async fn start_echo(
 ) -> Result<Json<EchoAnswer>, Problem> {
     match state.echo.answer(caller.claims.session, &offer.sdp).await {
         Ok(sdp) => Ok(Json(EchoAnswer { sdp })),
-        Err(error @ EchoError::Offer) => Err(Problem::new(Code::Invalid, error.to_string())),
-        Err(error @ EchoError::Busy) => Err(Problem::limited(LASTS).saying(error.to_string())),
+        Err(error @ EchoError::UnsupportedOffer) => Err(Problem::new(Code::Invalid, error.to_string())),
+        Err(error @ EchoError::Busy) => Err(Problem::limited(MAX_ECHO_DURATION).saying(error.to_string())),
         Err(error @ EchoError::Unavailable) => Err(Problem::new(Code::Unavailable, error.to_string())),
     }
 }

@@ -101,7 +101,7 @@ impl HubProcess {
         self.child = Some(child);
         self.output_lines.clear();
         // The last line that each mode prints once its listener is bound.
-        let last = if self.mode == "demo" { "The links end" } else { "Wardroom serves on" };
+        let last = if self.mode == "demo" { "The links expire" } else { "Wardroom listens on" };
         let deadline = Instant::now() + START_TIMEOUT;
         while !self.output_lines.last().is_some_and(|line| line.starts_with(last)) {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -1,7 +1,7 @@
-//! For networks that break WebSockets: the same frames, down as server-sent events and up as posts.
+//! The fallback for networks that break WebSockets: the hub sends frames as server-sent events, clients send theirs by POST.
 //!
-//! Neither knows of the other: a post is answered by itself and the stream carries its own cursors, so the two may reach
-//! different nodes, and a proxy may cut either at any time.
+//! The two are independent: a post has its own response and a stream its own cursors. They may therefore reach different
+//! nodes, and a proxy may cut either at any time.
 
 use axum::Json;
 use axum::body::Body;
@@ -26,12 +26,12 @@ use crate::auth::Caller;
 use crate::hub::{Submission, SubmitError};
 use crate::web::{AppState, Body as Parsed, Problem};
 
-/// Frames that may wait between the session and the response's body.
-const DOWN: usize = 16;
-/// Frames in one post.
-const MAX_FRAMES: usize = 64;
+/// Frames buffered between the session and the response body.
+const BODY_BUFFER_FRAMES: usize = 16;
+/// Maximum number of frames in one post.
+const MAX_FRAMES_PER_POST: usize = 64;
 
-/// What a stream starts with.
+/// The rooms and feeds of a stream.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamRequest {
@@ -52,59 +52,61 @@ pub struct JoinRequest {
     pub after: u64,
 }
 
-/// Frames going up: `command`, `signal` and `mark`; at most 64.
+/// Frames from the client: `command`, `signal` and `mark`; at most 64.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FramesRequest {
     pub frames: Vec<ClientFrame>,
 }
 
-/// The answers to the commands among them, in their order.
+/// The answers to the commands, in the order of the commands.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FramesResponse {
     pub frames: Vec<ServerFrame>,
 }
 
-/// `POST /v1/stream`: server frames as server-sent events, until either side ends it. A `close` event says why.
+/// `POST /v1/stream`: sends server frames as server-sent events until either side ends the stream. A last `close` event
+/// carries the reason.
 pub async fn stream(State(state): State<AppState>, caller: Caller, Parsed(request): Parsed<StreamRequest>) -> Response {
     let hello = ClientFrame::Hello { token: None, replaces: None };
     let joins = request.rooms.into_iter().map(|join| ClientFrame::Join { room: join.room, after: join.after });
     let feeds = request.feeds.into_iter().map(|feed| ClientFrame::Subscribe { feed });
-    let asked = std::iter::once(hello)
+    let requested = std::iter::once(hello)
         .chain(joins)
         .chain(feeds)
         .map(|frame| serde_json::to_string(&frame).expect("a frame has string keys").into())
         .collect();
-    let (down, mut body) = mpsc::channel::<Bytes>(DOWN);
-    tokio::spawn(serve(state, EventStream::new(asked, down), Some(caller.claims)));
-    let body =
-        futures_util::stream::poll_fn(move |context| body.poll_recv(context)).map(Ok::<_, std::convert::Infallible>);
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(BODY_BUFFER_FRAMES);
+    tokio::spawn(serve(state, EventStream::new(requested, sender), Some(caller.claims)));
+    let body = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
+        .map(Ok::<_, std::convert::Infallible>);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // Proxies that collect a response before passing it on would hold a stream back for ever.
+        // A proxy that buffers whole responses would never forward a stream.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (headers, Body::from_stream(body)).into_response()
 }
 
-/// `POST /v1/frames`: commands, signals and marks; answers when all commands are committed or refused.
+/// `POST /v1/frames`: submits commands, signals and marks. Responds once each command is committed or refused.
 pub async fn frames(
     State(state): State<AppState>,
     caller: Caller,
     Parsed(request): Parsed<FramesRequest>,
 ) -> Result<Json<FramesResponse>, Problem> {
-    if request.frames.len() > MAX_FRAMES {
-        return Err(Problem::new(Code::TooLarge, format!("at most {MAX_FRAMES} frames fit in one post")));
+    if request.frames.len() > MAX_FRAMES_PER_POST {
+        return Err(Problem::new(Code::TooLarge, format!("send at most {MAX_FRAMES_PER_POST} frames in one post")));
     }
     let actor = caller.claims.actor();
     let mut answers = Vec::new();
     for frame in request.frames {
         match frame {
             ClientFrame::Command { id, room, expect, command } => {
-                let opens = matches!(command, rooms::command::Command::Request(_));
+                let opens_room = matches!(command, rooms::command::Command::Request(_));
                 let submission = Submission { room, actor: actor.clone(), id, command, expect };
-                let result = if opens { Err(Refusal::Forbidden.into()) } else { state.hub.submit(submission).await };
+                let result =
+                    if opens_room { Err(Refusal::Forbidden.into()) } else { state.hub.submit(submission).await };
                 answers.push(match result {
                     Ok(done) => ServerFrame::Ack { id, room, first: done.first, last: done.last },
                     Err(error) => ServerFrame::Error(ErrorFrame { id: Some(id), room: Some(room), ..error.frame() }),
@@ -112,14 +114,14 @@ pub async fn frames(
             }
             ClientFrame::Signal { room, signal } => state.hub.signal(room, &actor, None, signal),
             ClientFrame::Mark { room, delivered, seen } => state.hub.mark(room, &actor, None, Mark { delivered, seen }),
-            other => answers.push(not_here(&other)),
+            other => answers.push(unsupported_frame(&other)),
         }
     }
     Ok(Json(FramesResponse { frames: answers }))
 }
 
-/// A frame that belongs to a stream's request, not to a post beside it.
-fn not_here(frame: &ClientFrame) -> ServerFrame {
+/// Returns the error for a frame that belongs in the stream request rather than in a post.
+fn unsupported_frame(frame: &ClientFrame) -> ServerFrame {
     let room = match frame {
         ClientFrame::Join { room, .. } | ClientFrame::Leave { room } => Some(*room),
         _ => None,

@@ -1,6 +1,7 @@
-//! From a request to a socket (RFC 6455, section 4.2).
+//! The server side of the WebSocket opening handshake (RFC 6455, section 4.2).
 //!
-//! Done here because the stream itself is needed afterwards: behind the usual wrappers an idle connection costs much more.
+//! Axum's own upgrade wraps the stream in buffers that make an idle connection cost much more. This one returns the bare
+//! TCP stream.
 
 use std::future::Future;
 
@@ -18,46 +19,49 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::socket::Socket;
 use crate::web::Problem;
 
-/// The version that the RFC defines, and the only one there is.
-pub const VERSION: HeaderValue = HeaderValue::from_static("13");
+/// The only version of the WebSocket protocol that the RFC defines.
+pub const WEBSOCKET_VERSION: HeaderValue = HeaderValue::from_static("13");
 
-/// A request that may become a socket.
+/// A validated upgrade request.
 pub struct Handshake {
-    accept: HeaderValue,
+    accept_key: HeaderValue,
     upgrade: OnUpgrade,
 }
 
 impl Handshake {
-    /// Checks what the client asks for.
+    /// Validates the upgrade headers.
     pub fn of(request: &mut Request) -> Result<Self, Problem> {
         let headers = request.headers();
-        let says = |name, word| lists(headers, name, word);
-        if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
-            return Err(malformed("this address is for WebSockets: ask for an upgrade to websocket"));
+        let has_token = |name, token| lists_token(headers, name, token);
+        if !has_token(header::CONNECTION, "upgrade") || !has_token(header::UPGRADE, "websocket") {
+            return Err(malformed(
+                "this address serves WebSockets only; send Connection: upgrade and Upgrade: websocket",
+            ));
         }
-        if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
-            return Err(malformed("the WebSocket's version must be 13"));
+        if headers.get(header::SEC_WEBSOCKET_VERSION) != Some(&WEBSOCKET_VERSION) {
+            return Err(malformed("Sec-WebSocket-Version must be 13"));
         }
         let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Err(malformed("Sec-WebSocket-Key is missing"));
+            return Err(malformed("send a Sec-WebSocket-Key header"));
         };
-        if !says(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-            return Err(malformed(&format!("offer the subprotocol {SUBPROTOCOL}")));
+        if !has_token(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+            return Err(malformed(&format!("Sec-WebSocket-Protocol must offer the subprotocol {SUBPROTOCOL}")));
         }
-        let accept = HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a header's value");
+        let accept_key = HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
         match request.extensions_mut().remove::<OnUpgrade>() {
-            Some(upgrade) => Ok(Self { accept, upgrade }),
-            None => Err(malformed("a WebSocket needs HTTP/1.1")),
+            Some(upgrade) => Ok(Self { accept_key, upgrade }),
+            None => Err(malformed("WebSockets require HTTP/1.1")),
         }
     }
 
-    /// The answer to the request, and the socket that is there when it is sent; none if the client went away.
-    pub fn agree(self) -> (Response, impl Future<Output = Option<Socket>> + Send) {
+    /// Returns the response to the request, and a future of the socket, which completes once the response is sent. The
+    /// future yields `None` if the client disconnected before.
+    pub fn accept(self) -> (Response, impl Future<Output = Option<Socket>> + Send) {
         let headers = [
             (header::CONNECTION, HeaderValue::from_static("upgrade")),
             (header::UPGRADE, HeaderValue::from_static("websocket")),
-            (header::SEC_WEBSOCKET_ACCEPT, self.accept),
+            (header::SEC_WEBSOCKET_ACCEPT, self.accept_key),
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
         ];
         let response = (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response();
@@ -73,9 +77,9 @@ fn malformed(why: &str) -> Problem {
     Problem::new(Code::Malformed, why)
 }
 
-/// Whether a header, which may be there several times, has this word in its list. Case does not matter.
-fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+/// Returns whether a header that may occur several times lists this token, ignoring case.
+fn lists_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let values = headers.get_all(name);
-    let mut words = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    words.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    let mut tokens = values.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }

@@ -1,11 +1,11 @@
-//! The live connections: a WebSocket, or where networks break those, a stream of server-sent events with posts beside it.
+//! Realtime connections: WebSockets, and server-sent events with posts for networks that break WebSockets.
 //!
-//! Both carry the same frames and run the same [`session`]; they differ in their [`transport`] only.
+//! Both carry the same frames and run the same [`session`]. They differ only in their [`transport`].
 
 pub mod fallback;
-mod greeting;
 mod handshake;
-mod reader;
+mod hello;
+mod joined_rooms;
 mod session;
 mod socket;
 mod transport;

@@ -1,4 +1,4 @@
-//! One connection of a person who has said who they are: frames in, frames out, time.
+//! The session of an authenticated client: receives frames, sends frames, and keeps time.
 
 mod incoming;
 mod outgoing;
@@ -19,38 +19,38 @@ use rooms::wire::close::Close;
 use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
 use tokio::time::{Instant, sleep_until};
 
-use super::reader::Readers;
-use super::transport::{Gone, Transport};
+use super::joined_rooms::JoinedRooms;
+use super::transport::{DisconnectedError, Transport};
 use crate::auth::{Auth, Claims};
 use crate::clock::Clock;
 use crate::hub::connection::Connection;
 use crate::hub::send_queue::SendQueue;
 use crate::hub::{Hub, SubmitError};
 
-/// How often the hub says that it is alive.
-pub const BEAT: Duration = Duration::from_secs(15);
-/// A client that was not heard for this long is closed.
-const SILENCE: Duration = Duration::from_secs(25);
-/// How long before its end a token is warned of.
-const WARNING: Duration = Duration::from_secs(60);
-/// Frames a second a client may send for long, and at once.
-const RATE: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
-const BURST: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
+/// Interval between two beats from the hub.
+const BEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// The hub closes a connection that has received nothing for this long.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long before its token expires the hub warns the client.
+const EXPIRY_WARNING_TIME: Duration = Duration::from_secs(60);
+/// Frames per second that a client may send on average, and in a burst.
+const FRAMES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
+const MAX_BURST_FRAMES: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
 
-/// How many frames come. By the system's clock: making the library's own for each connection asks the processor what it can
-/// do, which takes long in a virtual machine.
-type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+/// Limits the rate of received frames. It uses the system's clock, because creating the library's own clock per connection
+/// executes CPUID, which is slow in a virtual machine.
+type FrameRateLimiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
 
 /// Why a session ended.
-enum End {
-    /// The client is gone; there is nobody to tell.
-    Gone,
+enum SessionEnd {
+    /// The client has disconnected and receives no close frame.
+    Disconnected,
     Close(Close),
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        End::Gone
+impl From<DisconnectedError> for SessionEnd {
+    fn from(_: DisconnectedError) -> Self {
+        SessionEnd::Disconnected
     }
 }
 
@@ -61,43 +61,44 @@ pub struct Session<T> {
     clock: Clock,
     transport: T,
     connection: Arc<Connection>,
-    readers: Readers,
+    rooms: JoinedRooms,
     feeds: Vec<FeedName>,
     expires_at: Timestamp,
-    warned: bool,
-    heard: Instant,
-    beat: Instant,
-    limiter: Limiter,
-    faults: u32,
+    has_warned: bool,
+    last_received_at: Instant,
+    next_beat_at: Instant,
+    limiter: FrameRateLimiter,
+    violations: u32,
 }
 
 impl<T: Transport> Session<T> {
-    /// A session that begins with the client's welcome.
+    /// Creates a session and queues the client's welcome.
     pub fn new(hub: Hub, auth: Auth, clock: Clock, transport: T, connection: Arc<Connection>, claims: &Claims) -> Self {
         let now = Instant::now();
-        // The first beat comes at a time of its own, so that the beats of many who came back together spread.
-        let first = BEAT.mul_f64(f64::from(connection.id.as_fields().2) / f64::from(u16::MAX));
+        // A random delay of the first beat spreads the beats of clients that reconnected together.
+        let first_delay = BEAT_INTERVAL.mul_f64(f64::from(connection.id.as_fields().2) / f64::from(u16::MAX));
+        let quota = Quota::per_second(FRAMES_PER_SECOND).allow_burst(MAX_BURST_FRAMES);
         let mut session = Self {
             hub,
             auth,
             clock,
             transport,
             connection,
-            readers: Readers::default(),
+            rooms: JoinedRooms::default(),
             feeds: Vec::new(),
             expires_at: claims.expires_at,
-            warned: false,
-            heard: now,
-            beat: now + first,
-            limiter: RateLimiter::direct_with_clock(Quota::per_second(RATE).allow_burst(BURST), MonotonicClock),
-            faults: 0,
+            has_warned: false,
+            last_received_at: now,
+            next_beat_at: now + first_delay,
+            limiter: RateLimiter::direct_with_clock(quota, MonotonicClock),
+            violations: 0,
         };
-        session.welcome(claims);
+        session.send_welcome(claims);
         session
     }
 
-    fn welcome(&mut self, claims: &Claims) {
-        self.say(&ServerFrame::Welcome(Welcome {
+    fn send_welcome(&mut self, claims: &Claims) {
+        self.send(&ServerFrame::Welcome(Welcome {
             connection: self.connection.id.to_string(),
             session: claims.session,
             user: claims.user,
@@ -105,59 +106,59 @@ impl<T: Transport> Session<T> {
             role: claims.role,
             now: self.clock.now(),
             token_expires_at: claims.expires_at,
-            beat_ms: u64::try_from(BEAT.as_millis()).unwrap_or(u64::MAX),
+            beat_ms: u64::try_from(BEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX),
             max_frame: MAX_FRAME_BYTES,
         }));
     }
 
-    /// Serves the client until one side ends it.
+    /// Serves the client until either side ends the session.
     pub async fn run(mut self: Box<Self>) {
         let end = self.serve().await;
-        // Boxed, as everything that most connections never or rarely wait for, so that an idle one stays small.
+        // Boxed, like every future that connections rarely await, so that an idle connection stays small.
         Box::pin(self.finish(end)).await;
     }
 
-    async fn finish(self: Box<Self>, end: End) {
-        let Self { hub, mut transport, connection, readers, feeds, .. } = *self;
+    async fn finish(self: Box<Self>, end: SessionEnd) {
+        let Self { hub, mut transport, connection, rooms, feeds, .. } = *self;
         let leave = async {
             hub.disconnect_queue().wait_turn().await;
-            for room in readers.rooms() {
+            for room in rooms.ids() {
                 hub.detach(room, connection.id).await;
             }
             for feed in feeds {
                 hub.feeds().unsubscribe(&connection, feed).await;
             }
-            // It counts no more, however long a client that is gone leaves the closing handshake unanswered.
+            // Frees the connection's slot even if the client never completes the closing handshake.
             hub.connections().remove(connection.id);
         };
-        let tell = async {
-            if let End::Close(why) = end {
-                tracing::debug!(connection = %connection.id, code = why.code(), "connection closed by the hub");
+        let close = async {
+            if let SessionEnd::Close(why) = end {
+                tracing::debug!(connection = %connection.id, code = why.code(), "connection closed by hub");
                 transport.close(why).await;
             }
         };
-        // Side by side: where many are sent away at once, nobody waits for a turn to leave before learning of it.
-        tokio::join!(leave, tell);
+        // Concurrently: when the hub closes many connections at once, no client waits in the queue for its close frame.
+        tokio::join!(leave, close);
     }
 
-    async fn serve(&mut self) -> End {
+    async fn serve(&mut self) -> SessionEnd {
         loop {
-            // First, so that the welcome goes out.
-            if let Err(end) = self.drain().await {
+            // Before the first wait, so that the welcome is sent.
+            if let Err(end) = self.drain_send_queue().await {
                 return end;
             }
-            let replaying = self.readers.replaying().is_some();
+            let is_replaying = self.rooms.first_replay().is_some();
             let deadline = self.deadline();
             let step = tokio::select! {
                 biased;
-                incoming = self.transport.next() => match self.incoming(incoming) {
+                incoming = self.transport.next() => match self.receive(incoming) {
                     Ok(None) => Ok(()),
-                    Ok(Some(frame)) => Box::pin(self.look_into(frame)).await,
+                    Ok(Some(frame)) => Box::pin(self.handle_async(frame)).await,
                     Err(end) => Err(end),
                 },
                 () = self.connection.send_queue.ready() => Ok(()),
                 () = sleep_until(deadline) => Box::pin(self.tick()).await,
-                () = std::future::ready(()), if replaying => Box::pin(self.replay()).await,
+                () = std::future::ready(()), if is_replaying => Box::pin(self.replay_page()).await,
             };
             if let Err(end) = step {
                 return end;
@@ -165,71 +166,73 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    // --- out ---
+    // --- Sending ---
 
-    /// Hands a frame over; it goes out when what is at hand is done.
-    fn say(&mut self, frame: &ServerFrame) {
+    /// Queues a frame; the next flush sends it.
+    fn send(&mut self, frame: &ServerFrame) {
         self.transport.write(frame.encode().into());
     }
 
-    fn complain(&mut self, room: Option<RoomId>, error: &SubmitError) {
-        self.say(&ServerFrame::Error(ErrorFrame { room, ..error.frame() }));
+    fn send_error(&mut self, room: Option<RoomId>, error: &SubmitError) {
+        self.send(&ServerFrame::Error(ErrorFrame { room, ..error.frame() }));
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
+    async fn flush(&mut self) -> Result<(), SessionEnd> {
         unless_closed(&self.connection.send_queue, self.transport.flush()).await
     }
 
-    // --- time ---
+    // --- Time ---
 
     fn deadline(&self) -> Instant {
-        let mut next = self.beat;
-        if T::ANSWERS {
-            next = next.min(self.heard + SILENCE);
+        let mut next = self.next_beat_at;
+        if T::ANSWERS_BEATS {
+            next = next.min(self.last_received_at + RECEIVE_TIMEOUT);
         }
         let now = self.clock.now();
-        let ends = if self.warned { self.expires_at } else { self.warning_at() };
-        next.min(Instant::now() + ends.since(now))
+        let expiry = if self.has_warned { self.expires_at } else { self.warning_at() };
+        next.min(Instant::now() + expiry.since(now))
     }
 
     fn warning_at(&self) -> Timestamp {
-        let micros = i64::try_from(WARNING.as_micros()).unwrap_or(0);
+        let micros = i64::try_from(EXPIRY_WARNING_TIME.as_micros()).unwrap_or(0);
         Timestamp::from_micros(self.expires_at.micros() - micros)
     }
 
-    async fn tick(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        let clock = self.clock.now();
-        if clock >= self.expires_at {
-            return Err(End::Close(Close::TokenExpired));
+    async fn tick(&mut self) -> Result<(), SessionEnd> {
+        let (now, wall_clock) = (Instant::now(), self.clock.now());
+        if wall_clock >= self.expires_at {
+            return Err(SessionEnd::Close(Close::TokenExpired));
         }
-        if T::ANSWERS && now >= self.heard + SILENCE {
-            return Err(End::Close(Close::Silent));
+        if T::ANSWERS_BEATS && now >= self.last_received_at + RECEIVE_TIMEOUT {
+            return Err(SessionEnd::Close(Close::Silent));
         }
-        if !self.warned && clock >= self.warning_at() {
-            self.warned = true;
-            self.say(&ServerFrame::Expiring { at: self.expires_at });
+        if !self.has_warned && wall_clock >= self.warning_at() {
+            self.has_warned = true;
+            self.send(&ServerFrame::Expiring { at: self.expires_at });
         }
-        if now >= self.beat {
-            self.beat = now + BEAT;
+        if now >= self.next_beat_at {
+            self.next_beat_at = now + BEAT_INTERVAL;
             self.send_beat().await?;
         }
         Ok(())
     }
 
-    async fn send_beat(&mut self) -> Result<(), End> {
-        let mut heads: Vec<_> = self.readers.heads().map(|(room, head)| Head { room, head }).collect();
-        // What the beat names goes out before it, or the client would take it for lost and join again.
-        self.drain().await?;
-        heads.retain(|Head { room, .. }| self.readers.get_mut(*room).is_some_and(|reader| !reader.is_replaying()));
-        self.say(&ServerFrame::Beat { at: self.clock.now(), heads });
+    async fn send_beat(&mut self) -> Result<(), SessionEnd> {
+        let mut heads: Vec<_> = self.rooms.heads().map(|(room, head)| Head { room, head }).collect();
+        // Send the events up to these heads first, or the client would consider them lost and join again.
+        self.drain_send_queue().await?;
+        heads.retain(|Head { room, .. }| self.rooms.get_mut(*room).is_some_and(|joined| !joined.is_replaying()));
+        self.send(&ServerFrame::Beat { at: self.clock.now(), heads });
         Ok(())
     }
 }
 
-/// Waits for a write. A client that does not read can keep it waiting for long; when its outbox overflows meanwhile, or
-/// it is closed from outside, there is nothing to wait for any more.
-async fn unless_closed(send_queue: &SendQueue, write: impl Future<Output = Result<(), Gone>>) -> Result<(), End> {
+/// Awaits a write, or the closing of the send queue. A slow client can block the write; meanwhile its queue may overflow or
+/// the hub may close the connection.
+async fn unless_closed(
+    send_queue: &SendQueue,
+    write: impl Future<Output = Result<(), DisconnectedError>>,
+) -> Result<(), SessionEnd> {
     let mut write = std::pin::pin!(write);
     loop {
         tokio::select! {
@@ -237,7 +240,7 @@ async fn unless_closed(send_queue: &SendQueue, write: impl Future<Output = Resul
             written = write.as_mut() => return Ok(written?),
             () = send_queue.ready() => {
                 if let Some(why) = send_queue.closed() {
-                    return Err(End::Close(why));
+                    return Err(SessionEnd::Close(why));
                 }
             }
         }

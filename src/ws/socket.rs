@@ -1,8 +1,7 @@
-//! The WebSocket itself.
+//! The WebSocket transport.
 //!
-//! Reading, with all that the protocol asks of it (masks, fragments, pings, the closing handshake), is tungstenite's.
-//! Writing is done here: a server's text frame is a short head and the text, and going out from the shared text itself it
-//! needs no buffer that an idle connection would keep.
+//! Tungstenite reads: it handles masks, fragments, pings and the closing handshake. This module writes text frames itself,
+//! as a short header and the shared text. An idle connection therefore keeps no write buffer.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -20,80 +19,81 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::transport::{CLOSE_TIMEOUT, Gone, Incoming, Transport, WRITE_TIMEOUT};
+use super::transport::{CLOSE_TIMEOUT, DisconnectedError, Incoming, Transport, WRITE_TIMEOUT};
 
-/// Bytes read at a time. Larger frames are read in several steps; an idle connection keeps this much.
-const READ_BUFFER: usize = 1024;
-/// What the library writes by itself are pongs and the last frame.
-const WRITE_BUFFER: usize = 512;
-/// Frames in one write.
-const BURST: usize = 32;
-/// Bytes that may wait before they must be written.
-const FULL: usize = 32 * 1024;
+/// Size of the read buffer, which an idle connection keeps. Larger frames take several reads.
+const READ_BUFFER_BYTES: usize = 1024;
+/// Size of the library's write buffer. The library writes only pongs and the close frame.
+const WRITE_BUFFER_BYTES: usize = 512;
+/// Maximum number of frames per vectored write.
+const MAX_FRAMES_PER_WRITE: usize = 32;
+/// Unsent bytes at which the session must flush.
+const MAX_UNSENT_BYTES: usize = 32 * 1024;
 
 /// A client's socket after the upgrade.
 pub struct Socket {
     inner: WebSocket<Tcp>,
-    unsent: VecDeque<Piece>,
-    /// Of the first piece, what is sent already.
-    begun: usize,
-    waiting: usize,
-    /// The client broke the protocol. The library may have lost its place in the stream, and is asked no more.
-    lost_track: bool,
+    unsent: VecDeque<TextFrame>,
+    /// Bytes of the first unsent frame that were already written.
+    partially_written: usize,
+    unsent_bytes: usize,
+    /// Set after the client has violated the protocol. The library may have lost its position in the stream, so the socket
+    /// no longer reads through it.
+    is_out_of_sync: bool,
 }
 
 impl Socket {
-    /// `early` is what was read behind the request's head.
-    pub fn new(stream: TcpStream, early: Vec<u8>) -> Self {
+    /// Wraps an upgraded stream. `read_ahead` holds the bytes that were read past the request's header.
+    pub fn new(stream: TcpStream, read_ahead: Vec<u8>) -> Self {
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
+            .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES)
             .max_message_size(Some(MAX_FRAME_BYTES))
             .max_frame_size(Some(MAX_FRAME_BYTES));
         let inner = WebSocket::from_partially_read(
             Tcp { stream, waker: Waker::noop().clone() },
-            early,
+            read_ahead,
             Role::Server,
             Some(config),
         );
-        Self { inner, unsent: VecDeque::new(), begun: 0, waiting: 0, lost_track: false }
+        Self { inner, unsent: VecDeque::new(), partially_written: 0, unsent_bytes: 0, is_out_of_sync: false }
     }
 
-    /// Writes what the kernel takes now; true when nothing is left.
-    fn try_flush(&mut self) -> Result<bool, Gone> {
-        // A pong must not come between the parts of a frame.
-        if self.begun == 0 && !self.try_flush_inner()? {
+    /// Writes as much as the kernel accepts now. Returns whether everything was written.
+    fn try_flush(&mut self) -> Result<bool, DisconnectedError> {
+        // A pong must not be written between the parts of a frame.
+        if self.partially_written == 0 && !self.try_flush_inner()? {
             return Ok(false);
         }
         while !self.unsent.is_empty() {
-            match self.write_some() {
-                Ok(0) => return Err(Gone),
+            match self.try_write_frames() {
+                Ok(0) => return Err(DisconnectedError),
                 Ok(sent) => self.advance(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(_) => return Err(Gone),
+                Err(_) => return Err(DisconnectedError),
             }
         }
-        // A burst must not leave its list behind on an idle connection.
+        // An idle connection must not keep the capacity that a burst needed.
         self.unsent = VecDeque::new();
         Ok(true)
     }
 
-    fn try_flush_inner(&mut self) -> Result<bool, Gone> {
+    fn try_flush_inner(&mut self) -> Result<bool, DisconnectedError> {
         match self.inner.flush() {
             Ok(()) => Ok(true),
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(_) => Err(Gone),
+            Err(_) => Err(DisconnectedError),
         }
     }
 
-    fn write_some(&self) -> io::Result<usize> {
+    fn try_write_frames(&self) -> io::Result<usize> {
         const EMPTY: &[u8] = &[];
-        let mut slices = [IoSlice::new(EMPTY); BURST * 2];
+        let mut slices = [IoSlice::new(EMPTY); MAX_FRAMES_PER_WRITE * 2];
         let mut used = 0;
-        let mut skip = self.begun;
-        for piece in self.unsent.iter().take(BURST) {
-            for part in [piece.head(), &piece.text[..]] {
+        let mut skip = self.partially_written;
+        for frame in self.unsent.iter().take(MAX_FRAMES_PER_WRITE) {
+            for part in [frame.header(), &frame.text[..]] {
                 slices[used] = IoSlice::new(&part[skip.min(part.len())..]);
                 skip = skip.saturating_sub(part.len());
                 used += 1;
@@ -103,28 +103,28 @@ impl Socket {
     }
 
     fn advance(&mut self, sent: usize) {
-        self.waiting -= sent;
-        self.begun += sent;
+        self.unsent_bytes -= sent;
+        self.partially_written += sent;
         while let Some(first) = self.unsent.front()
-            && self.begun >= first.len()
+            && self.partially_written >= first.len()
         {
-            self.begun -= first.len();
+            self.partially_written -= first.len();
             self.unsent.pop_front();
         }
     }
 
-    /// Writes all that waits. The time limit begins anew whenever the client took something.
-    async fn flush_all(&mut self) -> Result<(), Gone> {
+    /// Writes all unsent frames. The timeout restarts whenever the client reads something.
+    async fn flush_all(&mut self) -> Result<(), DisconnectedError> {
         while !self.try_flush()? {
-            self.writable().await?;
+            self.wait_until_writable().await?;
         }
         Ok(())
     }
 
-    async fn writable(&self) -> Result<(), Gone> {
+    async fn wait_until_writable(&self) -> Result<(), DisconnectedError> {
         match timeout(WRITE_TIMEOUT, self.inner.get_ref().stream.writable()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
+            Ok(Err(_)) | Err(_) => Err(DisconnectedError),
         }
     }
 
@@ -137,134 +137,134 @@ impl Socket {
             }
         })
         .await;
-        self.lost_track |= matches!(received, Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)));
+        self.is_out_of_sync |= matches!(received, Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)));
         received
     }
 
-    /// Reads until the stream ends, while the library answers the handshake of closing.
-    async fn read_out(&mut self) {
-        while !self.lost_track && self.receive().await.is_ok() {}
-        if self.lost_track {
-            self.pour_out().await;
+    /// Reads until the stream ends, while the library completes the closing handshake.
+    async fn read_to_end(&mut self) {
+        while !self.is_out_of_sync && self.receive().await.is_ok() {}
+        if self.is_out_of_sync {
+            self.discard_input().await;
         }
     }
 
-    /// Ends this side of the stream, and reads whatever comes until the client has ended its own: what is left unread when a
-    /// stream is closed resets it, and the client would not learn why it was closed.
-    async fn pour_out(&mut self) {
-        let (stream, mut scrap) = (&mut self.inner.get_mut().stream, [0; READ_BUFFER]);
+    /// Shuts down the write side, then discards input until the client closes its side. Closing a stream with unread input
+    /// resets it, and the client would not receive the close frame.
+    async fn discard_input(&mut self) {
+        let (stream, mut buffer) = (&mut self.inner.get_mut().stream, [0; READ_BUFFER_BYTES]);
         if stream.shutdown().await.is_ok() {
-            while matches!(stream.read(&mut scrap).await, Ok(1..)) {}
+            while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
         }
     }
 
-    async fn say_goodbye(&mut self, why: Close) -> Result<(), Gone> {
-        // A frame that has begun is ended; the others the client gets when it resumes.
-        self.unsent.truncate(usize::from(self.begun > 0));
-        self.waiting = self.unsent.front().map_or(0, |piece| piece.len() - self.begun);
+    async fn send_close(&mut self, why: Close) -> Result<(), DisconnectedError> {
+        // Completes a partially written frame. The client receives the others when it resumes.
+        self.unsent.truncate(usize::from(self.partially_written > 0));
+        self.unsent_bytes = self.unsent.front().map_or(0, |frame| frame.len() - self.partially_written);
         self.flush_all().await?;
-        let frame = CloseFrame { code: why.code().into(), reason: why.reason().into() };
-        match self.inner.close(Some(frame)) {
+        let close = CloseFrame { code: why.code().into(), reason: why.reason().into() };
+        match self.inner.close(Some(close)) {
             Ok(()) => {}
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Gone),
+            Err(_) => return Err(DisconnectedError),
         }
         while !self.try_flush_inner()? {
-            self.writable().await?;
+            self.wait_until_writable().await?;
         }
         Ok(())
     }
 }
 
 impl Transport for Socket {
-    const ANSWERS: bool = true;
+    const ANSWERS_BEATS: bool = true;
 
     async fn next(&mut self) -> Incoming {
         match self.receive().await {
             Ok(Message::Text(text)) => Incoming::Text(text),
-            Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Alive,
-            Ok(Message::Binary(_) | Message::Frame(_)) => Incoming::Foreign,
+            Ok(Message::Ping(_) | Message::Pong(_)) => Incoming::Keepalive,
+            Ok(Message::Binary(_) | Message::Frame(_)) => Incoming::Unsupported,
             Ok(Message::Close(_)) => {
-                let _ = timeout(CLOSE_TIMEOUT, Box::pin(self.read_out())).await;
+                let _ = timeout(CLOSE_TIMEOUT, Box::pin(self.read_to_end())).await;
                 Incoming::End
             }
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::End,
-            Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)) => Incoming::Foreign,
+            Err(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)) => Incoming::Unsupported,
             Err(_) => Incoming::End,
         }
     }
 
     fn write(&mut self, text: Bytes) {
-        let piece = Piece::new(text);
-        self.waiting += piece.len();
-        self.unsent.push_back(piece);
+        let frame = TextFrame::new(text);
+        self.unsent_bytes += frame.len();
+        self.unsent.push_back(frame);
     }
 
     fn is_full(&self) -> bool {
-        self.waiting >= FULL
+        self.unsent_bytes >= MAX_UNSENT_BYTES
     }
 
-    async fn flush(&mut self) -> Result<(), Gone> {
+    async fn flush(&mut self) -> Result<(), DisconnectedError> {
         self.flush_all().await
     }
 
     async fn close(&mut self, why: Close) {
         let _ = timeout(CLOSE_TIMEOUT, async {
-            if self.say_goodbye(why).await.is_ok() {
-                // The peer's answer ends the stream; leaving earlier would reset the connection under it.
-                self.read_out().await;
+            if self.send_close(why).await.is_ok() {
+                // The peer's close frame ends the stream. Dropping the socket earlier would reset the connection.
+                self.read_to_end().await;
             }
         })
         .await;
     }
 }
 
-/// A text frame on its way.
-struct Piece {
-    head: [u8; 10],
-    head_len: u8,
+/// An unsent text frame.
+struct TextFrame {
+    header: [u8; 10],
+    header_len: u8,
     text: Bytes,
 }
 
-impl Piece {
+impl TextFrame {
     fn new(text: Bytes) -> Self {
-        /// The only frame of its message, of text.
-        const TEXT: u8 = 0x81;
-        let mut head = [0; 10];
-        head[0] = TEXT;
+        /// FIN bit and opcode of an unfragmented text message.
+        const FINAL_TEXT_FRAME: u8 = 0x81;
+        let mut header = [0; 10];
+        header[0] = FINAL_TEXT_FRAME;
         let len = text.len();
-        let head_len = match (u8::try_from(len), u16::try_from(len)) {
+        let header_len = match (u8::try_from(len), u16::try_from(len)) {
             (Ok(short @ ..=125), _) => {
-                head[1] = short;
+                header[1] = short;
                 2
             }
             (_, Ok(medium)) => {
-                head[1] = 126;
-                head[2..4].copy_from_slice(&medium.to_be_bytes());
+                header[1] = 126;
+                header[2..4].copy_from_slice(&medium.to_be_bytes());
                 4
             }
             _ => {
-                head[1] = 127;
-                head[2..].copy_from_slice(&(len as u64).to_be_bytes());
+                header[1] = 127;
+                header[2..].copy_from_slice(&(len as u64).to_be_bytes());
                 10
             }
         };
-        Self { head, head_len, text }
+        Self { header, header_len, text }
     }
 
-    fn head(&self) -> &[u8] {
-        &self.head[..usize::from(self.head_len)]
+    fn header(&self) -> &[u8] {
+        &self.header[..usize::from(self.header_len)]
     }
 
     fn len(&self) -> usize {
-        usize::from(self.head_len) + self.text.len()
+        usize::from(self.header_len) + self.text.len()
     }
 }
 
-/// The stream as the library wants it: it never waits.
+/// A non-blocking stream, as the library requires.
 struct Tcp {
     stream: TcpStream,
-    /// Who is woken when there is something to read again.
+    /// Wakes the task that awaits readable data.
     waker: Waker,
 }
 
@@ -298,7 +298,7 @@ mod tests {
 
     type Peer = WebSocketStream<TcpStream>;
 
-    /// A socket and its client, with as little as possible in the kernel between them.
+    /// Connects a socket and a client, with minimal kernel buffers between them.
     async fn pair() -> (Socket, Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpSocket::new_v4().unwrap();
@@ -312,12 +312,16 @@ mod tests {
         "x".repeat(len).into()
     }
 
-    async fn hear(peer: &mut Peer) -> Message {
-        timeout(CLOSE_TIMEOUT, peer.next()).await.expect("in time").expect("not the end").expect("no error")
+    async fn receive(peer: &mut Peer) -> Message {
+        timeout(CLOSE_TIMEOUT, peer.next())
+            .await
+            .expect("a message in time")
+            .expect("the stream is open")
+            .expect("a valid message")
     }
 
     #[tokio::test]
-    async fn frames_of_every_length_arrive_whole_and_in_order_between_pongs() {
+    async fn frames_of_every_length_arrive_complete_and_in_order_between_pongs() {
         let lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 3, 300_000];
         let (mut socket, mut client) = pair().await;
         let server = tokio::spawn(async move {
@@ -329,7 +333,7 @@ mod tests {
                     }
                 }
                 socket.flush().await.unwrap();
-                assert!(matches!(socket.next().await, Incoming::Alive));
+                assert!(matches!(socket.next().await, Incoming::Keepalive));
             }
             socket.flush().await.unwrap();
             socket.close(Close::Restart).await;
@@ -339,7 +343,7 @@ mod tests {
             client.send(Message::Ping(Bytes::new())).await.unwrap();
             let mut texts = 0;
             while texts < 40 {
-                match hear(&mut client).await {
+                match receive(&mut client).await {
                     Message::Text(text) => {
                         assert_eq!(text.len(), length);
                         texts += 1;
@@ -350,7 +354,7 @@ mod tests {
             }
         }
         let last = loop {
-            match hear(&mut client).await {
+            match receive(&mut client).await {
                 Message::Pong(_) => pongs += 1,
                 other => break other,
             }
@@ -363,17 +367,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_that_has_begun_is_ended_before_the_close_and_the_rest_is_dropped() {
+    async fn close_completes_a_partial_frame_and_drops_the_rest() {
         let (mut socket, mut client) = pair().await;
         for _ in 0..20 {
             socket.write(text(1_000_000));
         }
-        assert!(!socket.try_flush().unwrap() && socket.begun > 0, "the client takes nothing");
-        let left = socket.unsent.len();
+        assert!(!socket.try_flush().unwrap() && socket.partially_written > 0, "the client reads nothing");
+        let unsent = socket.unsent.len();
         let server = tokio::spawn(async move { socket.close(Close::Slow).await });
         let mut whole = 0;
         let why = loop {
-            match hear(&mut client).await {
+            match receive(&mut client).await {
                 Message::Text(text) => {
                     assert_eq!(text.len(), 1_000_000);
                     whole += 1;
@@ -382,7 +386,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!((whole, u16::from(why.code)), (20 - left + 1, Close::Slow.code()));
+        assert_eq!((whole, u16::from(why.code)), (20 - unsent + 1, Close::Slow.code()));
         client.flush().await.unwrap();
         server.await.unwrap();
     }

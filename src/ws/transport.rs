@@ -1,4 +1,4 @@
-//! How frames get to a client and from it.
+//! The transport of frames: a trait, and its implementation over server-sent events.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,72 +10,72 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// How long a client may take nothing before it counts as gone.
+/// How long a client may read nothing before the hub considers it disconnected.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the closing handshake may take.
+/// Maximum duration of the closing handshake.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Events that may wait before they must be written.
-const FULL: usize = 64;
+/// Unsent events at which the session must flush.
+const MAX_UNSENT_EVENTS: usize = 64;
 
-/// What came from a client.
+/// A message from a client.
 #[derive(Debug)]
 pub enum Incoming {
     Text(Utf8Bytes),
-    /// Proof of life without content: a ping or a pong of the WebSocket itself.
-    Alive,
-    /// Something the protocol does not have.
-    Foreign,
-    /// The connection is over.
+    /// A ping or pong of the WebSocket itself, without content.
+    Keepalive,
+    /// A message that the protocol does not define.
+    Unsupported,
+    /// The connection has ended.
     End,
 }
 
-/// The client can no longer be reached, or does not read.
+/// The client has disconnected or stopped reading.
 #[derive(Debug)]
-pub struct Gone;
+pub struct DisconnectedError;
 
-/// One way to carry frames.
+/// A connection that carries frames.
 pub trait Transport: Send {
-    /// Whether the client can be expected to answer beats on this connection.
-    const ANSWERS: bool;
+    /// Whether clients answer beats on this connection.
+    const ANSWERS_BEATS: bool;
 
-    /// Waits for the next thing from the client. Dropping the future loses nothing.
+    /// Receives the next message from the client. Cancellation safe.
     fn next(&mut self) -> impl Future<Output = Incoming> + Send;
 
-    /// Hands a frame over; it waits until [`flush`](Self::flush), so that several go out together.
+    /// Queues a frame until [`flush`](Self::flush), so that one system call sends several.
     fn write(&mut self, text: Bytes);
 
-    /// Whether so much waits that it should be sent before more is handed over.
+    /// Returns whether the caller should flush before it queues more.
     fn is_full(&self) -> bool;
 
-    /// Sends what waits. Where this is given up, only [`close`](Self::close) may follow.
-    fn flush(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// Sends all queued frames. After cancellation only [`close`](Self::close) may follow.
+    fn flush(&mut self) -> impl Future<Output = Result<(), DisconnectedError>> + Send;
 
-    /// Says why and ends the connection.
+    /// Sends the reason and ends the connection.
     fn close(&mut self, why: Close) -> impl Future<Output = ()> + Send;
 }
 
-/// Server-sent events: frames go down a stream, and what the client asked for in its request comes first.
+/// Server-sent events. The request's joins and subscriptions count as the first frames from the client.
 pub struct EventStream {
-    asked: std::vec::IntoIter<Utf8Bytes>,
+    requested: std::vec::IntoIter<Utf8Bytes>,
     unsent: VecDeque<Bytes>,
-    down: mpsc::Sender<Bytes>,
+    body: mpsc::Sender<Bytes>,
 }
 
 impl EventStream {
-    /// A stream that starts with the frames in `asked`, as if the client had sent them.
-    pub fn new(asked: Vec<Utf8Bytes>, down: mpsc::Sender<Bytes>) -> Self {
-        Self { asked: asked.into_iter(), unsent: VecDeque::new(), down }
+    /// Creates a stream that first receives the frames in `requested`, as if the client had sent them.
+    pub fn new(requested: Vec<Utf8Bytes>, body: mpsc::Sender<Bytes>) -> Self {
+        Self { requested: requested.into_iter(), unsent: VecDeque::new(), body }
     }
 }
 
 impl Transport for EventStream {
-    const ANSWERS: bool = false;
+    const ANSWERS_BEATS: bool = false;
 
     async fn next(&mut self) -> Incoming {
-        match self.asked.next() {
+        match self.requested.next() {
             Some(text) => Incoming::Text(text),
             None => {
-                self.down.closed().await;
+                self.body.closed().await;
                 Incoming::End
             }
         }
@@ -90,14 +90,14 @@ impl Transport for EventStream {
     }
 
     fn is_full(&self) -> bool {
-        self.unsent.len() >= FULL
+        self.unsent.len() >= MAX_UNSENT_EVENTS
     }
 
-    async fn flush(&mut self) -> Result<(), Gone> {
+    async fn flush(&mut self) -> Result<(), DisconnectedError> {
         while let Some(event) = self.unsent.pop_front() {
-            match timeout(WRITE_TIMEOUT, self.down.send(event)).await {
+            match timeout(WRITE_TIMEOUT, self.body.send(event)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(Gone),
+                Ok(Err(_)) | Err(_) => return Err(DisconnectedError),
             }
         }
         Ok(())
@@ -105,6 +105,6 @@ impl Transport for EventStream {
 
     async fn close(&mut self, why: Close) {
         let event = format!("event: close\ndata: {{\"code\":{},\"reason\":\"{}\"}}\n\n", why.code(), why.reason());
-        let _ = timeout(CLOSE_TIMEOUT, self.down.send(event.into())).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.body.send(event.into())).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/ws`: from a request to a session.
+//! `GET /v1/ws`: upgrades the request, authenticates the client and starts its session.
 
 use std::sync::Arc;
 
@@ -8,42 +8,46 @@ use axum::response::{IntoResponse, Response};
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
 
-use super::greeting::{Greeted, greet};
-use super::handshake::{Handshake, VERSION};
+use super::handshake::{Handshake, WEBSOCKET_VERSION};
+use super::hello::{AuthenticatedClient, receive_hello};
 use super::session::Session;
 use super::transport::Transport;
 use crate::auth::Claims;
 use crate::hub::connection::{Connection, ConnectionPermit};
 use crate::web::{AppState, Problem};
 
-/// Upgrades to a WebSocket. The token may come in the `Authorization` header; browsers send it in the first frame.
+/// Upgrades to a WebSocket. Clients may send their token in the `Authorization` header; browsers send it in `hello`.
 pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {
     state.hub.connect_queue().wait_turn().await;
     if let Err(problem) = state.origin_allowed(request.headers()) {
         return problem.into_response();
     }
-    let known = match state.auth.bearer(request.headers(), state.clock.now()) {
-        Ok(known) => known,
+    let header_claims = match state.auth.bearer(request.headers(), state.clock.now()) {
+        Ok(claims) => claims,
         Err(error) => return Problem::from(error).into_response(),
     };
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
-        // With what is spoken here, as the RFC asks.
-        Err(problem) => return ([(header::SEC_WEBSOCKET_VERSION, VERSION)], problem).into_response(),
+        // The RFC requires the response to name the supported version.
+        Err(problem) => return ([(header::SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION)], problem).into_response(),
     };
     if state.hub.is_stopping() {
         return Problem::new(Code::Unavailable, "the hub is stopping; connect again").into_response();
     }
-    let Some(seat) = request.extensions_mut().remove::<ConnectionPermit>() else {
-        return Problem::new(Code::Unavailable, "no place is left for a socket").into_response();
+    let Some(permit) = request.extensions_mut().remove::<ConnectionPermit>() else {
+        return Problem::new(
+            Code::Unavailable,
+            "the hub has reached its maximum number of connections; connect again later",
+        )
+        .into_response();
     };
-    let (response, socket) = handshake.agree();
-    seat.sockets().spawn(async move {
-        let _seat = seat;
-        // Boxed, so that a connection keeps no space for how it began.
+    let (response, socket) = handshake.accept();
+    permit.sockets().spawn(async move {
+        let _permit = permit;
+        // Boxed, so that an established connection keeps no space for its opening.
         let session = Box::pin(async move {
             match socket.await {
-                Some(socket) => begin(state, socket, known).await,
+                Some(socket) => open_session(state, socket, header_claims).await,
                 None => None,
             }
         });
@@ -54,18 +58,21 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
     response
 }
 
-/// Greets and serves one client, over whichever transport it came.
-pub async fn serve<T: Transport>(state: AppState, transport: T, known: Option<Claims>) {
-    if let Some(session) = Box::pin(begin(state, transport, known)).await {
+/// Authenticates and serves one client over any transport.
+pub async fn serve<T: Transport>(state: AppState, transport: T, header_claims: Option<Claims>) {
+    if let Some(session) = Box::pin(open_session(state, transport, header_claims)).await {
         session.run().await;
     }
 }
 
-/// Greets a client; none if it was turned away.
-async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Claims>) -> Option<Box<Session<T>>> {
-    let greeted = greet(&mut transport, &state, known).await;
-    let Greeted { claims, replaces } = match greeted {
-        Ok(greeted) => greeted,
+/// Authenticates a client and registers its connection. Closes the transport and returns `None` if the hub rejects it.
+async fn open_session<T: Transport>(
+    state: AppState,
+    mut transport: T,
+    header_claims: Option<Claims>,
+) -> Option<Box<Session<T>>> {
+    let AuthenticatedClient { claims, replaces } = match receive_hello(&mut transport, &state, header_claims).await {
+        Ok(client) => client,
         Err(why) => {
             transport.close(why).await;
             return None;
@@ -80,14 +87,14 @@ async fn begin<T: Transport>(state: AppState, mut transport: T, known: Option<Cl
         state.hub.replace(former, claims.session);
     }
     let id = state.clock.fresh_id();
-    let outbox = state.config.limits.outbox_bytes;
-    let connection = Arc::new(Connection::new(id, claims.session, claims.user, claims.actor(), outbox));
+    let max_queue_bytes = state.config.limits.outbox_bytes;
+    let connection = Arc::new(Connection::new(id, claims.session, claims.user, claims.actor(), max_queue_bytes));
     connections.insert(connection.clone());
-    // Between the check of the token and the insertion a revocation may have passed by.
+    // Check again now that the connection is registered: since the token was verified, it may have been revoked, or
+    // the hub may have begun to stop.
     if state.auth.is_revoked(&claims) {
         connection.send_queue.close(Close::Revoked);
     }
-    // The same with the hub's end.
     if state.hub.is_stopping() {
         connection.send_queue.close(Close::Restart);
     }

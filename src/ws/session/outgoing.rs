@@ -1,4 +1,4 @@
-//! What goes to the client: what waits in the outbox, and what a reader lacks.
+//! Frames to the client: those of the send queue, and replayed events.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,27 +10,27 @@ use rooms::wire::close::Close;
 use rooms::wire::code::Code;
 use rooms::wire::server::{ServerFrame, event_frame};
 
-use super::{End, Session};
+use super::{Session, SessionEnd};
 use crate::hub::room::AttachOutcome;
 use crate::hub::send_queue::QueueItem;
 use crate::hub::{EventFrame, SubmitError};
 use crate::telemetry::metrics::METRICS;
-use crate::ws::reader::{Replay, State};
+use crate::ws::joined_rooms::{EventSource, Replay};
 use crate::ws::transport::Transport;
 
-/// Events that are replayed between two looks at what the client sends.
-const PAGE: u32 = 64;
+/// Events replayed before the session handles the next message from the client.
+const REPLAY_PAGE_EVENTS: u32 = 64;
 
 impl<T: Transport> Session<T> {
-    /// Writes what was said and what waits in the outbox.
-    pub(super) async fn drain(&mut self) -> Result<(), End> {
-        while let Some(out) = self.connection.send_queue.take() {
-            match out.map_err(End::Close)? {
+    /// Writes all queued frames and sends them.
+    pub(super) async fn drain_send_queue(&mut self) -> Result<(), SessionEnd> {
+        while let Some(item) = self.connection.send_queue.take() {
+            match item.map_err(SessionEnd::Close)? {
                 QueueItem::Frame(text) => self.transport.write(text),
                 QueueItem::Event { room, prev, seq, text } => self.deliver(room, prev, seq, text),
                 QueueItem::Evicted(room) => {
-                    self.readers.remove(room);
-                    self.say(&ServerFrame::Left { room, code: Code::Forbidden });
+                    self.rooms.remove(room);
+                    self.send(&ServerFrame::Left { room, code: Code::Forbidden });
                 }
             }
             if self.transport.is_full() {
@@ -40,39 +40,39 @@ impl<T: Transport> Session<T> {
         self.flush().await
     }
 
-    /// Writes an event if it follows on what the client has; after a gap the store is read.
+    /// Writes an event if it follows the client's cursor. A gap starts a replay.
     fn deliver(&mut self, room: RoomId, prev: u64, seq: u64, text: Bytes) {
-        let Some(reader) = self.readers.get_mut(room) else { return };
-        match reader.feed.judge(prev, seq) {
+        let Some(joined) = self.rooms.get_mut(room) else { return };
+        match joined.cursor.judge(prev, seq) {
             Verdict::Deliver => self.transport.write(text),
             Verdict::Repeat => {}
             Verdict::Gap => {
-                if !reader.is_replaying() {
-                    reader.state = State::Replaying(Replay::from(reader.feed.position()));
+                if !joined.is_replaying() {
+                    joined.source = EventSource::Replay(Replay::after(joined.cursor.position()));
                 }
             }
         }
     }
 
-    /// Sends one page of what a reader lacks, and lets it go live when there is no more.
-    pub(super) async fn replay(&mut self) -> Result<(), End> {
-        let Some((room, raw)) = self.readers.replaying() else { return Ok(()) };
-        let turn = self.hub.replay_permit().await;
-        let page = self.hub.history(room, raw, PAGE).await;
-        drop(turn);
+    /// Sends one page of a replay. After the last page the room becomes live.
+    pub(super) async fn replay_page(&mut self) -> Result<(), SessionEnd> {
+        let Some((room, read_up_to)) = self.rooms.first_replay() else { return Ok(()) };
+        let permit = self.hub.replay_permit().await;
+        let page = self.hub.history(room, read_up_to, REPLAY_PAGE_EVENTS).await;
+        drop(permit);
         let Ok(page) = page else {
-            return Err(End::Close(Close::Failure));
+            return Err(SessionEnd::Close(Close::Failure));
         };
-        let last = page.len() < PAGE as usize;
+        let is_last = page.len() < REPLAY_PAGE_EVENTS as usize;
         for stored in &page {
-            let Some(reader) = self.readers.get_mut(room) else { return Ok(()) };
-            if let State::Replaying(replay) = &mut reader.state {
-                replay.raw = stored.seq;
+            let Some(joined) = self.rooms.get_mut(room) else { return Ok(()) };
+            if let EventSource::Replay(replay) = &mut joined.source {
+                replay.read_up_to = stored.seq;
             }
-            let prev = reader.feed.position();
+            let prev = joined.cursor.position();
             if stored.seq > prev
-                && reader.may_see(stored.seq, &stored.canonical)
-                && reader.feed.judge(prev, stored.seq) == Verdict::Deliver
+                && joined.may_see(stored.seq, &stored.canonical)
+                && joined.cursor.judge(prev, stored.seq) == Verdict::Deliver
             {
                 self.transport.write(event_frame(room, prev, &stored.canonical).into());
             }
@@ -80,36 +80,41 @@ impl<T: Transport> Session<T> {
                 self.flush().await?;
             }
         }
-        if last {
-            self.go_live(room).await;
+        if is_last {
+            self.attach_live(room).await;
         }
         Ok(())
     }
 
-    async fn go_live(&mut self, room: RoomId) {
-        let Some(cursor) = self.readers.get_mut(room).map(|reader| reader.feed.position()) else { return };
+    /// Subscribes to the room after a replay.
+    async fn attach_live(&mut self, room: RoomId) {
+        let Some(cursor) = self.rooms.get_mut(room).map(|joined| joined.cursor.position()) else { return };
         match self.hub.attach(room, &self.connection, cursor).await {
-            Ok(AttachOutcome::Live { room_view, missing, head }) => self.live(room, room_view.head, missing, head),
+            Ok(AttachOutcome::Live { room_view, missing, head }) => {
+                self.become_live(room, room_view.head, missing, head)
+            }
             Ok(AttachOutcome::NeedsReplay { .. }) => {}
-            Err(error) => self.put_out(room, &error).await,
+            Err(error) => self.evict(room, &error).await,
         }
     }
 
-    pub(super) fn live(&mut self, room: RoomId, at: u64, missing: Vec<EventFrame>, head: Arc<AtomicU64>) {
-        for sent in missing {
-            self.deliver(room, sent.prev, sent.seq, sent.text);
+    /// Sends the events between the replay and the subscription, then `live`. `live_head` is the room's head at attach.
+    pub(super) fn become_live(&mut self, room: RoomId, live_head: u64, missing: Vec<EventFrame>, head: Arc<AtomicU64>) {
+        for event in missing {
+            self.deliver(room, event.prev, event.seq, event.text);
         }
-        let former = self.readers.get_mut(room).map(|it| std::mem::replace(&mut it.state, State::Live { head }));
-        if let Some(State::Replaying(replay)) = former {
-            METRICS.resume.observe_since(replay.begin);
+        let source = EventSource::Live { head };
+        let former = self.rooms.get_mut(room).map(|it| std::mem::replace(&mut it.source, source));
+        if let Some(EventSource::Replay(replay)) = former {
+            METRICS.resume.observe_since(replay.started_at);
         }
-        self.say(&ServerFrame::Live { room, head: at });
+        self.send(&ServerFrame::Live { room, head: live_head });
     }
 
-    /// Ends a reader that has no right to the room any more, or cannot be served.
-    async fn put_out(&mut self, room: RoomId, error: &SubmitError) {
-        self.readers.remove(room);
+    /// Removes the client from a room that it may no longer read or that cannot serve it.
+    async fn evict(&mut self, room: RoomId, error: &SubmitError) {
+        self.rooms.remove(room);
         self.hub.detach(room, self.connection.id).await;
-        self.say(&ServerFrame::Left { room, code: error.code() });
+        self.send(&ServerFrame::Left { room, code: error.code() });
     }
 }

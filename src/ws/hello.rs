@@ -1,10 +1,11 @@
-//! A connection before anybody knows whose it is: it may say `hello`, and nothing else.
+//! A connection before its client is authenticated: it may send `hello` and nothing else.
 
 use std::time::Duration;
 
 use rooms::wire::client::{ClientFrame, Token};
 use rooms::wire::close::Close;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use super::transport::{Incoming, Transport};
@@ -12,19 +13,24 @@ use crate::auth::Claims;
 use crate::hub::admission::AdmissionTimeout;
 use crate::web::AppState;
 
-/// How long a client may take to say `hello`.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time between the opening of a connection and its `hello`.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that has said who it is.
-pub struct Greeted {
+/// A client that has sent `hello` with a valid token.
+pub struct AuthenticatedClient {
     pub claims: Claims,
     /// The client's former connection.
     pub replaces: Option<Uuid>,
 }
 
-/// Waits for `hello`, and for the client's turn. `known` is the token of the upgrade request's header, already checked.
-pub async fn greet<T: Transport>(transport: &mut T, state: &AppState, known: Option<Claims>) -> Result<Greeted, Close> {
-    let text = match timeout(PATIENCE, first(transport)).await {
+/// Waits for `hello` and for admission, then authenticates the client. `header_claims` are those of the upgrade request's
+/// token, already verified; a token in `hello` overrides them.
+pub async fn receive_hello<T: Transport>(
+    transport: &mut T,
+    state: &AppState,
+    header_claims: Option<Claims>,
+) -> Result<AuthenticatedClient, Close> {
+    let text = match timeout(HELLO_TIMEOUT, first_text(transport)).await {
         Ok(Some(text)) => text,
         Ok(None) | Err(_) => return Err(Close::NoHello),
     };
@@ -33,21 +39,21 @@ pub async fn greet<T: Transport>(transport: &mut T, state: &AppState, known: Opt
     };
     state.admission.admit(replaces.is_some()).await.map_err(|AdmissionTimeout| Close::Overloaded)?;
     state.hub.connect_queue().wait_turn().await;
-    let claims = match (token, known) {
+    let claims = match (token, header_claims) {
         (Some(Token(token)), _) => state.auth.verify(&token, state.clock.now()).map_err(|error| error.close())?,
         (None, Some(claims)) => claims,
         (None, None) => return Err(Close::Unauthenticated),
     };
     let replaces = replaces.and_then(|name| name.as_str().parse().ok());
-    Ok(Greeted { claims, replaces })
+    Ok(AuthenticatedClient { claims, replaces })
 }
 
-async fn first<T: Transport>(transport: &mut T) -> Option<tokio_tungstenite::tungstenite::Utf8Bytes> {
+async fn first_text<T: Transport>(transport: &mut T) -> Option<Utf8Bytes> {
     loop {
         match transport.next().await {
             Incoming::Text(text) => return Some(text),
-            Incoming::Alive => {}
-            Incoming::Foreign | Incoming::End => return None,
+            Incoming::Keepalive => {}
+            Incoming::Unsupported | Incoming::End => return None,
         }
     }
 }

@@ -116,11 +116,11 @@ impl<'a> InboundMessage<'a> {
 
     /// Returns whether this message was applied before.
     pub async fn is_known(&self, store: &Store, partner: &str) -> Result<bool, InboundError> {
-        Ok(store.is_known_event(partner, &self.id).await?)
+        Ok(store.is_processed_event(partner, &self.id).await?)
     }
 
     /// Records that this message was applied.
     pub async fn record(&self, store: &Store, partner: &str, now: Timestamp) -> Result<(), InboundError> {
-        Ok(store.note_event(partner, &self.id, now).await?)
+        Ok(store.record_processed_event(partner, &self.id, now).await?)
     }
 }

@@ -112,7 +112,7 @@ impl Quiet {
 #[derive(Clone, Debug)]
 pub struct Device {
     /// The person or pharmacy for which the device was looked up.
-    pub of: Uuid,
+    pub requested_for: Uuid,
     pub user: UserId,
     pub subscription: Uuid,
     pub endpoint: String,
@@ -267,7 +267,7 @@ impl Store {
     }
 
     /// Lists the devices of these people.
-    pub async fn devices_of_people(&self, people: &[UserId]) -> Result<Vec<Device>, StoreError> {
+    pub async fn devices_of_users(&self, people: &[UserId]) -> Result<Vec<Device>, StoreError> {
         let ids: Vec<Uuid> = people.iter().map(|user| user.0).collect();
         self.devices(&OF_PEOPLE, &ids).await
     }
@@ -293,7 +293,13 @@ impl Store {
                 let DeviceRow { asked, user_id, id, endpoint, muted, quiet_from, quiet_until, offset_minutes } = row;
                 let preferences =
                     PreferencesRow { muted, quiet_from, quiet_until, offset_minutes }.into_preferences()?;
-                devices.push(Device { of: asked, user: UserId(user_id), subscription: id, endpoint, preferences });
+                devices.push(Device {
+                    requested_for: asked,
+                    user: UserId(user_id),
+                    subscription: id,
+                    endpoint,
+                    preferences,
+                });
             }
         }
         Ok(devices)

@@ -20,7 +20,7 @@ pub struct PaymentLink {
 
 impl Store {
     /// Stores the provider's reference to a room's payment. An existing reference stays; a missing page is added.
-    pub async fn link_payment(&self, room: RoomId, link: &PaymentLink, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn save_payment_link(&self, room: RoomId, link: &PaymentLink, now: Timestamp) -> Result<(), StoreError> {
         let sql = "insert into payments (room, reference, checkout_url, created_at) values ($1, $2, $3, $4) \
             on conflict (room) do update set checkout_url = coalesce(payments.checkout_url, excluded.checkout_url)";
         write_one!(self, db => sqlx::query(sql)
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// Stores the courier partner's reference to a delivery. A later order replaces an earlier one's.
-    pub async fn link_order(
+    pub async fn save_courier_order(
         &self,
         room: RoomId,
         delivery: DeliveryId,
@@ -56,14 +56,14 @@ impl Store {
     }
 
     /// Returns the courier partner's reference to a delivery.
-    pub async fn order_of(&self, delivery: DeliveryId) -> Result<Option<String>, StoreError> {
+    pub async fn courier_order(&self, delivery: DeliveryId) -> Result<Option<String>, StoreError> {
         let sql = "select reference from courier_orders where delivery = $1";
         let row: Option<(String,)> = read!(self, db => sqlx::query_as(sql).bind(delivery.0).fetch_optional(db).await)?;
         Ok(row.map(|(reference,)| reference))
     }
 
     /// Whether a partner's webhook took effect before.
-    pub async fn is_known_event(&self, partner: &str, id: &str) -> Result<bool, StoreError> {
+    pub async fn is_processed_event(&self, partner: &str, id: &str) -> Result<bool, StoreError> {
         let sql = "select received_at from partner_events where partner = $1 and id = $2";
         let row: Option<(i64,)> =
             read!(self, db => sqlx::query_as(sql).bind(partner).bind(id).fetch_optional(db).await)?;
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Records that a partner's webhook took effect.
-    pub async fn note_event(&self, partner: &str, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn record_processed_event(&self, partner: &str, id: &str, now: Timestamp) -> Result<(), StoreError> {
         let sql = "insert into partner_events (partner, id, received_at) values ($1, $2, $3) on conflict do nothing";
         write_one!(self, db => sqlx::query(sql).bind(partner).bind(id).bind(now.micros()).execute(db).await.map(drop))
     }

@@ -207,7 +207,7 @@ impl Store {
     }
 
     /// Searches the active accounts of a role, by id. `like` matches name and specialty, `specialty` the specialty only.
-    pub async fn people(
+    pub async fn search_users(
         &self,
         role: Role,
         like: &str,

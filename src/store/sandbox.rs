@@ -16,7 +16,8 @@ use super::{Store, StoreError, read, write_one};
 /// The state of a sandbox payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum PlayState {
+#[schemars(rename = "PlayState")]
+pub enum SandboxPaymentState {
     /// The patient has not paid.
     Open,
     Authorized,
@@ -25,14 +26,14 @@ pub enum PlayState {
     Refunded,
 }
 
-impl PlayState {
+impl SandboxPaymentState {
     pub fn as_str(self) -> &'static str {
         match self {
-            PlayState::Open => "open",
-            PlayState::Authorized => "authorized",
-            PlayState::Captured => "captured",
-            PlayState::Released => "released",
-            PlayState::Refunded => "refunded",
+            SandboxPaymentState::Open => "open",
+            SandboxPaymentState::Authorized => "authorized",
+            SandboxPaymentState::Captured => "captured",
+            SandboxPaymentState::Released => "released",
+            SandboxPaymentState::Refunded => "refunded",
         }
     }
 }
@@ -40,7 +41,8 @@ impl PlayState {
 /// Faults that a sandbox injects on request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Whims {
+#[schemars(rename = "Whims")]
+pub struct SandboxFaults {
     /// Every request fails.
     pub fails: bool,
     /// Every response takes ten seconds.
@@ -51,18 +53,18 @@ pub struct Whims {
 
 /// A sandbox payment.
 #[derive(Clone, Debug)]
-pub struct PlayedPayment {
+pub struct SandboxPayment {
     pub id: Uuid,
     pub room: RoomId,
     pub amount: u64,
     pub currency: Line,
-    pub state: PlayState,
-    pub whims: Whims,
+    pub state: SandboxPaymentState,
+    pub faults: SandboxFaults,
 }
 
 /// A sandbox parcel.
 #[derive(Clone, Debug)]
-pub struct PlayedParcel {
+pub struct SandboxParcel {
     pub id: Uuid,
     pub delivery: DeliveryId,
     pub room: RoomId,
@@ -95,7 +97,7 @@ struct ParcelRow {
     updated_at: i64,
 }
 
-impl TryFrom<PaymentRow> for PlayedPayment {
+impl TryFrom<PaymentRow> for SandboxPayment {
     type Error = StoreError;
 
     fn try_from(row: PaymentRow) -> Result<Self, StoreError> {
@@ -105,12 +107,12 @@ impl TryFrom<PaymentRow> for PlayedPayment {
             amount: unsigned(row.amount)?,
             currency: line(&row.currency)?,
             state: named(&row.state)?,
-            whims: Whims { fails: row.fails, slow: row.slow, twice: row.twice },
+            faults: SandboxFaults { fails: row.fails, slow: row.slow, twice: row.twice },
         })
     }
 }
 
-impl From<ParcelRow> for PlayedParcel {
+impl From<ParcelRow> for SandboxParcel {
     fn from(row: ParcelRow) -> Self {
         Self {
             id: row.id,
@@ -125,7 +127,7 @@ impl From<ParcelRow> for PlayedParcel {
 
 impl Store {
     /// Opens a sandbox payment for a room, unless it has one. Returns the id of the room's payment.
-    pub async fn play_payment(
+    pub async fn open_sandbox_payment(
         &self,
         id: Uuid,
         room: RoomId,
@@ -143,14 +145,19 @@ impl Store {
         Ok(id)
     }
 
-    pub async fn played_payment(&self, id: Uuid) -> Result<Option<PlayedPayment>, StoreError> {
+    pub async fn sandbox_payment(&self, id: Uuid) -> Result<Option<SandboxPayment>, StoreError> {
         let sql = "select * from sandbox_payments where id = $1";
         let row: Option<PaymentRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
-        row.map(PlayedPayment::try_from).transpose()
+        row.map(SandboxPayment::try_from).transpose()
     }
 
     /// Changes the state of a sandbox payment; returns `false` if the payment is not in `from`.
-    pub async fn move_played_payment(&self, id: Uuid, from: PlayState, to: PlayState) -> Result<bool, StoreError> {
+    pub async fn move_sandbox_payment(
+        &self,
+        id: Uuid,
+        from: SandboxPaymentState,
+        to: SandboxPaymentState,
+    ) -> Result<bool, StoreError> {
         let sql = "update sandbox_payments set state = $3 where id = $1 and state = $2";
         let moved = write_one!(self, db => sqlx::query(sql)
             .bind(id).bind(from.as_str()).bind(to.as_str()).execute(db).await.map(|done| done.rows_affected()))?;
@@ -158,17 +165,17 @@ impl Store {
     }
 
     /// Sets the faults of a sandbox payment; returns `false` if there is none with this id.
-    pub async fn set_whims(&self, id: Uuid, whims: Whims) -> Result<bool, StoreError> {
+    pub async fn set_sandbox_faults(&self, id: Uuid, faults: SandboxFaults) -> Result<bool, StoreError> {
         let sql = "update sandbox_payments set fails = $2, slow = $3, twice = $4 where id = $1";
         let set = write_one!(self, db => sqlx::query(sql)
-            .bind(id).bind(whims.fails).bind(whims.slow).bind(whims.twice)
+            .bind(id).bind(faults.fails).bind(faults.slow).bind(faults.twice)
             .execute(db).await.map(|done| done.rows_affected()))?;
         Ok(set == 1)
     }
 
     /// Starts a delivery's parcel, to move at `next_at`, unless it has one. A cancelled parcel starts again. Returns the
     /// parcel's id.
-    pub async fn play_parcel(
+    pub async fn start_sandbox_parcel(
         &self,
         id: Uuid,
         room: RoomId,
@@ -188,29 +195,33 @@ impl Store {
         Ok(id)
     }
 
-    pub async fn played_parcel(&self, id: Uuid) -> Result<Option<PlayedParcel>, StoreError> {
+    pub async fn sandbox_parcel(&self, id: Uuid) -> Result<Option<SandboxParcel>, StoreError> {
         let sql = "select * from sandbox_parcels where id = $1";
         let row: Option<ParcelRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
-        Ok(row.map(PlayedParcel::from))
+        Ok(row.map(SandboxParcel::from))
     }
 
     /// Lists the parcels that moved last, at most 50.
-    pub async fn played_parcels(&self) -> Result<Vec<PlayedParcel>, StoreError> {
+    pub async fn recent_sandbox_parcels(&self) -> Result<Vec<SandboxParcel>, StoreError> {
         let sql = "select * from sandbox_parcels order by updated_at desc limit 50";
         let rows: Vec<ParcelRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(PlayedParcel::from).collect())
+        Ok(rows.into_iter().map(SandboxParcel::from).collect())
     }
 
     /// Leases the parcels that are due to move until `until`, so that only one node moves each.
-    pub async fn take_parcels(&self, now: Timestamp, until: Timestamp) -> Result<Vec<PlayedParcel>, StoreError> {
+    pub async fn lease_due_sandbox_parcels(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<SandboxParcel>, StoreError> {
         let sql = "update sandbox_parcels set next_at = $1 where next_at <= $2 returning *";
         let rows: Vec<ParcelRow> = write_one!(self, db => sqlx::query_as(sql)
             .bind(until.micros()).bind(now.micros()).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(PlayedParcel::from).collect())
+        Ok(rows.into_iter().map(SandboxParcel::from).collect())
     }
 
     /// Changes the state of a sandbox parcel.
-    pub async fn move_played_parcel(
+    pub async fn move_sandbox_parcel(
         &self,
         id: Uuid,
         to: &str,

@@ -75,7 +75,7 @@ struct OpenSlot {
 async fn list(State(state): State<AppState>, Query(query): Query<DoctorsQuery>) -> Result<Json<List<Doctor>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
     let (like, specialty) = (query.q.unwrap_or_default(), query.specialty.unwrap_or_default());
-    let page = state.store.people(Role::Doctor, &like, &specialty, request).await?;
+    let page = state.store.search_users(Role::Doctor, &like, &specialty, request).await?;
     let mut list = List::of(page, doctor);
     let now = state.clock.now();
     for doctor in &mut list.items {

@@ -78,6 +78,6 @@ async fn couriers(
     Query(query): Query<SearchQuery>,
 ) -> Result<Json<List<Person>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let page = state.store.people(Role::Courier, &query.q.unwrap_or_default(), "", request).await?;
+    let page = state.store.search_users(Role::Courier, &query.q.unwrap_or_default(), "", request).await?;
     Ok(Json(List::of(page, |user| Person { id: user.id, name: user.name })))
 }

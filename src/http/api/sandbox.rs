@@ -23,7 +23,7 @@ use crate::integrations::mail::transport::{MailTransport, SandboxMail};
 use crate::integrations::partner::PartnerError;
 use crate::integrations::payment::PaymentClient;
 use crate::integrations::payment::sandbox::{Choice, SandboxPayments};
-use crate::store::sandbox::{PlayState, PlayedPayment, Whims};
+use crate::store::sandbox::{SandboxFaults, SandboxPayment, SandboxPaymentState};
 use crate::web::extract::{Body, Path};
 use crate::web::{AppState, Problem};
 
@@ -50,7 +50,7 @@ pub fn operations() -> Vec<Operation> {
             .for_anyone()
             .without_key()
             .about(Tag::Sandbox, "Tells a played payment what to do wrong")
-            .body::<Whims>()
+            .body::<SandboxFaults>()
             .answers::<Played>(200, "The payment as it is now."),
         get("/v1/sandbox/parcels", "listSandboxParcels", parcels)
             .for_roles(ADMIN)
@@ -78,8 +78,8 @@ struct Played {
     room: RoomId,
     amount: u64,
     currency: Line,
-    state: PlayState,
-    whims: Whims,
+    state: SandboxPaymentState,
+    whims: SandboxFaults,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -133,9 +133,9 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-impl From<PlayedPayment> for Played {
-    fn from(payment: PlayedPayment) -> Self {
-        let PlayedPayment { room, amount, currency, state, whims, .. } = payment;
+impl From<SandboxPayment> for Played {
+    fn from(payment: SandboxPayment) -> Self {
+        let SandboxPayment { room, amount, currency, state, faults: whims, .. } = payment;
         Self { room, amount, currency, state, whims }
     }
 }
@@ -147,7 +147,7 @@ fn payments(state: &AppState) -> Result<&SandboxPayments, Problem> {
     }
 }
 
-async fn find(state: &AppState, id: Uuid) -> Result<PlayedPayment, Problem> {
+async fn find(state: &AppState, id: Uuid) -> Result<SandboxPayment, Problem> {
     payments(state)?.payment(id).await?.ok_or_else(|| Problem::not_found("payment"))
 }
 
@@ -176,7 +176,7 @@ async fn settle(
     })?;
     let settled = || Problem::new(Code::IllegalTransition, "this payment is settled");
     let event = event.ok_or_else(settled)?;
-    for _ in 0..=u32::from(payment.whims.twice) {
+    for _ in 0..=u32::from(payment.faults.twice) {
         state.integrations.payment().receive_from_sandbox(&event).await?;
     }
     Ok(Json(find(&state, id).await?.into()))
@@ -185,7 +185,7 @@ async fn settle(
 async fn whims(
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
-    Body(whims): Body<Whims>,
+    Body(whims): Body<SandboxFaults>,
 ) -> Result<Json<Played>, Problem> {
     payments(&state)?.set_faults(id, whims).await?;
     Ok(Json(find(&state, id).await?.into()))

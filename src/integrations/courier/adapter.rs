@@ -161,7 +161,7 @@ impl CourierAdapter {
             dropoff: stop(&parcel.recipient.name, parcel.address.as_str()),
         };
         let reference = self.client.order(&order, key).await?;
-        self.hub.store().link_order(room, delivery, &reference, self.clock.now()).await?;
+        self.hub.store().save_courier_order(room, delivery, &reference, self.clock.now()).await?;
         // Cancelled while the order was under way: the cancellation may have found no order.
         if !self.parcel(room, delivery).await?.is_some_and(|parcel| is_ours(&parcel)) {
             self.client.cancel(&reference, Uuid::new_v5(&key, b"cancel")).await?;
@@ -170,7 +170,7 @@ impl CourierAdapter {
     }
 
     async fn cancel(&self, room: RoomId, delivery: DeliveryId, key: Uuid) -> Result<Outcome, PartnerError> {
-        let Some(reference) = self.hub.store().order_of(delivery).await? else {
+        let Some(reference) = self.hub.store().courier_order(delivery).await? else {
             return Ok(Outcome::gone("the parcel was never ordered"));
         };
         if self.parcel(room, delivery).await?.is_some_and(|parcel| is_ours(&parcel)) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{CourierEvent, CourierOrder, DeliveryReport, MOVED_EVENT};
 use crate::clock::Clock;
 use crate::integrations::partner::PartnerError;
-use crate::store::sandbox::PlayedParcel;
+use crate::store::sandbox::SandboxParcel;
 use crate::store::{Store, StoreError};
 
 /// The time between two simulated steps.
@@ -42,28 +42,28 @@ impl SandboxCourier {
 
     pub async fn order(&self, order: &CourierOrder) -> Result<String, PartnerError> {
         let (id, now) = (self.clock.fresh_id(), self.clock.now());
-        let id = self.store.play_parcel(id, order.room, order.delivery, now.plus(STEP_INTERVAL), now).await?;
+        let id = self.store.start_sandbox_parcel(id, order.room, order.delivery, now.plus(STEP_INTERVAL), now).await?;
         Ok(id.to_string())
     }
 
     pub async fn cancel(&self, reference: &str) -> Result<(), PartnerError> {
         let not_found = || PartnerError::Refused("the sandbox has no such order".to_owned());
         let id: Uuid = reference.parse().map_err(|_| not_found())?;
-        let parcel = self.store.played_parcel(id).await?.ok_or_else(not_found)?;
+        let parcel = self.store.sandbox_parcel(id).await?.ok_or_else(not_found)?;
         let cancelled = DeliveryState::Cancelled.as_str();
-        Ok(self.store.move_played_parcel(parcel.id, cancelled, None, self.clock.now()).await?)
+        Ok(self.store.move_sandbox_parcel(parcel.id, cancelled, None, self.clock.now()).await?)
     }
 
     /// Leases the parcels that are due and returns their next steps.
     pub async fn due(&self) -> Result<Vec<SimulatedStep>, StoreError> {
         let now = self.clock.now();
-        let parcels = self.store.take_parcels(now, now.plus(STEP_LEASE)).await?;
+        let parcels = self.store.lease_due_sandbox_parcels(now, now.plus(STEP_LEASE)).await?;
         Ok(parcels.iter().filter_map(|parcel| self.step(parcel, next_step(&parcel.state)?, now)).collect())
     }
 
     /// Returns the parcels, the last moved first.
-    pub async fn parcels(&self) -> Result<Vec<PlayedParcel>, StoreError> {
-        self.store.played_parcels().await
+    pub async fn parcels(&self) -> Result<Vec<SandboxParcel>, StoreError> {
+        self.store.recent_sandbox_parcels().await
     }
 
     /// Returns a step that an administrator requests. `at`: when it happened, if not now.
@@ -73,8 +73,8 @@ impl SandboxCourier {
         to: DeliveryState,
         at: Option<Timestamp>,
     ) -> Result<Option<SimulatedStep>, StoreError> {
-        let parcel = self.store.played_parcel(id).await?;
-        let step = |parcel: PlayedParcel| {
+        let parcel = self.store.sandbox_parcel(id).await?;
+        let step = |parcel: SandboxParcel| {
             let is_late = at.is_some_and(|at| at < parcel.updated_at);
             let step = self.step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))?;
             Some(SimulatedStep { is_late, ..step })
@@ -83,7 +83,7 @@ impl SandboxCourier {
     }
 
     /// Builds the report of a step; `None` for a step that no courier makes.
-    fn step(&self, parcel: &PlayedParcel, to: DeliveryState, at: Timestamp) -> Option<SimulatedStep> {
+    fn step(&self, parcel: &SandboxParcel, to: DeliveryState, at: Timestamp) -> Option<SimulatedStep> {
         use DeliveryState::*;
         if matches!(to, Requested | Assigned | Cancelled | Restocked | Disposed) {
             return None;
@@ -113,7 +113,7 @@ impl SandboxCourier {
         let now = self.clock.now();
         let state = step.event.data.status.as_str();
         let next_at = next_step(state).map(|_| now.plus(STEP_INTERVAL));
-        self.store.move_played_parcel(step.parcel, state, next_at, now).await
+        self.store.move_sandbox_parcel(step.parcel, state, next_at, now).await
     }
 }
 

@@ -113,7 +113,7 @@ impl PaymentAdapter {
     async fn authorize(&self, order: PaymentOrder, key: Uuid) -> Result<Outcome, PartnerError> {
         let intent = self.client.authorize(&order, key).await?;
         let link = PaymentLink { reference: intent.reference, checkout_url: intent.checkout_url };
-        self.hub.store().link_payment(order.room, &link, self.clock.now()).await?;
+        self.hub.store().save_payment_link(order.room, &link, self.clock.now()).await?;
         let payment = self.snapshot(order.room).await?.payment;
         if payment.is_some_and(|payment| payment.state == PaymentState::Failed) {
             return self.release_or_refund(&link.reference, key).await;
@@ -200,7 +200,7 @@ impl PaymentAdapter {
                 let link = PaymentLink { reference: event.reference.clone(), checkout_url: None };
                 separate_refusal(self.hub.read(room, &Actor::System).await)?
                     .map_err(|_| InboundError::UnknownSubject)?;
-                store.link_payment(room, &link, self.clock.now()).await?;
+                store.save_payment_link(room, &link, self.clock.now()).await?;
                 if store.room_of_payment(&event.reference).await? != Some(room) {
                     return Err(InboundError::Malformed("the room has another payment"));
                 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Intent, IntentReport, IntentStatus, PaymentOrder};
 use crate::clock::Clock;
 use crate::integrations::partner::PartnerError;
-use crate::store::sandbox::{PlayState, PlayedPayment, Whims};
+use crate::store::sandbox::{SandboxFaults, SandboxPayment, SandboxPaymentState};
 use crate::store::{Store, StoreError};
 
 /// How long a slow answer takes: as long as one attempt may.
@@ -39,47 +39,61 @@ impl SandboxPayments {
 
     pub async fn authorize(&self, order: &PaymentOrder) -> Result<Intent, PartnerError> {
         let (id, now) = (self.clock.fresh_id(), self.clock.now());
-        let id = self.store.play_payment(id, order.room, order.amount, &order.currency, now).await?;
+        let id = self.store.open_sandbox_payment(id, order.room, order.amount, &order.currency, now).await?;
         Ok(Intent { reference: id.to_string(), checkout_url: Some(format!("/sandbox/checkout/{id}")) })
     }
 
     pub async fn capture(&self, reference: &str) -> Result<IntentReport, PartnerError> {
-        self.transition(reference, &[PlayState::Authorized], PlayState::Captured, IntentStatus::Captured).await
+        self.transition(
+            reference,
+            &[SandboxPaymentState::Authorized],
+            SandboxPaymentState::Captured,
+            IntentStatus::Captured,
+        )
+        .await
     }
 
     pub async fn release(&self, reference: &str) -> Result<IntentReport, PartnerError> {
         self.transition(
             reference,
-            &[PlayState::Open, PlayState::Authorized],
-            PlayState::Released,
+            &[SandboxPaymentState::Open, SandboxPaymentState::Authorized],
+            SandboxPaymentState::Released,
             IntentStatus::Released,
         )
         .await
     }
 
     pub async fn refund(&self, reference: &str) -> Result<IntentReport, PartnerError> {
-        self.transition(reference, &[PlayState::Captured], PlayState::Refunded, IntentStatus::Refunded).await
+        self.transition(
+            reference,
+            &[SandboxPaymentState::Captured],
+            SandboxPaymentState::Refunded,
+            IntentStatus::Refunded,
+        )
+        .await
     }
 
     /// Returns the payment of a checkout page.
-    pub async fn payment(&self, id: Uuid) -> Result<Option<PlayedPayment>, StoreError> {
-        self.store.played_payment(id).await
+    pub async fn payment(&self, id: Uuid) -> Result<Option<SandboxPayment>, StoreError> {
+        self.store.sandbox_payment(id).await
     }
 
     /// Sets the faults that a payment simulates.
-    pub async fn set_faults(&self, id: Uuid, whims: Whims) -> Result<(), StoreError> {
-        self.store.set_whims(id, whims).await.map(drop)
+    pub async fn set_faults(&self, id: Uuid, faults: SandboxFaults) -> Result<(), StoreError> {
+        self.store.set_sandbox_faults(id, faults).await.map(drop)
     }
 
     /// Applies a choice. Returns the event to report, or `None` if the payment was settled differently before.
-    pub async fn choose(&self, payment: &PlayedPayment, choice: Choice) -> Result<Option<String>, PartnerError> {
+    pub async fn choose(&self, payment: &SandboxPayment, choice: Choice) -> Result<Option<String>, PartnerError> {
         simulate_faults(payment).await?;
         let (to, kind, status) = match choice {
-            Choice::Pay => (PlayState::Authorized, "payment_intent.amount_capturable_updated", "requires_capture"),
-            Choice::Decline => (PlayState::Released, "payment_intent.canceled", "canceled"),
+            Choice::Pay => {
+                (SandboxPaymentState::Authorized, "payment_intent.amount_capturable_updated", "requires_capture")
+            }
+            Choice::Decline => (SandboxPaymentState::Released, "payment_intent.canceled", "canceled"),
         };
         // Repeat the event if the same choice is made again, in case it was lost.
-        if !self.store.move_played_payment(payment.id, PlayState::Open, to).await? && payment.state != to {
+        if !self.store.move_sandbox_payment(payment.id, SandboxPaymentState::Open, to).await? && payment.state != to {
             return Ok(None);
         }
         let event = json!({
@@ -99,18 +113,18 @@ impl SandboxPayments {
     async fn transition(
         &self,
         reference: &str,
-        from: &[PlayState],
-        to: PlayState,
+        from: &[SandboxPaymentState],
+        to: SandboxPaymentState,
         status: IntentStatus,
     ) -> Result<IntentReport, PartnerError> {
         let not_found = || PartnerError::Refused("the sandbox has no such payment".to_owned());
         let id: Uuid = reference.parse().map_err(|_| not_found())?;
-        let payment = self.store.played_payment(id).await?.ok_or_else(not_found)?;
+        let payment = self.store.sandbox_payment(id).await?.ok_or_else(not_found)?;
         simulate_faults(&payment).await?;
         let (amount, currency): (u64, Line) = (payment.amount, payment.currency.clone());
         let mut is_done = payment.state == to;
         for from in from {
-            is_done = is_done || self.store.move_played_payment(id, *from, to).await?;
+            is_done = is_done || self.store.move_sandbox_payment(id, *from, to).await?;
         }
         match is_done {
             true => Ok(IntentReport { status, amount, currency }),
@@ -120,11 +134,11 @@ impl SandboxPayments {
 }
 
 /// Simulates the faults that are set for a payment.
-async fn simulate_faults(payment: &PlayedPayment) -> Result<(), PartnerError> {
-    if payment.whims.slow {
+async fn simulate_faults(payment: &SandboxPayment) -> Result<(), PartnerError> {
+    if payment.faults.slow {
         tokio::time::sleep(SLOW_ANSWER_DELAY).await;
     }
-    match payment.whims.fails {
+    match payment.faults.fails {
         true => Err(PartnerError::retryable("the sandbox simulates a failure")),
         false => Ok(()),
     }

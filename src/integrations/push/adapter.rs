@@ -94,11 +94,11 @@ impl PushAdapter {
         let now = self.clock.now();
         let (people, pharmacies) = distinct_recipients(notices);
         let mut devices: HashMap<Recipient, Vec<Device>> = HashMap::new();
-        for device in self.store.devices_of_people(&people).await? {
-            devices.entry(Recipient::Person(UserId(device.of))).or_default().push(device);
+        for device in self.store.devices_of_users(&people).await? {
+            devices.entry(Recipient::Person(UserId(device.requested_for))).or_default().push(device);
         }
         for device in self.store.devices_of_pharmacies(&pharmacies).await? {
-            devices.entry(Recipient::Pharmacy(PharmacyId(device.of))).or_default().push(device);
+            devices.entry(Recipient::Pharmacy(PharmacyId(device.requested_for))).or_default().push(device);
         }
         let mut needed = Vec::new();
         for notice in notices.iter().filter(|notice| notice.expires_at > now) {

@@ -183,7 +183,7 @@ async fn devices_and_preferences_are_private_to_their_owner(database: DatabaseSe
         let device = service.device(patient.user().unwrap(), &format!("device {index}"));
         rest.server.state.integrations.push().subscribe(&device).await.unwrap();
     }
-    let devices = rest.server.state.store.devices_of_people(&[patient.user().unwrap()]).await.unwrap();
+    let devices = rest.server.state.store.devices_of_users(&[patient.user().unwrap()]).await.unwrap();
     assert_eq!(devices.len(), 20, "the oldest devices are replaced");
 }
 
@@ -212,7 +212,7 @@ async fn sign_out_ends_notifications_to_that_device(database: DatabaseSettings) 
     service.wait_until("the phone", |it| !it.is_empty()).await;
     assert_eq!(service.received().iter().map(|it| it.device.as_str()).collect::<BTreeSet<_>>(), ["phone"].into());
     server.state.store.sweep_subscriptions().await.unwrap();
-    assert_eq!(server.state.store.devices_of_people(&[id.into()]).await.unwrap().len(), 1);
+    assert_eq!(server.state.store.devices_of_users(&[id.into()]).await.unwrap().len(), 1);
 }
 
 async fn operators_see_each_receiver_and_can_retry_dead_deliveries(database: DatabaseSettings) {

@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
-use wardroom::store::events::{Append, Appended, Sealed};
-use wardroom::store::outgoing::Note;
+use wardroom::store::outbox::OutboxEntry;
+use wardroom::store::record::{Append, Appended, HashedRecord};
 
 fn main() {
     divan::main();
@@ -48,9 +48,9 @@ impl StoreFixture {
 
     fn append(&self, batch: &[Append]) {
         // With an outbox entry, as the hub commits.
-        let note = Note { id: Uuid::now_v7(), taken_until: Timestamp::from_micros(i64::MAX) };
+        let note = OutboxEntry { id: Uuid::now_v7(), leased_until: Timestamp::from_micros(i64::MAX) };
         let answers =
-            self.runtime.block_on(self.store.append_noting(batch, Some(note))).expect("the database takes it");
+            self.runtime.block_on(self.store.append_with_outbox(batch, Some(note))).expect("the database takes it");
         assert!(answers.iter().all(|it| *it == Appended::Committed));
     }
 }
@@ -86,7 +86,7 @@ impl ChatRoom {
             };
             let canonical = record.canonical();
             self.hash = chain(&self.hash, &canonical);
-            Sealed { seq: self.head, canonical: canonical.into(), hash: self.hash, record: Arc::new(record) }
+            HashedRecord { seq: self.head, canonical: canonical.into(), hash: self.hash, record: Arc::new(record) }
         });
         Append {
             room: self.room,

@@ -21,8 +21,8 @@ use self::chain::ChainVerifier;
 pub use self::chain::Violation;
 pub use self::database::{InvalidRoom, VerificationProgress, verify_database, verify_room};
 use crate::store::StoreError;
-use crate::store::events::Stored;
 use crate::store::history::History;
+use crate::store::record::StoredRecord;
 
 /// The format's name, as each manifest states it.
 pub const FORMAT: &str = "wardroom-record";
@@ -114,7 +114,7 @@ impl Export {
             if limit == 0 { Vec::new() } else { self.history.events_after(room, exported, limit, events).await? };
         let Some(last) = page.last() else { return Ok(None) };
         self.exported = Some(last.seq.min(self.manifest.events));
-        let line = |it: &Stored| format!("{{\"hash\":\"{}\",\"record\":{}}}\n", hex(&it.hash), it.canonical);
+        let line = |it: &StoredRecord| format!("{{\"hash\":\"{}\",\"record\":{}}}\n", hex(&it.hash), it.canonical);
         Ok(Some(page.iter().map(line).collect()))
     }
 }

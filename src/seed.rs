@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::config::Config;
 use crate::hub::Submission;
-use crate::store::people::{Status, User};
+use crate::store::users::{Status, User};
 use crate::web::AppState;
 
 /// The version of the fixture's format, which `loadtest` checks.

@@ -6,7 +6,7 @@ use rooms::room::Room;
 use rooms::state::ConsultationState;
 
 use super::{ChainVerifier, IntegrityError, PAGE_EVENTS, VerifiedRecord, Violation, hex};
-use crate::store::project::{Projection, gives_back};
+use crate::store::projection::{Projection, releases_slot};
 use crate::store::{Store, StoreError};
 
 /// How often a room with a table violation is read: a running hub may have written between two queries.
@@ -122,6 +122,6 @@ async fn table_violation(store: &Store, room: &Room) -> Result<Option<Violation>
     if consultation.state == ConsultationState::EnteredInError {
         return Ok(None);
     }
-    let slot = consultation.slot.map(|slot| slot.id).filter(|_| !gives_back(consultation.state));
+    let slot = consultation.slot.map(|slot| slot.id).filter(|_| !releases_slot(consultation.state));
     Ok((store.slot_of(room.id()).await? != slot).then_some(Violation::Projection("slots")))
 }

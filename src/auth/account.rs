@@ -12,7 +12,7 @@ use super::demo::DemoToken;
 use super::password::{BusyError, weakness};
 use super::{Auth, rights};
 use crate::store::StoreError;
-use crate::store::people::{Status, User};
+use crate::store::users::{Status, User};
 
 /// The data of a registration.
 pub struct Registration {

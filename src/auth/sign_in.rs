@@ -14,8 +14,8 @@ use super::refresh::{Redemption, RefreshToken, redemption};
 use super::token::{self, Claims};
 use super::{Auth, rights};
 use crate::store::StoreError;
-use crate::store::people::{Status, User};
 use crate::store::sessions::Session;
+use crate::store::users::{Status, User};
 
 /// The client that signs in.
 #[derive(Clone, Debug)]

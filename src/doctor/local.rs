@@ -52,7 +52,7 @@ pub async fn database(config: &Config) -> Finding {
         Ok(store) => store,
         Err(error) => return Finding::bad(about, format!("{name}: {error}")),
     };
-    match store.steps_behind().await {
+    match store.missing_migrations().await {
         Some(0) => {
             Finding::ok(about, format!("{name} responds, its commits are durable, and its tables are up to date"))
         }

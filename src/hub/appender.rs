@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::store::events::{Append, Appended};
-use crate::store::outgoing::{News, Note};
+use crate::store::outbox::{CommittedChange, OutboxEntry};
+use crate::store::record::{Append, Appended};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::METRICS;
 
@@ -35,7 +35,7 @@ pub const OUTBOX_LEASE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct OutboxBatch {
     pub note: Uuid,
-    pub news: Vec<News>,
+    pub news: Vec<CommittedChange>,
 }
 
 /// Hands committed changes to the outbox worker.
@@ -120,9 +120,9 @@ impl AppendBatch {
     }
 
     async fn commit(self, store: Store, outbox: OutboxSender, _permit: OwnedSemaphorePermit) {
-        let note = Note { id: outbox.clock.fresh_id(), taken_until: outbox.clock.now().plus(OUTBOX_LEASE) };
+        let note = OutboxEntry { id: outbox.clock.fresh_id(), leased_until: outbox.clock.now().plus(OUTBOX_LEASE) };
         let started = Instant::now();
-        let written = store.append_noting(&self.appends, Some(note)).await;
+        let written = store.append_with_outbox(&self.appends, Some(note)).await;
         METRICS.commit.observe_since(started);
         METRICS.appends.record(u32::try_from(self.appends.len()).unwrap_or(u32::MAX));
         match written {
@@ -133,7 +133,8 @@ impl AppendBatch {
                     let _ = reply.send(Ok(appended));
                 }
                 let committed = self.appends.into_iter().zip(is_committed).filter(|(_, it)| *it);
-                let news: Vec<News> = committed.filter_map(|(append, _)| News::of(append)).collect();
+                let news: Vec<CommittedChange> =
+                    committed.filter_map(|(append, _)| CommittedChange::of(append)).collect();
                 if !news.is_empty() && outbox.batches.try_send(OutboxBatch { note: note.id, news }).is_err() {
                     tracing::debug!(note = %note.id, "outbox buffer full, entry left for lease recovery");
                 }

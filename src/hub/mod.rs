@@ -41,7 +41,7 @@ use self::services::Services;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::store::events::Stored;
+use crate::store::record::StoredRecord;
 
 pub use self::room::EventFrame;
 pub use self::services::IceSource;
@@ -99,7 +99,7 @@ impl Hub {
     }
 
     /// Reads up to `limit` events of a room's log after the event `after`. Does not check what the reader may see.
-    pub async fn history(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<Stored>, SubmitError> {
+    pub async fn history(&self, room: RoomId, after: u64, limit: u32) -> Result<Vec<StoredRecord>, SubmitError> {
         self.services().store.events_after(room, after, limit).await.map_err(|_| SubmitError::Unavailable)
     }
 

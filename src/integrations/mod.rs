@@ -20,7 +20,7 @@ use crate::egress::Egress;
 use crate::hub::Hub;
 use crate::store::StoreError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
-use crate::store::outgoing::News;
+use crate::store::outbox::CommittedChange;
 
 pub use self::outcome::Outcome;
 
@@ -83,7 +83,7 @@ impl Integrations {
 
     /// Returns the deliveries that follow from a committed change at once. Push notifications are not among them:
     /// they wait out a grace period first (`outbound::grace`).
-    pub async fn deliveries_for(&self, change: &News) -> Result<Vec<Wish>, StoreError> {
+    pub async fn deliveries_for(&self, change: &CommittedChange) -> Result<Vec<Wish>, StoreError> {
         let mut deliveries: Vec<Wish> = self.payment.deliveries_for(change).into_iter().collect();
         deliveries.extend(self.courier.iter().flat_map(|courier| courier.deliveries_for(change)));
         deliveries.extend(self.mail.iter().flat_map(|mail| mail.deliveries_for(change)));

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::egress::{self, Egress, Forbidden};
 use crate::keyfile;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
-use crate::store::outgoing::News;
+use crate::store::outbox::CommittedChange;
 use crate::store::webhooks::Webhook;
 use crate::store::{Store, StoreError};
 
@@ -82,7 +82,7 @@ impl WebhookAdapter {
     }
 
     /// Returns a delivery for each external event and each endpoint subscribed to it.
-    pub async fn deliveries_for(&self, change: &News) -> Result<Vec<Wish>, StoreError> {
+    pub async fn deliveries_for(&self, change: &CommittedChange) -> Result<Vec<Wish>, StoreError> {
         let endpoints = self.cached_endpoints().await?;
         let due_at = self.clock.now();
         let wanted = change.records.iter().flat_map(|record| {

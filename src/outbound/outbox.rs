@@ -26,7 +26,7 @@ use crate::hub::appender::{OUTBOX_LEASE, OutboxBatch};
 use crate::integrations::Integrations;
 use crate::integrations::push::recipients::{Notice, notices_for};
 use crate::store::dispatches::Wish;
-use crate::store::outgoing::{News, Span};
+use crate::store::outbox::{CommittedChange, EventRange};
 use crate::store::{Store, StoreError};
 
 /// How often the worker looks for entries whose leases have expired.
@@ -119,7 +119,7 @@ impl OutboxWorker {
     }
 
     /// Processes an entry that this node committed.
-    async fn process(&self, entry: Uuid, changes: Vec<News>) -> Result<(), StoreError> {
+    async fn process(&self, entry: Uuid, changes: Vec<CommittedChange>) -> Result<(), StoreError> {
         self.enqueue_for_partners(&changes).await?;
         let notices: Vec<Notice> = changes.iter().flat_map(notices_for).collect();
         if notices.is_empty() {
@@ -130,7 +130,7 @@ impl OutboxWorker {
         Ok(())
     }
 
-    async fn enqueue_for_partners(&self, changes: &[News]) -> Result<(), StoreError> {
+    async fn enqueue_for_partners(&self, changes: &[CommittedChange]) -> Result<(), StoreError> {
         let mut deliveries = Vec::new();
         for change in changes {
             deliveries.extend(self.integrations.deliveries_for(change).await?);
@@ -175,7 +175,7 @@ impl OutboxWorker {
     /// Processes entries whose nodes let the lease expire. Their grace periods are over by then.
     async fn process_expired_entries(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        for (entry, ranges) in self.store.take_notes(now, now.plus(OUTBOX_LEASE), MAX_LEASED_ENTRIES).await? {
+        for (entry, ranges) in self.store.lease_outbox_entries(now, now.plus(OUTBOX_LEASE), MAX_LEASED_ENTRIES).await? {
             let mut changes = Vec::with_capacity(ranges.len());
             for range in ranges {
                 changes.extend(read_change(&self.store, range).await?);
@@ -190,7 +190,7 @@ impl OutboxWorker {
 
     async fn delete_finished(&self) -> Result<(), StoreError> {
         let finished = std::mem::take(&mut *self.finished());
-        let done = self.store.finish_notes(&finished).await;
+        let done = self.store.delete_outbox_entries(&finished).await;
         if done.is_err() {
             self.finished().extend(finished);
         }
@@ -202,7 +202,7 @@ impl OutboxWorker {
         let released = match self.delete_finished().await {
             Ok(()) => {
                 let entries = self.delayed().entries();
-                self.store.release_notes(&entries).await
+                self.store.release_outbox_entries(&entries).await
             }
             Err(error) => Err(error),
         };
@@ -214,11 +214,11 @@ impl OutboxWorker {
 
 /// Rebuilds a committed change from the log. Chat alone needs only the room's parties. Anything else depends on the
 /// room's state, which is replayed from its beginning.
-async fn read_change(store: &Store, range: Span) -> Result<Option<News>, StoreError> {
+async fn read_change(store: &Store, range: EventRange) -> Result<Option<CommittedChange>, StoreError> {
     let appended = read_records(store, range, range.first.saturating_sub(1)).await?;
     if appended.iter().all(|record| matches!(record.event, Event::ChatSent(_))) {
         let parties = if appended.is_empty() { None } else { store.parties(range.room).await? };
-        return Ok(parties.map(|(patient, doctor)| News {
+        return Ok(parties.map(|(patient, doctor)| CommittedChange {
             room: range.room,
             patient,
             doctor,
@@ -233,11 +233,17 @@ async fn read_change(store: &Store, range: Span) -> Result<Option<News>, StoreEr
     }
     records.retain(|record| record.seq >= range.first && record.event.audience().outside);
     let Some((patient, doctor)) = room.parties().filter(|_| !records.is_empty()) else { return Ok(None) };
-    Ok(Some(News { room: range.room, patient, doctor, records, after: Some(Box::new(room.snapshot(&View::Care))) }))
+    Ok(Some(CommittedChange {
+        room: range.room,
+        patient,
+        doctor,
+        records,
+        after: Some(Box::new(room.snapshot(&View::Care))),
+    }))
 }
 
 /// Reads the records after `after`, up to the last of the range.
-async fn read_records(store: &Store, range: Span, mut after: u64) -> Result<Vec<Arc<Record>>, StoreError> {
+async fn read_records(store: &Store, range: EventRange, mut after: u64) -> Result<Vec<Arc<Record>>, StoreError> {
     let mut records = Vec::new();
     while after < range.last {
         let limit = u32::try_from(range.last - after).unwrap_or(MAX_PAGE_EVENTS).min(MAX_PAGE_EVENTS);

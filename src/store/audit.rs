@@ -5,8 +5,8 @@ use rooms::role::Role;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest, instant};
-use super::people::named;
+use super::columns::{named, timestamp};
+use super::page::{Page, PageRequest};
 use super::{Store, StoreError, read, write_one};
 
 /// An entry of the audit log.
@@ -53,7 +53,7 @@ impl Store {
             .into_iter()
             .map(|(id, at, user, role, action, room)| {
                 let role = named(&role)?;
-                Ok((id, Access { id, at: instant(at), user: UserId(user), role, action, room: room.map(RoomId) }))
+                Ok((id, Access { id, at: timestamp(at), user: UserId(user), role, action, room: room.map(RoomId) }))
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(rows, |access| access))

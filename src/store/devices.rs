@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::events::unsigned;
-use super::people::named;
-use super::pieces::{Texts, pieces};
-use super::{Store, StoreError, on, read, write_one};
+use super::batching::{BatchSql, chunks};
+use super::columns::{named, unsigned};
+use super::{Store, StoreError, on_tx, read, write_one};
 
 /// The number of devices a person may have. A new one replaces the oldest.
 const MAX_DEVICES: i64 = 20;
@@ -169,8 +168,8 @@ const JOIN_DEVICES: &str = "join push_subscriptions d on d.user_id = u.id \
     where u.status = 'active' \
     and not exists (select 1 from sessions s where s.id = d.session and s.revoked_at is not null)";
 
-static OF_PEOPLE: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(1, |rows| {
+static OF_PEOPLE: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(1, |rows| {
         format!(
             "with wanted (asked) as (values {rows}) select asked, d.user_id, d.id, d.endpoint, p.muted, p.quiet_from, \
             p.quiet_until, p.offset_minutes from wanted join users u on u.id = asked {JOIN_DEVICES}"
@@ -178,8 +177,8 @@ static OF_PEOPLE: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-static OF_PHARMACIES: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(1, |rows| {
+static OF_PHARMACIES: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(1, |rows| {
         format!(
             "with wanted (asked) as (values {rows}) select asked, d.user_id, d.id, d.endpoint, p.muted, p.quiet_from, \
             p.quiet_until, p.offset_minutes from wanted join users u on u.pharmacy = asked and u.role = 'pharmacist' \
@@ -188,8 +187,8 @@ static OF_PHARMACIES: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-static DELIVERED: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(2, |rows| {
+static DELIVERED: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(2, |rows| {
         format!(
             "with wanted (room, user_id) as (values {rows}) select marks.room, marks.user_id, marks.delivered \
             from wanted join marks on marks.room = wanted.room and marks.user_id = wanted.user_id"
@@ -205,12 +204,12 @@ impl Store {
             session = excluded.session, p256dh = excluded.p256dh, auth = excluded.auth, \
             created_at = excluded.created_at returning id";
         let mut tx = self.begin().await?;
-        let (id,): (Uuid,) = on!(&mut tx, db => sqlx::query_as(sql)
+        let (id,): (Uuid,) = on_tx!(&mut tx, db => sqlx::query_as(sql)
             .bind(it.id).bind(it.user.0).bind(it.session.0).bind(&it.endpoint).bind(&it.p256dh).bind(&it.auth)
             .bind(now.micros()).fetch_one(db).await)?;
         let sql = "delete from push_subscriptions where user_id = $1 and id not in \
             (select id from push_subscriptions where user_id = $1 order by created_at desc limit $2)";
-        on!(&mut tx, db => sqlx::query(sql).bind(it.user.0).bind(MAX_DEVICES).execute(db).await.map(drop))?;
+        on_tx!(&mut tx, db => sqlx::query(sql).bind(it.user.0).bind(MAX_DEVICES).execute(db).await.map(drop))?;
         tx.commit().await?;
         Ok(id)
     }
@@ -278,10 +277,10 @@ impl Store {
         self.devices(&OF_PHARMACIES, &ids).await
     }
 
-    async fn devices(&self, texts: &'static Texts, ids: &[Uuid]) -> Result<Vec<Device>, StoreError> {
+    async fn devices(&self, texts: &'static BatchSql, ids: &[Uuid]) -> Result<Vec<Device>, StoreError> {
         let mut devices = Vec::new();
-        for ids in pieces(ids) {
-            let sql = texts.of(self, ids.len());
+        for ids in chunks(ids) {
+            let sql = texts.get(self, ids.len());
             let rows: Vec<DeviceRow> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);
                 for id in ids {
@@ -308,8 +307,8 @@ impl Store {
     /// Returns the last event that each of these people has confirmed in a room, without the pairs that confirmed none.
     pub async fn delivered(&self, wanted: &[(RoomId, UserId)]) -> Result<Vec<((RoomId, UserId), u64)>, StoreError> {
         let mut delivered = Vec::new();
-        for wanted in pieces(wanted) {
-            let sql = DELIVERED.of(self, wanted.len());
+        for wanted in chunks(wanted) {
+            let sql = DELIVERED.get(self, wanted.len());
             let rows: Vec<(Uuid, Uuid, i64)> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);
                 for (room, user) in wanted {

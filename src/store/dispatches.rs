@@ -13,11 +13,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::events::{signed, unsigned};
-use super::page::{Page, PageRequest, instant};
-use super::people::named;
-use super::pieces::{Texts, pieces};
-use super::{Store, StoreError, on, read, write_one};
+use super::batching::{BatchSql, chunks};
+use super::columns::{named, signed, timestamp, unsigned};
+use super::page::{Page, PageRequest};
+use super::{Store, StoreError, on_tx, read, write_one};
 
 /// Retention of finished deliveries. They are the log of what was sent, and prevent a replay from sending it again.
 const RETENTION: Duration = Duration::from_secs(7 * 86_400);
@@ -194,10 +193,10 @@ impl TryFrom<DispatchRow> for Dispatch {
             body: row.body,
             state: named(&row.state)?,
             attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-            due_at: row.due_at.map(instant),
+            due_at: row.due_at.map(timestamp),
             last_error: row.last_error,
-            created_at: instant(row.created_at),
-            done_at: row.done_at.map(instant),
+            created_at: timestamp(row.created_at),
+            done_at: row.done_at.map(timestamp),
         })
     }
 }
@@ -205,10 +204,10 @@ impl TryFrom<DispatchRow> for Dispatch {
 const COLUMNS: &str =
     "id, sink, lane, target, room, seq, kind, body, state, attempts, due_at, last_error, created_at, done_at";
 
-static ENQUEUE: LazyLock<Texts> = LazyLock::new(|| {
+static ENQUEUE: LazyLock<BatchSql> = LazyLock::new(|| {
     let insert = "insert into dispatches \
         (id, sink, lane, target, room, seq, kind, body, state, attempts, due_at, created_at) values ";
-    Texts::new(12, |rows| format!("{insert}{rows} on conflict do nothing"))
+    BatchSql::new(12, |rows| format!("{insert}{rows} on conflict do nothing"))
 });
 
 static TAKE: LazyLock<String> = LazyLock::new(|| {
@@ -232,10 +231,10 @@ impl Store {
         }
         let mut new = 0;
         let mut tx = self.begin().await?;
-        for wishes in pieces(wishes) {
+        for wishes in chunks(wishes) {
             let sql = ENQUEUE.get(&tx, wishes.len());
             let ids: Vec<Uuid> = wishes.iter().map(|_| fresh()).collect();
-            new += on!(&mut tx, db => {
+            new += on_tx!(&mut tx, db => {
                 let mut query = sqlx::query(sql);
                 for (wish, id) in wishes.iter().zip(&ids) {
                     query = query
@@ -290,7 +289,7 @@ impl Store {
         for report in reports {
             let done_at = report.due_at.is_none().then(|| now.micros());
             let error = report.error.as_deref().map(|error| truncate(error, MAX_ERROR_BYTES));
-            on!(&mut tx, db => sqlx::query(sql)
+            on_tx!(&mut tx, db => sqlx::query(sql)
                 .bind(report.state.as_str()).bind(report.due_at.map(Timestamp::micros)).bind(error).bind(done_at)
                 .bind(report.id).bind(i64::from(report.attempts))
                 .execute(db).await.map(drop))?;
@@ -346,7 +345,7 @@ impl Store {
                 state: named(&row.state)?,
                 count: unsigned(row.count)?,
                 attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-                due_at: row.due_at.map(instant),
+                due_at: row.due_at.map(timestamp),
             })
         };
         rows.into_iter().map(count).collect()

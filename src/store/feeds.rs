@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest, instant};
-use super::people::{line, named};
+use super::columns::{named, text, timestamp};
+use super::page::{Page, PageRequest};
 use super::{Store, StoreError, read};
 
 /// The number of newest rows in a feed. Older closed rows are in the listings only.
@@ -168,12 +168,12 @@ impl Store {
                 let room = RoomId(row.id);
                 let row = FeedRow::Waiting {
                     room,
-                    patient: Some(Person { id: UserId(row.patient), name: line(&row.patient_name)? }),
+                    patient: Some(Person { id: UserId(row.patient), name: text(&row.patient_name)? }),
                     state,
                     position: place,
                     estimate_s,
-                    since: instant(row.waiting_since.unwrap_or(row.updated_at)),
-                    starts_at: row.starts_at.map(instant),
+                    since: timestamp(row.waiting_since.unwrap_or(row.updated_at)),
+                    starts_at: row.starts_at.map(timestamp),
                 };
                 Ok(FeedItem { key: room.to_string(), row })
             })
@@ -195,7 +195,7 @@ impl Store {
         let sql = "select min(started_at) from rooms where doctor = $1 and open \
             and state in ('in_progress', 'interrupted')";
         let (since,): (Option<i64>,) = read!(self, db => sqlx::query_as(sql).bind(doctor.0).fetch_one(db).await)?;
-        Ok(since.map(instant))
+        Ok(since.map(timestamp))
     }
 
     /// Returns a pharmacy's newest dispensings and all open ones.
@@ -327,13 +327,13 @@ fn consultation(
     let row = FeedRow::Consultation {
         room,
         state: named(&row.state)?,
-        patient: Person { id: UserId(row.patient), name: line(&row.patient_name)? },
-        doctor: Person { id: UserId(row.doctor), name: line(&row.doctor_name)? },
-        starts_at: row.starts_at.map(instant),
+        patient: Person { id: UserId(row.patient), name: text(&row.patient_name)? },
+        doctor: Person { id: UserId(row.doctor), name: text(&row.doctor_name)? },
+        starts_at: row.starts_at.map(timestamp),
         prescriptions,
         dispensings,
         deliveries,
-        updated_at: instant(row.updated_at),
+        updated_at: timestamp(row.updated_at),
     };
     Ok(FeedItem { key: room.to_string(), row })
 }
@@ -345,11 +345,11 @@ fn dispensing(row: DispensingRow) -> Result<FeedItem, StoreError> {
         prescription: PrescriptionId(row.prescription),
         pharmacy: PharmacyId(row.pharmacy),
         state: named(&row.state)?,
-        patient: Person { id: UserId(row.patient), name: line(&row.patient_name)? },
+        patient: Person { id: UserId(row.patient), name: text(&row.patient_name)? },
         items: u32::try_from(row.items).unwrap_or(0),
         delivery: row.delivery,
-        received_at: instant(row.received_at),
-        updated_at: instant(row.updated_at),
+        received_at: timestamp(row.received_at),
+        updated_at: timestamp(row.updated_at),
     };
     Ok(FeedItem { key: row.id.to_string(), row: item })
 }
@@ -361,12 +361,12 @@ fn delivery(row: DeliveryRow) -> Result<FeedItem, StoreError> {
         state: named(&row.state)?,
         pharmacy: Pharmacy {
             id: PharmacyId(row.pharmacy),
-            name: line(&row.pharmacy_name)?,
-            address: line(&row.pharmacy_address)?,
+            name: text(&row.pharmacy_name)?,
+            address: text(&row.pharmacy_address)?,
         },
-        recipient: Person { id: UserId(row.recipient), name: line(&row.recipient_name)? },
-        address: line(&row.address)?,
-        updated_at: instant(row.updated_at),
+        recipient: Person { id: UserId(row.recipient), name: text(&row.recipient_name)? },
+        address: text(&row.address)?,
+        updated_at: timestamp(row.updated_at),
     };
     Ok(FeedItem { key: row.id.to_string(), row: item })
 }

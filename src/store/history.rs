@@ -11,8 +11,9 @@ use rooms::id::RoomId;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::time::{Instant, timeout};
 
-use super::events::Stored;
-use super::{Store, StoreError, postgres_options, with_limits};
+use super::connect::{postgres_options, with_session_limits};
+use super::record::StoredRecord;
+use super::{Store, StoreError};
 use crate::config::DatabaseSettings;
 
 /// Limit for a connection to the replica and for one query.
@@ -48,7 +49,7 @@ impl History {
     pub fn open(primary: Store, settings: &DatabaseSettings) -> Result<Self, StoreError> {
         let Some(url) = settings.read_url() else { return Ok(Self { primary, replica: None }) };
         let pool = PgPoolOptions::new().max_connections(settings.connections).acquire_timeout(REPLICA_TIMEOUT);
-        let pool: PgPool = with_limits(pool).connect_lazy_with(postgres_options(url)?);
+        let pool: PgPool = with_session_limits(pool).connect_lazy_with(postgres_options(url)?);
         let replica =
             Replica { store: Store::Postgres(pool), unavailable_until: Mutex::default(), reads: ReadCounts::default() };
         Ok(Self { primary, replica: Some(Arc::new(replica)) })
@@ -66,7 +67,7 @@ impl History {
         after: u64,
         limit: u32,
         needed: u64,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredRecord>, StoreError> {
         let last = after.saturating_add(u64::from(limit)).min(needed);
         if let Some(replica) = &self.replica
             && let Some(page) = replica.query(replica.store.events_after(room, after, limit), last).await
@@ -83,7 +84,7 @@ impl History {
         before: u64,
         limit: u32,
         needed: u64,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredRecord>, StoreError> {
         let last = before.saturating_sub(1).min(needed);
         if let Some(replica) = &self.replica
             && let Some(page) = replica.query(replica.store.events_before(room, before, limit), last).await
@@ -105,9 +106,9 @@ impl Replica {
     /// Returns a page that reaches `last`, or `None` if the replica lags behind or is unreachable.
     async fn query(
         &self,
-        page: impl Future<Output = Result<Vec<Stored>, StoreError>>,
+        page: impl Future<Output = Result<Vec<StoredRecord>, StoreError>>,
         last: u64,
-    ) -> Option<Vec<Stored>> {
+    ) -> Option<Vec<StoredRecord>> {
         let now = Instant::now();
         if self.unavailable_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| until > now) {
             return None;

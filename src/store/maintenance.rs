@@ -6,7 +6,7 @@ use rooms::id::RoomId;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::{Store, StoreError, read, soon, write_one};
+use super::{Store, StoreError, read, with_timeout, write_one};
 
 /// Retention of idempotency keys and their responses.
 pub const IDEMPOTENCY_KEY_RETENTION: Duration = Duration::from_secs(86_400);
@@ -24,9 +24,9 @@ impl Store {
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let Store::Sqlite { read, write } = self else { return Ok(()) };
         let sql = "pragma wal_checkpoint(passive)";
-        let (_busy, pages, _copied): (i64, i64, i64) = soon(sqlx::query_as(sql).fetch_one(read)).await?;
+        let (_busy, pages, _copied): (i64, i64, i64) = with_timeout(sqlx::query_as(sql).fetch_one(read)).await?;
         if pages > WAL_RESTART_PAGES {
-            soon(sqlx::query(sql).execute(write)).await?;
+            with_timeout(sqlx::query(sql).execute(write)).await?;
         }
         Ok(())
     }
@@ -35,7 +35,7 @@ impl Store {
     pub async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
         let Store::Postgres(pool) = self else { return Ok(None) };
         let sql = "select cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)";
-        let (micros,): (i64,) = soon(sqlx::query_as(sql).fetch_one(pool)).await?;
+        let (micros,): (i64,) = with_timeout(sqlx::query_as(sql).fetch_one(pool)).await?;
         Ok(Some(Timestamp::from_micros(micros)))
     }
 

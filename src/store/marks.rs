@@ -6,7 +6,7 @@ use rooms::id::{RoomId, UserId};
 use rooms::signal::Mark;
 use uuid::Uuid;
 
-use super::{Store, StoreError, on, read};
+use super::{Store, StoreError, on_tx, read};
 
 impl Store {
     /// Returns the read receipts of a room.
@@ -29,7 +29,7 @@ impl Store {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let mut tx = self.begin().await?;
         for (room, user, mark) in marks {
-            on!(&mut tx, db => sqlx::query(sql)
+            on_tx!(&mut tx, db => sqlx::query(sql)
                 .bind(room.0).bind(user.0).bind(number(mark.delivered)).bind(number(mark.seen))
                 .execute(db).await.map(drop))?;
         }

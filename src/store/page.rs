@@ -1,6 +1,5 @@
 //! Pagination: pages of bounded size, continued after the key of the last row.
 
-use rooms::time::Timestamp;
 use uuid::Uuid;
 
 /// A request for one page.
@@ -47,9 +46,4 @@ impl PageRequest {
         }
         Page { items, next: next.filter(|_| more) }
     }
-}
-
-/// From a column.
-pub(super) fn instant(micros: i64) -> Timestamp {
-    Timestamp::from_micros(micros)
 }

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::events::{signed, unsigned};
-use super::page::instant;
-use super::people::{line, named};
+use super::columns::{named, signed, text, timestamp, unsigned};
 use super::{Store, StoreError, read, write_one};
 
 /// The state of a sandbox payment.
@@ -105,7 +103,7 @@ impl TryFrom<PaymentRow> for SandboxPayment {
             id: row.id,
             room: RoomId(row.room),
             amount: unsigned(row.amount)?,
-            currency: line(&row.currency)?,
+            currency: text(&row.currency)?,
             state: named(&row.state)?,
             faults: SandboxFaults { fails: row.fails, slow: row.slow, twice: row.twice },
         })
@@ -119,8 +117,8 @@ impl From<ParcelRow> for SandboxParcel {
             delivery: DeliveryId(row.delivery),
             room: RoomId(row.room),
             state: row.state,
-            next_at: row.next_at.map(instant),
-            updated_at: instant(row.updated_at),
+            next_at: row.next_at.map(timestamp),
+            updated_at: timestamp(row.updated_at),
         }
     }
 }

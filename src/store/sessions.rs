@@ -6,7 +6,7 @@ use rooms::time::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::page::instant;
+use super::columns::timestamp;
 use super::{Store, StoreError, read, write_one};
 
 /// One sign-in of a person.
@@ -46,11 +46,11 @@ impl From<SessionRow> for Session {
             id: SessionId(row.id),
             user: UserId(row.user_id),
             counter: row.counter,
-            rotated_at: instant(row.rotated_at),
-            created_at: instant(row.created_at),
-            last_seen_at: instant(row.last_seen_at),
-            expires_at: instant(row.expires_at),
-            revoked_at: row.revoked_at.map(instant),
+            rotated_at: timestamp(row.rotated_at),
+            created_at: timestamp(row.created_at),
+            last_seen_at: timestamp(row.last_seen_at),
+            expires_at: timestamp(row.expires_at),
+            revoked_at: row.revoked_at.map(timestamp),
             label: row.label,
         }
     }

@@ -5,9 +5,8 @@ use rooms::party::{Person, Slot};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::page::instant;
-use super::people::line;
-use super::{Store, StoreError, on, read, write_one};
+use super::columns::{text, timestamp};
+use super::{Store, StoreError, on_tx, read, write_one};
 
 /// The longest slot that the table accepts, in microseconds. Slots that overlap begin at most this far apart.
 const MAX_SLOT_MICROS: i64 = 86_400_000_000;
@@ -35,13 +34,13 @@ impl Store {
     pub async fn publish_slots(&self, doctor: UserId, slots: &[PublishedSlot]) -> Result<Published, StoreError> {
         let mut tx = self.begin().await?;
         // The update locks the doctor's row, so that concurrent calls for the same doctor run one after the other.
-        on!(&mut tx, db => sqlx::query("update users set changed_at = changed_at where id = $1")
+        on_tx!(&mut tx, db => sqlx::query("update users set changed_at = changed_at where id = $1")
             .bind(doctor.0).execute(db).await.map(drop))?;
         let sql = "insert into slots (id, doctor, starts_at, ends_at) \
             select $1, $2, cast($3 as bigint), cast($4 as bigint) where not exists \
             (select 1 from slots where doctor = $2 and starts_at > $5 and starts_at < $4 and ends_at > $3)";
         for (at, slot) in slots.iter().enumerate() {
-            let inserted = on!(&mut tx, db => sqlx::query(sql)
+            let inserted = on_tx!(&mut tx, db => sqlx::query(sql)
                 .bind(slot.id.0).bind(doctor.0).bind(slot.starts_at.micros()).bind(slot.ends_at.micros())
                 .bind(slot.starts_at.micros() - MAX_SLOT_MICROS)
                 .execute(db).await.map(|done| done.rows_affected()))?;
@@ -69,8 +68,8 @@ impl Store {
             .into_iter()
             .map(|(id, starts_at, ends_at, room)| PublishedSlot {
                 id: SlotId(id),
-                starts_at: instant(starts_at),
-                ends_at: instant(ends_at),
+                starts_at: timestamp(starts_at),
+                ends_at: timestamp(ends_at),
                 room: room.map(RoomId),
             })
             .collect())
@@ -89,7 +88,7 @@ impl Store {
         let sql = "select min(starts_at) from slots where doctor = $1 and room is null and starts_at >= $2";
         let (first,): (Option<i64>,) =
             read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(from.micros()).fetch_one(db).await)?;
-        Ok(first.map(instant))
+        Ok(first.map(timestamp))
     }
 
     /// Finds a slot of an active doctor, in the form in which the log stores it.
@@ -99,8 +98,8 @@ impl Store {
         let row: Option<(Uuid, String, i64, i64)> =
             read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
         row.map(|(doctor, name, starts_at, ends_at)| {
-            let doctor = Person { id: UserId(doctor), name: line(&name)? };
-            Ok(Slot { id, doctor, starts_at: instant(starts_at), ends_at: instant(ends_at) })
+            let doctor = Person { id: UserId(doctor), name: text(&name)? };
+            Ok(Slot { id, doctor, starts_at: timestamp(starts_at), ends_at: timestamp(ends_at) })
         })
         .transpose()
     }

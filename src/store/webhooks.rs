@@ -4,7 +4,7 @@ use rooms::time::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::page::instant;
+use super::columns::timestamp;
 use super::{Store, StoreError, read, write_one};
 
 /// An endpoint. It has no `Debug`, so that no log prints its secrets.
@@ -41,9 +41,9 @@ impl From<WebhookRow> for Webhook {
             url: row.url,
             kinds: row.kinds.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
             secret: row.secret,
-            former: row.former_secret.zip(row.former_until.map(instant)),
+            former: row.former_secret.zip(row.former_until.map(timestamp)),
             disabled: row.disabled,
-            created_at: instant(row.created_at),
+            created_at: timestamp(row.created_at),
         }
     }
 }

@@ -131,9 +131,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a call could not be answered");
         let code = match error {
-            StoreError::Unavailable(_) | StoreError::TakenBack(_) => Code::Unavailable,
+            StoreError::Unavailable(_) | StoreError::Serialization(_) => Code::Unavailable,
             StoreError::Full(_) => Code::StorageFull,
-            StoreError::Unexpected(_) | StoreError::Setting(_) => Code::Internal,
+            StoreError::Unexpected(_) | StoreError::Config(_) => Code::Internal,
         };
         let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };
         Self::new(code, "the hub cannot do this now; repeat it with the same Idempotency-Key").with(detail)

@@ -4,7 +4,7 @@
 
 mod adapter_walls;
 mod circles;
-mod hub_layers;
+mod folder_layers;
 mod names;
 mod source;
 

@@ -134,7 +134,7 @@ async fn sinks(State(state): State<AppState>) -> Result<Json<Outside>, Problem> 
             entry.attempts = entry.attempts.max(attempts);
         }
     }
-    let notes = state.store.notes().await?;
+    let notes = state.store.outbox_len().await?;
     Ok(Json(Outside { sinks: lanes.into_values().collect(), notes }))
 }
 

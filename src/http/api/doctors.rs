@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::slots::{Window, WindowQuery};
 use crate::http::operation::{Operation, Tag, get};
 use crate::http::pagination::{List, page_request};
-use crate::store::people::{Status, User};
+use crate::store::users::{Status, User};
 use crate::web::extract::{Path, Query};
 use crate::web::{AppState, Problem};
 

@@ -19,7 +19,7 @@ use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Matching, Operation, Tag, get, post, put};
 use crate::http::pagination::{List, PageQuery};
-use crate::store::cases::PrescriptionLine;
+use crate::store::room_lookup::PrescriptionLine;
 use crate::web::extract::{Body, IfMatch, Path, Query};
 use crate::web::{AppState, Problem};
 

@@ -18,7 +18,7 @@ use crate::http::commands::Versioned;
 use crate::http::operation::{Matching, Operation, Tag, get, patch};
 use crate::http::pagination::{List, PageQuery, page_request};
 use crate::store::audit::Access;
-use crate::store::people::{Status, User};
+use crate::store::users::{Status, User};
 use crate::web::extract::{Body, IfMatch, Path, Query};
 use crate::web::{AppState, Problem};
 

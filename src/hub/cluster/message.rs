@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::bus::NodeId;
 use crate::hub::feeds::FeedKey;
-use crate::store::events::Sealed;
+use crate::store::record::HashedRecord;
 
 /// Bytes of a message. Of a longer commit, only the new head is published.
 const MAX_MESSAGE_BYTES: usize = 512 * 1024;
@@ -76,7 +76,7 @@ pub struct CommittedEvents {
 
 impl RoomMessage {
     /// Returns the message about a commit, or `None` if the commit is empty.
-    pub fn of_commit(records: &[Sealed]) -> Option<Self> {
+    pub fn of_commit(records: &[HashedRecord]) -> Option<Self> {
         let (first, last) = (records.first()?, records.last()?);
         let bytes: usize = records.iter().map(|record| record.canonical.len()).sum();
         if bytes > MAX_MESSAGE_BYTES / 2 {
@@ -96,7 +96,7 @@ impl CommittedEvents {
     }
 
     /// Returns the events after `head` if they follow it without a gap and match their hash. `hash` is the head's.
-    pub fn after(&self, room: RoomId, head: u64, hash: Hash) -> Option<Vec<Sealed>> {
+    pub fn after(&self, room: RoomId, head: u64, hash: Hash) -> Option<Vec<HashedRecord>> {
         if self.first == 0 || self.first > head + 1 {
             return None;
         }
@@ -110,7 +110,7 @@ impl CommittedEvents {
                 return None;
             }
             hash = chain(&hash, raw.get());
-            records.push(Sealed { seq, canonical: raw.get().into(), hash, record: Arc::new(record) });
+            records.push(HashedRecord { seq, canonical: raw.get().into(), hash, record: Arc::new(record) });
         }
         (hash == self.hash).then_some(records)
     }

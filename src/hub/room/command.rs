@@ -17,7 +17,7 @@ use crate::hub::cluster::message::ClusterEventKind;
 use crate::hub::feeds::{FeedKey, affected_feeds};
 use crate::hub::submission::{Committed, Submission, SubmitError, command_hash};
 use crate::store::StoreError;
-use crate::store::events::{Append, Appended, Sealed};
+use crate::store::record::{Append, Appended, HashedRecord};
 use crate::telemetry::COMMAND_TRACE;
 use crate::telemetry::metrics::METRICS;
 
@@ -124,7 +124,7 @@ impl RoomTask {
         }
     }
 
-    fn committed(&mut self, submission: &Submission, hash: Hash, records: &[Sealed]) -> Committed {
+    fn committed(&mut self, submission: &Submission, hash: Hash, records: &[HashedRecord]) -> Committed {
         let started = Instant::now();
         tracing::debug!(
             target: COMMAND_TRACE, command = %submission.id.0, room = %self.id, events = records.len(), "committed"

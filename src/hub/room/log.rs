@@ -7,7 +7,7 @@ use rooms::record::Record;
 use super::state::ReplayedLog;
 use super::task::RoomTask;
 use crate::hub::submission::SubmitError;
-use crate::store::events::{Sealed, Stored};
+use crate::store::record::{HashedRecord, StoredRecord};
 use crate::telemetry::COMMAND_TRACE;
 
 /// Events read from the store at a time.
@@ -40,20 +40,20 @@ impl RoomTask {
     }
 
     /// Reads the events after `head`, and whether there may be more.
-    async fn page_after(&self, head: u64) -> Result<(Vec<Sealed>, bool), SubmitError> {
+    async fn page_after(&self, head: u64) -> Result<(Vec<HashedRecord>, bool), SubmitError> {
         let page = self.hub.store.events_after(self.id, head, PAGE_EVENTS).await?;
         let has_more = page.len() == PAGE_EVENTS as usize;
         Ok((self.parse(page)?, has_more))
     }
 
-    fn parse(&self, events: Vec<Stored>) -> Result<Vec<Sealed>, SubmitError> {
+    fn parse(&self, events: Vec<StoredRecord>) -> Result<Vec<HashedRecord>, SubmitError> {
         let records = events.into_iter().map(|stored| {
             let record: Record = serde_json::from_str(&stored.canonical).map_err(|error| {
                 tracing::error!(room = %self.id, seq = stored.seq, kind = ?error.classify(), "stored record unreadable");
                 SubmitError::Unavailable
             })?;
             let (canonical, record) = (stored.canonical.into(), Arc::new(record));
-            Ok(Sealed { seq: stored.seq, canonical, hash: stored.hash, record })
+            Ok(HashedRecord { seq: stored.seq, canonical, hash: stored.hash, record })
         });
         records.collect()
     }
@@ -76,7 +76,7 @@ impl RoomTask {
     }
 
     /// Applies the events that another node appended first.
-    pub(super) async fn append_lost_race(&mut self, since: Vec<Stored>) -> Result<(), SubmitError> {
+    pub(super) async fn append_lost_race(&mut self, since: Vec<StoredRecord>) -> Result<(), SubmitError> {
         if !since.first().is_some_and(|next| self.state.is_followed_by(next)) {
             return self.catch_up().await;
         }
@@ -96,7 +96,7 @@ impl RoomTask {
     }
 
     /// Applies a committed event and sends it to the subscribers.
-    pub(super) fn apply_committed(&mut self, record: &Sealed) {
+    pub(super) fn apply_committed(&mut self, record: &HashedRecord) {
         self.state.apply(record);
         self.subscribers.publish(self.id, record.seq, &record.record.event, &record.canonical);
         if let Some(command) = record.record.command {

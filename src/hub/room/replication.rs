@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::task::RoomTask;
 use crate::bus::{Channel, NodeId};
 use crate::hub::cluster::message::{self, RoomMessage};
-use crate::store::events::Sealed;
+use crate::store::record::HashedRecord;
 
 impl RoomTask {
     /// Publishes a message to the other nodes that have the room in memory.
@@ -21,7 +21,7 @@ impl RoomTask {
     }
 
     /// Publishes the events of a commit.
-    pub(super) fn publish_commit(&self, records: &[Sealed]) {
+    pub(super) fn publish_commit(&self, records: &[HashedRecord]) {
         if self.hub.bus.is_shared()
             && let Some(message) = RoomMessage::of_commit(records)
         {
@@ -101,7 +101,7 @@ impl RoomTask {
     }
 
     /// Applies events that were committed elsewhere, with all that follows from them.
-    pub(super) fn apply_remote(&mut self, records: &[Sealed]) {
+    pub(super) fn apply_remote(&mut self, records: &[HashedRecord]) {
         for record in records {
             self.apply_committed(record);
         }

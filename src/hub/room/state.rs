@@ -18,7 +18,7 @@ use rooms::time::Timestamp;
 use crate::bus::RoomSubscription;
 use crate::hub::cluster::message::CommittedEvents;
 use crate::hub::submission::{Submission, SubmitError};
-use crate::store::events::{Append, Sealed, Stored};
+use crate::store::record::{Append, HashedRecord, StoredRecord};
 
 /// People whose marks are kept of what other nodes publish.
 const MAX_REMOTE_MARKS: usize = 64;
@@ -52,7 +52,7 @@ impl ReplayedLog {
         self.room.head()
     }
 
-    pub fn apply(&mut self, record: &Sealed) {
+    pub fn apply(&mut self, record: &HashedRecord) {
         self.room.apply(&record.record);
         self.hash = record.hash;
     }
@@ -89,7 +89,7 @@ impl RoomState {
     }
 
     /// Applies the next event of the log.
-    pub fn apply(&mut self, record: &Sealed) {
+    pub fn apply(&mut self, record: &HashedRecord) {
         if let Some(log) = &mut self.log {
             log.apply(record);
             self.head.store(record.seq, Ordering::Relaxed);
@@ -97,14 +97,14 @@ impl RoomState {
     }
 
     /// Whether a stored event is the next one of the log in memory.
-    pub fn is_followed_by(&self, next: &Stored) -> bool {
+    pub fn is_followed_by(&self, next: &StoredRecord) -> bool {
         self.log
             .as_ref()
             .is_some_and(|log| next.seq == log.head() + 1 && next.hash == chain(&log.hash, &next.canonical))
     }
 
     /// Returns the new ones of another node's events, or `None` if they do not follow the log in memory.
-    pub fn new_events(&self, events: &CommittedEvents) -> Option<Vec<Sealed>> {
+    pub fn new_events(&self, events: &CommittedEvents) -> Option<Vec<HashedRecord>> {
         let log = self.log.as_ref().filter(|_| !self.is_stale)?;
         events.after(log.room.id(), log.head(), log.hash)
     }
@@ -123,14 +123,14 @@ impl RoomState {
         let command = sender.map(|_| submission.id);
         let has_projection = events.iter().any(|event| !matches!(event, Event::ChatSent(_)));
         let (mut seq, mut hash) = (log.head(), log.hash);
-        let records: Vec<Sealed> = events
+        let records: Vec<HashedRecord> = events
             .into_iter()
             .map(|event| {
                 seq += 1;
                 let record = Record { room: submission.room, seq, at, actor: by.clone(), command, event };
                 let canonical = record.canonical();
                 hash = chain(&hash, &canonical);
-                Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }
+                HashedRecord { seq, canonical: canonical.into(), hash, record: Arc::new(record) }
             })
             .collect();
         let (after, wake_at, parties) = if has_projection {

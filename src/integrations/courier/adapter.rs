@@ -23,8 +23,8 @@ use crate::integrations::outcome::Outcome;
 use crate::integrations::partner::PartnerError;
 use crate::store::StoreError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
-use crate::store::outgoing::News;
-use crate::store::people::{Status, User};
+use crate::store::outbox::CommittedChange;
+use crate::store::users::{Status, User};
 
 /// The name under which the partner's message ids are recorded.
 const PARTNER_NAME: &str = "courier";
@@ -86,7 +86,7 @@ impl CourierAdapter {
     }
 
     /// Returns the assignments, orders, and cancellations that follow from a change.
-    pub fn deliveries_for(&self, change: &News) -> Vec<Wish> {
+    pub fn deliveries_for(&self, change: &CommittedChange) -> Vec<Wish> {
         let mut deliveries = Vec::new();
         for record in &change.records {
             let (kind, lane, delivery) = match &record.event {

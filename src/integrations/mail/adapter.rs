@@ -19,7 +19,7 @@ use crate::hub::Hub;
 use crate::integrations::outcome::Outcome;
 use crate::integrations::partner::PartnerError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
-use crate::store::outgoing::News;
+use crate::store::outbox::CommittedChange;
 
 /// How long before a consultation patients are reminded: the first of these that is still ahead.
 const REMINDER_LEAD_TIME_OPTIONS: [Duration; 2] = [Duration::from_secs(86_400), Duration::from_secs(3_600)];
@@ -51,7 +51,7 @@ impl MailAdapter {
     }
 
     /// Returns the mails that follow from a change.
-    pub fn deliveries_for(&self, change: &News) -> Vec<Wish> {
+    pub fn deliveries_for(&self, change: &CommittedChange) -> Vec<Wish> {
         let slot = change.after.as_ref().and_then(|after| after.consultation.as_ref()?.slot.as_ref());
         let mut deliveries = Vec::new();
         for record in &change.records {
@@ -139,7 +139,7 @@ impl MailAdapter {
     }
 }
 
-fn is_booked(change: &News) -> bool {
+fn is_booked(change: &CommittedChange) -> bool {
     let consultation = change.after.as_ref().and_then(|after| after.consultation.as_ref());
     consultation.is_some_and(|it| it.state == ConsultationState::Booked)
 }

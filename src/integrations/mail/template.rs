@@ -3,7 +3,7 @@
 use rooms::text::Line;
 use rooms::time::Timestamp;
 
-use crate::store::people::Language;
+use crate::store::users::Language;
 
 /// A kind of mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::integrations::inbound::{Accepted, InboundError, InboundMessage, Webho
 use crate::integrations::outcome::Outcome;
 use crate::integrations::partner::PartnerError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
-use crate::store::outgoing::News;
+use crate::store::outbox::CommittedChange;
 use crate::store::partners::PaymentLink;
 
 /// The name under which the provider's message ids are recorded.
@@ -46,7 +46,7 @@ impl PaymentAdapter {
     }
 
     /// Returns the payment action that a change makes due. A room needs each action once.
-    pub fn deliveries_for(&self, change: &News) -> Option<Wish> {
+    pub fn deliveries_for(&self, change: &CommittedChange) -> Option<Wish> {
         let due = change.after.as_ref()?.payment_due()?;
         Some(self.delivery(change.room, due, "provider"))
     }

@@ -9,7 +9,7 @@ use rooms::state::{ConsultationState, DispensingState, PaymentState};
 use rooms::time::Timestamp;
 
 use crate::store::devices::NoticeKind;
-use crate::store::outgoing::News;
+use crate::store::outbox::CommittedChange;
 
 /// Somebody whom a notice is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +31,7 @@ pub struct Notice {
 }
 
 /// Returns the notices that follow from a change. Of several of one kind for one recipient, only the last remains.
-pub fn notices_for(change: &News) -> Vec<Notice> {
+pub fn notices_for(change: &CommittedChange) -> Vec<Notice> {
     let mut notices: Vec<Notice> = Vec::new();
     for record in &change.records {
         let Some((kind, recipients)) = recipients(&record.event, change) else { continue };
@@ -64,7 +64,7 @@ fn ring_end(event: &Event) -> Option<Timestamp> {
 }
 
 /// Returns the kind of notice and its recipients; `None` for events that nobody is notified of.
-fn recipients(event: &Event, change: &News) -> Option<(NoticeKind, Vec<Recipient>)> {
+fn recipients(event: &Event, change: &CommittedChange) -> Option<(NoticeKind, Vec<Recipient>)> {
     use NoticeKind::*;
     let (patient, doctor) = (Recipient::Person(change.patient), Recipient::Person(change.doctor));
     let both = || vec![patient, doctor];

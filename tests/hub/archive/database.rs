@@ -9,7 +9,7 @@ use rooms::text::Prose;
 use wardroom::archive::{Violation, verify_database};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
-use wardroom::store::events::Appended;
+use wardroom::store::record::Appended;
 
 use crate::support::both;
 use crate::support::room_log::{doctor_with_slots, slot_request};

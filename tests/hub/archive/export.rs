@@ -14,8 +14,8 @@ use uuid::Uuid;
 use wardroom::archive::{Export, Violation, verify, verify_room};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
-use wardroom::store::events::{Append, Appended, Sealed};
 use wardroom::store::history::History;
+use wardroom::store::record::{Append, Appended, HashedRecord};
 
 use crate::support::both;
 use crate::support::room_log::{RoomLog, new_ids};
@@ -41,7 +41,7 @@ async fn stored_and_exported(store: &Store) -> (RoomId, Vec<String>) {
         let canonical = record.canonical();
         let before = hash;
         hash = chain(&hash, &canonical);
-        let records = vec![Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }];
+        let records = vec![HashedRecord { seq, canonical: canonical.into(), hash, record: Arc::new(record) }];
         let append = Append {
             room,
             records,

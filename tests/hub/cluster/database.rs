@@ -43,11 +43,11 @@ async fn repeat_until_done(client: &mut Client, id: CommandId) -> u64 {
     timeout(CONDITION_TIMEOUT, answered).await.expect("the command succeeds in the end")
 }
 
-fn chat_count(stored: &[wardroom::store::events::Stored]) -> usize {
+fn chat_count(stored: &[wardroom::store::record::StoredRecord]) -> usize {
     stored.iter().filter(|it| it.canonical.contains("chat.sent")).count()
 }
 
-async fn stored(server: &TestServer, room: RoomId) -> Vec<wardroom::store::events::Stored> {
+async fn stored(server: &TestServer, room: RoomId) -> Vec<wardroom::store::record::StoredRecord> {
     server.state.store.events_after(room, 0, 1_000).await.unwrap()
 }
 

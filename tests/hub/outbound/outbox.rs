@@ -9,9 +9,9 @@ use rooms::time::Timestamp;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::dispatches::{Dispatch, DispatchState, Report, Sink, Wish};
-use wardroom::store::events::Appended;
-use wardroom::store::outgoing::{Note, Span};
+use wardroom::store::outbox::{EventRange, OutboxEntry};
 use wardroom::store::page::PageRequest;
+use wardroom::store::record::Appended;
 
 use crate::support::both;
 use crate::support::room_log::{RoomLog, new_ids, open_store};
@@ -48,9 +48,12 @@ async fn outbox_entry_exists_exactly_for_committed_changes(settings: DatabaseSet
     let store = open_store(&settings).await;
     let (doctor, slots) = crate::support::room_log::doctor_with_slots(&store, 1).await;
     let (log, asked) = crate::support::room_log::slot_request(&slots[0], &doctor);
-    let note = || Note { id: Uuid::now_v7(), taken_until: now() };
+    let note = || OutboxEntry { id: Uuid::now_v7(), leased_until: now() };
     let opening = note();
-    assert_eq!(store.append_noting(std::slice::from_ref(&asked), Some(opening)).await.unwrap(), [Appended::Committed]);
+    assert_eq!(
+        store.append_with_outbox(std::slice::from_ref(&asked), Some(opening)).await.unwrap(),
+        [Appended::Committed]
+    );
     let mut log = log.after(&asked);
     let mut batch = Vec::new();
     for _ in 0..2 {
@@ -63,25 +66,25 @@ async fn outbox_entry_exists_exactly_for_committed_changes(settings: DatabaseSet
     let late = crate::support::room_log::slot_request(&slots[0], &doctor).1;
     batch.push(late);
     let chat_note = note();
-    let answers = store.append_noting(&batch, Some(chat_note)).await.unwrap();
+    let answers = store.append_with_outbox(&batch, Some(chat_note)).await.unwrap();
     assert_eq!(answers, [Appended::Committed, Appended::Committed, Appended::SlotTaken]);
     // A room without parties concerns nobody outside.
     let (sender, command) = new_ids();
     assert_eq!(
-        store.append_noting(&[RoomLog::new().chat(sender, command, "x")], Some(note())).await.unwrap(),
+        store.append_with_outbox(&[RoomLog::new().chat(sender, command, "x")], Some(note())).await.unwrap(),
         [Appended::Committed]
     );
     let later = now().plus(seconds(1));
-    let notes = store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap();
-    let span = |first, last| Span { room: log.room, first, last };
+    let notes = store.lease_outbox_entries(later, later.plus(seconds(30)), 100).await.unwrap();
+    let span = |first, last| EventRange { room: log.room, first, last };
     let first = asked.records.len() as u64;
     let expected = [
         (opening.id, vec![span(1, first)]),
         (chat_note.id, vec![span(first + 1, first + 1), span(first + 2, first + 2)]),
     ];
     assert_eq!(notes, expected);
-    store.finish_notes(&[opening.id, chat_note.id]).await.unwrap();
-    assert_eq!(store.notes().await.unwrap(), 0);
+    store.delete_outbox_entries(&[opening.id, chat_note.id]).await.unwrap();
+    assert_eq!(store.outbox_len().await.unwrap(), 0);
 }
 
 async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettings) {
@@ -90,11 +93,11 @@ async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettin
     let begin = now();
     for slot in &slots {
         let (_, asked) = crate::support::room_log::slot_request(slot, &doctor);
-        let note = Note { id: Uuid::now_v7(), taken_until: begin.plus(seconds(30)) };
-        store.append_noting(&[asked], Some(note)).await.unwrap();
+        let note = OutboxEntry { id: Uuid::now_v7(), leased_until: begin.plus(seconds(30)) };
+        store.append_with_outbox(&[asked], Some(note)).await.unwrap();
     }
     assert!(
-        store.take_notes(begin.plus(seconds(29)), begin, 100).await.unwrap().is_empty(),
+        store.lease_outbox_entries(begin.plus(seconds(29)), begin, 100).await.unwrap().is_empty(),
         "its lease has not expired"
     );
     let later = begin.plus(seconds(31));
@@ -104,7 +107,7 @@ async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettin
         nodes.push(tokio::spawn(async move {
             let mut taken = Vec::new();
             for _ in 0..10 {
-                taken.extend(store.take_notes(later, later.plus(seconds(30)), 3).await.unwrap());
+                taken.extend(store.lease_outbox_entries(later, later.plus(seconds(30)), 3).await.unwrap());
             }
             taken
         }));
@@ -114,8 +117,8 @@ async fn expired_outbox_lease_is_taken_over_by_one_node(settings: DatabaseSettin
         taken.extend(node.await.unwrap().into_iter().map(|(id, _)| id));
     }
     assert_eq!((taken.len(), taken.iter().collect::<BTreeSet<_>>().len()), (20, 20));
-    store.release_notes(&taken[..5]).await.unwrap();
-    assert_eq!(store.take_notes(later, later.plus(seconds(30)), 100).await.unwrap().len(), 5);
+    store.release_outbox_entries(&taken[..5]).await.unwrap();
+    assert_eq!(store.lease_outbox_entries(later, later.plus(seconds(30)), 100).await.unwrap().len(), 5);
 }
 
 async fn delivery_is_recorded_once(settings: DatabaseSettings) {

@@ -76,7 +76,7 @@ async fn wait_until_delivered(server: &TestServer) {
 /// Advances the clock until no notice is delayed any more.
 async fn advance_past_grace_periods(server: &TestServer) {
     let end = Instant::now() + Duration::from_secs(40);
-    while server.state.store.notes().await.unwrap() > 0 {
+    while server.state.store.outbox_len().await.unwrap() > 0 {
         assert!(Instant::now() < end, "outbox entries remain");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -285,7 +285,7 @@ async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSe
     }
     // A person whose account was closed.
     subscribe(&server, &service, &closed_account, "lost").await;
-    let closed = wardroom::store::people::Status::Disabled;
+    let closed = wardroom::store::users::Status::Disabled;
     let admin = server.person(Role::Admin, "Ada", None).await;
     let change = wardroom::auth::AccountChange { role: None, status: Some(closed), pharmacy: None };
     server

@@ -6,7 +6,7 @@ use rooms::id::RoomId;
 use rooms::room::Room;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
-use wardroom::store::events::{Append, Appended};
+use wardroom::store::record::{Append, Appended};
 use wardroom::store::{Store, StoreError};
 
 use crate::support::both;
@@ -181,7 +181,7 @@ async fn full_disk_loses_no_acknowledged_event_and_writes_resume_with_space() {
 async fn database_without_durable_commits_is_rejected() {
     for url in ["sqlite::memory:", "mysql://localhost/x", "sqlite:/no/such/folder/x.db?mode=nonsense"] {
         let error = Store::connect(&DatabaseSettings::new(url)).await.expect_err(url);
-        assert!(matches!(error, StoreError::Setting(_)), "{url}: {error:?}");
+        assert!(matches!(error, StoreError::Config(_)), "{url}: {error:?}");
     }
     let database = Database::postgres();
     let settings = database.settings();

@@ -4,8 +4,8 @@ use rooms::id::UserId;
 use uuid::Uuid;
 use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
-use wardroom::store::events::{Append, Appended};
-use wardroom::store::outgoing::{Note, Span};
+use wardroom::store::outbox::{EventRange, OutboxEntry};
+use wardroom::store::record::{Append, Appended};
 
 use crate::support::both;
 use crate::support::database::Database;
@@ -17,8 +17,8 @@ fn with_parties(append: Append) -> Append {
     Append { parties: Some((UserId(Uuid::now_v7()), UserId(Uuid::now_v7()))), ..append }
 }
 
-fn span(append: &Append) -> Span {
-    Span { room: append.room, first: append.first(), last: append.first() }
+fn span(append: &Append) -> EventRange {
+    EventRange { room: append.room, first: append.first(), last: append.first() }
 }
 
 async fn fast_append_commits_and_notes_what_fits(settings: DatabaseSettings) {
@@ -32,14 +32,14 @@ async fn fast_append_commits_and_notes_what_fits(settings: DatabaseSettings) {
         assert_eq!(store.append(std::slice::from_ref(&first)).await.unwrap(), [Appended::Committed]);
         rooms.push((log.after(&first), log));
     }
-    let note = || Note { id: Uuid::now_v7(), taken_until: clock.now() };
+    let note = || OutboxEntry { id: Uuid::now_v7(), leased_until: clock.now() };
     let (all, some, none) = (note(), note(), note());
 
     // All appends fit.
     let message = |at: usize, text: &str| with_parties(rooms[at].0.chat(sender, new_ids().1, text));
     let committed = with_parties(rooms[0].0.chat(sender, command, "two"));
     let pair = [committed.clone(), message(1, "two")];
-    assert_eq!(store.append_noting(&pair, Some(all)).await.unwrap(), vec![Appended::Committed; 2]);
+    assert_eq!(store.append_with_outbox(&pair, Some(all)).await.unwrap(), vec![Appended::Committed; 2]);
 
     // Only the third room's message fits. The others lost the race, took effect before, or follow a record that was
     // never stored.
@@ -47,13 +47,13 @@ async fn fast_append_commits_and_notes_what_fits(settings: DatabaseSettings) {
         let never = rooms[3].1.chat(sender, new_ids().1, "never said");
         with_parties(rooms[3].1.after(&never).chat(sender, new_ids().1, "two"))
     };
-    let alone = store.append_noting(std::slice::from_ref(&without_predecessor), Some(note())).await.unwrap();
+    let alone = store.append_with_outbox(std::slice::from_ref(&without_predecessor), Some(note())).await.unwrap();
     assert_eq!(alone, [conflict_with(&[])], "the number is free, but the hash does not follow");
     let again = with_parties(rooms[0].0.after(&committed).chat(sender, command, "two"));
     let batch = [message(1, "late"), message(2, "two"), without_predecessor, again];
     let duplicate = Appended::Duplicate { first: 2, last: 2, same_body: true };
     assert_eq!(
-        store.append_noting(&batch, Some(some)).await.unwrap(),
+        store.append_with_outbox(&batch, Some(some)).await.unwrap(),
         [conflict_with(&[&pair[1]]), Appended::Committed, conflict_with(&[]), duplicate]
     );
     let heads = [2, 2, 2, 1, 1];
@@ -62,9 +62,9 @@ async fn fast_append_commits_and_notes_what_fits(settings: DatabaseSettings) {
     }
 
     // No append fits, and the outbox gets no entry.
-    let late = store.append_noting(&[message(1, "late")], Some(none)).await.unwrap();
+    let late = store.append_with_outbox(&[message(1, "late")], Some(none)).await.unwrap();
     assert_eq!(late, [conflict_with(&[&pair[1]])]);
-    let notes = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
+    let notes = store.lease_outbox_entries(clock.now(), clock.now(), 10).await.unwrap();
     assert_eq!(notes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [all.id, some.id]);
     assert!(notes[0].1.contains(&span(&committed)) && notes[0].1.len() == 2, "{notes:?}");
     assert!(notes[1].1.contains(&span(&batch[1])), "{notes:?}");
@@ -99,9 +99,9 @@ async fn assert_late_appends_conflict_and_others_commit(settings: &DatabaseSetti
     let (doctor, slots) = doctor_with_slots(&store, 3).await;
     batch.extend(slots.iter().take(changes).map(|slot| with_parties(slot_request(slot, &doctor).1)));
 
-    let note = Note { id: Uuid::now_v7(), taken_until: clock.now() };
-    let answers = store.append_noting(&batch, Some(note)).await.unwrap();
-    let noted = store.take_notes(clock.now(), clock.now(), 10).await.unwrap();
+    let note = OutboxEntry { id: Uuid::now_v7(), leased_until: clock.now() };
+    let answers = store.append_with_outbox(&batch, Some(note)).await.unwrap();
+    let noted = store.lease_outbox_entries(clock.now(), clock.now(), 10).await.unwrap();
     for (at, (append, answer)) in batch.iter().zip(answers).enumerate() {
         assert_eq!(answer, expected[at], "{at}");
         let stored = store.events_after(append.room, append.first() - 1, 1).await.unwrap();

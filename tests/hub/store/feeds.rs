@@ -14,10 +14,10 @@ use rooms::wire::feed::{FeedItem, FeedRow};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
-use wardroom::store::events::{Append, Appended};
 use wardroom::store::idempotency::KeyState;
-use wardroom::store::people::User;
+use wardroom::store::record::{Append, Appended};
 use wardroom::store::sessions::Session;
+use wardroom::store::users::User;
 
 use crate::support::both;
 use crate::support::room_log::open_store;

@@ -12,9 +12,9 @@ use wardroom::clock::Clock;
 use wardroom::config::DatabaseSettings;
 use wardroom::hub::appender::Appender;
 use wardroom::store::Store;
-use wardroom::store::events::{Append, Appended};
-use wardroom::store::people::User;
+use wardroom::store::record::{Append, Appended};
 use wardroom::store::slots::{Published, PublishedSlot};
+use wardroom::store::users::User;
 
 use crate::support::both;
 use crate::support::room_log::{RoomLog, doctor_with_slots, minutes, new_user, open_store, slot, slot_request};

@@ -17,9 +17,9 @@ use rooms::time::Timestamp;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
-use wardroom::store::events::{Append, Appended, Sealed, Stored};
-use wardroom::store::people::{Status, User};
+use wardroom::store::record::{Append, Appended, HashedRecord, StoredRecord};
 use wardroom::store::slots::{Published, PublishedSlot};
+use wardroom::store::users::{Status, User};
 
 /// A room's head and state, as its writer knows them.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl RoomLog {
             let canonical = record.canonical();
             hash = chain(&hash, &canonical);
             state.apply(&record);
-            Sealed { seq, canonical: canonical.into(), hash, record: Arc::new(record) }
+            HashedRecord { seq, canonical: canonical.into(), hash, record: Arc::new(record) }
         };
         let records = events.into_iter().enumerate().map(seal).collect();
         Append {
@@ -100,7 +100,7 @@ pub async fn open_store(settings: &DatabaseSettings) -> Store {
 /// Returns the conflict that a late append must get: the records that others appended first.
 pub fn conflict_with(first: &[&Append]) -> Appended {
     let records = first.iter().flat_map(|append| &append.records);
-    let since = records.map(|it| Stored { seq: it.seq, canonical: it.canonical.to_string(), hash: it.hash });
+    let since = records.map(|it| StoredRecord { seq: it.seq, canonical: it.canonical.to_string(), hash: it.hash });
     Appended::Conflict { since: since.collect() }
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use wardroom::app::App;
 use wardroom::config::{Config, DatabaseSettings};
 use wardroom::hub::{Committed, Submission, SubmitError};
-use wardroom::store::people::{Status, User};
+use wardroom::store::users::{Status, User};
 use wardroom::turn::Relay;
 use wardroom::web::AppState;
 

@@ -1,7 +1,9 @@
-//! The projections: tables that are queried, written from the room's state in the transaction of its events.
+//! Projections: tables for queries, written from the room's state in the transaction of its events.
 //!
-//! What they must hold is a pure function of that state, [`Projection::of`]: it is what is written, and what a check of
-//! the database compares them with.
+//! Their content is a pure function of that state, [`Projection::of`]. [`write`] stores it, and the verification of a
+//! database compares the tables with it.
+
+mod write;
 
 use rooms::event::Event;
 use rooms::id::{RoomId, SlotId};
@@ -12,40 +14,41 @@ use rooms::time::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::events::{Append, signed};
-use super::{Store, StoreError, Tx, on, read};
+use super::columns::signed;
+use super::record::Append;
+use super::{Store, StoreError, Tx, on_tx, read};
 
-/// What an append does to slots. The order is the one in which slots are locked.
+/// The effect of an append on slots. Their order is the order in which slots are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SlotWish {
-    /// Whatever the room has, it keeps.
+pub(super) enum SlotChange {
+    /// The room keeps its slot, if any.
     Keep,
-    /// The room gives back what it has.
-    Free,
-    /// The room takes this one in place of what it has.
+    /// The room releases its slot.
+    Release,
+    /// The room takes this slot instead of its present one.
     Take(Uuid),
 }
 
-impl SlotWish {
-    /// Told by the events, not by the state after them: a consultation that was cancelled long ago and is now marked as
-    /// an error still names the slot it once had, which may be somebody else's by now.
+impl SlotChange {
+    /// Derives the change from the events, not from the state after them: a consultation that was cancelled long ago and
+    /// is now marked as an error still names its former slot, which may belong to somebody else by now.
     pub(super) fn of(append: &Append) -> Self {
-        let wish = |event: &Event| match event {
+        let change = |event: &Event| match event {
             Event::Requested(requested) => Some(requested.slot.as_ref().map_or(Self::Keep, |it| Self::Take(it.id.0))),
             Event::Rescheduled(rescheduled) => Some(Self::Take(rescheduled.slot.id.0)),
-            Event::ConsultationMoved(moved) if gives_back(moved.to) => Some(Self::Free),
+            Event::ConsultationMoved(moved) if releases_slot(moved.to) => Some(Self::Release),
             _ => None,
         };
-        append.records.iter().rev().find_map(|sealed| wish(&sealed.record.event)).unwrap_or(Self::Keep)
+        append.records.iter().rev().find_map(|stored| change(&stored.record.event)).unwrap_or(Self::Keep)
     }
 }
 
-/// Whether a consultation in this state has given its slot back. One that was not kept has used it up.
-pub fn gives_back(state: ConsultationState) -> bool {
+/// Whether a consultation in this state has released its slot. A missed appointment has used it up.
+pub fn releases_slot(state: ConsultationState) -> bool {
     matches!(state, ConsultationState::Cancelled | ConsultationState::Expired)
 }
 
-/// What the tables hold of one room, apart from when it was written.
+/// The content of the tables for one room, without the times of writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Projection {
     pub(super) room: Option<RoomRow>,
@@ -108,7 +111,7 @@ pub(super) struct DeliveryRow {
 }
 
 impl Projection {
-    /// What the tables must hold of a room whose state, as its care team sees it, is `after`.
+    /// Derives the content for a room whose state, as its care team sees it, is `after`.
     pub fn of(after: &Snapshot, wake_at: Option<Timestamp>) -> Self {
         let room = after.consultation.as_ref().zip(after.doctor.as_ref()).map(|(consultation, doctor)| RoomRow {
             patient: after.patient.id.0,
@@ -128,14 +131,14 @@ impl Projection {
             dispensings: after.dispensings.iter().map(|it| DispensingRow::of(it, items(it))).collect(),
             deliveries: after.deliveries.iter().map(DeliveryRow::of).collect(),
         };
-        // As they are read.
+        // In the order in which they are read.
         projection.prescriptions.sort_by_key(|row| row.id);
         projection.dispensings.sort_by_key(|row| row.id);
         projection.deliveries.sort_by_key(|row| row.id);
         projection
     }
 
-    /// The first table in which another projection holds something else.
+    /// Returns the first table in which the two differ.
     pub fn differs(&self, other: &Self) -> Option<&'static str> {
         let tables = [
             (self.room == other.room, "rooms"),
@@ -186,7 +189,7 @@ impl DispensingRow {
             prescription: it.prescription.0,
             pharmacy: it.pharmacy.id.0,
             state: it.state.as_str().to_owned(),
-            open: is_work(it.state),
+            open: is_pending(it.state),
             version: signed(it.version),
             items,
             delivery: matches!(it.hand_over, HandOver::Delivery(_)),
@@ -207,7 +210,7 @@ impl DeliveryRow {
             address: it.address.as_str().to_owned(),
             courier: it.courier.as_ref().map(|courier| courier.id.0),
             state: it.state.as_str().to_owned(),
-            open: is_under_way(it.state),
+            open: is_undelivered(it.state),
             version: signed(it.version),
         }
     }
@@ -221,7 +224,7 @@ fn is_open(state: ConsultationState) -> bool {
     }
 }
 
-fn is_work(state: DispensingState) -> bool {
+fn is_pending(state: DispensingState) -> bool {
     use DispensingState::*;
     match state {
         Received | Accepted | Preparing | OnHold | Checked | Ready | Released => true,
@@ -229,7 +232,7 @@ fn is_work(state: DispensingState) -> bool {
     }
 }
 
-fn is_under_way(state: DeliveryState) -> bool {
+fn is_undelivered(state: DeliveryState) -> bool {
     use DeliveryState::*;
     match state {
         Requested | Assigned | PickedUp | InTransit | OutForDelivery | AttemptFailed | Rescheduled | Returning => true,
@@ -238,20 +241,20 @@ fn is_under_way(state: DeliveryState) -> bool {
 }
 
 impl Tx {
-    /// Gives the room the slot it wishes for; false if that one is not to be had.
-    pub(super) async fn place(&mut self, room: RoomId, wish: SlotWish) -> Result<bool, StoreError> {
-        let slot = match wish {
-            SlotWish::Keep => return Ok(true),
-            // No slot has this id, so that every slot of the room is another one.
-            SlotWish::Free => Uuid::nil(),
-            SlotWish::Take(slot) => slot,
+    /// Applies a change of slot; returns `false` if the slot is not available.
+    pub(super) async fn apply_slot_change(&mut self, room: RoomId, change: SlotChange) -> Result<bool, StoreError> {
+        let slot = match change {
+            SlotChange::Keep => return Ok(true),
+            // No slot has this id, so the statement releases every slot of the room.
+            SlotChange::Release => Uuid::nil(),
+            SlotChange::Take(slot) => slot,
         };
-        on!(self, db => sqlx::query("update slots set room = null where room = $1 and id <> $2")
+        on_tx!(self, db => sqlx::query("update slots set room = null where room = $1 and id <> $2")
             .bind(room.0).bind(slot).execute(db).await.map(drop))?;
-        if wish == SlotWish::Free {
+        if change == SlotChange::Release {
             return Ok(true);
         }
-        let taken = on!(self, db => {
+        let taken = on_tx!(self, db => {
             sqlx::query("update slots set room = $1 where id = $2 and (room is null or room = $1)")
                 .bind(room.0).bind(slot).execute(db).await.map(|done| done.rows_affected())
         })?;
@@ -260,7 +263,7 @@ impl Tx {
 }
 
 impl Store {
-    /// What the tables hold of a room.
+    /// Reads the tables' content for a room.
     pub async fn projection(&self, room: RoomId) -> Result<Projection, StoreError> {
         let sql = "select * from rooms where id = $1";
         let row = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;
@@ -273,7 +276,7 @@ impl Store {
         Ok(Projection { room: row, prescriptions, dispensings, deliveries })
     }
 
-    /// The first room behind `after`, in order of their ids, that the tables know.
+    /// Returns the first room after `after`, by id, that the tables contain.
     pub async fn listed_room_after(&self, after: Option<RoomId>) -> Result<Option<RoomId>, StoreError> {
         let sql = "select id from rooms where id > $1 order by id limit 1";
         let after = after.map_or(Uuid::nil(), |room| room.0);
@@ -281,7 +284,7 @@ impl Store {
         Ok(row.map(|(id,)| RoomId(id)))
     }
 
-    /// The slot that a room has taken.
+    /// Reads the slot that a room holds.
     pub async fn slot_of(&self, room: RoomId) -> Result<Option<SlotId>, StoreError> {
         let sql = "select id from slots where room = $1";
         let row: Option<(Uuid,)> = read!(self, db => sqlx::query_as(sql).bind(room.0).fetch_optional(db).await)?;

@@ -1,17 +1,17 @@
-//! How long the logs of many rooms are, for whoever keeps rooms in memory and may have missed something.
+//! Heads of many logs at once, for nodes that compare the rooms in memory with the store.
 
 use std::sync::LazyLock;
 
 use rooms::id::RoomId;
 use uuid::Uuid;
 
-use super::events::unsigned;
-use super::pieces::{Texts, pieces};
-use super::{Store, StoreError, read};
+use crate::store::batching::{BatchSql, chunks};
+use crate::store::columns::unsigned;
+use crate::store::{Store, StoreError, read};
 
-static HEADS: LazyLock<Texts> = LazyLock::new(|| {
-    // One step in the index for each room, instead of a look at each of its events.
-    Texts::new(1, |rows| {
+static HEADS: LazyLock<BatchSql> = LazyLock::new(|| {
+    // One index step per room, instead of reading all of its events.
+    BatchSql::new(1, |rows| {
         format!(
             "with asked (room) as (values {rows}) select asked.room, \
             (select events.seq from events where events.room = asked.room order by events.seq desc limit 1) from asked"
@@ -20,14 +20,14 @@ static HEADS: LazyLock<Texts> = LazyLock::new(|| {
 });
 
 impl Store {
-    /// The number of each room's last event. A room without events is left out.
+    /// Reads the number of each room's last event. A room without events is left out.
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, u64)>, StoreError> {
         let mut heads = Vec::with_capacity(rooms.len());
-        for some in pieces(rooms) {
-            let sql = HEADS.of(self, some.len());
+        for chunk in chunks(rooms) {
+            let sql = HEADS.get(self, chunk.len());
             let rows: Vec<(Uuid, Option<i64>)> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);
-                for room in some {
+                for room in chunk {
                     query = query.bind(room.0);
                 }
                 query.fetch_all(db).await

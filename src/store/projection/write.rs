@@ -1,17 +1,18 @@
-//! Writes the projections of a transaction's appends, one statement for each table and not for each room.
+//! Writes the projections of a transaction's appends: one statement per table, not per room.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use uuid::Uuid;
 
-use super::events::{Append, signed};
-use super::pieces::{Texts, pieces};
-use super::project::Projection;
-use super::{StoreError, Tx, on};
+use super::Projection;
+use crate::store::batching::{BatchSql, chunks};
+use crate::store::columns::signed;
+use crate::store::record::Append;
+use crate::store::{StoreError, Tx, on_tx};
 
-static ROOMS: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(15, |rows| {
+static ROOMS: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(15, |rows| {
         format!(
             "insert into rooms (id, patient, patient_name, doctor, doctor_name, state, open, slot, starts_at, \
             waiting_since, started_at, ended_at, wake_at, created_at, updated_at) values {rows} \
@@ -22,8 +23,8 @@ static ROOMS: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-static PRESCRIPTIONS: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(7, |rows| {
+static PRESCRIPTIONS: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(7, |rows| {
         format!(
             "insert into prescriptions (id, room, patient, doctor, state, version, updated_at) values {rows} \
             on conflict (id) do update set state = excluded.state, version = excluded.version, \
@@ -32,8 +33,8 @@ static PRESCRIPTIONS: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-static DISPENSINGS: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(11, |rows| {
+static DISPENSINGS: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(11, |rows| {
         format!(
             "insert into dispensings (id, room, prescription, pharmacy, state, open, version, items, delivery, \
             received_at, updated_at) values {rows} \
@@ -43,8 +44,8 @@ static DISPENSINGS: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-static DELIVERIES: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(14, |rows| {
+static DELIVERIES: LazyLock<BatchSql> = LazyLock::new(|| {
+    BatchSql::new(14, |rows| {
         format!(
             "insert into deliveries (id, room, dispensing, pharmacy, pharmacy_name, pharmacy_address, recipient, \
             recipient_name, address, courier, state, open, version, updated_at) values {rows} \
@@ -54,23 +55,23 @@ static DELIVERIES: LazyLock<Texts> = LazyLock::new(|| {
     })
 });
 
-/// A row, with the room it is of and the time of what changed it.
-struct Of<'a, R> {
+/// A row with its room and the time of its last event.
+struct ChangedRow<'a, R> {
     room: Uuid,
     at: i64,
     row: &'a R,
 }
 
-/// What an append makes of the tables.
-struct Written {
+/// The projection after an append.
+struct AppendProjection {
     room: Uuid,
     at: i64,
-    /// Versions are the seq of the last change, so what is older than the append has not changed.
+    /// The first seq of the append. A row's version is the seq of its last change, so older versions have not changed.
     since: i64,
     projection: Projection,
 }
 
-impl Written {
+impl AppendProjection {
     fn of(append: &Append) -> Option<Self> {
         let (after, last) = append.after.as_ref().zip(append.records.last())?;
         Some(Self {
@@ -82,20 +83,20 @@ impl Written {
     }
 }
 
-/// The rows of one table that these appends changed. No statement may write a row twice: of several with one id the last
-/// one stays.
+/// Returns the rows of one table that these appends changed. A statement must not write a row twice, so the last one of
+/// several with the same id wins.
 fn changed<'a, R>(
-    written: &'a [Written],
+    projections: &'a [AppendProjection],
     rows: impl Fn(&'a Projection) -> &'a [R],
     version: impl Fn(&R) -> i64,
-    id: impl Fn(&Written, &R) -> Uuid,
-) -> Vec<Of<'a, R>> {
+    id: impl Fn(&AppendProjection, &R) -> Uuid,
+) -> Vec<ChangedRow<'a, R>> {
     let mut known = HashSet::new();
-    let mut changed = Vec::with_capacity(written.len());
-    for it in written.iter().rev() {
+    let mut changed = Vec::with_capacity(projections.len());
+    for it in projections.iter().rev() {
         for row in rows(&it.projection).iter().rev() {
             if version(row) >= it.since && known.insert(id(it, row)) {
-                changed.push(Of { room: it.room, at: it.at, row });
+                changed.push(ChangedRow { room: it.room, at: it.at, row });
             }
         }
     }
@@ -104,15 +105,16 @@ fn changed<'a, R>(
 }
 
 impl Tx {
-    /// Writes what these appends changed. They come in the order in which their rooms are locked.
-    pub(super) async fn project(&mut self, appends: &[&Append]) -> Result<(), StoreError> {
-        let written: Vec<Written> = appends.iter().filter_map(|append| Written::of(append)).collect();
-        let rooms = changed(&written, |it| it.room.as_slice(), |_| i64::MAX, |it, _| it.room);
-        for rows in pieces(&rooms) {
+    /// Writes the rows that these appends changed. `appends` is in the order in which rooms are locked.
+    pub(in crate::store) async fn write_projections(&mut self, appends: &[&Append]) -> Result<(), StoreError> {
+        let projections: Vec<AppendProjection> =
+            appends.iter().filter_map(|append| AppendProjection::of(append)).collect();
+        let rooms = changed(&projections, |it| it.room.as_slice(), |_| i64::MAX, |it, _| it.room);
+        for rows in chunks(&rooms) {
             let sql = ROOMS.get(self, rows.len());
-            on!(self, db => {
+            on_tx!(self, db => {
                 let mut query = sqlx::query(sql);
-                for Of { room, at, row } in rows {
+                for ChangedRow { room, at, row } in rows {
                     query = query
                         .bind(room).bind(row.patient).bind(&row.patient_name).bind(row.doctor).bind(&row.doctor_name)
                         .bind(&row.state).bind(row.open).bind(row.slot).bind(row.starts_at).bind(row.waiting_since)
@@ -121,12 +123,12 @@ impl Tx {
                 query.execute(db).await.map(drop)
             })?;
         }
-        let prescriptions = changed(&written, |it| &it.prescriptions, |row| row.version, |_, row| row.id);
-        for rows in pieces(&prescriptions) {
+        let prescriptions = changed(&projections, |it| &it.prescriptions, |row| row.version, |_, row| row.id);
+        for rows in chunks(&prescriptions) {
             let sql = PRESCRIPTIONS.get(self, rows.len());
-            on!(self, db => {
+            on_tx!(self, db => {
                 let mut query = sqlx::query(sql);
-                for Of { room, at, row } in rows {
+                for ChangedRow { room, at, row } in rows {
                     query = query
                         .bind(row.id).bind(room).bind(row.patient).bind(row.doctor).bind(&row.state).bind(row.version)
                         .bind(at);
@@ -134,12 +136,12 @@ impl Tx {
                 query.execute(db).await.map(drop)
             })?;
         }
-        let dispensings = changed(&written, |it| &it.dispensings, |row| row.version, |_, row| row.id);
-        for rows in pieces(&dispensings) {
+        let dispensings = changed(&projections, |it| &it.dispensings, |row| row.version, |_, row| row.id);
+        for rows in chunks(&dispensings) {
             let sql = DISPENSINGS.get(self, rows.len());
-            on!(self, db => {
+            on_tx!(self, db => {
                 let mut query = sqlx::query(sql);
-                for Of { room, at, row } in rows {
+                for ChangedRow { room, at, row } in rows {
                     query = query
                         .bind(row.id).bind(room).bind(row.prescription).bind(row.pharmacy).bind(&row.state)
                         .bind(row.open).bind(row.version).bind(row.items).bind(row.delivery).bind(at).bind(at);
@@ -147,12 +149,12 @@ impl Tx {
                 query.execute(db).await.map(drop)
             })?;
         }
-        let deliveries = changed(&written, |it| &it.deliveries, |row| row.version, |_, row| row.id);
-        for rows in pieces(&deliveries) {
+        let deliveries = changed(&projections, |it| &it.deliveries, |row| row.version, |_, row| row.id);
+        for rows in chunks(&deliveries) {
             let sql = DELIVERIES.get(self, rows.len());
-            on!(self, db => {
+            on_tx!(self, db => {
                 let mut query = sqlx::query(sql);
-                for Of { room, at, row } in rows {
+                for ChangedRow { room, at, row } in rows {
                     query = query
                         .bind(row.id).bind(room).bind(row.dispensing).bind(row.pharmacy).bind(&row.pharmacy_name)
                         .bind(&row.pharmacy_address).bind(row.recipient).bind(&row.recipient_name).bind(&row.address)

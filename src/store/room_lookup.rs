@@ -6,8 +6,8 @@ use rooms::state::PrescriptionState;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest, instant};
-use super::people::{line, named};
+use super::columns::{named, text, timestamp};
+use super::page::{Page, PageRequest};
 use super::{Store, StoreError, read};
 
 /// A prescription in a listing.
@@ -64,9 +64,9 @@ impl Store {
                     room: RoomId(room),
                     state: named(&state)?,
                     version: u64::try_from(version).unwrap_or(0),
-                    patient: Person { id: UserId(patient), name: line(&patient_name)? },
-                    doctor: Person { id: UserId(doctor), name: line(&doctor_name)? },
-                    updated_at: instant(updated_at),
+                    patient: Person { id: UserId(patient), name: text(&patient_name)? },
+                    doctor: Person { id: UserId(doctor), name: text(&doctor_name)? },
+                    updated_at: timestamp(updated_at),
                 };
                 Ok((id, row))
             })

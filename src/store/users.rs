@@ -8,7 +8,8 @@ use rooms::time::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest, instant};
+use super::columns::{named, text, timestamp};
+use super::page::{Page, PageRequest};
 use super::{Store, StoreError, read, write_one};
 
 /// Whether an account may be used.
@@ -99,27 +100,17 @@ impl TryFrom<UserRow> for User {
         Ok(Self {
             id: UserId(row.id),
             email: row.email,
-            name: line(&row.name)?,
+            name: text(&row.name)?,
             role: named(&row.role)?,
             status: named(&row.status)?,
             pharmacy: row.pharmacy.map(PharmacyId),
             specialty: row.specialty,
             languages: row.languages,
-            created_at: instant(row.created_at),
-            changed_at: instant(row.changed_at),
+            created_at: timestamp(row.created_at),
+            changed_at: timestamp(row.changed_at),
             password_hash: row.password_hash,
         })
     }
-}
-
-/// An enum by the name it has on the wire and in the database.
-pub(super) fn named<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, StoreError> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned()))
-        .map_err(|_| StoreError::Unexpected("a name that this version does not know".into()))
-}
-
-pub(super) fn line<const MAX: usize>(text: &str) -> Result<Text<MAX>, StoreError> {
-    Text::parse(text).map_err(|_| StoreError::Unexpected("a text that breaks its own rules".into()))
 }
 
 impl Store {
@@ -153,7 +144,7 @@ impl Store {
         let sql = "select name, email, language from users where id = $1 and status = 'active'";
         let row: Option<(String, String, String)> =
             read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
-        row.map(|(name, email, language)| Ok(Addressee { name: line(&name)?, email, language: named(&language)? }))
+        row.map(|(name, email, language)| Ok(Addressee { name: text(&name)?, email, language: named(&language)? }))
             .transpose()
     }
 
@@ -229,7 +220,7 @@ impl Store {
     pub async fn changed_users(&self, since: Timestamp) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
         let sql = "select id, changed_at from users where changed_at >= $1 and changed_at > created_at";
         let rows: Vec<(Uuid, i64)> = read!(self, db => sqlx::query_as(sql).bind(since.micros()).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(|(id, at)| (UserId(id), instant(at))).collect())
+        Ok(rows.into_iter().map(|(id, at)| (UserId(id), timestamp(at))).collect())
     }
 
     /// Finds an active doctor, in the form in which the log stores people.
@@ -246,7 +237,7 @@ impl Store {
         let sql = "select name from users where id = $1 and role = $2 and status = 'active'";
         let row: Option<(String,)> =
             read!(self, db => sqlx::query_as(sql).bind(id.0).bind(role.as_str()).fetch_optional(db).await)?;
-        row.map(|(name,)| Ok(Person { id, name: line(&name)? })).transpose()
+        row.map(|(name,)| Ok(Person { id, name: text(&name)? })).transpose()
     }
 
     /// Adds a pharmacy.
@@ -260,7 +251,7 @@ impl Store {
     pub async fn pharmacy_fact(&self, id: PharmacyId) -> Result<Option<Pharmacy>, StoreError> {
         let sql = "select name, address from pharmacies where id = $1";
         let row: Option<(String, String)> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
-        row.map(|(name, address)| Ok(Pharmacy { id, name: line(&name)?, address: line(&address)? })).transpose()
+        row.map(|(name, address)| Ok(Pharmacy { id, name: text(&name)?, address: text(&address)? })).transpose()
     }
 
     /// Searches pharmacies, by id. `like` matches name and address.
@@ -272,7 +263,7 @@ impl Store {
         let found = rows
             .into_iter()
             .map(|(id, name, address)| {
-                Ok((id, Pharmacy { id: PharmacyId(id), name: line(&name)?, address: line(&address)? }))
+                Ok((id, Pharmacy { id: PharmacyId(id), name: text(&name)?, address: text(&address)? }))
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(found, |pharmacy| pharmacy))

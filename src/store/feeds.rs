@@ -24,7 +24,7 @@ const MAX_OPEN_ROWS: u32 = 200;
 const ESTIMATE_SAMPLE_ROWS: i64 = 10;
 
 #[derive(FromRow)]
-struct RoomRow {
+struct RoomFeedRow {
     id: Uuid,
     patient: Uuid,
     patient_name: String,
@@ -40,7 +40,7 @@ const ROOM_COLUMNS: &str = "select id, patient, patient_name, doctor, doctor_nam
     updated_at from rooms";
 
 #[derive(FromRow)]
-struct DispensingRow {
+struct DispensingFeedRow {
     id: Uuid,
     room: Uuid,
     prescription: Uuid,
@@ -55,7 +55,7 @@ struct DispensingRow {
 }
 
 #[derive(FromRow)]
-struct DeliveryRow {
+struct DeliveryFeedRow {
     id: Uuid,
     room: Uuid,
     pharmacy: Uuid,
@@ -99,7 +99,7 @@ impl Store {
         let column = if role == Role::Doctor { "doctor" } else { "patient" };
         let sql =
             format!("{ROOM_COLUMNS} where {column} = $1 and id < $2{} order by id desc limit $3", filter.condition(""));
-        let rows: Vec<RoomRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        let rows: Vec<RoomFeedRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(user.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let (from, to) = match (rows.last(), rows.first()) {
             (Some(oldest), Some(newest)) => (oldest.id, newest.id),
@@ -153,7 +153,7 @@ impl Store {
         let sql = format!(
             "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null order by waiting_since, id limit 200"
         );
-        let rows: Vec<RoomRow> =
+        let rows: Vec<RoomFeedRow> =
             read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(doctor.0).fetch_all(db).await)?;
         let mean = self.mean_duration(doctor).await?;
         let running = self.running_since(doctor).await?;
@@ -229,7 +229,7 @@ impl Store {
             where d.pharmacy = $1 and d.id < $2{} order by d.id desc limit $3",
             filter.condition("d.")
         );
-        let rows: Vec<DispensingRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        let rows: Vec<DispensingFeedRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(pharmacy.0).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let items =
             rows.into_iter().map(|row| Ok((row.id, dispensing(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
@@ -266,7 +266,7 @@ impl Store {
             updated_at from deliveries where {column} = $1 and id < $2{} order by id desc limit $3",
             filter.condition("")
         );
-        let rows: Vec<DeliveryRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        let rows: Vec<DeliveryFeedRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(id).bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let items = rows.into_iter().map(|row| Ok((row.id, delivery(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(items, |item| item))
@@ -318,7 +318,7 @@ fn states<T: DeserializeOwned>(all: &BTreeMap<Uuid, Vec<String>>, room: Uuid) ->
 }
 
 fn consultation(
-    row: RoomRow,
+    row: RoomFeedRow,
     prescriptions: Vec<PrescriptionState>,
     dispensings: Vec<DispensingState>,
     deliveries: Vec<DeliveryState>,
@@ -338,7 +338,7 @@ fn consultation(
     Ok(FeedItem { key: room.to_string(), row })
 }
 
-fn dispensing(row: DispensingRow) -> Result<FeedItem, StoreError> {
+fn dispensing(row: DispensingFeedRow) -> Result<FeedItem, StoreError> {
     let item = FeedRow::Dispensing {
         room: RoomId(row.room),
         dispensing: DispensingId(row.id),
@@ -354,7 +354,7 @@ fn dispensing(row: DispensingRow) -> Result<FeedItem, StoreError> {
     Ok(FeedItem { key: row.id.to_string(), row: item })
 }
 
-fn delivery(row: DeliveryRow) -> Result<FeedItem, StoreError> {
+fn delivery(row: DeliveryFeedRow) -> Result<FeedItem, StoreError> {
     let item = FeedRow::Delivery {
         room: RoomId(row.room),
         delivery: DeliveryId(row.id),

@@ -46,7 +46,7 @@ pub struct SignalSource {
 
 /// The room's consent that a person attaches to a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Admission {
+pub struct CallAdmission {
     pub relay_only: bool,
     /// The wall clock, the least value of a new epoch.
     pub clock_ms: u64,
@@ -106,7 +106,7 @@ impl RoomCalls {
         source: SignalSource,
         call: CallId,
         signal: CallSignal,
-        admission: Option<Admission>,
+        admission: Option<CallAdmission>,
         now: Instant,
         is_local: IsLocal<'_>,
     ) -> Result<Vec<Effect>, Code> {
@@ -137,7 +137,7 @@ impl RoomCalls {
         source: SignalSource,
         call: CallId,
         attach: &Attach,
-        admission: Admission,
+        admission: CallAdmission,
         now: Instant,
     ) -> Result<Vec<OutgoingNotice>, Code> {
         let signaling = match &mut self.signaling {

@@ -26,7 +26,7 @@ fn attach_signal() -> CallSignal {
 fn attach(calls: &mut RoomCalls, connection: Uuid) -> Result<Vec<Effect>, Code> {
     let node = (connection == REMOTE).then_some(THERE);
     let source = SignalSource { connection, user: UserId(connection), node };
-    let admission = Admission { relay_only: false, clock_ms: 1 };
+    let admission = CallAdmission { relay_only: false, clock_ms: 1 };
     calls.apply(source, CALL, attach_signal(), Some(admission), Instant::now(), &is_local)
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::task::RoomTask;
 use crate::bus::{BusError, Channel, NodeId};
 use crate::hub::call::message::{CallMessage, CallMessageKind};
-use crate::hub::call::{Admission, Effect, SignalSource};
+use crate::hub::call::{CallAdmission, Effect, SignalSource};
 use crate::hub::cluster::message;
 use crate::hub::connection::Connection;
 
@@ -70,7 +70,7 @@ impl RoomTask {
     }
 
     /// Admits a member of the call.
-    async fn admit(&mut self, user: UserId, call: CallId) -> Result<Admission, Code> {
+    async fn admit(&mut self, user: UserId, call: CallId) -> Result<CallAdmission, Code> {
         // Somebody who has joined the call on another node may attach before this node learns of it.
         let is_member = self.is_call_member(user, call)
             || self.hub.bus.is_shared()
@@ -81,7 +81,7 @@ impl RoomTask {
             return Err(Code::NotInCall);
         }
         let clock_ms = u64::try_from(self.hub.clock.now().micros() / 1_000).unwrap_or(0);
-        Ok(Admission { relay_only: room.relay_only(), clock_ms })
+        Ok(CallAdmission { relay_only: room.relay_only(), clock_ms })
     }
 
     fn is_call_member(&self, user: UserId, call: CallId) -> bool {

@@ -1,20 +1,20 @@
-// REST, and who is signed in in this tab.
+// The REST client, and this tab's sign-in.
 
 const REFRESH_KEY = 'wardroom.refresh';
-/** A guest's link, and this tab's own mark: with both the hub gives the same session another access token. */
+/** A guest's link token and this tab's device id: with both, the hub issues another access token for the same session. */
 const GUEST_KEY = 'wardroom.guest';
-/** Set while this browser has a sign-in in a cookie, which no script can see: without it there is nothing to ask for. */
+/** Set while this browser holds a refresh cookie, which scripts cannot read. Without it a refresh is pointless. */
 const COOKIE_KEY = 'wardroom.cookie';
-/** A token that ends sooner than this is not used any more, in milliseconds. */
-const MARGIN = 30_000;
+/** A token that expires sooner than this is refreshed before use, in milliseconds. */
+const TOKEN_MARGIN_MS = 30_000;
 
-/** What went wrong, in the hub's words; `code` is for programs. */
+/** A failed request: the message is the hub's text, `code` is for programs. */
 export class ApiError extends Error {
   constructor(problem) {
     super(problem.detail ?? problem.title ?? 'The hub did not answer.');
     this.code = problem.code ?? 'unreachable';
     this.status = problem.status ?? 0;
-    /** Asking again will not help. */
+    /** Whether a retry cannot succeed. */
     this.final = this.status === 401 || this.status === 403;
   }
 }
@@ -47,64 +47,64 @@ async function call(method, path, { body, headers = {}, raw = false } = {}) {
   return response.status === 204 ? null : response.json();
 }
 
-function signedIn(answer) {
+function storeSignIn(answer) {
   access = { token: answer.access_token, until: Date.parse(answer.expires_at) };
   session.user = answer.user;
   if (answer.refresh_token) sessionStorage.setItem(REFRESH_KEY, answer.refresh_token);
   return answer.user;
 }
 
-/** Signs in with a password; the refresh token stays in a cookie that no script can read. */
+/** Signs in with a password. The refresh token stays in a cookie that scripts cannot read. */
 export async function signIn(email, password) {
   sessionStorage.removeItem(REFRESH_KEY);
-  const user = signedIn(await call('POST', '/v1/auth/sign-in', { body: { email, password, transport: 'cookie' } }));
+  const user = storeSignIn(await call('POST', '/v1/auth/sign-in', { body: { email, password, transport: 'cookie' } }));
   localStorage.setItem(COOKIE_KEY, '1');
   return user;
 }
 
-/** Signs this tab alone in by a demo link, so that several tabs can be several people. */
+/** Signs in this tab only, by a demo link, so that several tabs can be several people. */
 export async function signInDemo(token) {
-  return signedIn(await call('POST', '/v1/auth/demo', { body: { token } }));
+  return storeSignIn(await call('POST', '/v1/auth/demo', { body: { token } }));
 }
 
-/** Comes in by a guest's link, in this tab alone. */
+/** Enters a room by a guest link, in this tab only. */
 export async function enterAsGuest(token) {
   const guest = { token, device: crypto.randomUUID() };
-  const user = await again(guest);
+  const user = await enter(guest);
   sessionStorage.setItem(GUEST_KEY, JSON.stringify(guest));
   return user;
 }
 
-async function again(guest) {
+async function enter(guest) {
   const answer = await call('POST', '/v1/guests/enter', { body: guest });
-  return signedIn({ ...answer, user: { ...answer.user, room: answer.room } });
+  return storeSignIn({ ...answer, user: { ...answer.user, room: answer.room } });
 }
 
 export async function register(person) {
   return (await call('POST', '/v1/auth/register', { body: person })).user;
 }
 
-function forget() {
+function forgetSignIn() {
   const own = [GUEST_KEY, REFRESH_KEY].find((key) => sessionStorage.getItem(key));
   if (own) sessionStorage.removeItem(own);
   else localStorage.removeItem(COOKIE_KEY);
 }
 
-/** Tabs share the cookie, and what is in it is good once: they take turns. */
-const alone = (run) => (navigator.locks ? navigator.locks.request('wardroom-refresh', run) : run());
+/** All tabs share the cookie, and its token is valid once: a lock makes them take turns. */
+const exclusively = (run) => (navigator.locks ? navigator.locks.request('wardroom-refresh', run) : run());
 
-/** Gets a fresh access token. One at a time: a refresh token is good once. */
+/** Gets a new access token. Concurrent callers share one request, because a refresh token is valid once. */
 export function refresh() {
   refreshing ??= (async () => {
     const own = sessionStorage.getItem(REFRESH_KEY);
     const guest = sessionStorage.getItem(GUEST_KEY);
     try {
-      if (guest) return await again(JSON.parse(guest));
-      if (own) return signedIn(await call('POST', '/v1/auth/refresh', { body: { refresh_token: own } }));
+      if (guest) return await enter(JSON.parse(guest));
+      if (own) return storeSignIn(await call('POST', '/v1/auth/refresh', { body: { refresh_token: own } }));
       if (!localStorage.getItem(COOKIE_KEY)) throw new ApiError({ status: 401, detail: 'Sign in first.' });
-      return await alone(async () => signedIn(await call('POST', '/v1/auth/refresh', { body: {} })));
+      return await exclusively(async () => storeSignIn(await call('POST', '/v1/auth/refresh', { body: {} })));
     } catch (error) {
-      if (error.final) forget();
+      if (error.final) forgetSignIn();
       throw error;
     } finally {
       refreshing = null;
@@ -113,17 +113,17 @@ export function refresh() {
   return refreshing;
 }
 
-/** An access token that is good for a while; `fresh` asks for another than the present one. */
+/** A valid access token; `fresh` requests a new one. */
 export async function token(fresh = false) {
-  if (fresh || !access || access.until - Date.now() < MARGIN) await refresh();
+  if (fresh || !access || access.until - Date.now() < TOKEN_MARGIN_MS) await refresh();
   return access.token;
 }
 
 export async function signOut() {
   const own = sessionStorage.getItem(REFRESH_KEY);
   const guest = sessionStorage.getItem(GUEST_KEY);
-  forget();
-  // A guest has no sign-in that could be ended: the token goes with this tab.
+  forgetSignIn();
+  // A guest has no sign-in to end: the token is discarded with this tab.
   if (guest) return void (access = session.user = null);
   await call('POST', '/v1/auth/sign-out', { body: own ? { refresh_token: own } : {} }).catch(() => {});
   access = session.user = null;
@@ -136,7 +136,7 @@ async function authorized(method, path, options = {}) {
 
 export const get = (path) => authorized('GET', path);
 
-/** An unsafe call. The key makes it safe to repeat: keep it when you try the same thing again. */
+/** An unsafe request. The idempotency key makes it safe to repeat: pass the same key for a retry. */
 export function send(method, path, body, { key = crypto.randomUUID(), version } = {}) {
   const headers = { 'idempotency-key': key };
   if (version !== undefined) headers['if-match'] = `"${version}"`;

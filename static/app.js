@@ -1,12 +1,12 @@
-// The app: who is signed in, which screen is shown, and how the connection does.
+// The app: sign-in, routing between screens, and the connection's lifecycle.
 
 import * as api from './api.js';
 import { Client } from './protocol.js';
-import { SIGN_IN } from './reconnect.js';
+import { SIGN_IN_AGAIN } from './reconnect.js';
 import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
 import { h, fill, action, empty, failed, toast } from './dom.js';
-import { pill } from './connection.js';
+import { connectionBadge } from './connection-badge.js';
 import * as notify from './notify.js';
 import { Calls } from './screens/call.js';
 import { checkScreen } from './screens/check.js';
@@ -23,9 +23,9 @@ const HOMES = { patient: patientHome, doctor: doctorHome, pharmacist: pharmacyHo
 const main = document.getElementById('main');
 const top = document.getElementById('top');
 
-const MOST_ROOMS = 40;
+const MAX_OPEN_ROOMS = 40;
 
-/** What every screen has at hand. */
+/** Shared services for every screen. */
 export const app = {
   user: null,
   /** @type {Client | null} */
@@ -35,8 +35,8 @@ export const app = {
   calls: null,
   room(id) {
     if (!this.rooms.has(id)) {
-      // The hub serves 64 rooms on one connection. The oldest goes, unless there is a call in it.
-      const spare = this.rooms.size >= MOST_ROOMS && [...this.rooms.values()].find((other) => other !== this.calls.room);
+      // The hub serves 64 rooms per connection. Close the oldest one that has no call.
+      const spare = this.rooms.size >= MAX_OPEN_ROOMS && [...this.rooms.values()].find((other) => other !== this.calls.room);
       if (spare) {
         spare.end();
         this.rooms.delete(spare.id);
@@ -46,23 +46,23 @@ export const app = {
     }
     return this.rooms.get(id);
   },
-  /** Signed out, here or from elsewhere. */
+  /** Returns to the sign-in screen after a sign-out here or on another device. */
   leave: () => signedOut(),
   go(path) {
     location.hash = path;
   },
-  /** Listens as long as the present screen is shown. */
+  /** Adds a listener that is removed when the current screen closes. */
   on(target, type, run) {
     target.addEventListener(type, run, { signal: leaving.signal });
   },
-  /** Follows a feed as long as the present screen is shown. */
+  /** Subscribes to a feed until the current screen closes. */
   follow(feed, show) {
     const same = (other) => other.name === feed.name && other.doctor === feed.doctor;
     this.on(this.client, 'feed', ({ detail }) => same(detail.feed) && show(detail.items));
     leaving.signal.addEventListener('abort', () => this.client.unsubscribe(feed));
     this.client.subscribe(feed);
   },
-  /** Shows what `get` gives, and tries again by itself when the hub is back. Returns what loads it anew. */
+  /** Shows the result of `get` and retries when the hub is reachable again. Returns a function that reloads it. */
   load(box, get, show) {
     const run = async () => {
       try {
@@ -75,7 +75,7 @@ export const app = {
     run();
     return run;
   },
-  /** Does something when the present screen is left. */
+  /** Runs a cleanup when the current screen closes. */
   whenLeft(run) {
     leaving.signal.addEventListener('abort', run);
   },
@@ -93,7 +93,7 @@ async function signedIn(user) {
   app.rooms = new Map();
   app.calls = new Calls(app, document.getElementById('call'));
   client.addEventListener('state', ({ detail }) => {
-    if (app.client !== client || detail.state !== 'stopped' || detail.reason !== SIGN_IN) return;
+    if (app.client !== client || detail.state !== 'stopped' || detail.reason !== SIGN_IN_AGAIN) return;
     signedOut();
     toast('Your sign-in has ended. What was not sent yet is sent when you sign in again.', 'bad');
   });
@@ -114,7 +114,7 @@ function signedOut() {
 function header() {
   const brand = h('a.brand', { href: '#/', aria: { label: 'Wardroom, home' } }, h('img', { src: '/icon.svg', alt: '', width: 28, height: 28 }), 'Wardroom');
   fill(top, brand, app.user && [
-    pill(app.client),
+    connectionBadge(app.client),
     h('a.who', { href: app.user.role === 'guest' ? '#/' : '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
     action('Sign out', async () => { await notify.disable(app.user); await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
   ]);
@@ -137,9 +137,9 @@ function route() {
 }
 
 addEventListener('hashchange', route);
-addEventListener('online', () => app.client?.nudge());
+addEventListener('online', () => app.client?.reconnectNow());
 addEventListener('offline', () => app.client?.offline());
-document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && app.client?.nudge());
+document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && app.client?.reconnectNow());
 
 async function boot() {
   const [, way, token] = location.hash.match(/^#(demo|guest)=(.+)$/) ?? [];

@@ -1,4 +1,4 @@
-// Elements, without markup in strings: text is always text.
+// Builds elements without markup in strings, so text is never parsed as HTML.
 
 /**
  * Makes an element: `h('button.primary', { onclick, testid: 'send' }, 'Send')`.
@@ -23,20 +23,20 @@ export function h(what, props = {}, ...children) {
   return element;
 }
 
-/** Replaces what is in `box`; what had the focus gets it back. */
+/** Replaces the children of `box` and restores the focus. */
 export function fill(box, ...children) {
   const focused = box.contains(document.activeElement) ? document.activeElement?.dataset?.testid : null;
   box.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
   if (focused) box.querySelector(`[data-testid="${focused}"]`)?.focus();
 }
 
-/** A labelled field. */
+/** A labeled field. */
 export function field(label, input, hint) {
   const id = (input.id ||= `f${Math.random().toString(36).slice(2)}`);
   return h('div.field', {}, h('label', { htmlFor: id }, label), input, hint && h('small.hint', {}, hint));
 }
 
-/** A button that shows that it works, and says what went wrong. */
+/** A button that shows progress and reports a failure. */
 export function action(label, run, props = {}) {
   const button = h(props.class ? `button.${props.class}` : 'button', {
     type: 'button',
@@ -59,7 +59,7 @@ export function action(label, run, props = {}) {
   return button;
 }
 
-/** Says something at the edge of the screen for a while. */
+/** Shows a temporary message at the edge of the screen. */
 export function toast(text, kind = 'good') {
   const box = document.getElementById('toasts');
   const note = h(`p.toast.${kind}`, { testid: 'toast' }, text);

@@ -4,49 +4,49 @@ const key = (feed) => JSON.stringify([feed.name, feed.doctor ?? null]);
 
 export class Feeds {
   constructor() {
-    this.known = new Map();
+    this.entries = new Map();
   }
 
-  /** A whole list is asked for; changes of what was there before mean nothing any more. */
-  expect(feed) {
-    this.known.set(key(feed), { feed, version: null, items: new Map() });
+  /** Expects a new snapshot; changes to the previous one are ignored. */
+  reset(feed) {
+    this.entries.set(key(feed), { feed, version: null, items: new Map() });
   }
 
-  /** The connection is gone, and its versions with it. */
-  expectAll() {
-    for (const known of this.known.values()) known.version = null;
+  /** Discards every version, because versions are valid for one connection. */
+  invalidate() {
+    for (const entry of this.entries.values()) entry.version = null;
   }
 
-  /** What was asked for and has not come. */
-  expected() {
-    return [...this.known.values()].filter(({ version }) => version === null).map(({ feed }) => feed);
+  /** Feeds that still wait for their snapshot. */
+  pending() {
+    return [...this.entries.values()].filter(({ version }) => version === null).map(({ feed }) => feed);
   }
 
   remove(feed) {
-    this.known.delete(key(feed));
+    this.entries.delete(key(feed));
   }
 
   names() {
-    return [...this.known.values()].map(({ feed }) => feed);
+    return [...this.entries.values()].map(({ feed }) => feed);
   }
 
-  /** @returns {object[] | undefined} the rows; undefined when nobody follows */
+  /** @returns {object[] | undefined} the rows; undefined without a subscription */
   replace(feed, version, items) {
-    const known = this.known.get(key(feed));
-    if (!known) return undefined;
-    known.version = version;
-    known.items = new Map(items.map((item) => [item.key, item]));
-    return [...known.items.values()];
+    const entry = this.entries.get(key(feed));
+    if (!entry) return undefined;
+    entry.version = version;
+    entry.items = new Map(items.map((item) => [item.key, item]));
+    return [...entry.items.values()];
   }
 
-  /** @returns {object[] | null | undefined} the rows; null when a version was missed; undefined when it is of no concern */
+  /** @returns {object[] | null | undefined} the rows; null after a missed version; undefined without a snapshot to change */
   change(feed, version, set, removed) {
-    const known = this.known.get(key(feed));
-    if (!known || known.version === null) return undefined;
-    if (version !== known.version + 1) return null;
-    known.version = version;
-    for (const gone of removed) known.items.delete(gone);
-    for (const item of set) known.items.set(item.key, item);
-    return [...known.items.values()];
+    const entry = this.entries.get(key(feed));
+    if (!entry || entry.version === null) return undefined;
+    if (version !== entry.version + 1) return null;
+    entry.version = version;
+    for (const gone of removed) entry.items.delete(gone);
+    for (const item of set) entry.items.set(item.key, item);
+    return [...entry.items.values()];
   }
 }

@@ -1,11 +1,11 @@
-// What each frame of the hub means for the client, by its type.
+// Handlers for the hub's frames, by frame type.
 
-/** What may succeed later, of what ends a room's events: joining again is of use. */
-const PASSING = ['unavailable', 'storage_full', 'rate_limited', 'internal'];
+/** Errors that end a room's subscription for a while: joining again may succeed. */
+const TEMPORARY_ERRORS = ['unavailable', 'storage_full', 'rate_limited', 'internal'];
 
 /** @type {Record<string, (client: import('./protocol.js').Client, frame: any) => void>} */
 export const handlers = {
-  // A frame's type is looked up here and nowhere else.
+  // The only place that dispatches on a frame's type.
   __proto__: null,
   joined(client, { room, snapshot, head }) {
     client.emit('joined', { room, snapshot, head });
@@ -15,48 +15,48 @@ export const handlers = {
     if (!reader) return;
     const verdict = reader.offer(prev, event.seq);
     if (verdict === 'deliver') client.emit('event', { room, event });
-    if (verdict === 'gap') client.heal(room, reader);
+    if (verdict === 'gap') client.rejoin(room, reader);
   },
   live(client, { room, head }) {
     const reader = client.readers.get(room);
     if (!reader) return;
     reader.live = true;
-    if (head > reader.cursor) client.heal(room, reader);
+    if (head > reader.cursor) client.rejoin(room, reader);
     else client.emit('live', { room, head });
   },
   beat(client, { heads }) {
     client.send({ type: 'beat' });
     for (const { room, head } of heads ?? []) {
       const reader = client.readers.get(room);
-      if (reader && head > reader.cursor) client.heal(room, reader);
+      if (reader && head > reader.cursor) client.rejoin(room, reader);
     }
   },
   ack(client, { id, room, first, last }) {
-    client.answered(id);
+    client.removeAnswered(id);
     client.emit('ack', { id, room, first, last });
   },
   error(client, error) {
     const entry = client.waiting.find(({ id }) => id === error.id);
-    if (entry && error.retryable) return client.again(error, () => client.waiting.includes(entry) && client.sendCommand(entry));
+    if (entry && error.retryable) return client.retryLater(error, () => client.waiting.includes(entry) && client.sendCommand(entry));
     if (entry) {
-      client.answered(entry.id);
+      client.removeAnswered(entry.id);
       return client.emit('refused', { id: entry.id, room: entry.room, command: entry.command, error });
     }
     if (!error.id && error.retryable) {
       const waits = (room) => client.readers.get(room)?.live === false;
-      if (waits(error.room)) return client.again(error, () => waits(error.room) && client.join(error.room));
-      const feeds = error.room ? [] : client.feeds.expected();
-      if (feeds.length) client.again(error, () => client.feeds.expected().forEach((feed) => client.subscribe(feed)));
+      if (waits(error.room)) return client.retryLater(error, () => waits(error.room) && client.join(error.room));
+      const feeds = error.room ? [] : client.feeds.pending();
+      if (feeds.length) client.retryLater(error, () => client.feeds.pending().forEach((feed) => client.subscribe(feed)));
     }
     client.emit('error', error);
   },
   left(client, { room, code }) {
-    // The answer to a leave; the room may have been entered again since.
+    // The reply to a leave; the room may have been joined again since.
     if (code === 'not_joined') return;
     const reader = client.readers.get(room);
-    if (reader && PASSING.includes(code)) {
+    if (reader && TEMPORARY_ERRORS.includes(code)) {
       reader.live = false;
-      return client.again(null, () => client.readers.has(room) && client.join(room));
+      return client.retryLater(null, () => client.readers.has(room) && client.join(room));
     }
     client.readers.delete(room);
     client.emit('left', { room, code });
@@ -76,12 +76,12 @@ export const handlers = {
   },
   async expiring(client) {
     try {
-      client.send({ type: 'auth', token: await client.o.token(true) });
+      client.send({ type: 'auth', token: await client.options.token(true) });
     } catch {
-      // The hub will close with 4010, and connecting anew asks again.
+      // The hub closes with 4010, and the next connection requests another token.
     }
   },
   reconnect(client, { after_ms }) {
-    client.returns.tell(after_ms);
+    client.backoff.setServerDelay(after_ms);
   },
 };

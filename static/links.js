@@ -1,21 +1,21 @@
-// The two ways to the hub: a WebSocket, or a stream of events down and posts up.
+// The two transports: a WebSocket, or server-sent events down with HTTP posts up.
 //
-// Both tell their owner of a `frame` that came down, of an `answer` to a post, and that they are `closed`.
+// Both report to their owner: `frame` for each received frame, `answer` for the reply to a post, `closed` at the end.
 
 const SUBPROTOCOL = 'wardroom.v1';
-/** Frames that go up beside a stream. */
-const UP = ['command', 'signal', 'mark'];
-const POST_WITHIN = 20_000;
+/** Frames that are posted while a stream is open. */
+const POSTED_FRAMES = ['command', 'signal', 'mark'];
+const POST_TIMEOUT_MS = 20_000;
 
 /** A WebSocket. */
 export class SocketLink {
-  constructor(client, token, to) {
-    const url = client.o.base.replace(/^http/, 'ws') + '/v1/ws';
-    const socket = new client.o.WebSocket(url, SUBPROTOCOL);
+  constructor(client, token, owner) {
+    const url = client.options.base.replace(/^http/, 'ws') + '/v1/ws';
+    const socket = new client.options.WebSocket(url, SUBPROTOCOL);
     this.socket = socket;
-    socket.onopen = () => this.send(client.greeting().hello(token));
-    socket.onmessage = ({ data }) => to.frame(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => to.closed(code, reason);
+    socket.onopen = () => this.send(client.opening().hello(token));
+    socket.onmessage = ({ data }) => owner.frame(JSON.parse(data));
+    socket.onclose = ({ code, reason }) => owner.closed(code, reason);
   }
 
   send(frame) {
@@ -28,16 +28,16 @@ export class SocketLink {
   }
 }
 
-/** Server-sent events down, posts up. What is listened to is said when the stream opens, so a change opens it anew. */
+/** Server-sent events down, posts up. A stream names its rooms and feeds when it opens, so a change reopens it. */
 export class StreamLink {
-  constructor(client, token, to) {
-    Object.assign(this, { client, token, to, ended: false, queue: Promise.resolve() });
+  constructor(client, token, owner) {
+    Object.assign(this, { client, token, owner, ended: false, queue: Promise.resolve() });
     this.open();
   }
 
   async open() {
     const stop = (this.stop = new AbortController());
-    const { rooms, feeds } = this.client.greeting();
+    const { rooms, feeds } = this.client.opening();
     try {
       const response = await this.post('/v1/stream', { rooms, feeds }, stop.signal);
       if (!response.ok) return this.end(response.status === 401 ? 4010 : 1006);
@@ -61,11 +61,11 @@ export class StreamLink {
     if (!data) return;
     const value = JSON.parse(data);
     if (block.startsWith('event: close')) this.end(value.code, value.reason);
-    else if (!(value.type === 'welcome' && this.welcomed)) this.to.frame(value);
+    else if (!(value.type === 'welcome' && this.welcomed)) this.owner.frame(value);
     if (value.type === 'welcome') this.welcomed = true;
   }
 
-  /** Listens to what the client wants now. */
+  /** Reopens the stream with the client's current rooms and feeds. */
   reopen() {
     if (this.reopening) return;
     this.reopening = Promise.resolve().then(() => {
@@ -76,43 +76,43 @@ export class StreamLink {
     });
   }
 
-  /** Frames go up one after the other, so that commands keep their order. */
+  /** Posts frames one after the other, so that commands keep their order. */
   send(frame) {
     if (frame.type === 'auth') {
       this.token = frame.token;
       this.reopen();
     }
-    if (UP.includes(frame.type)) this.queue = this.queue.then(() => this.up(frame));
+    if (POSTED_FRAMES.includes(frame.type)) this.queue = this.queue.then(() => this.postFrame(frame));
   }
 
-  async up(frame) {
+  async postFrame(frame) {
     if (this.ended) return;
     const { id, room } = frame;
     const stop = new AbortController();
-    const timer = this.client.o.setTimeout(() => stop.abort(), POST_WITHIN);
+    const timer = this.client.options.setTimeout(() => stop.abort(), POST_TIMEOUT_MS);
     try {
       const response = await this.post('/v1/frames', { frames: [frame] }, stop.signal);
       const body = await response.json();
-      if (response.ok) body.frames.forEach(this.to.answer);
+      if (response.ok) body.frames.forEach(this.owner.answer);
       else if (response.status === 401) this.end(4010);
-      else if (id) this.to.answer(refusal(id, room, body, response.status));
+      else if (id) this.owner.answer(refusal(id, room, body, response.status));
     } catch {
-      // The post or its answer was lost, or a proxy answered: the client sends it again, with its old id.
-      if (id) this.to.answer({ type: 'error', id, room, code: 'unavailable', message: 'no answer', retryable: true });
+      // The post or its reply was lost, or a proxy replied: the client sends the command again with the same id.
+      if (id) this.owner.answer({ type: 'error', id, room, code: 'unavailable', message: 'no answer', retryable: true });
     } finally {
-      this.client.o.clearTimeout(timer);
+      this.client.options.clearTimeout(timer);
     }
   }
 
   post(path, body, signal) {
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${this.token}` };
-    return this.client.o.fetch(this.client.o.base + path, { method: 'POST', headers, body: JSON.stringify(body), signal });
+    return this.client.options.fetch(this.client.options.base + path, { method: 'POST', headers, body: JSON.stringify(body), signal });
   }
 
   end(code, reason) {
     if (this.ended) return;
     this.ended = true;
-    this.to.closed(code, reason);
+    this.owner.closed(code, reason);
   }
 
   close() {
@@ -121,7 +121,7 @@ export class StreamLink {
   }
 }
 
-/** A refused post, as the frame that a socket would have brought. */
+/** The error frame that a socket would have received for a refused post. */
 function refusal(id, room, { code = 'internal', detail, title, retryable, retry_after_ms }, status) {
   const message = detail ?? title ?? 'the hub refused it';
   return { type: 'error', id, room, code, message, retryable: retryable ?? status >= 500, detail: { retry_after_ms } };

@@ -1,45 +1,45 @@
-// Notifications on this device: asked for, kept alive at every visit, and given up with the sign-in.
+// Push notifications on this device: enabled by the user, renewed at every visit, ended at sign-out.
 
 import * as api from './api.js';
 
-/** Whose notifications this browser gets, and under which id the hub knows it. */
+/** The user who gets this browser's notifications, and the hub's id of the subscription. */
 const OWNER_KEY = 'wardroom.notify';
-const NOTES = 'wardroom-notify';
+const SETTINGS_CACHE = 'wardroom-notify';
 
 export const LANGUAGES = { en: 'English', ko: '한국어' };
 
 export const supported = () => isSecureContext && 'serviceWorker' in navigator && 'PushManager' in window && 'Notification' in window;
 const owner = () => JSON.parse(localStorage.getItem(OWNER_KEY) ?? 'null');
 
-/** Whether this person is notified on this device. */
+/** Whether this user gets notifications on this device. */
 export const isOn = (user) => supported() && Notification.permission === 'granted' && owner()?.user === user.id;
 
-/** The language of notifications: chosen here, else the browser's. */
+/** The language of notifications: the one chosen here, else the browser's. */
 export function language() {
-  const wish = localStorage.getItem(`${OWNER_KEY}.language`) ?? navigator.language.slice(0, 2);
-  return wish in LANGUAGES ? wish : 'en';
+  const code = localStorage.getItem(`${OWNER_KEY}.language`) ?? navigator.language.slice(0, 2);
+  return code in LANGUAGES ? code : 'en';
 }
 
-/** The service worker reads it from there, also when no page is open. */
-export async function speak(wish) {
-  localStorage.setItem(`${OWNER_KEY}.language`, wish);
-  await note(wish);
+/** Stores the language in the cache, where the service worker finds it without an open page. */
+export async function setLanguage(code) {
+  localStorage.setItem(`${OWNER_KEY}.language`, code);
+  await storeLanguage(code);
 }
 
-async function note(wish) {
-  const notes = await caches.open(NOTES);
-  await notes.put('/language', new Response(wish));
+async function storeLanguage(code) {
+  const cache = await caches.open(SETTINGS_CACHE);
+  await cache.put('/language', new Response(code));
 }
 
-const bytes = (base64url) => Uint8Array.from(atob(base64url.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0));
-const same = (buffer, other) => buffer && buffer.byteLength === other.length && new Uint8Array(buffer).every((byte, at) => byte === other[at]);
+const decodeBase64Url = (base64url) => Uint8Array.from(atob(base64url.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0));
+const sameBytes = (buffer, other) => buffer && buffer.byteLength === other.length && new Uint8Array(buffer).every((byte, at) => byte === other[at]);
 
-/** A subscription to the hub's present key, and the hub's knowledge of it. */
+/** Subscribes with the hub's current key and registers the subscription at the hub. */
 async function subscribe(user) {
   const registration = await navigator.serviceWorker.ready;
-  const key = bytes((await api.get('/v1/push/key')).key);
+  const key = decodeBase64Url((await api.get('/v1/push/key')).key);
   let subscription = await registration.pushManager.getSubscription();
-  if (subscription && !same(subscription.options.applicationServerKey, key)) {
+  if (subscription && !sameBytes(subscription.options.applicationServerKey, key)) {
     await subscription.unsubscribe();
     subscription = null;
   }
@@ -49,33 +49,33 @@ async function subscribe(user) {
   localStorage.setItem(OWNER_KEY, JSON.stringify({ user: user.id, id }));
 }
 
-/** At every visit: the script is the present one, and the subscription still holds. */
+/** Updates the service worker and renews the subscription; called at every visit. */
 export async function start(user, go) {
   if (!supported()) return;
   navigator.serviceWorker.onmessage = ({ data }) => {
     if (data.type === 'open') go(data.hash);
-    if (data.type === 'subscribe' && isOn(user)) subscribe(user).catch(complain);
+    if (data.type === 'subscribe' && isOn(user)) subscribe(user).catch(reportUnavailable);
   };
   try {
     await navigator.serviceWorker.register('/sw.js');
-    await note(language());
+    await storeLanguage(language());
     if (isOn(user)) await subscribe(user);
   } catch (error) {
-    complain(error);
+    reportUnavailable(error);
   }
 }
 
-// A browser without a push service, usually; the page does without.
-const complain = (error) => console.info(`Notifications are not available: ${error.message}`);
+// Usually a browser without a push service; the page works without notifications.
+const reportUnavailable = (error) => console.info(`Notifications are not available: ${error.message}`);
 
-/** Asks the person and subscribes. */
+/** Asks for permission and subscribes. */
 export async function enable(user) {
   const answer = await Notification.requestPermission();
   if (answer !== 'granted') throw new Error('Your browser does not let this page notify you. Change that in its settings for this site.');
   await subscribe(user);
 }
 
-/** No more notifications here; also at signing out, so that nobody gets them who comes after. */
+/** Ends notifications on this device; also at sign-out, so that the next user of the browser gets none of them. */
 export async function disable(user) {
   const known = owner();
   if (known?.user !== user.id) return;

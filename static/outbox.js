@@ -1,4 +1,4 @@
-// Commands that have no answer yet, kept where a reload does not lose them.
+// Commands without an answer, stored so that a reload does not lose them.
 
 /**
  * @typedef {object} Outbox
@@ -7,7 +7,7 @@
  * @property {(id: string) => Promise<void>} remove
  */
 
-/** In memory, for tests and for browsers that keep nothing. @returns {Outbox} */
+/** In memory, for tests and for browsers without storage. @returns {Outbox} */
 export function memoryOutbox(entries = []) {
   return {
     all: async () => [...entries],
@@ -16,7 +16,7 @@ export function memoryOutbox(entries = []) {
   };
 }
 
-/** In IndexedDB, by person: what one wrote is never sent as another. @returns {Promise<Outbox>} */
+/** In IndexedDB, separate for each user: nothing is ever sent in another user's name. @returns {Promise<Outbox>} */
 export async function browserOutbox(user) {
   try {
     const db = await promised(
@@ -25,7 +25,7 @@ export async function browserOutbox(user) {
       }),
     );
     const commands = (transaction) => transaction.objectStore('commands');
-    /** Done when the whole transaction is: a request that succeeded can still be undone by the end of the page. */
+    /** Resolves when the whole transaction has committed: closing the page can still roll back a successful request. */
     const change = async (run) => {
       const transaction = db.transaction('commands', 'readwrite');
       await Promise.all([completed(transaction), run(commands(transaction))]);

@@ -1,21 +1,21 @@
-// The client of the hub, without a page: it knows frames, order, time and what waits to be sent, and nothing of screens.
-// docs/protocol.md explains what it does; a page listens to its events and calls its methods.
+// The hub's client: frames, order, time-outs and unsent commands. Independent of any page.
+// docs/protocol.md explains the protocol; a page listens to the client's events and calls its methods.
 
 import { Feeds } from './feeds.js';
 import { handlers } from './frames.js';
 import { Reader } from './reader.js';
-import { Reconnect, SIGN_IN } from './reconnect.js';
+import { Reconnect, SIGN_IN_AGAIN } from './reconnect.js';
 import { SocketLink, StreamLink } from './links.js';
 
-const WELCOME_WITHIN = 10_000;
-/** How soon, and how seldom at last, somebody who came by a stream looks whether a socket can be had. */
-const FIRST_LOOK = 15_000;
-const LAST_LOOK = 300_000;
+const WELCOME_TIMEOUT_MS = 10_000;
+/** First and longest interval at which a client on a stream tries a WebSocket again, in milliseconds. */
+const FIRST_SOCKET_RETRY_MS = 15_000;
+const MAX_SOCKET_RETRY_MS = 300_000;
 
 /**
  * @typedef {object} Options
- * @property {(fresh: boolean) => Promise<string>} token  gives an access token; `fresh` asks for one that is not the last one
- * @property {import('./outbox.js').Outbox} outbox  keeps commands until they are answered
+ * @property {(fresh: boolean) => Promise<string>} token  returns an access token; `fresh` requests a new one
+ * @property {import('./outbox.js').Outbox} outbox  stores commands until they are answered
  * @property {string} base  the hub's address, e.g. `https://hub.example.org`
  * @property {typeof WebSocket} [WebSocket]
  * @property {typeof fetch} [fetch]
@@ -35,10 +35,10 @@ export class Client extends EventTarget {
   /** @param {Options} options */
   constructor(options) {
     super();
-    const all = /** @type {any} */ (globalThis);
-    this.o = {
-      WebSocket: all.WebSocket,
-      fetch: (...a) => all.fetch(...a),
+    const globals = /** @type {any} */ (globalThis);
+    this.options = {
+      WebSocket: globals.WebSocket,
+      fetch: (...a) => globals.fetch(...a),
       random: Math.random,
       now: () => Date.now(),
       setTimeout: (f, ms) => setTimeout(f, ms),
@@ -51,47 +51,47 @@ export class Client extends EventTarget {
     this.feeds = new Feeds();
     /** Commands without an answer, oldest first. */
     this.waiting = [];
-    this.returns = new Reconnect(this.o.random, this.o.now);
+    this.backoff = new Reconnect(this.options.random, this.options.now);
     this.link = null;
-    /** A socket that is tried while a stream serves. */
+    /** A WebSocket on trial while a stream is in use. */
     this.trial = null;
     this.connection = undefined;
     this.generation = 0;
-    /** Whether the present access token is of no use any more. */
-    this.fresh = false;
+    /** Whether the current access token is no longer valid. */
+    this.needsFreshToken = false;
   }
 
-  /** Reads what an earlier page left to be sent, and connects. */
+  /** Loads the unsent commands of an earlier page and connects. */
   async start() {
-    this.waiting = await this.o.outbox.all();
+    this.waiting = await this.options.outbox.all();
     this.connect(false);
   }
 
-  /** Ends for good: the person signed out. */
+  /** Disconnects for good, as at sign-out. */
   stop(reason = 'signed out') {
-    this.drop();
-    this.o.clearTimeout(this.retry);
-    this.become('stopped', { reason });
+    this.disconnect();
+    this.options.clearTimeout(this.reconnectTimer);
+    this.setState('stopped', { reason });
   }
 
-  /** Tries at once, instead of when the timer says: the network came back, or somebody pressed the button. */
-  nudge() {
+  /** Reconnects now instead of when the timer fires: the network is back, or the user pressed the button. */
+  reconnectNow() {
     if (this.state !== 'waiting' && this.state !== 'offline') return;
-    this.o.clearTimeout(this.retry);
-    this.connect(this.fresh);
+    this.options.clearTimeout(this.reconnectTimer);
+    this.connect(this.needsFreshToken);
   }
 
-  /** The network is gone, as the browser says: nothing is tried until it says otherwise. */
+  /** Disconnects because the browser reports no network; it tries nothing until the network is back. */
   offline() {
     if (this.state === 'stopped') return;
-    this.drop();
-    this.o.clearTimeout(this.retry);
-    this.become('offline');
+    this.disconnect();
+    this.options.clearTimeout(this.reconnectTimer);
+    this.setState('offline');
   }
 
-  // --- what a page asks for ---
+  // --- methods for the page ---
 
-  /** Enters a room, or refreshes its snapshot. `after` is where a page that remembers events goes on. */
+  /** Joins a room, or refreshes its snapshot. `after` is the last event that the page already has. */
   join(room, after = 0) {
     const reader = this.readers.get(room) ?? new Reader(after);
     this.readers.set(room, reader);
@@ -106,7 +106,7 @@ export class Client extends EventTarget {
   }
 
   subscribe(feed) {
-    this.feeds.expect(feed);
+    this.feeds.reset(feed);
     if (this.link?.reopen) this.link.reopen();
     else this.send({ type: 'subscribe', feed });
   }
@@ -117,17 +117,17 @@ export class Client extends EventTarget {
   }
 
   /**
-   * Sends a command; it is kept until it is answered, over reconnects and reloads. Returns its id.
+   * Sends a command and stores it until it is answered, across reconnects and reloads. Returns its id.
    * @param {string} room
    * @param {{kind: string, data: object}} command
-   * @param {number} [expect] the version that was seen
+   * @param {number} [expect] the version that the user saw
    */
   async command(room, command, expect) {
-    const entry = { id: this.o.id(), room, command, expect, at: this.o.now() };
-    await this.o.outbox.put(entry);
+    const entry = { id: this.options.id(), room, command, expect, at: this.options.now() };
+    await this.options.outbox.put(entry);
     this.waiting.push(entry);
     this.emit('queued', { command: entry });
-    this.become(this.state, this.last);
+    this.setState(this.state, this.stateDetail);
     this.sendCommand(entry);
     return entry.id;
   }
@@ -144,32 +144,32 @@ export class Client extends EventTarget {
 
   async connect(fresh) {
     const generation = ++this.generation;
-    this.become('connecting');
-    this.watch(WELCOME_WITHIN);
+    this.setState('connecting');
+    this.startWatchdog(WELCOME_TIMEOUT_MS);
     let token;
     try {
-      token = await this.o.token(fresh);
+      token = await this.options.token(fresh);
     } catch (error) {
       if (generation !== this.generation) return;
-      if (error?.final) return this.stop(SIGN_IN);
-      this.drop();
-      return this.later({ wait: this.returns.wait(), fresh });
+      if (error?.final) return this.stop(SIGN_IN_AGAIN);
+      this.disconnect();
+      return this.scheduleReconnect({ wait: this.backoff.nextDelay(), fresh });
     }
     if (generation !== this.generation) return;
-    this.fresh = false;
-    this.watch(WELCOME_WITHIN);
-    this.link = this.open(this.returns.byStream ? StreamLink : SocketLink, token);
-    // A browser may refuse to make a socket at all.
+    this.needsFreshToken = false;
+    this.startWatchdog(WELCOME_TIMEOUT_MS);
+    this.link = this.open(this.backoff.byStream ? StreamLink : SocketLink, token);
+    // The WebSocket constructor itself may throw.
     if (!this.link) this.closed(1006, 'blocked');
   }
 
-  /** A way to the hub, whose frames count as long as it is the present one. */
+  /** Opens a transport. Its frames are processed while it is the current one. */
   open(Link, token) {
     let link = null;
-    const to = {
+    const owner = {
       frame: (frame) => {
-        if (this.trial === link && frame.type === 'welcome') this.change(link);
-        if (this.link === link) this.take(frame);
+        if (this.trial === link && frame.type === 'welcome') this.switchTo(link);
+        if (this.link === link) this.receive(frame);
       },
       answer: (frame) => this.link === link && this.handle(frame),
       closed: (code, reason) => {
@@ -178,94 +178,94 @@ export class Client extends EventTarget {
       },
     };
     try {
-      link = new Link(this, token, to);
+      link = new Link(this, token, owner);
     } catch {
       return null;
     }
     return link;
   }
 
-  /** What a stream or a socket opens with. */
-  greeting() {
+  /** The opening message of a stream or a socket. */
+  opening() {
     return {
-      // While a stream serves, its successor is only tried, and must not end it.
+      // A socket on trial must not end the stream that is in use.
       hello: (token) => ({ type: 'hello', token, ...(this.connection && this.state !== 'live' && { replaces: this.connection }) }),
       rooms: [...this.readers].map(([room, reader]) => ({ room, after: reader.cursor })),
       feeds: this.feeds.names(),
     };
   }
 
-  /** Everything that must be said anew on a new connection. */
+  /** Restores rooms, feeds and unanswered commands on a new connection. */
   resume() {
-    const { rooms, feeds } = this.greeting();
+    const { rooms, feeds } = this.opening();
     const { reopen } = this.link;
     if (!reopen) {
       for (const { room, after } of rooms) this.send({ type: 'join', room, after });
       for (const feed of feeds) this.send({ type: 'subscribe', feed });
     }
     for (const entry of this.waiting) this.sendCommand(entry);
-    if (reopen) this.look(FIRST_LOOK);
+    if (reopen) this.scheduleSocketRetry(FIRST_SOCKET_RETRY_MS);
   }
 
-  /** A stream serves, but a socket is better: looks now and then whether one can be had, without letting go. */
-  look(ms) {
-    this.looking = this.o.setTimeout(async () => {
+  /** Tries a WebSocket now and then while a stream is in use, without closing the stream. */
+  scheduleSocketRetry(ms) {
+    this.socketRetryTimer = this.options.setTimeout(async () => {
       const generation = this.generation;
-      const token = await this.o.token(false).catch(() => null);
+      const token = await this.options.token(false).catch(() => null);
       if (generation !== this.generation) return;
       this.trial?.close();
       this.trial = token && this.open(SocketLink, token);
-      this.look(Math.min(ms * 2, LAST_LOOK));
+      this.scheduleSocketRetry(Math.min(ms * 2, MAX_SOCKET_RETRY_MS));
     }, ms);
   }
 
-  /** The socket that was tried is good. */
-  change(link) {
+  /** Replaces the stream by the socket that was on trial. */
+  switchTo(link) {
     const stream = this.link;
-    this.o.clearTimeout(this.looking);
+    this.options.clearTimeout(this.socketRetryTimer);
     this.generation++;
     this.link = link;
     this.trial = null;
-    this.returns.byStream = false;
+    this.backoff.byStream = false;
     stream.close();
     for (const reader of this.readers.values()) reader.live = false;
   }
 
   closed(code, reason) {
-    if (this.state !== 'live' && code === 1006 && !this.returns.byStream) this.suspect();
-    this.drop();
-    const next = this.returns.closed(code, reason);
+    if (this.state !== 'live' && code === 1006 && !this.backoff.byStream) this.checkFallback();
+    this.disconnect();
+    const next = this.backoff.closed(code, reason);
     if ('stop' in next) this.stop(next.stop);
     else if (next.wait === 0) this.connect(next.fresh);
-    else this.later(next);
+    else this.scheduleReconnect(next);
   }
 
-  /** A socket did not open. If the hub answers all the same, the network breaks WebSockets; if not, the hub is away. */
-  async suspect() {
-    this.returns.broken(await this.o.fetch(`${this.o.base}/healthz`).then(({ ok }) => ok, () => false));
+  /** Called when a socket did not open. If the hub answers over HTTP, the network blocks WebSockets; if not, the hub is down. */
+  async checkFallback() {
+    this.backoff.socketFailed(await this.options.fetch(`${this.options.base}/healthz`).then(({ ok }) => ok, () => false));
   }
 
-  later({ wait, fresh }) {
-    this.fresh = fresh;
-    this.become('waiting', { retryAt: this.o.now() + wait });
-    this.retry = this.o.setTimeout(() => this.connect(fresh), wait);
+  scheduleReconnect({ wait, fresh }) {
+    this.needsFreshToken = fresh;
+    this.setState('waiting', { retryAt: this.options.now() + wait });
+    this.reconnectTimer = this.options.setTimeout(() => this.connect(fresh), wait);
   }
 
-  drop() {
+  disconnect() {
     this.generation++;
-    this.o.clearTimeout(this.watchdog);
-    this.o.clearTimeout(this.looking);
+    this.options.clearTimeout(this.watchdog);
+    this.options.clearTimeout(this.socketRetryTimer);
     for (const reader of this.readers.values()) reader.live = false;
-    this.feeds.expectAll();
+    this.feeds.invalidate();
     this.link?.close();
     this.trial?.close();
     this.link = this.trial = null;
   }
 
-  /** Nothing heard for `ms`: the connection is dead, whatever the browser thinks. */
-  watch(ms) {
-    this.o.clearTimeout(this.watchdog);
-    this.watchdog = this.o.setTimeout(() => this.closed(1006, 'silent'), ms);
+  /** Closes the connection after `ms` without a frame, even if the browser still reports it open. */
+  startWatchdog(ms) {
+    this.options.clearTimeout(this.watchdog);
+    this.watchdog = this.options.setTimeout(() => this.closed(1006, 'silent'), ms);
   }
 
   // --- frames ---
@@ -278,18 +278,18 @@ export class Client extends EventTarget {
     this.send({ type: 'command', id, room, ...(expect !== undefined && { expect }), command });
   }
 
-  /** A frame that came down, and so proves that the way down is good. */
-  take(frame) {
+  /** Handles a received frame, which also proves that the connection is alive. */
+  receive(frame) {
     if (frame.type === 'welcome') {
       this.connection = frame.connection;
-      this.beat = frame.beat_ms;
-      this.returns.welcomed();
-      this.become('live');
+      this.beatMs = frame.beat_ms;
+      this.backoff.welcomed();
+      this.setState('live');
       this.emit('welcome', frame);
-      // Whoever listens may have ended it.
+      // A listener may have closed the connection.
       if (this.state === 'live') this.resume();
     }
-    if (this.beat && this.state === 'live') this.watch(this.beat * 2);
+    if (this.beatMs && this.state === 'live') this.startWatchdog(this.beatMs * 2);
     this.handle(frame);
   }
 
@@ -297,27 +297,27 @@ export class Client extends EventTarget {
     handlers[frame.type]?.(this, frame);
   }
 
-  /** Something is missing: ask for it, once. */
-  heal(room, reader) {
+  /** Joins a room again after a gap, once for several gaps. */
+  rejoin(room, reader) {
     if (reader.live) this.join(room);
   }
 
-  /** Repeats on this connection what failed in passing; another connection does so anyway. */
-  again(error, run) {
+  /** Repeats a request after a temporary failure. A new connection repeats everything anyway. */
+  retryLater(error, run) {
     const { generation } = this;
-    this.o.setTimeout(() => generation === this.generation && run(), error?.detail?.retry_after_ms ?? 1000);
+    this.options.setTimeout(() => generation === this.generation && run(), error?.detail?.retry_after_ms ?? 1000);
   }
 
-  async answered(id) {
+  async removeAnswered(id) {
     this.waiting = this.waiting.filter((entry) => entry.id !== id);
-    this.become(this.state, this.last);
-    await this.o.outbox.remove(id);
+    this.setState(this.state, this.stateDetail);
+    await this.options.outbox.remove(id);
   }
 
-  become(state, more = {}) {
+  setState(state, detail = {}) {
     this.state = state;
-    this.last = more;
-    this.emit('state', { state, waiting: this.waiting.length, fallback: !!this.link?.reopen, ...more });
+    this.stateDetail = detail;
+    this.emit('state', { state, waiting: this.waiting.length, fallback: !!this.link?.reopen, ...detail });
   }
 
   emit(type, detail) {

@@ -1,4 +1,4 @@
-// One reader of one room: order, gaps, repeats. The same rule as in the hub.
+// One reader's cursor in one room: order, gaps, repeats. The same rule as in the hub.
 
 export class Reader {
   /** @param {number} cursor the last `seq` the reader has; 0 for none */
@@ -8,7 +8,7 @@ export class Reader {
   }
 
   /**
-   * Judges an event frame: nothing that this reader may see lies strictly between `prev` and `seq`.
+   * Decides about an event frame: no event visible to this reader lies strictly between `prev` and `seq`.
    * @returns {'deliver' | 'repeat' | 'gap'}
    */
   offer(prev, seq) {

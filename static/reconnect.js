@@ -1,16 +1,16 @@
-// When to come back, by which way, and when not to: docs/protocol.md, "Close codes" and "Reconnecting".
+// When and by which transport to reconnect, and when not to: docs/protocol.md, "Close codes" and "Reconnecting".
 
-const FIRST_BACKOFF = 500;
-const MOST_BACKOFF = 30_000;
-/** A connection that lasted this long was a good one: the next failure starts the backoff anew. */
-const STABLE = 30_000;
-/** What a hub gets that has too much to do. */
-const REST = 60_000;
-/** Sockets that fail in a row, though the hub answers, before a stream is taken. */
-const BROKEN_AFTER = 2;
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+/** A connection that lasted this long was stable: the next failure starts the backoff from the beginning. */
+const STABLE_AFTER_MS = 30_000;
+/** Delay before reconnecting to an overloaded hub. */
+const OVERLOAD_DELAY_MS = 60_000;
+/** Consecutive socket failures, while the hub answers over HTTP, before a stream is used. */
+const FALLBACK_AFTER_FAILURES = 2;
 
-/** Why a client stops whose sign-in is over. */
-export const SIGN_IN = 'sign in again';
+/** The reason of a client that stops because its sign-in has ended. */
+export const SIGN_IN_AGAIN = 'sign in again';
 
 export class Reconnect {
   /**
@@ -18,51 +18,51 @@ export class Reconnect {
    * @param {() => number} now
    */
   constructor(random, now) {
-    Object.assign(this, { random, now, failures: 0, sockets: 0, byStream: false, told: null, since: null });
+    Object.assign(this, { random, now, failures: 0, failedSockets: 0, byStream: false, serverDelay: null, welcomedAt: null });
   }
 
-  /** A connection is good. */
+  /** The hub sent `welcome`. */
   welcomed() {
-    this.since = this.now();
-    this.sockets = 0;
+    this.welcomedAt = this.now();
+    this.failedSockets = 0;
   }
 
-  /** The hub says when it wants to see this client again. */
-  tell(ms) {
-    this.told = ms;
+  /** The hub asked to reconnect after `ms`. */
+  setServerDelay(ms) {
+    this.serverDelay = ms;
   }
 
   /**
-   * What a connection's end means.
-   * @returns {{stop: string} | {wait: number, fresh: boolean}}  `fresh`: with another access token
+   * Decides what follows from a closed connection.
+   * @returns {{stop: string} | {wait: number, fresh: boolean}}  `fresh`: with a new access token
    */
   closed(code, reason) {
-    const lived = this.since === null ? null : this.now() - this.since;
-    this.since = null;
-    if (lived >= STABLE) this.failures = 0;
-    // Streams are broken too: back to sockets, until one more of them fails.
+    const lived = this.welcomedAt === null ? null : this.now() - this.welcomedAt;
+    this.welcomedAt = null;
+    if (lived >= STABLE_AFTER_MS) this.failures = 0;
+    // Streams fail as well: use sockets again until one more of them fails.
     if (lived === null && code === 1006) this.byStream = false;
-    if (code === 4501 || code === 4502) return { stop: SIGN_IN };
+    if (code === 4501 || code === 4502) return { stop: SIGN_IN_AGAIN };
     if (code >= 4500 && code < 5000) return { stop: reason || 'the hub ended the connection' };
     const fresh = code === 4010;
-    // A token that ended is no failure; one that ends again and again is.
-    if (fresh && lived >= STABLE) return { wait: 0, fresh };
-    // Many are turned away together, so they are spread over more than the first steps of the backoff.
-    if (code === 4020 || code === 4021) return { wait: REST + this.random() * MOST_BACKOFF, fresh };
-    return { wait: this.wait(), fresh };
+    // One expired token is no failure; one after another is.
+    if (fresh && lived >= STABLE_AFTER_MS) return { wait: 0, fresh };
+    // The hub turns many clients away at once, so their delays spread wider than the backoff's first steps.
+    if (code === 4020 || code === 4021) return { wait: OVERLOAD_DELAY_MS + this.random() * MAX_BACKOFF_MS, fresh };
+    return { wait: this.nextDelay(), fresh };
   }
 
-  /** A random time, so that many clients do not come back together. */
-  wait() {
-    const most = Math.min(MOST_BACKOFF, FIRST_BACKOFF * 2 ** this.failures++);
-    const wait = this.told ?? this.random() * most;
-    this.told = null;
+  /** A random delay, so that many clients do not reconnect at the same moment. */
+  nextDelay() {
+    const limit = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.failures++);
+    const wait = this.serverDelay ?? this.random() * limit;
+    this.serverDelay = null;
     return wait;
   }
 
-  /** A socket did not open, and the hub does or does not answer otherwise. */
-  broken(answered) {
-    this.sockets = answered ? this.sockets + 1 : 0;
-    this.byStream = this.sockets >= BROKEN_AFTER;
+  /** A socket did not open; `answered` says whether the hub answers over HTTP. */
+  socketFailed(answered) {
+    this.failedSockets = answered ? this.failedSockets + 1 : 0;
+    this.byStream = this.failedSockets >= FALLBACK_AFTER_FAILURES;
   }
 }

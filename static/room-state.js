@@ -1,27 +1,27 @@
-// What a page knows of one room: its events in order, its snapshot, who is there, and what waits to be sent.
+// A page's state of one room: events in order, snapshot, presence, and unsent commands.
 
 export class Room extends EventTarget {
   constructor(client, id, me) {
     super();
     Object.assign(this, { client, id, me, events: [], snapshot: null, typing: new Map(), presence: new Set(), marks: {}, refused: [] });
-    this.over = new AbortController();
+    this.lifetime = new AbortController();
     const mine = (run) => ({ detail }) => {
       const room = detail.room ?? detail.command?.room;
       if (room !== id) return;
       run(detail);
-      this.changed();
+      this.scheduleChange();
     };
-    const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.over.signal });
+    const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.lifetime.signal });
     on('joined', ({ snapshot }) => {
       this.snapshot = snapshot;
-      this.gone = null;
+      this.accessError = null;
       this.presence = new Set((snapshot.presence ?? []).filter(({ here }) => here).map(({ user }) => user));
       this.marks = { ...snapshot.marks };
     });
     on('event', ({ event }) => {
       this.events.push(event);
       this.typing.delete(event.actor.id);
-      // Chat changes nothing but the chat; everything else may change what can be done.
+      // A chat message changes only the chat; any other event may change the allowed commands.
       if (event.kind !== 'chat.sent') this.refresh();
       this.markDelivered();
     });
@@ -30,31 +30,31 @@ export class Room extends EventTarget {
     on('mark', ({ user, mark }) => (this.marks[user] = mark));
     on('signal', ({ from }) => this.typing.set(from, Date.now()));
     on('refused', (refusal) => this.refused.push(refusal));
-    on('left', ({ code }) => (this.gone = code));
-    on('error', (error) => !this.snapshot && (this.gone = error.code));
+    on('left', ({ code }) => (this.accessError = code));
+    on('error', (error) => !this.snapshot && (this.accessError = error.code));
     on('queued', () => {});
     on('ack', () => {});
     client.join(id);
   }
 
-  /** The snapshot anew, once for many events that come together. */
+  /** Refreshes the snapshot, once for a burst of events. */
   refresh() {
-    clearTimeout(this.soon);
-    this.soon = setTimeout(() => this.client.join(this.id, this.head()), 30);
+    clearTimeout(this.refreshTimer);
+    this.refreshTimer = setTimeout(() => this.client.join(this.id, this.head()), 30);
   }
 
-  /** Tells who shows the room, once for what comes together: a long room's events are hundreds of frames. */
-  changed() {
-    this.telling ??= setTimeout(() => {
-      this.telling = null;
+  /** Emits one `change` for a burst of frames: a long room sends hundreds of them. */
+  scheduleChange() {
+    this.changeTimer ??= setTimeout(() => {
+      this.changeTimer = null;
       this.dispatchEvent(new Event('change'));
     }, 16);
   }
 
-  /** Nobody looks at the room any more. */
+  /** Closes the room for this page. */
   end() {
-    this.over.abort();
-    for (const timer of [this.soon, this.telling, this.marking]) clearTimeout(timer);
+    this.lifetime.abort();
+    for (const timer of [this.refreshTimer, this.changeTimer, this.markTimer]) clearTimeout(timer);
     this.client.leave(this.id);
   }
 
@@ -62,10 +62,10 @@ export class Room extends EventTarget {
     return this.events.at(-1)?.seq ?? 0;
   }
 
-  /** Says how far this person got, once for many events: a mark a frame would be a flood. */
+  /** Sends read marks, one for a burst of events. */
   markDelivered() {
-    this.marking ??= setTimeout(() => {
-      this.marking = null;
+    this.markTimer ??= setTimeout(() => {
+      this.markTimer = null;
       this.mark();
     }, 500);
   }
@@ -75,7 +75,7 @@ export class Room extends EventTarget {
     const seen = document.visibilityState === 'visible' && this.shown ? this.head() : old.seen;
     const mark = { delivered: this.head(), seen };
     if (old.delivered >= mark.delivered && old.seen >= mark.seen) return;
-    // If it is lost, the next snapshot says so.
+    // If the mark is lost, the next snapshot shows that it is missing.
     this.marks[this.me] = mark;
     this.client.mark(this.id, mark.delivered, mark.seen);
   }
@@ -84,8 +84,8 @@ export class Room extends EventTarget {
     return this.client.command(this.id, { kind, data }, expect);
   }
 
-  /** Sends a command and waits for its answer, for buttons; throws with the hub's words if it is refused. */
-  ask(kind, data = {}, expect) {
+  /** Sends a command and waits for its answer; throws with the hub's text if it is refused. */
+  submit(kind, data = {}, expect) {
     return new Promise((resolve, reject) => {
       const stop = new AbortController();
       const end = (run) => ({ detail }) => detail.id === id && (stop.abort(), run(detail));
@@ -96,35 +96,35 @@ export class Room extends EventTarget {
     });
   }
 
-  /** The chat of a thread: what came, and what waits or was refused. */
+  /** A thread's messages: received, unsent and refused. */
   chat(thread) {
     const same = (other) => JSON.stringify(other ?? 'care') === JSON.stringify(thread);
     const known = new Set(this.events.map(({ command }) => command));
-    const came = this.events.filter(({ kind, data }) => kind === 'chat.sent' && same(data.thread));
+    const received = this.events.filter(({ kind, data }) => kind === 'chat.sent' && same(data.thread));
     const mine = ({ room, command }) => room === this.id && command.kind === 'chat.send' && same(command.data.thread);
     const waiting = this.client.waiting.filter((entry) => mine(entry) && !known.has(entry.id));
     const refused = this.refused.filter((refusal) => mine({ room: this.id, command: refusal.command }));
-    return { came, waiting, refused };
+    return { received, waiting, refused };
   }
 
-  /** What has become of a message of mine. */
-  fate({ seq }) {
+  /** The delivery state of an own message. */
+  receipt({ seq }) {
     const others = Object.entries(this.marks).filter(([user]) => user !== this.me).map(([, mark]) => mark);
     if (others.some(({ seen }) => seen >= seq)) return 'seen';
     return others.some(({ delivered }) => delivered >= seq) ? 'delivered' : 'sent';
   }
 
-  whoTypes() {
+  typingUsers() {
     const fresh = Date.now() - 5000;
     return [...this.typing].filter(([user, at]) => user !== this.me && at > fresh).map(([user]) => user);
   }
 
-  /** Which moves this role may make with a part now: `['ready', …]`. */
-  moves(part, role, kind) {
+  /** The moves that this role may make with a part now: `['ready', …]`. */
+  allowedMoves(part, role, kind) {
     return (part.allowed?.[role] ?? []).filter((name) => name.startsWith(`${kind}:`)).map((name) => name.slice(kind.length + 1));
   }
 
-  may(part, role, kind) {
+  allows(part, role, kind) {
     return (part?.allowed?.[role] ?? []).includes(kind);
   }
 }

@@ -1,6 +1,6 @@
-// Notifications. A message holds a kind and a room's id; what it says is here, in the language of who reads it.
+// Push notifications. A message carries a kind and a room id; this file holds the texts, in the user's language.
 //
-// A notification is shown for every message, whatever is in it: browsers withdraw the right from who stays silent.
+// Every message shows a notification, even an unknown one: browsers revoke the permission of sites that show none.
 
 const TEXTS = {
   en: {
@@ -25,14 +25,14 @@ const TEXTS = {
   },
 };
 
-/** Where the pages leave what this script needs to know: see `notify.js`. */
-const NOTES = 'wardroom-notify';
+/** Settings that the pages store for this script: see `notify.js`. */
+const SETTINGS_CACHE = 'wardroom-notify';
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 async function language() {
-  const noted = await caches.open(NOTES).then((notes) => notes.match('/language')).then((note) => note?.text()).catch(() => null);
-  const wish = noted || self.navigator.language || 'en';
-  return TEXTS[wish] ? wish : TEXTS[wish.slice(0, 2)] ? wish.slice(0, 2) : 'en';
+  const stored = await caches.open(SETTINGS_CACHE).then((cache) => cache.match('/language')).then((entry) => entry?.text()).catch(() => null);
+  const preferred = stored || self.navigator.language || 'en';
+  return TEXTS[preferred] ? preferred : TEXTS[preferred.slice(0, 2)] ? preferred.slice(0, 2) : 'en';
 }
 
 function read(data) {
@@ -53,7 +53,7 @@ async function show(message) {
     body,
     lang,
     icon: '/icon.svg',
-    // A missed call takes the place of the ring; the last of each kind stands for all.
+    // A missed call replaces the ring; the latest notification of each kind replaces the earlier ones.
     tag: `${kind === 'missed_call' ? 'call' : kind}:${room}`,
     renotify: true,
     requireInteraction: rings,
@@ -62,7 +62,7 @@ async function show(message) {
   });
 }
 
-/** Brings the room to the front: in a window that shows it, else in any of ours, else in a new one. */
+/** Focuses the room: in a window that shows it, else in another Wardroom window, else in a new one. */
 async function open({ room }) {
   const hash = room ? `#/room/${room}` : '#/';
   const windows = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
@@ -75,14 +75,14 @@ async function open({ room }) {
   return self.clients.openWindow(`/${hash}`);
 }
 
-/** A page that is open tells the hub; without one the sign-in of this browser does, if it has one. */
+/** Has an open page register the new subscription; without one, uses this browser's sign-in, if there is one. */
 async function resubscribe(event) {
   const old = event.oldSubscription ?? null;
   const fresh = event.newSubscription ?? (old && (await self.registration.pushManager.subscribe(old.options)));
   const windows = await self.clients.matchAll({ type: 'window' });
   if (windows.length) return windows[0].postMessage({ type: 'subscribe' });
   if (!fresh) return;
-  // One at a time, as the pages do: what is in the cookie is good once.
+  // The cookie's token is valid once: take the same lock as the pages.
   await self.navigator.locks.request('wardroom-refresh', async () => {
     const json = { 'content-type': 'application/json' };
     const answer = await fetch('/v1/auth/refresh', { method: 'POST', headers: json, body: '{}' });

@@ -1,5 +1,5 @@
-// Camera, microphone and speaker: chosen, remembered, replaced while a call goes on, and taken again when the system took
-// them away.
+// Camera, microphone and speaker: selection, remembered choice, replacement during a call, and recovery after the system
+// revoked them.
 
 const KEY = 'wardroom-devices';
 
@@ -19,41 +19,41 @@ export const chosen = (kind) => remembered()[kind];
 
 const wanted = (kind, more = {}) => {
   const id = chosen(kind);
-  // Ideal, not exact: a device that is not plugged in today must not end the attempt.
+  // `ideal`, not `exact`: a remembered device that is not plugged in must not fail the request.
   return { ...more, ...(id && { deviceId: { ideal: id } }) };
 };
 
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 24 }, facingMode: 'user' };
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
-/** The stream to begin with: both, or what there is of it. `media` is `video` or `audio`. */
+/** The initial stream: camera and microphone, or what is available. `media` is `video` or `audio`. */
 export async function open(media) {
   const audio = wanted('microphone', AUDIO);
   try {
     return await navigator.mediaDevices.getUserMedia({ audio, video: media === 'video' && wanted('camera', VIDEO) });
   } catch (error) {
     if (media === 'audio') throw error;
-    // Without a camera people can still talk.
+    // Without a camera, an audio call still works.
     return navigator.mediaDevices.getUserMedia({ audio, video: false }).catch(() => {
       throw error;
     });
   }
 }
 
-/** One track, fresh from the device. `kind` is `audio` or `video`. */
+/** A new track from the chosen device. `kind` is `audio` or `video`. */
 export async function fresh(kind) {
   const stream = await navigator.mediaDevices.getUserMedia(kind === 'audio' ? { audio: wanted('microphone', AUDIO) } : { video: wanted('camera', VIDEO) });
   return stream.getTracks()[0];
 }
 
-/** What there is to choose from: `{microphone: [{id, label}], camera: […], speaker: […]}`. */
+/** The available devices: `{microphone: [{id, label}], camera: […], speaker: […]}`. */
 export async function list() {
   const all = await navigator.mediaDevices.enumerateDevices();
   const of = (kind) => all.filter((it) => it.kind === kind && it.deviceId).map(({ deviceId, label }, at) => ({ id: deviceId, label: label || `Device ${at + 1}` }));
   return { microphone: of('audioinput'), camera: of('videoinput'), speaker: of('audiooutput') };
 }
 
-/** Why a device cannot be used, and what helps. */
+/** The reason why a device cannot be used, and the remedy. */
 export function why(error) {
   switch (error?.name) {
     case 'NotAllowedError': return 'Your browser does not let this page use it. Allow camera and microphone beside the address, then try again.';

@@ -1,12 +1,12 @@
-// One peer connection, negotiated perfectly: both sides may offer at any time, and when they do at once the polite one
-// gives way (W3C WebRTC, "Perfect negotiation example"). Knows no page and no hub: messages come and go by functions.
+// One peer connection with perfect negotiation: both sides may offer at any time, and on a collision the polite side
+// rolls back (W3C WebRTC, "Perfect negotiation example"). Independent of page and hub: messages pass through functions.
 
-/** Two peers agree on this number before they meet, so the channel needs no negotiation of its own. */
+/** The data channel's id is fixed on both sides, so the channel needs no negotiation. */
 const STATE_CHANNEL = { negotiated: true, id: 0 };
 
 /**
- * Events: `state` {state} as of `RTCPeerConnection.connectionState`, `track` {track, stream}, `told` {state} (what the
- * other side says of its microphone and camera), `trouble` {error}.
+ * Events: `state` {state} as of `RTCPeerConnection.connectionState`, `track` {track, stream}, `remote-state`
+ * {state} (the other side's microphone and camera), `failure` {error}.
  */
 export class Negotiator extends EventTarget {
   /**
@@ -20,8 +20,8 @@ export class Negotiator extends EventTarget {
     super();
     this.polite = polite;
     this.send = send;
-    this.making = false;
-    this.ignoring = false;
+    this.makingOffer = false;
+    this.ignoringOffer = false;
     /** The polite side waits for the first offer, so that a call does not begin with a collision. */
     this.mayOffer = !polite;
     this.queue = Promise.resolve();
@@ -31,52 +31,52 @@ export class Negotiator extends EventTarget {
     pc.ontrack = ({ track, streams }) => this.emit('track', { track, stream: streams[0] });
     pc.onconnectionstatechange = () => this.emit('state', { state: pc.connectionState });
     this.channel = pc.createDataChannel('state', STATE_CHANNEL);
-    this.channel.onopen = () => this.told && this.tell(this.told);
-    let heard = false;
+    this.channel.onopen = () => this.ownState && this.sendState(this.ownState);
+    let remoteReady = false;
     this.channel.onmessage = ({ data }) => {
-      // A word that comes before the other side is ready for it may be lost (w3c/webrtc-pc, issue 1879). Its own first word
-      // says that it is ready.
-      if (!heard && this.told) this.tell(this.told);
-      heard = true;
+      // A message sent before the other side is ready may be lost (w3c/webrtc-pc, issue 1879). Its own first message proves
+      // that it is ready.
+      if (!remoteReady && this.ownState) this.sendState(this.ownState);
+      remoteReady = true;
       try {
-        this.emit('told', { state: JSON.parse(data) });
+        this.emit('remote-state', { state: JSON.parse(data) });
       } catch {
-        // What another program says there is not for us.
+        // Ignore messages in another program's format.
       }
     };
   }
 
-  /** Says what the own microphone and camera do; repeated when the channel opens, and when the other side is first heard. */
-  tell(state) {
-    this.told = state;
+  /** Sends the own microphone and camera state; sent again when the channel opens and on the other side's first message. */
+  sendState(state) {
+    this.ownState = state;
     if (this.channel.readyState === 'open') this.channel.send(JSON.stringify(state));
   }
 
   async offer() {
     try {
-      this.making = true;
+      this.makingOffer = true;
       await this.pc.setLocalDescription();
       this.send({ description: this.pc.localDescription });
     } catch (error) {
-      this.trouble(error);
+      this.fail(error);
     } finally {
-      this.making = false;
+      this.makingOffer = false;
     }
   }
 
-  /** Takes what the other side sent, in its order. */
-  take(message) {
-    this.queue = this.queue.then(() => this.closed || this.handle(message)).catch((error) => this.trouble(error));
+  /** Processes the other side's messages in order. */
+  receive(message) {
+    this.queue = this.queue.then(() => this.closed || this.handle(message)).catch((error) => this.fail(error));
     return this.queue;
   }
 
   async handle({ description, candidate }) {
     const { pc } = this;
     if (description) {
-      const collision = description.type === 'offer' && (this.making || pc.signalingState !== 'stable');
-      this.ignoring = !this.polite && collision;
-      // An answer to an offer that was taken back meanwhile has nothing to answer.
-      if (this.ignoring || (description.type === 'answer' && pc.signalingState !== 'have-local-offer')) return;
+      const collision = description.type === 'offer' && (this.makingOffer || pc.signalingState !== 'stable');
+      this.ignoringOffer = !this.polite && collision;
+      // Ignore an answer to an offer that has been rolled back since.
+      if (this.ignoringOffer || (description.type === 'answer' && pc.signalingState !== 'have-local-offer')) return;
       await pc.setRemoteDescription(description);
       this.mayOffer = true;
       if (description.type === 'offer') {
@@ -87,19 +87,19 @@ export class Negotiator extends EventTarget {
       try {
         await pc.addIceCandidate(candidate);
       } catch (error) {
-        // Candidates of an offer that was ignored fit nothing, and need not.
-        if (!this.ignoring) throw error;
+        // Candidates of an ignored offer cannot be added.
+        if (!this.ignoringOffer) throw error;
       }
     }
   }
 
   /**
-   * The way to the other side is to be found anew, by the one who is not polite. An offer that was under way may be
-   * lost with the connection it was sent on: it is taken back.
+   * Restarts ICE, from the impolite side. A pending offer may have been lost with the connection that carried it: it is
+   * rolled back.
    */
   restart() {
     if (this.polite) return Promise.resolve();
-    this.queue = this.queue.then(() => this.restartNow()).catch((error) => this.trouble(error));
+    this.queue = this.queue.then(() => this.restartNow()).catch((error) => this.fail(error));
     return this.queue;
   }
 
@@ -109,8 +109,8 @@ export class Negotiator extends EventTarget {
     this.pc.restartIce();
   }
 
-  /** The way broke while the hub is there: either side may ask for another one. */
-  mend() {
+  /** Restarts ICE while the hub is reachable: either side may do so. */
+  restartIce() {
     if (this.mayOffer && !this.closed) this.pc.restartIce();
   }
 
@@ -120,8 +120,8 @@ export class Negotiator extends EventTarget {
     this.pc.close();
   }
 
-  trouble(error) {
-    if (!this.closed) this.emit('trouble', { error });
+  fail(error) {
+    if (!this.closed) this.emit('failure', { error });
   }
 
   emit(type, detail) {

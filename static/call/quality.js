@@ -1,17 +1,17 @@
-// How good the way to the other side is, from the statistics of a peer connection. Pure functions.
+// Connection quality, derived from the statistics of a peer connection. Pure functions.
 
 /**
- * What one look at the statistics says, in the units of the flight recorder. `before` is the look before this one.
+ * One sample of the statistics, in the units of the flight recorder. `before` is the previous sample.
  * @param {Map<string, any>} stats  as of `RTCPeerConnection.getStats()`
  */
-export function look(stats, before) {
+export function sampleStats(stats, previous) {
   const all = [...stats.values()];
   const of = (type) => all.filter((it) => it.type === type);
   const pair = selected(stats, all);
   const local = pair && stats.get(pair.localCandidateId);
   const remote = pair && stats.get(pair.remoteCandidateId);
   const inbound = of('inbound-rtp');
-  const told = of('remote-inbound-rtp');
+  const remoteInbound = of('remote-inbound-rtp');
   const sum = (list, name) => list.reduce((total, it) => total + (it[name] ?? 0), 0);
   const now = {
     at: all[0]?.timestamp ?? 0,
@@ -19,49 +19,49 @@ export function look(stats, before) {
     lost: Math.max(0, sum(inbound, 'packetsLost')),
     bytes: sum(inbound, 'bytesReceived'),
     frames: sum(inbound.filter(({ kind }) => kind === 'video'), 'framesDecoded'),
-    heard: sum(inbound.filter(({ kind }) => kind === 'audio'), 'packetsReceived'),
+    audioReceived: sum(inbound.filter(({ kind }) => kind === 'audio'), 'packetsReceived'),
     roundTrip: pair?.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000,
-    lostThere: Math.max(0, ...told.map(({ fractionLost }) => fractionLost ?? 0)),
-    narrow: of('outbound-rtp').some(({ qualityLimitationReason }) => qualityLimitationReason === 'bandwidth') ? (before?.narrow ?? 0) + 1 : 0,
+    remoteLoss: Math.max(0, ...remoteInbound.map(({ fractionLost }) => fractionLost ?? 0)),
+    limited: of('outbound-rtp').some(({ qualityLimitationReason }) => qualityLimitationReason === 'bandwidth') ? (previous?.limited ?? 0) + 1 : 0,
     path: !pair ? 'none' : local?.candidateType === 'relay' || remote?.candidateType === 'relay' ? 'relay' : 'direct',
     protocol: !pair ? 'none' : local?.relayProtocol ?? local?.protocol ?? 'udp',
   };
-  const got = now.received - (before?.received ?? 0);
-  const lost = now.lost - (before?.lost ?? 0);
-  return { ...now, lossHere: got + lost > 0 ? Math.max(0, lost) / (got + lost) : 0, fresh: before ? got : undefined };
+  const got = now.received - (previous?.received ?? 0);
+  const lost = now.lost - (previous?.lost ?? 0);
+  return { ...now, localLoss: got + lost > 0 ? Math.max(0, lost) / (got + lost) : 0, fresh: previous ? got : undefined };
 }
 
 function selected(stats, all) {
   const transport = all.find((it) => it.type === 'transport' && it.selectedCandidatePairId);
   if (transport) return stats.get(transport.selectedCandidatePairId);
-  // Firefox has no `transport` entry: it marks the pair itself.
+  // Firefox has no `transport` entry: it marks the selected pair itself.
   return all.find((it) => it.type === 'candidate-pair' && it.selected);
 }
 
-/** Looks in a row. */
-const NARROW_AFTER = 5;
+/** Consecutive samples. */
+const LIMITED_SAMPLES = 5;
 
-/** 3 good, 2 fair, 1 poor, 0 nothing comes; with what is to blame. */
+/** The level (3 good, 2 fair, 1 poor, 0 nothing arrives) and its cause. */
 export function grade(sample) {
   if (sample.fresh === 0) return { level: 0, cause: 'nothing arrives' };
-  const loss = Math.max(sample.lossHere, sample.lostThere);
+  const loss = Math.max(sample.localLoss, sample.remoteLoss);
   const delay = sample.roundTrip ?? 0;
   if (loss > 0.1) return { level: 1, cause: 'much is lost on the way' };
   if (delay > 800) return { level: 1, cause: 'the way is very long' };
   if (loss > 0.03) return { level: 2, cause: 'some is lost on the way' };
   if (delay > 350) return { level: 2, cause: 'the way is long' };
-  // Every call begins narrow, until the browser has found out how much the way takes.
-  if (sample.narrow > NARROW_AFTER) return { level: 2, cause: 'the connection is narrow' };
+  // Every call starts with little bandwidth until the browser has measured the path.
+  if (sample.limited > LIMITED_SAMPLES) return { level: 2, cause: 'the connection is narrow' };
   return { level: 3, cause: '' };
 }
 
-/** What the own side sends, best first. */
+/** The steps of the ladder: what this side sends, best first. */
 export const STEPS = ['video', 'low', 'audio'];
-/** Looks in a row that lead down, and up again: down fast, up slowly, so that it does not swing. */
-const DOWN_AFTER = 3;
-const UP_AFTER = 8;
+/** Consecutive samples that lead down and up: down fast, up slowly, so that the step does not oscillate. */
+const DOWN_AFTER_SAMPLES = 3;
+const UP_AFTER_SAMPLES = 8;
 
-/** The ladder: which step to stand on, fed with grades. */
+/** The ladder: chooses the step from the grades. */
 export class Ladder {
   constructor(step = 'video') {
     this.best = STEPS.indexOf(step);
@@ -73,11 +73,11 @@ export class Ladder {
     return STEPS[this.at];
   }
 
-  /** Takes a level; true if the step changed. */
-  take(level) {
+  /** Adds a level; returns true if the step changed. */
+  update(level) {
     this.bad = level <= 1 ? this.bad + 1 : 0;
     this.good = level === 3 ? this.good + 1 : 0;
-    const to = this.bad >= DOWN_AFTER ? Math.min(this.at + 1, STEPS.length - 1) : this.good >= UP_AFTER ? Math.max(this.at - 1, this.best) : this.at;
+    const to = this.bad >= DOWN_AFTER_SAMPLES ? Math.min(this.at + 1, STEPS.length - 1) : this.good >= UP_AFTER_SAMPLES ? Math.max(this.at - 1, this.best) : this.at;
     if (to === this.at) return false;
     this.at = to;
     this.bad = this.good = 0;
@@ -85,7 +85,7 @@ export class Ladder {
   }
 }
 
-/** The flight recorder: what is reported when the call is over. Whole numbers, no address, no content. */
+/** The flight recorder: the report after the call. Whole numbers, no addresses, no content. */
 export class Recorder {
   constructor(now) {
     this.now = now;
@@ -101,14 +101,14 @@ export class Recorder {
     this.since ??= this.now();
   }
 
-  broke() {
+  disconnected() {
     if (this.since === undefined) return;
     this.flowed = (this.flowed ?? 0) + this.now() - this.since;
     this.since = undefined;
     this.interruptions += 1;
   }
 
-  take(sample, step) {
+  record(sample, step) {
     if (sample.roundTrip !== undefined) this.trips.push(sample.roundTrip);
     if (this.trips.length > 2000) this.trips.splice(0, 1000);
     if (sample.path !== 'none') Object.assign(this, { path: sample.path, protocol: sample.protocol });
@@ -121,11 +121,11 @@ export class Recorder {
     const trips = [...this.trips].sort((a, b) => a - b);
     const { received = 0, lost = 0 } = this.last ?? {};
     const running = this.since === undefined ? 0 : this.now() - this.since;
-    const known = this.first === undefined;
+    const neverConnected = this.first === undefined;
     return {
-      path: known ? 'none' : this.path,
-      protocol: known ? 'none' : this.protocol,
-      setup_ms: known ? 0 : whole(this.first - this.joined),
+      path: neverConnected ? 'none' : this.path,
+      protocol: neverConnected ? 'none' : this.protocol,
+      setup_ms: neverConnected ? 0 : whole(this.first - this.joined),
       round_trip_ms: whole(trips[trips.length >> 1] ?? 0),
       loss_permille: received + lost > 0 ? Math.min(1000, whole((1000 * lost) / (received + lost))) : 0,
       lasted_s: whole(((this.flowed ?? 0) + running) / 1000),

@@ -1,29 +1,29 @@
-// This page's part in a call: one peer connection to each other person, kept alive over breaks of the network and of the
-// hub. Knows no page.
+// This page's part in a call: one peer connection for each other member, kept alive across failures of the network and
+// the hub. Independent of any screen.
 
-import { Ladder, Recorder, grade, look } from './quality.js';
+import { Ladder, Recorder, grade, sampleStats } from './quality.js';
 import { Negotiator } from './negotiator.js';
 
-const LOOK_EVERY = 2_000;
-/** When what the hub could not take is said again. */
-const AGAIN_AFTER = 1_000;
-/** Sound is sent all the time, also when it is muted: when nothing came for two of these, the way is broken, whatever the
- * browser still hopes; it takes five seconds or more to say so itself. */
-const LISTEN_EVERY = 500;
-/** Credentials are renewed this long before they end. */
-const RENEW_BEFORE = 90_000;
-/** A way that is broken this long is looked for anew; sooner by the side that is not polite, so that one does it. */
-const MEND_AFTER = [300, 1_500];
-/** And if none was found, everything is built anew; again and again, as long as the call lasts. */
-const REBUILD_AFTER = [4_000, 7_000];
-/** Messages to the hub; it takes 50 a second, and 200 at once, of everything that this page sends. */
-const PER_SECOND = 35;
-const AT_ONCE = 120;
-const LIMITS = { video: { maxBitrate: 1_200_000, scaleResolutionDownBy: 1 }, low: { maxBitrate: 150_000, scaleResolutionDownBy: 3 } };
+const STATS_INTERVAL_MS = 2_000;
+/** Delay before a signal that the hub could not accept is sent again, in milliseconds. */
+const REATTACH_DELAY_MS = 1_000;
+/** Audio is sent continuously, even when muted: if nothing arrives during two of these intervals, the path is broken. The
+ * browser itself takes five seconds or more to report it. */
+const SILENCE_CHECK_INTERVAL_MS = 500;
+/** Credentials are renewed this long before they expire. */
+const CREDENTIAL_RENEWAL_LEAD_MS = 90_000;
+/** ICE restarts after a path has been broken this long; earlier on the impolite side, so that only one side does it. */
+const ICE_RESTART_DELAYS_MS = [300, 1_500];
+/** If no path is found by then, the connection is rebuilt, repeatedly while the call lasts. */
+const REBUILD_DELAYS_MS = [4_000, 7_000];
+/** Pace of messages to the hub, which accepts 50 a second and bursts of 200 for everything that this page sends. */
+const SIGNALS_PER_SECOND = 35;
+const SIGNAL_BURST = 120;
+const VIDEO_ENCODINGS = { video: { maxBitrate: 1_200_000, scaleResolutionDownBy: 1 }, low: { maxBitrate: 150_000, scaleResolutionDownBy: 3 } };
 
 /**
- * Events: `change` (what is shown changed), `elsewhere` (another session of this person has the call), `taken` (it took
- * over just now).
+ * Events: `change` (the displayed state changed), `elsewhere` (another session of this user has the call), `taken` (it
+ * took over just now).
  */
 export class CallSession extends EventTarget {
   /**
@@ -31,8 +31,8 @@ export class CallSession extends EventTarget {
    * @param {import('../protocol.js').Client} o.client
    * @param {import('../room-state.js').Room} o.room
    * @param {string} o.call
-   * @param {string} o.device  this page, as long as it is loaded
-   * @param {MediaStream} o.local  what is sent; its tracks may be replaced by `send`
+   * @param {string} o.device  this page while it is loaded
+   * @param {MediaStream} o.local  the stream to send; `send` may replace its tracks
    * @param {typeof RTCPeerConnection} [o.RTCPeerConnection]
    * @param {() => number} [o.now]
    */
@@ -41,27 +41,27 @@ export class CallSession extends EventTarget {
     Object.assign(this, { client, room, call, device, local });
     this.RTC = RTCPeerConnection ?? globalThis.RTCPeerConnection;
     this.now = now ?? (() => performance.now());
-    /** @type {Map<string, any>} by person */
+    /** @type {Map<string, any>} by user */
     this.peers = new Map();
-    /** Those who left before the call was over: what is known of their way is reported with the others'. */
-    this.gone = [];
+    /** Peers that left during the call: their statistics are reported with the others'. */
+    this.departed = [];
     this.members = [];
     this.config = { iceServers: [] };
-    Object.assign(this, { waiting: [], credit: AT_ONCE, credited: this.now() });
+    Object.assign(this, { waiting: [], credit: SIGNAL_BURST, credited: this.now() });
     this.ladder = new Ladder(local.getVideoTracks().length ? 'video' : 'audio');
     this.ownState = { microphone: true, camera: local.getVideoTracks().length > 0 };
     this.stop = new AbortController();
     const mine = (run) => ({ detail }) => detail.room === room.id && run(detail);
     const on = (type, run) => client.addEventListener(type, mine(run), { signal: this.stop.signal });
-    on('call', ({ call: of, signal }) => of === call && this.take(signal));
+    on('call', ({ call: of, signal }) => of === call && this.receive(signal));
     on('error', ({ code }) => (code === 'media_taken' || code === 'not_in_call') && this.refused(code));
-    on('error', ({ id, code }) => code === 'unavailable' && !id && this.again());
+    on('error', ({ id, code }) => code === 'unavailable' && !id && this.scheduleReattach());
     on('live', () => this.attach());
-    this.looking = setInterval(() => this.inspect(), LOOK_EVERY);
-    this.listening = setInterval(() => this.listen(), LISTEN_EVERY);
+    this.statsTimer = setInterval(() => this.updateQuality(), STATS_INTERVAL_MS);
+    this.silenceTimer = setInterval(() => this.checkSilence(), SILENCE_CHECK_INTERVAL_MS);
   }
 
-  /** Says to the hub that this page has the media; once for each connection. */
+  /** Attaches this page's media at the hub; once for each connection. */
   attach(take = false) {
     if (!take && this.attachedBy === this.client.connection) return;
     this.announce(take, [...this.peers.values()]);
@@ -69,34 +69,34 @@ export class CallSession extends EventTarget {
 
   announce(take, peers) {
     this.attachedBy = this.client.connection;
-    // What was meant for the former connection is of no use on this one.
+    // Signals queued for the previous connection are obsolete.
     this.waiting = [];
     const held = peers.map(({ user, epoch, got }) => ({ peer: user, epoch, got }));
-    this.say('attach', { device: this.device, ...(take && { take }), held });
+    this.signal('attach', { device: this.device, ...(take && { take }), held });
   }
 
-  /** At the pace that the hub takes: what is beyond it would be refused, and with it a candidate or an answer lost. */
-  say(kind, data) {
+  /** Sends at the pace that the hub accepts: it would refuse the excess, and a candidate or an answer would be lost. */
+  signal(kind, data) {
     this.waiting.push({ type: 'call', room: this.room.id, call: this.call, signal: { kind, data } });
     this.drain();
   }
 
   drain() {
     const now = this.now();
-    this.credit = Math.min(AT_ONCE, this.credit + ((now - this.credited) * PER_SECOND) / 1000);
+    this.credit = Math.min(SIGNAL_BURST, this.credit + ((now - this.credited) * SIGNALS_PER_SECOND) / 1000);
     this.credited = now;
     while (this.waiting.length && this.credit >= 1) {
       this.credit -= 1;
       this.client.send(this.waiting.shift());
     }
-    clearTimeout(this.draining);
-    if (this.waiting.length) this.draining = setTimeout(() => this.drain(), 1000 / PER_SECOND);
+    clearTimeout(this.drainTimer);
+    if (this.waiting.length) this.drainTimer = setTimeout(() => this.drain(), 1000 / SIGNALS_PER_SECOND);
   }
 
-  /** The hub could not take what was said: it is told anew what this page holds, and says what is missing. */
-  again() {
-    clearTimeout(this.retrying);
-    this.retrying = setTimeout(() => this.announce(false, [...this.peers.values()]), AGAIN_AFTER);
+  /** Attaches again after a refused signal: the hub then tells which signals are missing. */
+  scheduleReattach() {
+    clearTimeout(this.reattachTimer);
+    this.reattachTimer = setTimeout(() => this.announce(false, [...this.peers.values()]), REATTACH_DELAY_MS);
   }
 
   refused(code) {
@@ -106,37 +106,37 @@ export class CallSession extends EventTarget {
     }
   }
 
-  take({ kind, data }) {
+  receive({ kind, data }) {
     const handlers = {
       attached: () => {
         this.elsewhere = false;
         this.relayOnly = data.relay_only;
-        this.serve(data);
+        this.applyServers(data);
       },
-      servers: () => this.serve(data),
-      peer: () => this.meet(data),
-      away: () => this.mark(data.user, { away: true }),
+      servers: () => this.applyServers(data),
+      peer: () => this.connectPeer(data),
+      away: () => this.updatePeer(data.user, { away: true }),
       taken: () => {
         this.elsewhere = true;
         this.dropAll();
         this.emit('taken');
       },
-      description: () => this.pass(data, { description: data.description }),
-      candidate: () => this.pass(data, { candidate: fromWire(data.candidate) }),
+      description: () => this.deliver(data, { description: data.description }),
+      candidate: () => this.deliver(data, { candidate: fromWire(data.candidate) }),
     };
     handlers[kind]?.();
     this.emit('change');
   }
 
-  /** Servers with fresh credentials, for connections that are there and that will be. */
-  serve({ ice_servers: iceServers, expires_at: until }) {
+  /** Gives existing and future connections servers with new credentials. */
+  applyServers({ ice_servers: iceServers, expires_at: until }) {
     this.config = { iceServers, bundlePolicy: 'max-bundle', ...(this.relayOnly && { iceTransportPolicy: 'relay' }) };
     for (const { negotiator } of this.peers.values()) negotiator.pc.setConfiguration(this.config);
-    clearTimeout(this.renewing);
-    if (until) this.renewing = setTimeout(() => this.say('servers', {}), Math.max(5_000, Date.parse(until) - Date.now() - RENEW_BEFORE));
+    clearTimeout(this.renewTimer);
+    if (until) this.renewTimer = setTimeout(() => this.signal('servers', {}), Math.max(5_000, Date.parse(until) - Date.now() - CREDENTIAL_RENEWAL_LEAD_MS));
   }
 
-  meet({ user, epoch, polite, resumed }) {
+  connectPeer({ user, epoch, polite, resumed }) {
     const known = this.peers.get(user);
     if (resumed && known?.epoch === epoch) {
       known.away = false;
@@ -146,121 +146,121 @@ export class CallSession extends EventTarget {
     known?.negotiator.close();
     const send = (message) => this.send(user, epoch, message);
     const negotiator = new Negotiator({ RTCPeerConnection: this.RTC, config: this.config, polite, send });
-    const peer = { user, epoch, got: 0, negotiator, polite, state: 'new', stream: null, told: {}, recorder: known?.recorder ?? new Recorder(this.now) };
+    const peer = { user, epoch, got: 0, negotiator, polite, state: 'new', stream: null, remoteState: {}, recorder: known?.recorder ?? new Recorder(this.now) };
     this.peers.set(user, peer);
     negotiator.addEventListener('track', ({ detail }) => {
       peer.stream = detail.stream ?? new MediaStream([detail.track]);
       this.emit('change');
     });
-    negotiator.addEventListener('told', ({ detail }) => this.mark(user, { told: detail.state }));
-    negotiator.addEventListener('trouble', ({ detail }) => console.warn('call:', detail.error.name));
-    negotiator.addEventListener('state', ({ detail }) => this.moved(peer, detail.state));
+    negotiator.addEventListener('remote-state', ({ detail }) => this.updatePeer(user, { remoteState: detail.state }));
+    negotiator.addEventListener('failure', ({ detail }) => console.warn('call:', detail.error.name));
+    negotiator.addEventListener('state', ({ detail }) => this.peerStateChanged(peer, detail.state));
     for (const track of this.local.getTracks()) negotiator.pc.addTrack(track, this.local);
-    negotiator.tell(this.ownState);
+    negotiator.sendState(this.ownState);
     if (this.ladder.step !== 'video') this.applyStep();
   }
 
   send(to, epoch, { description, candidate }) {
-    if (description) this.say('description', { to, epoch, description: { type: description.type, sdp: description.sdp } });
-    else this.say('candidate', { to, epoch, candidate: toWire(candidate) });
+    if (description) this.signal('description', { to, epoch, description: { type: description.type, sdp: description.sdp } });
+    else this.signal('candidate', { to, epoch, candidate: toWire(candidate) });
   }
 
-  pass({ from, epoch, n }, message) {
+  deliver({ from, epoch, n }, message) {
     const peer = this.peers.get(from);
     if (!peer || peer.epoch !== epoch) return;
     peer.got = n;
-    peer.negotiator.take(message);
+    peer.negotiator.receive(message);
   }
 
-  mark(user, what) {
+  updatePeer(user, changes) {
     const peer = this.peers.get(user);
-    if (peer) Object.assign(peer, what);
+    if (peer) Object.assign(peer, changes);
     this.emit('change');
   }
 
-  /** The way to a person came, broke or is gone for good. */
-  moved(peer, state) {
+  /** Handles a peer's connection state: connected, interrupted or failed. */
+  peerStateChanged(peer, state) {
     if (this.peers.get(peer.user) !== peer) return;
     peer.state = state;
-    clearTimeout(peer.mending);
+    clearTimeout(peer.repairTimer);
     if (state === 'connected') {
       peer.recorder.connected();
-      this.report(true);
+      this.reportMedia(true);
     } else if (state === 'disconnected' || state === 'failed') {
-      peer.recorder.broke();
-      this.report(false);
-      const after = state === 'failed' ? 0 : MEND_AFTER[Number(peer.polite)];
-      const mend = () => {
-        peer.negotiator.mend();
-        peer.mending = setTimeout(() => this.rebuild(peer), REBUILD_AFTER[Number(peer.polite)]);
+      peer.recorder.disconnected();
+      this.reportMedia(false);
+      const after = state === 'failed' ? 0 : ICE_RESTART_DELAYS_MS[Number(peer.polite)];
+      const repair = () => {
+        peer.negotiator.restartIce();
+        peer.repairTimer = setTimeout(() => this.rebuild(peer), REBUILD_DELAYS_MS[Number(peer.polite)]);
       };
-      peer.mending = setTimeout(mend, after);
+      peer.repairTimer = setTimeout(repair, after);
     }
     this.emit('change');
   }
 
-  /** Tells the room whether this side has media with everybody. */
-  report(connected) {
+  /** Reports whether this side has media with every other member. */
+  reportMedia(connected) {
     const all = [...this.peers.values()].every(({ state }) => state === 'connected');
     const now = connected && all;
-    // Before the first media there is nothing to interrupt.
-    if (this.told === now || (this.told === undefined && !now)) return;
-    this.told = now;
+    // Before the first media, nothing can be interrupted.
+    if (this.mediaReported === now || (this.mediaReported === undefined && !now)) return;
+    this.mediaReported = now;
     this.room.command('call.media', { call: this.call, connected: now, ...(!now && { cause: 'network' }) });
   }
 
-  /** Forgets the connection to a person: the hub then has both sides build a new one. */
+  /** Discards the connection to a peer: the hub then has both sides build a new one. */
   rebuild(peer) {
     if (this.peers.get(peer.user) !== peer || this.elsewhere) return;
-    clearTimeout(peer.mending);
-    peer.mending = setTimeout(() => this.rebuild(peer), REBUILD_AFTER[Number(peer.polite)]);
+    clearTimeout(peer.repairTimer);
+    peer.repairTimer = setTimeout(() => this.rebuild(peer), REBUILD_DELAYS_MS[Number(peer.polite)]);
     this.announce(false, [...this.peers.values()].filter((it) => it !== peer));
   }
 
-  /** Finds a way that broke without a word, and asks for another one. */
-  async listen() {
+  /** Detects a path that broke silently and restarts it. */
+  async checkSilence() {
     for (const peer of this.peers.values()) {
       if (peer.negotiator.pc.connectionState !== 'connected') continue;
-      const heard = [...(await peer.negotiator.pc.getStats()).values()].find(({ type }) => type === 'transport')?.packetsReceived;
-      peer.silent = heard !== undefined && heard === peer.heard ? (peer.silent ?? 0) + 1 : 0;
-      peer.heard = heard;
-      if (peer.silent === 2) peer.negotiator.mend();
-      // Browsers are slow to leave a way that once was good, so a new connection is made, by one side and then the other.
+      const packets = [...(await peer.negotiator.pc.getStats()).values()].find(({ type }) => type === 'transport')?.packetsReceived;
+      peer.silent = packets !== undefined && packets === peer.packets ? (peer.silent ?? 0) + 1 : 0;
+      peer.packets = packets;
+      if (peer.silent === 2) peer.negotiator.restartIce();
+      // Browsers are slow to abandon a path that once worked, so one side, and later the other, builds a new connection.
       else if (peer.silent > 2 && (peer.silent - (peer.polite ? 6 : 4)) % 6 === 0) this.rebuild(peer);
     }
   }
 
-  /** Looks at the statistics, and goes down or up the ladder. */
-  async inspect() {
+  /** Samples the statistics and moves down or up the ladder. */
+  async updateQuality() {
     for (const peer of this.peers.values()) {
       if (peer.negotiator.pc.connectionState !== 'connected') {
         peer.grade = peer.sample && { level: 0, cause: 'the connection broke off' };
         continue;
       }
-      peer.sample = look(await peer.negotiator.pc.getStats(), peer.sample);
+      peer.sample = sampleStats(await peer.negotiator.pc.getStats(), peer.sample);
       peer.grade = grade(peer.sample);
-      peer.recorder.take(peer.sample, this.ladder.step);
+      peer.recorder.record(peer.sample, this.ladder.step);
     }
     const levels = [...this.peers.values()].flatMap(({ grade: it }) => (it ? [it.level] : []));
-    if (levels.length && this.ladder.take(Math.min(...levels))) await this.applyStep();
+    if (levels.length && this.ladder.update(Math.min(...levels))) await this.applyStep();
     this.emit('change');
   }
 
-  /** Sends as much as the ladder's step allows. */
+  /** Applies the ladder's current step to the senders. */
   async applyStep() {
     const { step } = this.ladder;
     this.ownState = { ...this.ownState, paused: step === 'audio' && this.ladder.best === 0 };
     for (const { negotiator } of this.peers.values()) {
-      negotiator.tell(this.ownState);
+      negotiator.sendState(this.ownState);
       for (const sender of negotiator.pc.getSenders().filter(({ track }) => track?.kind === 'video')) {
         const parameters = sender.getParameters();
-        for (const encoding of parameters.encodings ?? []) Object.assign(encoding, LIMITS[step] ?? {}, { active: step !== 'audio' });
+        for (const encoding of parameters.encodings ?? []) Object.assign(encoding, VIDEO_ENCODINGS[step] ?? {}, { active: step !== 'audio' });
         await sender.setParameters(parameters).catch(() => {});
       }
     }
   }
 
-  /** Sends this track instead of the one of its kind; null sends none. Adds it where none was sent. */
+  /** Replaces the sent track of this kind; null sends none. Adds a sender where there is none. */
   async replace(kind, track) {
     const old = this.local.getTracks().find((it) => it.kind === kind);
     if (old && old !== track) this.local.removeTrack(old);
@@ -275,45 +275,45 @@ export class CallSession extends EventTarget {
     }
   }
 
-  /** Who is in the call now: lets go of those who were and are not any more. Who comes may be met before this says so. */
-  keep(users) {
+  /** Sets the call's current members and closes the connections of those who left. A new member may already be connected. */
+  setMembers(users) {
     const left = this.members.filter((user) => !users.includes(user));
     this.members = users;
     for (const [user, peer] of this.peers) {
       if (!left.includes(user)) continue;
-      clearTimeout(peer.mending);
+      clearTimeout(peer.repairTimer);
       peer.negotiator.close();
       this.peers.delete(user);
-      this.gone.push(peer);
+      this.departed.push(peer);
     }
   }
 
-  /** Says to the others what microphone, camera and screen do. */
-  tell(state) {
+  /** Shares the state of microphone, camera and screen with the others. */
+  shareState(state) {
     this.ownState = { ...this.ownState, ...state };
-    for (const { negotiator } of this.peers.values()) negotiator.tell(this.ownState);
+    for (const { negotiator } of this.peers.values()) negotiator.sendState(this.ownState);
     this.emit('change');
   }
 
-  /** What goes into the log when it is over. */
+  /** The call report for the log. */
   reports() {
-    return [...this.peers.values(), ...this.gone].map(({ user, recorder }) => ({ call: this.call, peer: user, quality: recorder.report() }));
+    return [...this.peers.values(), ...this.departed].map(({ user, recorder }) => ({ call: this.call, peer: user, quality: recorder.report() }));
   }
 
   dropAll() {
     for (const peer of this.peers.values()) {
-      clearTimeout(peer.mending);
+      clearTimeout(peer.repairTimer);
       peer.negotiator.close();
     }
     this.peers.clear();
   }
 
   end() {
-    clearInterval(this.looking);
-    clearInterval(this.listening);
-    clearTimeout(this.renewing);
-    clearTimeout(this.retrying);
-    clearTimeout(this.draining);
+    clearInterval(this.statsTimer);
+    clearInterval(this.silenceTimer);
+    clearTimeout(this.renewTimer);
+    clearTimeout(this.reattachTimer);
+    clearTimeout(this.drainTimer);
     this.stop.abort();
     this.dropAll();
   }
@@ -330,6 +330,6 @@ const toWire = ({ candidate, sdpMid, sdpMLineIndex, usernameFragment }) => ({
   ...(usernameFragment && { username_fragment: usernameFragment }),
 });
 
-/** An empty candidate says that there are no more; it belongs to all media. */
+/** An empty candidate ends the candidates; it belongs to all media sections. */
 const fromWire = ({ candidate, sdp_mid: sdpMid, sdp_m_line_index: sdpMLineIndex, username_fragment: usernameFragment }) =>
   candidate === '' && sdpMid === undefined && sdpMLineIndex === undefined ? { candidate: '', sdpMLineIndex: 0 } : { candidate, sdpMid, sdpMLineIndex, usernameFragment };

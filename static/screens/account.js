@@ -1,13 +1,13 @@
-// Who I am here, and where I am signed in.
+// The account: profile, language of mail, and sign-ins on all devices.
 
 import * as api from '../api.js';
 import { h, action, loading, empty, field, toast } from '../dom.js';
 import { notificationsPanel } from './notifications.js';
-import { device, when } from '../words.js';
+import { describeDevice, formatMoment } from '../labels.js';
 
 const LANGUAGES = { en: 'English', ko: '한국어' };
 
-/** The language of mail: what is chosen is kept at once. */
+/** The language of mail; a choice is saved immediately. */
 function languagePanel(app) {
   const box = h('div.rows', {}, loading());
   app.load(box, () => api.get('/v1/me/language'), ({ language }) => {
@@ -21,7 +21,7 @@ function languagePanel(app) {
 export function accountScreen(app) {
   const rows = h('div.rows', { testid: 'sessions' }, loading());
   const entry = (session) => h('div.row', { testid: 'session-row', data: { current: session.current } },
-    h('span.row-main', {}, h('b', {}, device(session.label ?? '')), h('small', {}, `Signed in ${when(session.created_at)} · last seen ${when(session.last_seen_at)}`)),
+    h('span.row-main', {}, h('b', {}, describeDevice(session.label ?? '')), h('small', {}, `Signed in ${formatMoment(session.created_at)} · last seen ${formatMoment(session.last_seen_at)}`)),
     session.current
       ? h('span.chip.good', {}, h('i', { aria: { hidden: 'true' } }, '✓'), 'this one')
       : action('Sign out', async () => { await api.send('DELETE', `/v1/auth/sessions/${session.id}`); await load(); }, { testid: 'session-end' }));

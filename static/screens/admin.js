@@ -1,8 +1,8 @@
-// An administrator's home: who may use the clinic.
+// An administrator's home: users, deliveries, webhooks and sandboxes.
 
 import * as api from '../api.js';
 import { h, action, loading } from '../dom.js';
-import { outsidePanel } from './outside.js';
+import { outboundPanel } from './outbound.js';
 import { sandboxPanel } from './sandbox.js';
 import { webhooksPanel } from './webhooks.js';
 
@@ -32,5 +32,5 @@ export function adminHome(app) {
   };
   const order = (users) => users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0));
   const load = app.load(rows, get, (users) => order(users).map(entry));
-  return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'People'), rows), outsidePanel(app), webhooksPanel(app), sandboxPanel(app));
+  return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'People'), rows), outboundPanel(app), webhooksPanel(app), sandboxPanel(app));
 }

@@ -1,14 +1,14 @@
-// The call on the screen: ringing, pictures and sound, what can be done, and how good the connection is. It stays while
-// the person goes from screen to screen.
+// The call panel: ringing, audio and video, controls, and connection quality. It stays open while the user moves from
+// screen to screen.
 
 import * as devices from '../call/devices.js';
 import { CallSession } from '../call/session.js';
 import { h, fill, action, field, toast } from '../dom.js';
 
-/** This page, as long as it is loaded. */
+/** Identifies this page while it is loaded. */
 const DEVICE = crypto.randomUUID();
-const LEVELS = ['no connection', 'poor connection', 'fair connection', 'good connection'];
-const ENDS = {
+const GRADE_LABELS = ['no connection', 'poor connection', 'fair connection', 'good connection'];
+const END_TEXTS = {
   hangup: 'The call is over.', declined: 'The call was declined.', missed: 'Nobody answered.', consultation: 'The consultation has moved on; the call is over.',
   device: 'The call ended: a camera or microphone could not be used.', ice_failed: 'The call ended: no way between the two networks was found.',
 };
@@ -17,7 +17,7 @@ export class Calls {
   /** @param {HTMLElement} box */
   constructor(app, box) {
     Object.assign(this, { app, box, session: null, room: null, key: '' });
-    /** The others' pictures, by person. */
+    /** The other members' tiles, by user. */
     this.tiles = new Map();
     this.remotes = h('div.remotes');
     this.local = h('video', { autoplay: true, playsInline: true, muted: true, testid: 'call-local' });
@@ -25,21 +25,21 @@ export class Calls {
     this.quality = h('p.quality', { testid: 'call-quality' });
     this.stop = new AbortController();
     const on = (target, type, run) => target.addEventListener(type, run, { signal: this.stop.signal });
-    // What the system took away while the page was hidden, a phone call for one, it does not give back by itself.
+    // The system does not return a device that it took while the page was hidden, for example for a phone call.
     on(document, 'visibilitychange', () => document.visibilityState === 'visible' && this.reacquire());
     if (navigator.mediaDevices) on(navigator.mediaDevices, 'devicechange', () => this.reacquire());
   }
 
-  /** A room was opened: its calls are shown from now on. */
+  /** Shows the calls of a room from now on. */
   watch(room) {
     room.addEventListener('change', () => this.show(room), { signal: this.stop.signal });
   }
 
-  /** Rings the other side. */
+  /** Starts a call. */
   async start(room, media) {
     this.stream = await this.open(media);
     try {
-      await room.ask('call.start', { media: this.stream.getVideoTracks().length ? 'video' : 'audio' });
+      await room.submit('call.start', { media: this.stream.getVideoTracks().length ? 'video' : 'audio' });
     } catch (error) {
       this.drop();
       throw error;
@@ -48,7 +48,7 @@ export class Calls {
 
   async answer(room, call, media) {
     this.stream = await this.open(media);
-    await room.ask('call.join', { call });
+    await room.submit('call.join', { call });
   }
 
   async open(media) {
@@ -67,18 +67,18 @@ export class Calls {
     const mine = call?.members.some(({ user }) => user === me);
     if (this.session && this.room === room && (!call || call.state === 'ended' || call.id !== this.session.call || !mine)) this.finish(room);
     if (!call || call.state === 'ended') {
-      if (this.room === room || this.room === null) this.draw('');
+      if (this.room === room || this.room === null) this.render('');
       return;
     }
     this.room = room;
     if (!mine) {
       const open = call.allowed[this.app.user.role]?.includes('call.join');
-      return this.draw(open ? `in:${call.id}:${call.state === 'ringing'}` : '', () => this.incoming(room, call));
+      return this.render(open ? `in:${call.id}:${call.state === 'ringing'}` : '', () => this.incoming(room, call));
     }
     if (!this.session && this.stream) this.begin(room, call);
-    if (!this.session) return this.draw(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call goes on without this page.'));
-    if (this.session.elsewhere) return this.draw(`else:${call.id}`, () => this.elsewhere(room, call, 'This call is on another device or tab of yours.'));
-    this.draw(`on:${call.id}`, () => this.stage(room, call));
+    if (!this.session) return this.render(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call goes on without this page.'));
+    if (this.session.elsewhere) return this.render(`else:${call.id}`, () => this.elsewhere(room, call, 'This call is on another device or tab of yours.'));
+    this.render(`on:${call.id}`, () => this.stage(room, call));
     this.update(room, call);
   }
 
@@ -94,7 +94,7 @@ export class Calls {
     session.attach(take);
   }
 
-  /** Over, for this page: what the flight recorder has goes into the log. */
+  /** Ends this page's part in the call and logs the flight recorder's report. */
   finish(room) {
     const { session } = this;
     this.session = null;
@@ -102,7 +102,7 @@ export class Calls {
     session.end();
     this.release();
     const end = room.events.findLast(({ kind, data }) => kind === 'call.ended' && data.call === session.call);
-    if (end) toast(ENDS[end.data.why] ?? 'The call is over.');
+    if (end) toast(END_TEXTS[end.data.why] ?? 'The call is over.');
   }
 
   release() {
@@ -114,12 +114,12 @@ export class Calls {
     this.tiles.clear();
   }
 
-  /** The person signed out. */
+  /** Called at sign-out. */
   drop() {
     this.session?.end();
     this.session = null;
     this.release();
-    this.draw('');
+    this.render('');
   }
 
   close() {
@@ -127,10 +127,10 @@ export class Calls {
     this.drop();
   }
 
-  // --- what is shown ---
+  // --- display ---
 
-  /** Draws anew only when another view is to be seen, so that nobody's focus or picture is lost. */
-  draw(key, make) {
+  /** Rebuilds the panel only when another view is due, so that focus and video are not lost. */
+  render(key, make) {
     if (key === this.key) return;
     this.key = key;
     this.box.hidden = !key;
@@ -146,7 +146,7 @@ export class Calls {
       h('div.buttons', {},
         call.media === 'video' && accept('video', ringing ? 'Answer with video' : 'Join with video', 'call-accept', 'primary'),
         accept('audio', ringing ? 'Answer without camera' : 'Join without camera', 'call-accept-audio', call.media === 'audio' ? 'primary' : ''),
-        ringing && action('Decline', () => room.ask('call.decline', { call: call.id }), { class: 'quiet', testid: 'call-decline' })));
+        ringing && action('Decline', () => room.submit('call.decline', { call: call.id }), { class: 'quiet', testid: 'call-decline' })));
   }
 
   elsewhere(room, call, text) {
@@ -164,7 +164,7 @@ export class Calls {
   }
 
   hangUp(room, call) {
-    return action('Hang up', () => room.ask('call.leave', { call: call.id, why: 'hangup' }), { class: 'hangup', testid: 'call-hangup' });
+    return action('Hang up', () => room.submit('call.leave', { call: call.id, why: 'hangup' }), { class: 'hangup', testid: 'call-hangup' });
   }
 
   stage(room, call) {
@@ -175,7 +175,7 @@ export class Calls {
       screen: h('button', { type: 'button', testid: 'call-share', onclick: () => this.share().catch((error) => error.name !== 'NotAllowedError' && toast(devices.why(error), 'bad')) }),
     };
     return [
-      h('div.stage', { testid: 'call-stage' }, this.remotes, h('div.self', {}, this.local), h('div.said', {}, this.status, this.quality)),
+      h('div.stage', { testid: 'call-stage' }, this.remotes, h('div.self', {}, this.local), h('div.overlay', {}, this.status, this.quality)),
       h('div.controls', { role: 'group', aria: { label: 'Call' } }, Object.values(this.buttons),
         h('button', { type: 'button', testid: 'call-settings', aria: { expanded: 'false' }, onclick: (event) => this.settings(event.currentTarget) }, 'Devices'),
         this.hangUp(room, call)),
@@ -186,21 +186,21 @@ export class Calls {
   update(room, call) {
     const { session } = this;
     const others = call.members.map(({ user }) => user).filter((user) => user !== this.app.user.id);
-    session.keep(others);
-    this.pictures(room, others);
+    session.setMembers(others);
+    this.updateTiles(room, others);
     show(this.local, this.stream);
     const peers = others.map((user) => ({ name: names(room, [user]), ...session.peers.get(user) }));
-    const silent = peers.filter(({ told }) => told?.microphone === false).map(({ name }) => `${name} has muted the microphone.`);
-    const dark = peers.map(({ name, told }) => (told?.paused ? `${name}'s picture is paused to keep the sound.` : told?.camera === false && `${name} has the camera off.`));
+    const muted = peers.filter(({ remoteState }) => remoteState?.microphone === false).map(({ name }) => `${name} has muted the microphone.`);
+    const dark = peers.map(({ name, remoteState }) => (remoteState?.paused ? `${name}'s picture is paused to keep the sound.` : remoteState?.camera === false && `${name} has the camera off.`));
     const texts = {
       ringing: `Calling ${otherSide(room, this.app.user.id)?.name ?? ''}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
     };
-    const state = call.state === 'ringing' ? 'ringing' : standing(peers);
+    const state = call.state === 'ringing' ? 'ringing' : connectionState(peers);
     this.box.dataset.state = state;
-    this.status.textContent = texts[state] ?? [...silent, ...dark.filter(Boolean)].join(' ');
+    this.status.textContent = texts[state] ?? [...muted, ...dark.filter(Boolean)].join(' ');
     const [grade] = peers.flatMap((peer) => peer.grade ?? []).sort((one, two) => one.level - two.level);
     this.quality.dataset.level = grade?.level ?? '';
-    this.quality.textContent = grade ? `${LEVELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your picture is paused to keep the sound.' : ''}` : '';
+    this.quality.textContent = grade ? `${GRADE_LABELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your picture is paused to keep the sound.' : ''}` : '';
     const { microphone, camera, screen } = session.ownState;
     label(this.buttons.microphone, microphone ? 'Mute' : 'Unmute', !microphone);
     label(this.buttons.camera, camera ? 'Camera off' : 'Camera on', !camera);
@@ -208,8 +208,8 @@ export class Calls {
     this.buttons.screen.hidden = !navigator.mediaDevices.getDisplayMedia;
   }
 
-  /** One picture for each of the others, with a name where there are several. */
-  pictures(room, others) {
+  /** One tile for each other member, named where there are several. */
+  updateTiles(room, others) {
     for (const [user, { tile }] of this.tiles) {
       if (others.includes(user)) continue;
       tile.remove();
@@ -230,7 +230,7 @@ export class Calls {
     this.remotes.dataset.count = others.length;
   }
 
-  // --- what a person does ---
+  // --- user actions ---
 
   async toggle(what) {
     const kind = what === 'camera' ? 'video' : 'audio';
@@ -240,13 +240,13 @@ export class Calls {
       const track = this.stream.getTracks().find((it) => it.kind === kind);
       if (on && (!track || track.readyState === 'ended')) await this.swap(kind);
       else if (track) track.enabled = on;
-      session.tell({ [what]: on });
+      session.shareState({ [what]: on });
     } catch (error) {
       toast(devices.why(error), 'bad');
     }
   }
 
-  /** A fresh track from the chosen device, in place of the present one. */
+  /** Replaces the current track by one from the chosen device. */
   async swap(kind) {
     const old = this.stream.getTracks().find((it) => it.kind === kind);
     const enabled = old?.enabled ?? true;
@@ -263,7 +263,7 @@ export class Calls {
     if (this.shared) {
       this.shared.stop();
       this.shared = null;
-      session.tell({ screen: false });
+      session.shareState({ screen: false });
       const camera = session.ownState.camera ? await devices.fresh('video').catch(() => null) : null;
       return session.replace('video', camera);
     }
@@ -272,10 +272,10 @@ export class Calls {
     this.shared = track;
     track.onended = () => this.shared === track && this.share();
     await session.replace('video', track);
-    session.tell({ screen: true });
+    session.shareState({ screen: true });
   }
 
-  /** What was taken away is taken again, if it is to be had. */
+  /** Reopens a device that the system took, if it is available. */
   async reacquire() {
     if (!this.session || this.session.elsewhere) return;
     for (const track of this.stream.getTracks()) {
@@ -313,15 +313,15 @@ function otherSide(room, me) {
   return me === patient.id ? doctor : patient;
 }
 
-/** The names of these people, as one says them: "Ada, Ben and Cleo". */
+/** The names as a list in prose: "Ada, Ben and Cleo". */
 function names(room, users) {
   const { patient, doctor, guests = [] } = room.snapshot;
   const known = [patient, doctor, ...guests].filter((it) => it && users.includes(it.id)).map(({ name }) => name);
   return [known.slice(0, -1).join(', '), known.at(-1)].filter(Boolean).join(' and ');
 }
 
-/** Where the call stands for this page, over all the others. */
-function standing(peers) {
+/** The call's connection state on this page, over all peers. */
+function connectionState(peers) {
   if (peers.length && peers.every(({ state }) => state === 'connected')) return 'connected';
   return peers.some(({ recorder, state }) => recorder?.first && state !== 'connected') ? 'reconnecting' : 'connecting';
 }
@@ -335,9 +335,9 @@ function label(button, text, pressed) {
   button.setAttribute('aria-pressed', String(pressed));
 }
 
-/** The buttons that begin a call, where one may. */
+/** The buttons that start a call, where that is allowed. */
 export function callButtons(app, room) {
-  const may = room.may(room.snapshot?.consultation, app.user.role, 'call.start');
+  const may = room.allows(room.snapshot?.consultation, app.user.role, 'call.start');
   return may && h('div.buttons.call-start', {},
     action('Video call', () => app.calls.start(room, 'video'), { class: 'primary', testid: 'call-video' }),
     action('Audio call', () => app.calls.start(room, 'audio'), { testid: 'call-audio' }),

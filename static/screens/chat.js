@@ -1,9 +1,9 @@
 // One conversation of a room.
 
 import { h, fill } from '../dom.js';
-import { time } from '../words.js';
+import { formatTime } from '../labels.js';
 
-const FATES = { waiting: '… waiting', sent: '✓ sent', delivered: '✓✓ delivered', seen: '✓✓ seen' };
+const RECEIPTS = { waiting: '… waiting', sent: '✓ sent', delivered: '✓✓ delivered', seen: '✓✓ seen' };
 
 export function chatBox(app, room, thread) {
   const list = h('ol.messages', { aria: { live: 'polite', label: `Messages: ${thread.title}` } });
@@ -33,11 +33,11 @@ export function chatBox(app, room, thread) {
   const box = h('div.thread', { testid: 'chat-thread', data: { thread: thread.id === 'care' ? 'care' : 'pharmacy' } }, h('h2', {}, `Chat with ${thread.title}`), list, typing, form);
 
   const show = () => {
-    const { came, waiting, refused } = room.chat(thread.id);
+    const { received, waiting, refused } = room.chat(thread.id);
     const lines = [
-      ...came.map((event) => {
+      ...received.map((event) => {
         const mine = event.actor.id === app.user.id;
-        return message(event.data.text, mine, mine ? room.fate(event) : 'came', mine ? 'You' : event.actor.name, event.at);
+        return message(event.data.text, mine, mine ? room.receipt(event) : 'came', mine ? 'You' : event.actor.name, event.at);
       }),
       ...waiting.map((entry) => message(entry.command.data.text, true, 'waiting', 'You', entry.at)),
       ...refused.map(({ command, error }) => message(command.data.text, true, 'refused', 'You', Date.now(), error.message)),
@@ -45,14 +45,14 @@ export function chatBox(app, room, thread) {
     const low = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
     fill(list, lines.length ? lines : h('li.none', {}, 'No messages yet.'));
     if (low) list.scrollTop = list.scrollHeight;
-    typing.textContent = room.whoTypes().length ? 'is writing…' : '';
+    typing.textContent = room.typingUsers().length ? 'is writing…' : '';
   };
-  app.every(1000, () => (typing.textContent = room.whoTypes().length ? 'is writing…' : ''));
+  app.every(1000, () => (typing.textContent = room.typingUsers().length ? 'is writing…' : ''));
   return { box, show };
 }
 
 function message(text, mine, state, who, at, note) {
   return h(`li.message.${mine ? 'mine' : 'theirs'}`, { testid: 'chat-message', data: { state } },
     h('p', {}, text),
-    h('small', {}, `${who} · ${time(at)}`, FATES[state] && h('span.fate', {}, ` · ${FATES[state]}`), note && h('span.error', {}, ` · not sent: ${note}`)));
+    h('small', {}, `${who} · ${formatTime(at)}`, RECEIPTS[state] && h('span.receipt', {}, ` · ${RECEIPTS[state]}`), note && h('span.error', {}, ` · not sent: ${note}`)));
 }

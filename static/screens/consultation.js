@@ -1,7 +1,7 @@
-// What is to be done with the consultation now: confirm, check in, wait, answer, talk, end, sign.
+// The consultation's next step: confirm, check in, wait, enter, end, complete.
 
 import { h, fill, field, action } from '../dom.js';
-import { minutes, word } from '../words.js';
+import { approximateDuration, stateLabel } from '../labels.js';
 import { callButtons } from './call.js';
 import { paymentLine } from './payment.js';
 
@@ -16,19 +16,19 @@ export function consultationPanel(app, room) {
   let followed = null;
   let shown = null;
 
-  const say = (label, kind, data, props) => action(label, () => room.ask(kind, typeof data === 'function' ? data() : (data ?? {})), props);
-  const withReason = (label, kind, question, props) => action(label, async () => {
+  const commandButton = (label, kind, data, props) => action(label, () => room.submit(kind, typeof data === 'function' ? data() : (data ?? {})), props);
+  const reasonedButton = (label, kind, question, props) => action(label, async () => {
     const reason = prompt(question);
-    if (reason?.trim()) await room.ask(kind, { reason: reason.trim() });
+    if (reason?.trim()) await room.submit(kind, { reason: reason.trim() });
   }, props);
 
-  const follow = (c, doctor) => {
+  const followLobby = (c, doctor) => {
     if (role !== 'patient' || followed || c.state !== 'waiting') return;
     followed = true;
     app.follow({ name: 'lobby', doctor: doctor.id }, (items) => {
       const own = items.find((row) => row.room === room.id);
       if (!own) return fill(place);
-      const wait = own.estimate_s === undefined ? 'No estimate yet: this doctor has not finished a consultation here.' : `The wait is ${minutes(own.estimate_s)}.`;
+      const wait = own.estimate_s === undefined ? 'No estimate yet: this doctor has not finished a consultation here.' : `The wait is ${approximateDuration(own.estimate_s)}.`;
       fill(place, own.position === 0 ? 'You are being called.' : [h('b', {}, own.position === 1 ? 'You are next.' : `You are number ${own.position}.`), ` ${wait}`]);
     });
   };
@@ -37,14 +37,14 @@ export function consultationPanel(app, room) {
     const c = room.snapshot?.consultation;
     if (!c) return fill(box);
     payment.show();
-    follow(c, room.snapshot.doctor);
-    const may = (kind) => room.may(c, role, `consultation.${kind}`);
+    followLobby(c, room.snapshot.doctor);
+    const may = (kind) => room.allows(c, role, `consultation.${kind}`);
     const key = JSON.stringify([c.state, c.version, c.allowed, room.snapshot.payment?.state]);
     if (key === shown) return;
     shown = key;
     const parts = [];
     if (c.state === 'requested' && may('confirm')) {
-      parts.push(h('p', {}, 'This slot is held for you for another ', countdown, '.'), say('Confirm the booking', 'consultation.confirm', {}, { class: 'primary', testid: 'book-confirm' }));
+      parts.push(h('p', {}, 'This slot is held for you for another ', countdown, '.'), commandButton('Confirm the booking', 'consultation.confirm', {}, { class: 'primary', testid: 'book-confirm' }));
     }
     if (c.state === 'requested' && room.snapshot.payment?.state === 'pending') parts.push(h('p', {}, 'This booking is held for another ', countdown, '.'));
     if (role === 'patient' && room.snapshot.payment) parts.push(payment.box);
@@ -52,31 +52,31 @@ export function consultationPanel(app, room) {
       const check = h('label.check', {}, consent, h('span', {}, `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`));
       parts.push(h('h2', {}, 'Check in'), check, action('Check in', async () => {
         if (!consent.checked) throw new Error('Please agree first.');
-        await room.ask('consultation.check_in', { consent: c.consent, identity: 'account' });
+        await room.submit('consultation.check_in', { consent: c.consent, identity: 'account' });
       }, { class: 'primary', testid: 'check-in' }));
     }
     if (c.state === 'waiting') parts.push(h('h2', {}, role === 'patient' ? 'You are in the waiting room' : 'The patient waits'), role === 'patient' ? place : null);
-    if (may('admit')) parts.push(say('Admit the patient', 'consultation.admit', {}, { class: 'primary', testid: 'admit' }));
+    if (may('admit')) parts.push(commandButton('Admit the patient', 'consultation.admit', {}, { class: 'primary', testid: 'admit' }));
     if (c.state === 'called') {
       parts.push(role === 'patient'
-        ? h('div.ring', { role: 'alert' }, h('h2', {}, 'The doctor is ready for you'), h('p', {}, 'Answer within ', countdown, '.'), say('Enter the consultation', 'consultation.enter', {}, { class: 'primary', testid: 'enter-call' }))
+        ? h('div.ring', { role: 'alert' }, h('h2', {}, 'The doctor is ready for you'), h('p', {}, 'Answer within ', countdown, '.'), commandButton('Enter the consultation', 'consultation.enter', {}, { class: 'primary', testid: 'enter-call' }))
         : h('p', {}, 'Calling the patient… ', countdown));
-      if (role === 'patient') knock();
+      if (role === 'patient') alertPatient();
     }
     if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'The connection of one side broke off. The chat stays open. ', countdown));
     parts.push(callButtons(app, room));
-    if (may('end')) parts.push(say('End the consultation', 'consultation.end', {}, { testid: 'end-consultation' }));
-    if (may('put_back')) parts.push(say('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
-    if (may('refer')) parts.push(withReason('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));
+    if (may('end')) parts.push(commandButton('End the consultation', 'consultation.end', {}, { testid: 'end-consultation' }));
+    if (may('put_back')) parts.push(commandButton('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
+    if (may('refer')) parts.push(reasonedButton('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));
     if (may('complete')) {
       parts.push(field('Note', note, 'The patient can read it. Signing completes the consultation.'), action('Sign and complete', async () => {
         if (!note.value.trim()) throw new Error('Write a note first.');
-        await room.ask('consultation.complete', { note: note.value.trim() });
+        await room.submit('consultation.complete', { note: note.value.trim() });
       }, { class: 'primary', testid: 'complete' }));
     }
     if (c.note) parts.push(h('h2', {}, 'Note'), h('p.note', { testid: 'note' }, c.note));
-    if (may('cancel')) parts.push(withReason('Cancel', 'consultation.cancel', 'Why do you cancel?', { class: 'quiet', testid: 'cancel-booking' }));
-    fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, word(c.state)), c.reason && h('blockquote', {}, c.reason), parts);
+    if (may('cancel')) parts.push(reasonedButton('Cancel', 'consultation.cancel', 'Why do you cancel?', { class: 'quiet', testid: 'cancel-booking' }));
+    fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, stateLabel(c.state)), c.reason && h('blockquote', {}, c.reason), parts);
     tick();
   };
 
@@ -88,8 +88,8 @@ export function consultationPanel(app, room) {
   return { box, show, tick };
 }
 
-/** A knock that a person hears and sees, also in another tab. */
-function knock() {
+/** Alerts the patient by sound, title and vibration, also in another tab. */
+function alertPatient() {
   const title = document.title;
   document.title = '● The doctor is ready – Wardroom';
   setTimeout(() => (document.title = title), 30_000);
@@ -105,6 +105,6 @@ function knock() {
       tone.stop(audio.currentTime + at + 0.2);
     }
   } catch {
-    // A browser that plays nothing before a first tap still shows it.
+    // Without a user gesture browsers play no sound; the title still changes.
   }
 }

@@ -1,8 +1,8 @@
-// The pharmacy's work in a room.
+// Dispensing in a room: the pharmacy's moves.
 
 import { h, fill, action } from '../dom.js';
-import { chip, medicines } from '../parts.js';
-import { MOVES } from '../words.js';
+import { stateChip, medicineList } from '../widgets.js';
+import { MOVE_LABELS } from '../labels.js';
 
 const HOLDS = { out_of_stock: 'Out of stock', clarification: 'A question to the doctor', payment: 'Payment' };
 
@@ -22,11 +22,11 @@ export function dispensingPanel(app, room) {
 
   const card = (work, snapshot) => {
     const rx = snapshot.prescriptions.find(({ id }) => id === work.prescription);
-    const buttons = room.moves(work, role, 'dispensing.move').map((to) =>
-      action(MOVES['dispensing.move'][to] ?? to, () => move(work, to), { class: ['declined', 'on_hold', 'returned_to_stock'].includes(to) ? 'quiet' : 'primary', testid: `dispense-move-${to}` }));
-    return h('article.rx', { testid: 'dispensing', data: { state: work.state, id: work.id } }, chip(work.state, 'dispensing'), work.hold && h('small', {}, ` ${HOLDS[work.hold]}`),
+    const buttons = room.allowedMoves(work, role, 'dispensing.move').map((to) =>
+      action(MOVE_LABELS['dispensing.move'][to] ?? to, () => move(work, to), { class: ['declined', 'on_hold', 'returned_to_stock'].includes(to) ? 'quiet' : 'primary', testid: `dispense-move-${to}` }));
+    return h('article.rx', { testid: 'dispensing', data: { state: work.state, id: work.id } }, stateChip(work.state, 'dispensing'), work.hold && h('small', {}, ` ${HOLDS[work.hold]}`),
       h('p.muted', {}, work.pharmacy.name, ' · ', work.hand_over === 'pickup' ? 'the patient collects it' : 'to be delivered'),
-      role === 'pharmacist' && rx && medicines(rx.items), h('div.buttons', {}, buttons));
+      role === 'pharmacist' && rx && medicineList(rx.items), h('div.buttons', {}, buttons));
   };
 
   const move = async (work, to) => {
@@ -42,7 +42,7 @@ export function dispensingPanel(app, room) {
       if (!reference?.trim()) return;
       data.proof = { kind: 'id_card', reference: reference.trim() };
     }
-    await room.ask('dispensing.move', data, work.version);
+    await room.submit('dispensing.move', data, work.version);
   };
   return { box, show };
 }

@@ -1,9 +1,9 @@
-// A doctor's home: who waits, the own slots, the consultations.
+// A doctor's home: the waiting room, own slots, and consultations.
 
 import * as api from '../api.js';
 import { h, fill, field, action, loading, empty } from '../dom.js';
-import { chip, consultationRow, newest } from '../parts.js';
-import { byDay, date, minutes, time } from '../words.js';
+import { stateChip, consultationRow, newestFirst } from '../widgets.js';
+import { groupByDay, formatDate, approximateDuration, formatTime } from '../labels.js';
 
 export function doctorHome(app) {
   const lobby = h('div.rows', { testid: 'lobby' }, loading());
@@ -11,7 +11,7 @@ export function doctorHome(app) {
   app.follow({ name: 'lobby', doctor: app.user.id }, (items) => fill(lobby, items.length
     ? [...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row))
     : empty('Nobody waits', 'You will see and hear it here when somebody checks in.')));
-  app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newest(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
+  app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newestFirst(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
   return h('div.columns', {},
     h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots(app)),
     h('section.card', {}, h('h2', {}, 'Consultations'), mine));
@@ -19,8 +19,8 @@ export function doctorHome(app) {
 
 function waiting(app, row) {
   return h('div.row', { testid: 'lobby-row', data: { room: row.room, state: row.state } },
-    h('span.row-main', {}, h('b', {}, row.patient?.name ?? 'Patient'), h('small', {}, row.position ? `No. ${row.position}` : 'being called', row.estimate_s !== undefined && row.position ? ` · ${minutes(row.estimate_s)}` : '')),
-    chip(row.state),
+    h('span.row-main', {}, h('b', {}, row.patient?.name ?? 'Patient'), h('small', {}, row.position ? `No. ${row.position}` : 'being called', row.estimate_s !== undefined && row.position ? ` · ${approximateDuration(row.estimate_s)}` : '')),
+    stateChip(row.state),
     row.state === 'waiting' && action('Admit', async () => {
       await api.send('POST', `/v1/consultations/${row.room}/commands`, { command: { kind: 'consultation.admit', data: {} } });
       app.go(`/room/${row.room}`);
@@ -38,7 +38,7 @@ function slots(app) {
     const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
     return api.get(`/v1/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`);
   };
-  const load = app.load(list, get, ({ items }) => (items.length ? byDay(items).map(([name, slots]) => h('div.day', {}, h('h3', {}, name), h('div.slots', {}, slots.map((slot) => entry(slot, load))))) : empty('No slots published')));
+  const load = app.load(list, get, ({ items }) => (items.length ? groupByDay(items).map(([name, slots]) => h('div.day', {}, h('h3', {}, name), h('div.slots', {}, slots.map((slot) => entry(slot, load))))) : empty('No slots published')));
   const publish = async () => {
     const first = new Date(`${day.value}T${from.value}`).getTime();
     if (Number.isNaN(first)) throw new Error('Choose a day and a time first.');
@@ -52,8 +52,8 @@ function slots(app) {
 }
 
 function entry(slot, load) {
-  const label = `${date(slot.starts_at)}, ${time(slot.starts_at)}`;
+  const label = `${formatDate(slot.starts_at)}, ${formatTime(slot.starts_at)}`;
   return slot.free
-    ? action(`${time(slot.starts_at)} ×`, async () => { await api.send('DELETE', `/v1/slots/${slot.id}`); await load(); }, { class: 'slot', title: `${label}: withdraw`, aria: { label: `Withdraw ${label}` }, testid: 'own-slot' })
-    : h('a.slot.taken', { href: `#/room/${slot.room}`, title: label }, `${time(slot.starts_at)} booked`);
+    ? action(`${formatTime(slot.starts_at)} ×`, async () => { await api.send('DELETE', `/v1/slots/${slot.id}`); await load(); }, { class: 'slot', title: `${label}: withdraw`, aria: { label: `Withdraw ${label}` }, testid: 'own-slot' })
+    : h('a.slot.taken', { href: `#/room/${slot.room}`, title: label }, `${formatTime(slot.starts_at)} booked`);
 }

@@ -1,8 +1,8 @@
-// Guests: a relative or an interpreter, by a link that one passes on.
+// Guests of a consultation: a relative or an interpreter, invited by a link.
 
 import * as api from '../api.js';
 import { h, fill, field, action, toast } from '../dom.js';
-import { time } from '../words.js';
+import { formatTime } from '../labels.js';
 
 const KINDS = { interpreter: 'Interpreter', relative: 'Relative' };
 
@@ -16,12 +16,12 @@ export function guestsPanel(app, room) {
     field('Name', name), field('Comes as', kind),
     action('Make a link', async () => {
       if (!name.value.trim()) throw new Error('Write the guest\'s name first.');
-      await room.ask('guest.invite', { name: name.value.trim(), kind: kind.value });
+      await room.submit('guest.invite', { name: name.value.trim(), kind: kind.value });
       name.value = '';
       form.open = false;
     }, { class: 'primary', testid: 'guest-make' }));
   const list = h('ul.guests');
-  /** Links that were asked for, by guest. */
+  /** Links requested so far, by guest. */
   const links = new Map();
   let shown = null;
 
@@ -35,15 +35,15 @@ export function guestsPanel(app, room) {
   };
 
   const entry = (guest) => h('li', { testid: 'guest', data: { name: guest.name, entered: guest.entered } },
-    h('span', {}, h('b', {}, guest.name), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${time(guest.until)}`),
+    h('span', {}, h('b', {}, guest.name), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${formatTime(guest.until)}`),
     mayInvite && (links.has(guest.id)
       ? field('Pass this link on to your guest alone: whoever has it can come in', h('input', { readOnly: true, value: links.get(guest.id), testid: 'guest-url', onfocus: ({ target }) => target.select() }))
       : action('Show the link', () => pass(guest), { testid: 'guest-link' })),
-    mayInvite && action('Ask to leave', () => room.ask('guest.dismiss', { guest: guest.id }), { class: 'quiet', testid: 'guest-dismiss' }));
+    mayInvite && action('Ask to leave', () => room.submit('guest.dismiss', { guest: guest.id }), { class: 'quiet', testid: 'guest-dismiss' }));
 
   const show = () => {
     const { guests = [], consultation } = room.snapshot ?? {};
-    const open = mayInvite && room.may(consultation, app.user.role, 'guest.invite');
+    const open = mayInvite && room.allows(consultation, app.user.role, 'guest.invite');
     const key = JSON.stringify([guests, open, guests.map(({ id }) => room.presence.has(id))]);
     if (key === shown) return;
     shown = key;

@@ -1,9 +1,9 @@
-// A patient's home: find a doctor, book, and everything that is mine.
+// A patient's home: find a doctor, book a slot, and open own consultations.
 
 import * as api from '../api.js';
 import { h, fill, action, loading, empty, field } from '../dom.js';
-import { consultationRow, newest } from '../parts.js';
-import { byDay, time, when } from '../words.js';
+import { consultationRow, newestFirst } from '../widgets.js';
+import { groupByDay, formatTime, formatMoment } from '../labels.js';
 
 export function patientHome(app, place, id) {
   if (place === 'doctor' && id) return doctorPage(app, id);
@@ -11,7 +11,7 @@ export function patientHome(app, place, id) {
   const found = h('div.rows', { testid: 'doctors' });
   const q = h('input', { type: 'search', placeholder: 'Name or specialty', testid: 'doctor-search' });
   app.follow({ name: 'me' }, (items) => fill(mine, items.length
-    ? newest(items).map((row) => consultationRow(row, app.user.id))
+    ? newestFirst(items).map((row) => consultationRow(row, app.user.id))
     : empty('No consultations yet', 'Choose a doctor to book your first one.')));
   let soon;
   q.addEventListener('input', () => { clearTimeout(soon); soon = setTimeout(() => search(), 250); });
@@ -27,7 +27,7 @@ function doctorCard(doctor) {
   return h('a.row', { href: `#/doctor/${doctor.id}`, testid: 'doctor-card', data: { name: doctor.name } },
     h('span.avatar', { aria: { hidden: 'true' } }, initials(doctor.name)),
     h('span.row-main', {}, h('b', {}, doctor.name), h('small', {}, [doctor.specialty, doctor.languages].filter(Boolean).join(' · '))),
-    h('small.next', {}, doctor.next_free ? `Next: ${when(doctor.next_free)}` : 'No free slot'));
+    h('small.next', {}, doctor.next_free ? `Next: ${formatMoment(doctor.next_free)}` : 'No free slot'));
 }
 
 const initials = (name) => name.replace(/^Dr\.?\s+/, '').split(/\s+/).map((part) => part[0]).slice(0, 2).join('');
@@ -59,8 +59,8 @@ function doctorPage(app, id) {
       h('div.now', {}, h('div', {}, h('b', {}, 'See the doctor now'), h('p', {}, 'Without an appointment, in the order of arrival.')),
         action('Go to the waiting room', walkIn, { class: 'primary', testid: 'walk-in' })),
       h('h2', {}, 'Free appointments'),
-      slots.length ? byDay(slots).map(([day, list]) => h('div.day', {}, h('h3', {}, day), h('div.slots', {}, list.map((slot) =>
-        action(time(slot.starts_at), () => hold(slot).catch((error) => { load(); throw error; }), { class: 'slot', testid: 'slot', aria: { label: `${day}, ${time(slot.starts_at)}` } })))))
+      slots.length ? groupByDay(slots).map(([day, list]) => h('div.day', {}, h('h3', {}, day), h('div.slots', {}, list.map((slot) =>
+        action(formatTime(slot.starts_at), () => hold(slot).catch((error) => { load(); throw error; }), { class: 'slot', testid: 'slot', aria: { label: `${day}, ${formatTime(slot.starts_at)}` } })))))
         : empty('No free appointment in the next two weeks')];
   };
   const load = app.load(box, get, ([doctor, { items }]) => show(doctor, items.filter(({ free }) => free)));

@@ -1,36 +1,36 @@
-// What is to be paid for a consultation, and where.
+// The payment of a consultation, and the link to the provider's checkout.
 
 import * as api from '../api.js';
 import { h, fill } from '../dom.js';
-import { price } from '../words.js';
+import { formatPrice } from '../labels.js';
 
-/** How often is asked for the provider's page while it has not named one, in milliseconds. */
-const AGAIN = 1500;
+/** Interval at which the page asks for the checkout link while the provider has not returned one, in milliseconds. */
+const CHECKOUT_POLL_INTERVAL_MS = 1500;
 
-const SAYS = {
+const PAYMENT_TEXTS = {
   authorized: 'Your payment is reserved. It is taken when the consultation is completed.',
   captured: 'Paid. Thank you.',
   refunded: 'Your payment goes back to you.',
   failed: 'Nothing was paid. Book again if you still want to come.',
 };
 
-/** The patient's line about the payment; it follows the room's state. */
+/** The patient's payment status; it follows the room's state. */
 export function paymentLine(app, room) {
   const box = h('div.payment', { testid: 'payment' });
-  let asked = null;
+  let pollTimer = null;
   let shown = null;
 
-  const ask = async () => {
-    asked = null;
-    const waits = () => box.isConnected && room.snapshot?.payment?.state === 'pending' && room.snapshot.consultation?.state === 'requested';
-    if (!waits()) return;
+  const requestCheckout = async () => {
+    pollTimer = null;
+    const isPending = () => box.isConnected && room.snapshot?.payment?.state === 'pending' && room.snapshot.consultation?.state === 'requested';
+    if (!isPending()) return;
     const status = await api.get(`/v1/bookings/${room.id}/payment`).catch(() => ({}));
-    if (!waits()) return;
+    if (!isPending()) return;
     if (!status.checkout_url) {
-      asked = setTimeout(ask, AGAIN);
+      pollTimer = setTimeout(requestCheckout, CHECKOUT_POLL_INTERVAL_MS);
       return;
     }
-    fill(box, h('p', {}, `To confirm the booking, pay ${price(status)}.`), h('a.button.primary', { href: status.checkout_url, testid: 'pay-link' }, 'Pay'));
+    fill(box, h('p', {}, `To confirm the booking, pay ${formatPrice(status)}.`), h('a.button.primary', { href: status.checkout_url, testid: 'pay-link' }, 'Pay'));
   };
 
   const show = () => {
@@ -40,10 +40,10 @@ export function paymentLine(app, room) {
     if (!payment || app.user.role !== 'patient' || key === shown) return;
     shown = key;
     box.dataset.state = payment.state;
-    if (payment.state !== 'pending') fill(box, h('p', { role: 'status' }, SAYS[payment.state]));
+    if (payment.state !== 'pending') fill(box, h('p', { role: 'status' }, PAYMENT_TEXTS[payment.state]));
     else if (open) {
-      fill(box, h('p', { role: 'status' }, `To confirm the booking, pay ${price(payment)}. Asking the provider for its page…`));
-      asked ??= setTimeout(ask, 0);
+      fill(box, h('p', { role: 'status' }, `To confirm the booking, pay ${formatPrice(payment)}. Asking the provider for its page…`));
+      pollTimer ??= setTimeout(requestCheckout, 0);
     } else fill(box, h('p', {}, 'Nothing was paid.'));
   };
   return { box, show };

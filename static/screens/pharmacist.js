@@ -2,8 +2,8 @@
 
 import * as api from '../api.js';
 import { h, fill, action, loading, empty } from '../dom.js';
-import { chip, newest } from '../parts.js';
-import { when } from '../words.js';
+import { stateChip, newestFirst } from '../widgets.js';
+import { formatMoment } from '../labels.js';
 
 const DONE = ['completed', 'declined', 'cancelled', 'returned_to_stock'];
 
@@ -12,16 +12,16 @@ export function pharmacyHome(app) {
   const done = h('div.rows', {});
   app.follow({ name: 'queue' }, (items) => {
     const [working, over] = [items.filter((row) => !DONE.includes(row.state)), items.filter((row) => DONE.includes(row.state))];
-    fill(open, working.length ? newest(working).map((row) => entry(app, row)) : empty('The queue is empty', 'New prescriptions appear here by themselves.'));
-    fill(done, newest(over).slice(0, 20).map((row) => entry(app, row)));
+    fill(open, working.length ? newestFirst(working).map((row) => entry(app, row)) : empty('The queue is empty', 'New prescriptions appear here by themselves.'));
+    fill(done, newestFirst(over).slice(0, 20).map((row) => entry(app, row)));
   });
   return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'Prescriptions to dispense'), open), h('section.card', {}, h('h2', {}, 'Finished'), done));
 }
 
 function entry(app, row) {
   return h('div.row', { testid: 'queue-row', data: { state: row.state, room: row.room } },
-    h('span.row-main', {}, h('b', {}, row.patient.name), h('small', {}, `${row.items} ${row.items === 1 ? 'medicine' : 'medicines'} · ${row.delivery ? 'delivery' : 'pick-up'} · ${when(row.received_at)}`)),
-    chip(row.state, 'dispensing'),
+    h('span.row-main', {}, h('b', {}, row.patient.name), h('small', {}, `${row.items} ${row.items === 1 ? 'medicine' : 'medicines'} · ${row.delivery ? 'delivery' : 'pick-up'} · ${formatMoment(row.received_at)}`)),
+    stateChip(row.state, 'dispensing'),
     row.state === 'received' && action('Claim', async () => {
       await api.send('POST', `/v1/dispensings/${row.dispensing}/claim`, {});
       app.go(`/room/${row.room}`);

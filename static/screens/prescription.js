@@ -1,8 +1,8 @@
-// Prescribing, and where the patient sends it.
+// Prescriptions: drafting and signing by the doctor, sending to a pharmacy by the patient.
 
 import * as api from '../api.js';
 import { h, fill, field, action, loading } from '../dom.js';
-import { chip, medicines } from '../parts.js';
+import { stateChip, medicineList } from '../widgets.js';
 
 export function prescriptionPanel(app, room) {
   const box = h('section.panel', { testid: 'prescription-panel' });
@@ -17,26 +17,26 @@ export function prescriptionPanel(app, room) {
     if (key === shown) return;
     shown = key;
     const parts = snapshot.prescriptions.filter(({ state }) => state !== 'superseded').map((rx) => card(rx));
-    if (room.may(snapshot.consultation, role, 'prescription.draft') && !snapshot.prescriptions.some(({ state }) => state === 'draft')) {
-      parts.push(form('draft', [], (items) => room.ask('prescription.draft', { items }), 'Save as draft', 'rx-draft'));
+    if (room.allows(snapshot.consultation, role, 'prescription.draft') && !snapshot.prescriptions.some(({ state }) => state === 'draft')) {
+      parts.push(form('draft', [], (items) => room.submit('prescription.draft', { items }), 'Save as draft', 'rx-draft'));
     }
     fill(box, parts.length > 0 && h('h2', {}, 'Prescription'), parts);
   };
 
   const card = (rx) => {
-    const may = (kind) => room.may(rx, role, `prescription.${kind}`);
+    const may = (kind) => room.allows(rx, role, `prescription.${kind}`);
     const parts = [];
-    if (may('sign')) parts.push(action('Sign', () => room.ask('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }));
-    if (may('amend') && rx.state === 'draft') parts.push(h('details', {}, h('summary', {}, 'Change'), form(rx.id, rx.items, (items) => room.ask('prescription.amend', { prescription: rx.id, items }, rx.version), 'Save the change', 'rx-amend')));
+    if (may('sign')) parts.push(action('Sign', () => room.submit('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }));
+    if (may('amend') && rx.state === 'draft') parts.push(h('details', {}, h('summary', {}, 'Change'), form(rx.id, rx.items, (items) => room.submit('prescription.amend', { prescription: rx.id, items }, rx.version), 'Save the change', 'rx-amend')));
     if (may('send')) parts.push(sendForm(rx));
     if (may('cancel')) parts.push(action('Cancel the prescription', async () => {
       const reason = prompt('Why? The patient and the pharmacy will see it.');
-      if (reason?.trim()) await room.ask('prescription.cancel', { prescription: rx.id, reason: reason.trim() }, rx.version);
+      if (reason?.trim()) await room.submit('prescription.cancel', { prescription: rx.id, reason: reason.trim() }, rx.version);
     }, { class: 'quiet', testid: 'rx-cancel' }));
-    return h('article.rx', { testid: 'prescription', data: { state: rx.state, id: rx.id } }, chip(rx.state, 'prescription'), medicines(rx.items), rx.pharmacy && h('p.muted', {}, rx.pharmacy.name), parts);
+    return h('article.rx', { testid: 'prescription', data: { state: rx.state, id: rx.id } }, stateChip(rx.state, 'prescription'), medicineList(rx.items), rx.pharmacy && h('p.muted', {}, rx.pharmacy.name), parts);
   };
 
-  /** The form survives refreshes of what is around it. */
+  /** Keeps the form's values across refreshes of the panel. */
   const form = (id, items, save, label, testid) => {
     if (forms.has(id)) return forms.get(id);
     const rows = h('div.rx-rows');
@@ -75,7 +75,7 @@ export function prescriptionPanel(app, room) {
         if (!pharmacy) throw new Error('Choose a pharmacy first.');
         const brought = element.querySelector(`input[value=delivery]`).checked;
         if (brought && !address.value.trim()) throw new Error('Write the address first.');
-        await room.ask('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, rx.version);
+        await room.submit('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, rx.version);
         forms.delete(key);
       }, { class: 'primary', testid: 'rx-send' }));
     app.load(choices, () => api.get('/v1/pharmacies?limit=50'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, name), h('small', {}, address)))));

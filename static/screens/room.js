@@ -1,15 +1,15 @@
-// The room: what is to be done now, the chat, and how the case goes on.
+// The room: next step, chat, and the timeline of the case.
 
 import * as api from '../api.js';
 import { h, fill, loading, empty, action } from '../dom.js';
-import { track } from '../parts.js';
+import { caseProgress } from '../widgets.js';
 import { chatBox } from './chat.js';
 import { consultationPanel } from './consultation.js';
 import { prescriptionPanel } from './prescription.js';
 import { dispensingPanel } from './dispensing.js';
 import { deliveryPanel } from './delivery.js';
 import { guestsPanel } from './guests.js';
-import { story, time, when } from '../words.js';
+import { describeEvent, formatTime, formatMoment } from '../labels.js';
 
 export function roomScreen(app, id) {
   const room = app.room(id);
@@ -24,7 +24,7 @@ export function roomScreen(app, id) {
   fill(todo, panels.map(({ box }) => box));
 
   const show = () => {
-    if (room.gone) return fill(box, empty('This room is not open to you', 'You have no part in it, or not any more.'), h('a', { href: '#/' }, 'Back'));
+    if (room.accessError) return fill(box, empty('This room is not open to you', 'You have no part in it, or not any more.'), h('a', { href: '#/' }, 'Back'));
     const snapshot = room.snapshot;
     if (!snapshot) return fill(head, loading('Entering the room…'));
     const side = app.user.id === snapshot.patient.id ? snapshot.doctor : snapshot.patient;
@@ -32,8 +32,8 @@ export function roomScreen(app, id) {
     fill(head,
       !isGuest && h('a.back', { href: '#/' }, '← Back'),
       h('h1', {}, isGuest ? `${snapshot.patient.name} and ${snapshot.doctor.name}` : (side?.name ?? 'Room')), !isGuest && presence(room, side),
-      snapshot.consultation?.slot && h('p.muted', {}, when(snapshot.consultation.slot.starts_at)),
-      !isGuest && track(snapshot),
+      snapshot.consultation?.slot && h('p.muted', {}, formatMoment(snapshot.consultation.slot.starts_at)),
+      !isGuest && caseProgress(snapshot),
       snapshot.consultation && app.user.role !== 'pharmacist' && action(app.user.role === 'patient' ? 'Export my record' : 'Export the record', () => download(id), { class: 'quiet', testid: 'export' }));
     for (const thread of threadsOf(app, snapshot)) {
       const key = JSON.stringify(thread.id);
@@ -45,9 +45,9 @@ export function roomScreen(app, id) {
     }
     if (!chats.size) fill(threads, empty('No conversation here', 'A courier sees the parcel, and nothing else.'));
     panels.forEach(({ show }) => show());
-    const items = room.events.map((event) => [event, story(event)]).filter(([, text]) => text);
+    const items = room.events.map((event) => [event, describeEvent(event)]).filter(([, text]) => text);
     fill(timeline, items.reverse().map(([event, text]) => h('li', { testid: 'timeline-item', data: { kind: event.kind, seq: event.seq } },
-      h('time', { dateTime: event.at }, time(event.at)), h('span', {}, text), h('small', {}, event.actor.name ?? 'Wardroom'))));
+      h('time', { dateTime: event.at }, formatTime(event.at)), h('span', {}, text), h('small', {}, event.actor.name ?? 'Wardroom'))));
     room.markDelivered();
   };
   app.on(room, 'change', show);
@@ -66,7 +66,7 @@ function presence(room, side) {
   return h('p.presence', { testid: 'presence', data: { here } }, h('i', { aria: { hidden: 'true' } }), here ? 'is here' : 'is not connected');
 }
 
-/** Who may talk with whom here. */
+/** The conversations that this user takes part in. */
 function threadsOf(app, snapshot) {
   const pharmacies = new Map(snapshot.dispensings.map(({ pharmacy }) => [pharmacy.id, pharmacy]));
   const own = app.user.role === 'pharmacist';

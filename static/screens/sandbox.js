@@ -1,15 +1,15 @@
-// What the sandboxes did: mail that nobody got, and parcels that nobody carries. For administrators; empty with real partners.
+// The sandboxes' mail and parcels, for administrators; empty with real partners.
 
 import * as api from '../api.js';
 import { h, action, empty, loading } from '../dom.js';
-import { word, when } from '../words.js';
+import { stateLabel, formatMoment } from '../labels.js';
 
 const STEPS = ['picked_up', 'in_transit', 'out_for_delivery', 'delivered', 'attempt_failed', 'rescheduled', 'returning', 'returned', 'lost'];
 
 export function sandboxPanel(app) {
   const mails = h('div.rows', { testid: 'sandbox-mail' }, loading());
   const parcels = h('div.rows', { testid: 'sandbox-parcels' }, loading());
-  // With a real partner there is no sandbox to show.
+  // With a real partner there is no sandbox.
   const get = (path) => async () => {
     try {
       return (await api.get(path)).items;
@@ -19,15 +19,15 @@ export function sandboxPanel(app) {
     }
   };
   const mail = ({ id, at, to, subject, text }) => h('details.row', { testid: 'sandbox-mail-row', data: { id } },
-    h('summary', {}, h('b', {}, subject), h('small', {}, ` ${to} · ${when(at)}`)), h('pre', {}, text));
+    h('summary', {}, h('b', {}, subject), h('small', {}, ` ${to} · ${formatMoment(at)}`)), h('pre', {}, text));
   const parcel = ({ id, state, room, updated_at: at }) => {
-    const to = h('select', { aria: { label: 'Step' } }, STEPS.map((step) => h('option', { value: step }, word(step, 'delivery'))));
+    const to = h('select', { aria: { label: 'Step' } }, STEPS.map((step) => h('option', { value: step }, stateLabel(step, 'delivery'))));
     const report = async () => {
       await api.send('POST', `/v1/sandbox/parcels/${id}/moves`, { to: to.value });
       await again();
     };
     return h('div.row', { testid: 'sandbox-parcel', data: { state, room } },
-      h('span.row-main', {}, h('b', {}, word(state, 'delivery')), h('small', {}, when(at))), to, action('Report', report, { class: 'quiet' }));
+      h('span.row-main', {}, h('b', {}, stateLabel(state, 'delivery')), h('small', {}, formatMoment(at))), to, action('Report', report, { class: 'quiet' }));
   };
   const list = (rows, one, none) => (rows.length ? rows.map(one) : empty(none));
   const loadMail = app.load(mails, get('/v1/sandbox/mail'), (rows) => list(rows, mail, 'No mail in the folder'));

@@ -1,8 +1,8 @@
-// Integrators' endpoints, for administrators: added, tried, given another secret, and what was sent to them.
+// Webhook endpoints, for administrators: add, test, rotate the secret, and list deliveries.
 
 import * as api from '../api.js';
 import { h, fill, field, action, empty, loading, toast } from '../dom.js';
-import { when } from '../words.js';
+import { formatMoment } from '../labels.js';
 
 const STATES = { waiting: 'held', sending: 'busy', done: 'good', dropped: 'plain', dead: 'bad' };
 
@@ -23,7 +23,7 @@ export function webhooksPanel(app) {
     const { items } = await api.get('/v1/dispatches?sink=webhook&limit=200');
     const own = items.filter(({ lane }) => lane === id).slice(0, 10);
     fill(box, own.length ? own.map(({ kind, state, created_at: at, attempts, last_error: why }) => h('li', { testid: 'webhook-delivery', data: { state, kind } },
-      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${when(at)} · ${attempts === 1 ? '1 attempt' : `${attempts} attempts`}${why ? ` · ${why}` : ''}`)) : h('li', {}, 'Nothing was sent yet.'));
+      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${formatMoment(at)} · ${attempts === 1 ? '1 attempt' : `${attempts} attempts`}${why ? ` · ${why}` : ''}`)) : h('li', {}, 'Nothing was sent yet.'));
   };
   const entry = ({ id, url: to, kinds: wanted, disabled }) => {
     const deliveries = h('ul.deliveries');

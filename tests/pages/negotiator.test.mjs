@@ -17,11 +17,11 @@ function two() {
       const copy = structuredClone(message.description ? { description: { ...message.description } } : message);
       order = order.then(() => new Promise((done) => setTimeout(done, Math.random() * 4))).then(() => {
         if (way.cut) way.lost += 1;
-        else sides[name === 'one' ? 'two' : 'one'].take(copy);
+        else sides[name === 'one' ? 'two' : 'one'].receive(copy);
       });
     };
     sides[name] = new Negotiator({ RTCPeerConnection: FakePeerConnection, config: {}, polite, send });
-    sides[name].addEventListener('trouble', ({ detail }) => way.troubles.push(detail.error.message));
+    sides[name].addEventListener('failure', ({ detail }) => way.troubles.push(detail.error.message));
   };
   make('one', false);
   make('two', true);
@@ -76,7 +76,7 @@ test('an answer to a rolled-back offer is dropped', async () => {
   const both = two();
   await waitUntil(() => agree(both));
   const before = both.one.pc.log.length;
-  await both.one.take({ description: { type: 'answer', sdp: 'answer to nothing' } });
+  await both.one.receive({ description: { type: 'answer', sdp: 'answer to nothing' } });
   assert.equal(both.one.pc.log.length, before);
   assert.deepEqual(both.way.troubles, []);
 });
@@ -84,15 +84,15 @@ test('an answer to a rolled-back offer is dropped', async () => {
 test('unmatched candidates are an error only if no offer was ignored', async () => {
   const both = two();
   await waitUntil(() => agree(both));
-  await both.one.take({ candidate: { candidate: 'of nothing' } });
+  await both.one.receive({ candidate: { candidate: 'of nothing' } });
   assert.equal(both.way.troubles.length, 1);
 });
 
 test('microphone state arrives over the data channel, and malformed messages do not', async () => {
   const both = two();
   const heard = [];
-  both.one.addEventListener('told', ({ detail }) => heard.push(detail.state));
-  both.one.tell({ microphone: false });
+  both.one.addEventListener('remote-state', ({ detail }) => heard.push(detail.state));
+  both.one.sendState({ microphone: false });
   assert.deepEqual(both.one.channel.sent, [], 'the channel is not open yet');
   both.one.channel.readyState = 'open';
   both.one.channel.onopen();
@@ -108,9 +108,9 @@ test('a closed negotiator does nothing', async () => {
   const both = two();
   await waitUntil(() => agree(both));
   both.one.close();
-  await both.one.take({ description: { type: 'offer', sdp: 'late' } });
+  await both.one.receive({ description: { type: 'offer', sdp: 'late' } });
   await both.one.restart();
-  both.one.mend();
+  both.one.restartIce();
   assert.equal(both.one.pc.ice, 0);
   assert.deepEqual(both.way.troubles, []);
 });

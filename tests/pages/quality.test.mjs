@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Ladder, Recorder, grade, look } from '../../static/call/quality.js';
+import { Ladder, Recorder, grade, sampleStats } from '../../static/call/quality.js';
 
 /** Returns statistics in Chromium’s format. */
 const stats = ({ received = 1000, lost = 0, roundTrip = 0.04, there = 0, type = 'host', relayProtocol, narrow = 'none' } = {}) => new Map([
@@ -16,7 +16,7 @@ const stats = ({ received = 1000, lost = 0, roundTrip = 0.04, there = 0, type = 
   ['F', { type: 'remote-inbound-rtp', fractionLost: there }],
 ]);
 
-const after = (from, to) => grade(look(stats({ received: 2000, ...to }), look(stats(from))));
+const after = (from, to) => grade(sampleStats(stats({ received: 2000, ...to }), sampleStats(stats(from))));
 
 test('a good connection is graded good, and each fault has its grade and cause', () => {
   assert.deepEqual(after({}, {}), { level: 3, cause: '' });
@@ -33,27 +33,27 @@ test('old packet loss does not count forever', () => {
 });
 
 test('a bandwidth limit during start-up is not reported', () => {
-  let sample = look(stats({ narrow: 'bandwidth' }));
-  for (let at = 1; at < 5; at += 1) sample = look(stats({ received: 1000 * (at + 1), narrow: 'bandwidth' }), sample);
+  let sample = sampleStats(stats({ narrow: 'bandwidth' }));
+  for (let at = 1; at < 5; at += 1) sample = sampleStats(stats({ received: 1000 * (at + 1), narrow: 'bandwidth' }), sample);
   assert.equal(grade(sample).level, 3);
-  for (let at = 5; at < 8; at += 1) sample = look(stats({ received: 1000 * (at + 1), narrow: 'bandwidth' }), sample);
+  for (let at = 5; at < 8; at += 1) sample = sampleStats(stats({ received: 1000 * (at + 1), narrow: 'bandwidth' }), sample);
   assert.equal(grade(sample).level, 2);
 });
 
 test('relayed and direct paths are distinguished, also with Firefox’s statistics', () => {
-  assert.equal(look(stats()).path, 'direct');
-  const relayed = look(stats({ type: 'relay', relayProtocol: 'tcp' }));
+  assert.equal(sampleStats(stats()).path, 'direct');
+  const relayed = sampleStats(stats({ type: 'relay', relayProtocol: 'tcp' }));
   assert.deepEqual([relayed.path, relayed.protocol], ['relay', 'tcp']);
   const firefox = stats({ type: 'relay' });
   firefox.delete('T');
   firefox.get('P').selected = true;
-  assert.equal(look(firefox).path, 'relay');
-  assert.equal(look(new Map()).path, 'none');
+  assert.equal(sampleStats(firefox).path, 'relay');
+  assert.equal(sampleStats(new Map()).path, 'none');
 });
 
 test('the quality ladder descends fast, climbs slowly, and never beyond its start', () => {
   const ladder = new Ladder();
-  const feed = (level, times) => Array.from({ length: times }, () => ladder.take(level)).filter(Boolean).length;
+  const feed = (level, times) => Array.from({ length: times }, () => ladder.update(level)).filter(Boolean).length;
   assert.equal(feed(1, 2), 0);
   assert.equal(feed(3, 1), 0, 'one good look begins the count anew');
   assert.equal(feed(1, 3), 1);
@@ -64,7 +64,7 @@ test('the quality ladder descends fast, climbs slowly, and never beyond its star
   assert.equal(feed(3, 7), 0);
   assert.equal(feed(3, 9), 2);
   assert.equal(ladder.step, 'video');
-  assert.equal(new Ladder('audio').take(3), false);
+  assert.equal(new Ladder('audio').update(3), false);
 });
 
 test('the report has whole numbers, and zeros for media that never flowed', () => {
@@ -73,13 +73,13 @@ test('the report has whole numbers, and zeros for media that never flowed', () =
   assert.deepEqual(recorder.report(), { path: 'none', protocol: 'none', setup_ms: 0, round_trip_ms: 0, loss_permille: 0, lasted_s: 0, interruptions: 0, lowest: 'video' });
   now += 400.4;
   recorder.connected();
-  for (const roundTrip of [0.03, 0.09, 0.05]) recorder.take(look(stats({ roundTrip, lost: 10, type: 'relay' })), 'video');
+  for (const roundTrip of [0.03, 0.09, 0.05]) recorder.record(sampleStats(stats({ roundTrip, lost: 10, type: 'relay' })), 'video');
   now += 60_000;
-  recorder.broke();
-  recorder.broke();
+  recorder.disconnected();
+  recorder.disconnected();
   now += 5_000;
   recorder.connected();
-  recorder.take(look(stats({ lost: 10, type: 'relay', roundTrip: 0.05 })), 'audio');
+  recorder.record(sampleStats(stats({ lost: 10, type: 'relay', roundTrip: 0.05 })), 'audio');
   now += 30_000;
   assert.deepEqual(recorder.report(), { path: 'relay', protocol: 'udp', setup_ms: 400, round_trip_ms: 50, loss_permille: 10, lasted_s: 90, interruptions: 1, lowest: 'audio' });
 });

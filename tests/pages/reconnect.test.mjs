@@ -45,7 +45,7 @@ test('frames of a dead connection are ignored', async () => {
 test('the delay is random below 0.5 s × 2^n and at most 30 s', () => {
   for (const random of [0, 0.25, 0.999]) {
     const it = new Reconnect(() => random, () => 0);
-    const waits = Array.from({ length: 1200 }, () => it.wait());
+    const waits = Array.from({ length: 1200 }, () => it.nextDelay());
     const most = waits.map((_, n) => Math.min(30_000, 500 * 2 ** n));
     assert.deepEqual(waits, most.map((ms) => ms * random));
   }
@@ -54,7 +54,7 @@ test('the delay is random below 0.5 s × 2^n and at most 30 s', () => {
 test('delays are spread over the whole range', () => {
   const it = new Reconnect(Math.random, () => 0);
   it.failures = 20;
-  const waits = Array.from({ length: 2000 }, () => it.wait());
+  const waits = Array.from({ length: 2000 }, () => it.nextDelay());
   assert.ok(waits.every((ms) => ms >= 0 && ms < 30_000));
   for (let tenth = 0; tenth < 10; tenth += 1) {
     const inside = waits.filter((ms) => ms >= tenth * 3000 && ms < (tenth + 1) * 3000).length;
@@ -218,13 +218,13 @@ test('the reported state is always the real one', async () => {
   assert.equal(state().state, 'offline');
   await clock.advance(DAY);
   assert.equal(network.sockets.length, 1, 'nothing is tried without a network');
-  client.nudge();
+  client.reconnectNow();
   await flushPromises();
   assert.equal(state().state, 'connecting');
   assert.equal(network.sockets.length, 2);
   network.last().cut(4502, 'revoked');
   assert.deepEqual([state().state, state().reason], ['stopped', 'sign in again']);
-  client.nudge();
+  client.reconnectNow();
   client.offline();
   assert.equal(state().state, 'stopped');
   assert.ok(states.every(({ state }) => ['connecting', 'live', 'waiting', 'offline', 'stopped'].includes(state)));
@@ -233,8 +233,8 @@ test('the reported state is always the real one', async () => {
 test('network recovery and the button reconnect at once, with one connection', async () => {
   const { client, clock, network } = await live();
   network.last().cut();
-  client.nudge();
-  client.nudge();
+  client.reconnectNow();
+  client.reconnectNow();
   await flushPromises();
   assert.equal(network.sockets.length, 2);
   await clock.advance(5_000);

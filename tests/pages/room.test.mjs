@@ -37,11 +37,11 @@ test('chat is grouped by thread into received, waiting, and refused', async (t) 
   await room.command('chat.send', { text: 'bad', thread: 'care' });
   await client.command('r2', { kind: 'chat.send', data: { text: 'elsewhere', thread: 'care' } });
   socket.receive({ type: 'error', id: 'id 2', room: 'r1', code: 'invalid', message: 'no', retryable: false });
-  const { came, waiting, refused } = room.chat('care');
-  assert.deepEqual(came.map(({ data }) => data.text), ['to you']);
+  const { received, waiting, refused } = room.chat('care');
+  assert.deepEqual(received.map(({ data }) => data.text), ['to you']);
   assert.deepEqual(waiting.map(({ command }) => command.data.text), ['mine']);
   assert.deepEqual(refused.map(({ command, error }) => [command.data.text, error.code]), [['bad', 'invalid']]);
-  assert.deepEqual(room.chat(pharmacy).came.map(({ data }) => data.text), ['to the pharmacy']);
+  assert.deepEqual(room.chat(pharmacy).received.map(({ data }) => data.text), ['to the pharmacy']);
   assert.deepEqual(room.chat(pharmacy).waiting, []);
 });
 
@@ -49,9 +49,9 @@ test('an own message is shown once, whether its event or its answer arrives firs
   const { room, socket } = await open(t);
   await room.command('chat.send', { text: 'mine', thread: 'care' });
   socket.receive(event(0, 1, 'r1', { command: 'id 1', actor: { id: me }, data: { text: 'mine', thread: 'care' } }));
-  assert.deepEqual([room.chat('care').came.length, room.chat('care').waiting.length], [1, 0]);
+  assert.deepEqual([room.chat('care').received.length, room.chat('care').waiting.length], [1, 0]);
   socket.receive({ type: 'ack', id: 'id 1', room: 'r1', first: 1, last: 1 });
-  assert.deepEqual([room.chat('care').came.length, room.chat('care').waiting.length], [1, 0]);
+  assert.deepEqual([room.chat('care').received.length, room.chat('care').waiting.length], [1, 0]);
 });
 
 test('status changes refresh the allowed actions once, and chat does not', async (t) => {
@@ -119,14 +119,14 @@ test('an unsent read receipt is sent once the room is back', async (t) => {
 
 test('a message’s receipt is the furthest of all other members', async (t) => {
   const { room, socket } = await open(t);
-  const fate = () => room.fate({ seq: 5 });
+  const receipt = () => room.receipt({ seq: 5 });
   const mark = (user, delivered, seen) => socket.receive({ type: 'mark', room: 'r1', user, mark: { delivered, seen } });
   mark(me, 9, 9);
-  assert.equal(fate(), 'sent');
+  assert.equal(receipt(), 'sent');
   mark('bob', 5, 4);
-  assert.equal(fate(), 'delivered');
+  assert.equal(receipt(), 'delivered');
   mark('bob', 6, 5);
-  assert.equal(fate(), 'seen');
+  assert.equal(receipt(), 'seen');
 });
 
 test('presence follows the hub’s latest report', async (t) => {
@@ -139,8 +139,8 @@ test('presence follows the hub’s latest report', async (t) => {
 
 test('a button’s request is answered by its own command, also across a reconnect', async (t) => {
   const { clock, network, socket, room } = await open(t);
-  const good = room.ask('consultation.admit', {}, 4);
-  const bad = room.ask('consultation.end');
+  const good = room.submit('consultation.admit', {}, 4);
+  const bad = room.submit('consultation.end');
   const failed = assert.rejects(bad, /not now/);
   await clock.advance(0);
   assert.equal(socket.sent('command')[0].expect, 4);
@@ -155,21 +155,21 @@ test('a button’s request is answered by its own command, also across a reconne
 
 test('a forbidden room is reported as such, and a joined one as open', async (t) => {
   const { room, socket } = await open(t, { type: 'error', room: 'r1', code: 'not_found', message: '', retryable: false });
-  assert.equal(room.gone, 'not_found');
+  assert.equal(room.accessError, 'not_found');
   socket.receive(snapshot());
-  assert.equal(room.gone, null);
+  assert.equal(room.accessError, null);
   socket.receive({ type: 'error', room: 'r1', code: 'rate_limited', message: '', retryable: true });
-  assert.equal(room.gone, null);
+  assert.equal(room.accessError, null);
   socket.receive({ type: 'left', room: 'r1', code: 'forbidden' });
-  assert.equal(room.gone, 'forbidden');
+  assert.equal(room.accessError, 'forbidden');
 });
 
 test('buttons are what the snapshot allows this role', async (t) => {
   const { room } = await open(t);
   const part = { allowed: { pharmacist: ['dispensing.move:ready', 'dispensing.move:on_hold', 'delivery.assign'], doctor: ['consultation.admit'] } };
-  assert.deepEqual(room.moves(part, 'pharmacist', 'dispensing.move'), ['ready', 'on_hold']);
-  assert.deepEqual(room.moves(part, 'courier', 'dispensing.move'), []);
-  assert.deepEqual([room.may(part, 'doctor', 'consultation.admit'), room.may(part, 'patient', 'consultation.admit'), room.may(undefined, 'doctor', 'x')], [true, false, false]);
+  assert.deepEqual(room.allowedMoves(part, 'pharmacist', 'dispensing.move'), ['ready', 'on_hold']);
+  assert.deepEqual(room.allowedMoves(part, 'courier', 'dispensing.move'), []);
+  assert.deepEqual([room.allows(part, 'doctor', 'consultation.admit'), room.allows(part, 'patient', 'consultation.admit'), room.allows(undefined, 'doctor', 'x')], [true, false, false]);
 });
 
 test('a closed room view leaves the room and stops its timers', async (t) => {

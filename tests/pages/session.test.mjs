@@ -118,9 +118,9 @@ test('a connection that stays broken is rebuilt, and no longer reported as held'
   const { pc } = it.peers.get('doctor').negotiator;
   pc.connectionState = 'connected';
   pc.getStats = async () => new Map([['T', { type: 'transport', packetsReceived: 5 }]]);
-  for (let at = 0; at < 3; at += 1) await it.listen();
+  for (let at = 0; at < 3; at += 1) await it.checkSilence();
   assert.equal(pc.ice, 1, 'silence is a reason to look for another way');
-  for (let at = 0; at < 2; at += 1) await it.listen();
+  for (let at = 0; at < 2; at += 1) await it.checkSilence();
   assert.equal(client.signals('attach').length, 2, 'and then for another connection');
 });
 

@@ -1,12 +1,12 @@
-// What leaves the hub, for administrators: who receives, how it goes, and what was given up.
+// The hub's deliveries to other systems, for administrators: receivers, their state, and dead letters.
 
 import * as api from '../api.js';
 import { h, action, empty, loading } from '../dom.js';
-import { when } from '../words.js';
+import { formatMoment } from '../labels.js';
 
 const BREAKERS = { closed: ['good', 'working'], half_open: ['held', 'trying again'], open: ['bad', 'left alone for a while'] };
 
-export function outsidePanel(app) {
+export function outboundPanel(app) {
   const lanes = h('div.rows', { testid: 'sinks' }, loading());
   const dead = h('div.rows', { testid: 'dead-letters' }, loading());
   const lane = ({ sink, lane, breaker, waiting, sending, done, dead, lag_s: lag, attempts }) => {
@@ -16,7 +16,7 @@ export function outsidePanel(app) {
       h('span.row-main', {}, h('b', {}, `${sink}: ${lane}`), h('small', {}, counts.filter(Boolean).join(' · '))), h(`span.chip.${kind}`, {}, text));
   };
   const letter = ({ id, sink, kind, attempts, last_error: why, created_at: at }) => h('div.row', { testid: 'dead-letter' },
-    h('span.row-main', {}, h('b', {}, `${sink}: ${kind}`), h('small', {}, `${when(at)} · ${attempts} attempts · ${why ?? ''}`)),
+    h('span.row-main', {}, h('b', {}, `${sink}: ${kind}`), h('small', {}, `${formatMoment(at)} · ${attempts} attempts · ${why ?? ''}`)),
     action('Send again', async () => { await api.send('POST', `/v1/dispatches/${id}/retry`); show(); again(); }, { testid: 'dead-letter-retry' }));
   const show = app.load(lanes, () => api.get('/v1/sinks'), ({ sinks }) => (sinks.length ? sinks.map(lane) : empty('Nothing has left the hub yet')));
   const again = app.load(dead, () => api.get('/v1/dispatches?state=dead'), ({ items }) => (items.length ? items.map(letter) : empty('Nothing was given up')));

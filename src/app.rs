@@ -1,4 +1,4 @@
-//! Puts the parts together: the one place where implementations are chosen.
+//! Assembles the hub: the one place that chooses implementations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,19 +38,19 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the store, reads or makes the keys, and starts what runs in the background.
+    /// Opens the store, reads or creates the keys, and starts the background tasks.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        // An error says that one is installed already, by another hub in this process.
+        // An error means that another hub in this process has installed one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Clock::system();
         std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
+            .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
         let store =
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
         let (bus, inbox) =
             Bus::open(config.redis.as_ref()).context("cannot use the Redis server (WARDROOM_REDIS_URL)")?;
         if bus.is_shared() {
-            // Before anything is made by this clock.
+            // Before anything uses this clock.
             jobs::time::run(&store, &clock).await.context("cannot read the database's clock")?;
         }
         let auth =
@@ -66,7 +66,7 @@ impl App {
         let stop = CancellationToken::new();
         hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);
-        let egress = Egress::new().context("cannot make calls: the system's TLS certificates cannot be read")?;
+        let egress = Egress::new().context("cannot send requests: the system's TLS certificates cannot be read")?;
         let push = PushAdapter::open(&config.push, store.clone(), clock.clone(), egress.clone())
             .context("cannot sign notifications")?;
         let integrations = Integrations::open(&config, hub.clone(), push, egress, clock.clone())
@@ -124,25 +124,25 @@ impl App {
     }
 }
 
-/// How often the store is asked for what was revoked on other nodes, should the bus not say it.
-const LEARN: Duration = Duration::from_secs(2);
+/// Interval between two reads of the store for revocations of other nodes, in case the bus does not announce them.
+const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells the other nodes what was revoked here, and learns what was revoked there.
+/// Announces this node's revocations to the other nodes, and loads theirs.
 fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
-    let (told, teller) = (auth.clone(), hub.clone());
+    let (announced, announcer) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
-            told.local_revocation().await;
-            teller.publish_rights_change();
+            announced.local_revocation().await;
+            announcer.publish_rights_change();
         }
     }));
     let (auth, hub) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         loop {
-            // An error says that the time is over.
-            let _ = tokio::time::timeout(LEARN, hub.remote_rights_change()).await;
+            // A timeout is an error here, and only means that it is time to poll.
+            let _ = tokio::time::timeout(REVOCATION_POLL_INTERVAL, hub.remote_rights_change()).await;
             if let Err(error) = auth.load_revocations().await {
-                tracing::warn!(%error, "what was revoked on other nodes could not be read; it is tried again");
+                tracing::warn!(%error, "reading revocations failed; retrying");
             }
         }
     }));
@@ -159,7 +159,7 @@ fn follow_revocations(auth: &Auth, hub: &Hub) {
                 Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
                 Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
                 Ok(Revocation::RightsChanged(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
-                // Too many at once to follow: everybody proves anew who they are, which loses nothing.
+                // Some announcements are lost: every client must authenticate again, which loses nothing.
                 Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
                 Err(RecvError::Closed) => return,
             }

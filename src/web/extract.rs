@@ -1,4 +1,4 @@
-//! What handlers are given: bodies, queries, paths and versions, each with its errors as problems.
+//! Extractors for bodies, queries, paths and versions. Each rejects a request with a problem.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// A JSON body. The router limits how long it may be.
+/// A JSON body. The router limits its length.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -21,19 +21,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             it.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
         });
         if !is_json {
-            return Err(Problem::new(Code::Malformed, "send a body with the content type application/json"));
+            return Err(Problem::new(Code::Malformed, "send a JSON body with Content-Type: application/json"));
         }
         let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
             match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "the body is larger than allowed"),
-                _ => Problem::new(Code::Malformed, "the body broke off"),
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "the body is too large; send less"),
+                _ => Problem::new(Code::Malformed, "the body ended early; send it again"),
             }
         })?;
         parse(&bytes).map(Self)
     }
 }
 
-/// JSON, with an error that names fields and never values.
+/// Parses JSON. Errors name fields and never contain values.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let (code, sentence) = parse_error(&error);
@@ -41,7 +41,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// What stands behind `?`.
+/// The query parameters.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -50,12 +50,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(_) => Err(Problem::new(Code::Malformed, "the query has an unknown or a wrong parameter; see /docs")),
+            Err(_) => Err(Problem::new(
+                Code::Malformed,
+                "the query has an unknown or invalid parameter; /docs lists the valid ones",
+            )),
         }
     }
 }
 
-/// What the path names. What is not even an id names nothing.
+/// The path parameters. A path segment that is no valid id answers `not_found`.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -64,12 +67,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(_) => Err(Problem::not_found("thing")),
+            Err(_) => Err(Problem::not_found("resource")),
         }
     }
 }
 
-/// The version of `If-Match`, if there is one.
+/// The version in `If-Match`, if the request has one.
 pub struct IfMatch(pub Option<u64>);
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
@@ -83,16 +86,16 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         });
         match version {
             Some(version) => Ok(Self(Some(version))),
-            None => Err(Problem::new(Code::PreconditionFailed, "If-Match must be one version as ETag gave it: \"7\"")),
+            None => {
+                Err(Problem::new(Code::PreconditionFailed, "If-Match must be one version in quotes, as in ETag: \"7\""))
+            }
         }
     }
 }
 
 impl IfMatch {
-    /// The version, for calls that change nothing without one.
+    /// Returns the version, or an error for calls that require one.
     pub fn required(self) -> Result<u64, Problem> {
-        self.0.ok_or_else(|| {
-            Problem::new(Code::PreconditionRequired, "send If-Match with the version that the change is about")
-        })
+        self.0.ok_or_else(|| Problem::new(Code::PreconditionRequired, "send If-Match with the version that you change"))
     }
 }

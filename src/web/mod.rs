@@ -1,4 +1,4 @@
-//! What REST handlers and sockets share: the application's state, errors as problems, origins, extractors.
+//! Shared by REST handlers and WebSockets: the application's state, problems, origin checks and extractors.
 
 pub mod extract;
 pub mod origin;
@@ -9,5 +9,5 @@ pub use self::extract::Body;
 pub use self::problem::Problem;
 pub use self::state::{AppState, Documents};
 
-/// The cookie with the access token, for sibling services of a parent domain.
+/// The cookie that carries the access token to other services of the same parent domain.
 pub const ACCESS_COOKIE: &str = "wardroom_access";

@@ -1,26 +1,26 @@
-//! Which page a request comes from.
+//! The origin check: which page a request comes from.
 
 use axum::http::{HeaderMap, header};
 
 use crate::config::{Config, Origin, is_loopback_host, split_port};
 
-/// What `Origin` says.
+/// The result of the origin check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing: no page made the request, or a page of the hub's own read something.
+    /// The request has no `Origin`: no page sent it, or one of the hub's own pages sent a read.
     Absent,
     /// One of the hub's own pages.
     Own,
-    /// A page that the configuration allows.
+    /// A page of an origin in `allowed_origins`.
     Allowed(Origin),
     Foreign,
 }
 
-/// Judges by exact scheme, host and port.
+/// Compares `Origin` by exact scheme, host and port.
 pub fn judge(config: &Config, headers: &HeaderMap) -> Verdict {
     let Some(value) = headers.get(header::ORIGIN) else { return Verdict::Absent };
     let Some(origin) = value.to_str().ok().and_then(|text| {
-        // Browsers send the one form that `Origin` has; anything that has to be mended is not from a browser.
+        // Browsers send the canonical form only, so any other form does not come from a browser.
         Origin::parse(text).ok().filter(|origin| origin.as_str() == text)
     }) else {
         return Verdict::Foreign;
@@ -38,8 +38,8 @@ pub fn judge(config: &Config, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// On loopback the own origin is whatever name of this machine the browser used. The name must be one that nobody can
-/// make resolve to this machine from outside, else any page could call itself that.
+/// Returns whether the origin is this machine's, for a hub that listens on loopback. The host must be a loopback name:
+/// with any other name a foreign page could use DNS rebinding to pass as the hub's own.
 fn is_this_machine(config: &Config, headers: &HeaderMap, origin: &Origin) -> bool {
     let host = headers.get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let is_loopback = split_port(host).is_some_and(|(name, _)| is_loopback_host(name));

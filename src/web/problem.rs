@@ -1,4 +1,4 @@
-//! Errors as `application/problem+json` (RFC 9457), with the same codes as on the socket.
+//! Errors as `application/problem+json` (RFC 9457), with the same codes as on WebSockets.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::store::StoreError;
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// What went wrong with a call. Never repeats what was sent.
+/// The error of a call. Never contains values from the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     code: Code,
     sentence: String,
-    /// Apart, so that a result that may be a problem stays small.
+    /// Boxed, so that a `Result` with a problem stays small.
     detail: Box<Detail>,
 }
 
-/// How a problem is written.
+/// The body of a problem response.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub struct ProblemBody {
@@ -49,34 +49,34 @@ impl Problem {
         Self { code, sentence: sentence.into(), detail: Box::default() }
     }
 
-    /// A value that breaks a rule.
+    /// Creates the problem of a field that breaks a rule.
     pub fn invalid(field: &str, why: &str) -> Self {
         let detail = Detail { field: Some(field.to_owned()), ..Detail::default() };
         Self::new(Code::Invalid, format!("{field} {why}")).with(detail)
     }
 
-    /// Something that does not exist, or not for the caller.
+    /// Creates the problem of a resource that does not exist or that the caller may not see.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what}, or not for you"))
+        Self::new(Code::NotFound, format!("there is no such {what}, or you may not see it"))
     }
 
-    /// Too much at once.
+    /// Creates the problem of a caller who must wait before the next attempt.
     pub fn limited(wait: Duration) -> Self {
         let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         let detail = Detail { retry_after_ms: Some(retry_after_ms), ..Detail::default() };
-        Self::new(Code::RateLimited, "too much at once; repeat later").with(detail)
+        Self::new(Code::RateLimited, "too many requests; repeat after the time in Retry-After").with(detail)
     }
 
     pub fn with(self, detail: Detail) -> Self {
         Self { detail: Box::new(detail), ..self }
     }
 
-    /// The same, in other words.
+    /// Replaces the sentence.
     pub fn saying(self, sentence: String) -> Self {
         Self { sentence, ..self }
     }
 
-    /// The same, under another code.
+    /// Replaces the code.
     pub fn coded(self, code: Code) -> Self {
         Self { code, ..self }
     }
@@ -129,14 +129,15 @@ impl From<Refusal> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "a call could not be answered");
+        tracing::warn!(%error, "request failed: storage error");
         let code = match error {
             StoreError::Unavailable(_) | StoreError::Serialization(_) => Code::Unavailable,
             StoreError::Full(_) => Code::StorageFull,
             StoreError::Unexpected(_) | StoreError::Config(_) => Code::Internal,
         };
         let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };
-        Self::new(code, "the hub cannot do this now; repeat it with the same Idempotency-Key").with(detail)
+        Self::new(code, "the hub cannot do this at the moment; repeat the call with the same Idempotency-Key")
+            .with(detail)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct AppState {
     pub hub: Hub,
     /// Shared, because axum clones this state for every request.
     pub integrations: Arc<Integrations>,
-    /// The breakers, for the pages that show them.
+    /// The circuit breakers, for the pages that show them.
     pub destinations: Destinations,
     pub relay: Arc<Relay>,
     pub echo: Echo,

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use super::transport::{Incoming, Transport};
+use super::transport::{FrameTransport, Incoming};
 use crate::auth::Claims;
 use crate::hub::admission::AdmissionTimeout;
 use crate::web::AppState;
@@ -25,7 +25,7 @@ pub struct AuthenticatedClient {
 
 /// Waits for `hello` and for admission, then authenticates the client. `header_claims` are those of the upgrade request's
 /// token, already verified; a token in `hello` overrides them.
-pub async fn receive_hello<T: Transport>(
+pub async fn receive_hello<T: FrameTransport>(
     transport: &mut T,
     state: &AppState,
     header_claims: Option<Claims>,
@@ -48,7 +48,7 @@ pub async fn receive_hello<T: Transport>(
     Ok(AuthenticatedClient { claims, replaces })
 }
 
-async fn first_text<T: Transport>(transport: &mut T) -> Option<Utf8Bytes> {
+async fn first_text<T: FrameTransport>(transport: &mut T) -> Option<Utf8Bytes> {
     loop {
         match transport.next().await {
             Incoming::Text(text) => return Some(text),

@@ -20,7 +20,7 @@ use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
 use tokio::time::{Instant, sleep_until};
 
 use super::joined_rooms::JoinedRooms;
-use super::transport::{DisconnectedError, Transport};
+use super::transport::{DisconnectedError, FrameTransport};
 use crate::auth::{Auth, Claims};
 use crate::clock::Clock;
 use crate::hub::connection::Connection;
@@ -55,7 +55,7 @@ impl From<DisconnectedError> for SessionEnd {
 }
 
 /// A running session.
-pub struct Session<T> {
+pub struct RealtimeSession<T> {
     hub: Hub,
     auth: Auth,
     clock: Clock,
@@ -71,7 +71,7 @@ pub struct Session<T> {
     violations: u32,
 }
 
-impl<T: Transport> Session<T> {
+impl<T: FrameTransport> RealtimeSession<T> {
     /// Creates a session and queues the client's welcome.
     pub fn new(hub: Hub, auth: Auth, clock: Clock, transport: T, connection: Arc<Connection>, claims: &Claims) -> Self {
         let now = Instant::now();

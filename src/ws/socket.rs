@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::transport::{CLOSE_TIMEOUT, DisconnectedError, Incoming, Transport, WRITE_TIMEOUT};
+use super::transport::{CLOSE_TIMEOUT, DisconnectedError, FrameTransport, Incoming, WRITE_TIMEOUT};
 
 /// Size of the read buffer, which an idle connection keeps. Larger frames take several reads.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -176,7 +176,7 @@ impl Socket {
     }
 }
 
-impl Transport for Socket {
+impl FrameTransport for Socket {
     const ANSWERS_BEATS: bool = true;
 
     async fn next(&mut self) -> Incoming {

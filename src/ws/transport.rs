@@ -34,7 +34,7 @@ pub enum Incoming {
 pub struct DisconnectedError;
 
 /// A connection that carries frames.
-pub trait Transport: Send {
+pub trait FrameTransport: Send {
     /// Whether clients answer beats on this connection.
     const ANSWERS_BEATS: bool;
 
@@ -68,7 +68,7 @@ impl EventStream {
     }
 }
 
-impl Transport for EventStream {
+impl FrameTransport for EventStream {
     const ANSWERS_BEATS: bool = false;
 
     async fn next(&mut self) -> Incoming {

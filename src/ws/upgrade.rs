@@ -10,8 +10,8 @@ use rooms::wire::code::Code;
 
 use super::handshake::{Handshake, WEBSOCKET_VERSION};
 use super::hello::{AuthenticatedClient, receive_hello};
-use super::session::Session;
-use super::transport::Transport;
+use super::session::RealtimeSession;
+use super::transport::FrameTransport;
 use crate::auth::Claims;
 use crate::hub::connection::{Connection, ConnectionPermit};
 use crate::web::{AppState, Problem};
@@ -59,18 +59,18 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
 }
 
 /// Authenticates and serves one client over any transport.
-pub async fn serve<T: Transport>(state: AppState, transport: T, header_claims: Option<Claims>) {
+pub async fn serve<T: FrameTransport>(state: AppState, transport: T, header_claims: Option<Claims>) {
     if let Some(session) = Box::pin(open_session(state, transport, header_claims)).await {
         session.run().await;
     }
 }
 
 /// Authenticates a client and registers its connection. Closes the transport and returns `None` if the hub rejects it.
-async fn open_session<T: Transport>(
+async fn open_session<T: FrameTransport>(
     state: AppState,
     mut transport: T,
     header_claims: Option<Claims>,
-) -> Option<Box<Session<T>>> {
+) -> Option<Box<RealtimeSession<T>>> {
     let AuthenticatedClient { claims, replaces } = match receive_hello(&mut transport, &state, header_claims).await {
         Ok(client) => client,
         Err(why) => {
@@ -98,5 +98,5 @@ async fn open_session<T: Transport>(
     if state.hub.is_stopping() {
         connection.send_queue.close(Close::Restart);
     }
-    Some(Box::new(Session::new(state.hub, state.auth, state.clock, transport, connection, &claims)))
+    Some(Box::new(RealtimeSession::new(state.hub, state.auth, state.clock, transport, connection, &claims)))
 }

@@ -11,11 +11,11 @@ use rooms::wire::parse_error::parse_error;
 use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::time::Instant;
 
-use super::{Session, SessionEnd};
+use super::{RealtimeSession, SessionEnd};
 use crate::hub::room::AttachOutcome;
 use crate::hub::{Submission, SubmitError};
 use crate::ws::joined_rooms::JoinedRoom;
-use crate::ws::transport::{Incoming, Transport};
+use crate::ws::transport::{FrameTransport, Incoming};
 
 /// Frames over the rate limit, and malformed frames, that a connection may send before the hub closes it.
 const MAX_VIOLATIONS: u32 = 100;
@@ -25,7 +25,7 @@ const MAX_IN_FLIGHT: u32 = 64;
 const MAX_ROOMS: usize = 64;
 const MAX_FEEDS: usize = 16;
 
-impl<T: Transport> Session<T> {
+impl<T: FrameTransport> RealtimeSession<T> {
     /// Handles a message from the client. Returns a frame that needs [`handle_async`](Self::handle_async).
     pub(super) fn receive(&mut self, incoming: Incoming) -> Result<Option<Box<ClientFrame>>, SessionEnd> {
         self.last_received_at = Instant::now();

@@ -10,18 +10,18 @@ use rooms::wire::close::Close;
 use rooms::wire::code::Code;
 use rooms::wire::server::{ServerFrame, event_frame};
 
-use super::{Session, SessionEnd};
+use super::{RealtimeSession, SessionEnd};
 use crate::hub::room::AttachOutcome;
 use crate::hub::send_queue::QueueItem;
 use crate::hub::{EventFrame, SubmitError};
 use crate::telemetry::metrics::METRICS;
 use crate::ws::joined_rooms::{EventSource, Replay};
-use crate::ws::transport::Transport;
+use crate::ws::transport::FrameTransport;
 
 /// Events replayed before the session handles the next message from the client.
 const REPLAY_PAGE_EVENTS: u32 = 64;
 
-impl<T: Transport> Session<T> {
+impl<T: FrameTransport> RealtimeSession<T> {
     /// Writes all queued frames and sends them.
     pub(super) async fn drain_send_queue(&mut self) -> Result<(), SessionEnd> {
         while let Some(item) = self.connection.send_queue.take() {

@@ -50,10 +50,10 @@ const TIME_WORDS: &[&str] = &[
 ];
 
 /// Areas that still repeat type names.
-const PENDING_TYPES: &[&str] = &["src/http/", "src/web/", "src/ws/"];
+const PENDING_TYPES: &[&str] = &["src/http/"];
 
 /// Areas that still have bare constants.
-const PENDING_CONSTANTS: &[&str] = &["src/app.rs", "src/http/", "src/ws/"];
+const PENDING_CONSTANTS: &[&str] = &["src/http/"];
 
 /// Returns the names that a file declares with one of these keywords, at any depth.
 fn declared(source: &Source, keywords: &[&str]) -> Vec<String> {

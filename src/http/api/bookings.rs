@@ -24,17 +24,17 @@ use crate::web::extract::{Body, IfMatch, Path, Query};
 use crate::web::{AppState, Problem};
 
 const PATIENT: &[Role] = &[Role::Patient];
-const BOTH: &[Role] = &[Role::Patient, Role::Doctor];
+const PATIENT_OR_DOCTOR: &[Role] = &[Role::Patient, Role::Doctor];
 
 pub fn operations() -> Vec<Operation> {
     vec![
         post("/v1/bookings", "book", book)
             .for_roles(PATIENT)
-            .about(Tag::Bookings, "Holds a slot for the caller, or walks in to a doctor; this opens the room")
+            .about(Tag::Bookings, "Holds a slot for the caller, or requests a walk-in consultation; opens the room")
             .body::<Request>()
             .answers::<Booking>(
                 201,
-                "Held until the policy's time is over; then confirm it, or pay. A walk-in needs no more.",
+                "The booking. A held slot expires after the time in the policy: confirm or pay before. A walk-in needs neither.",
             )
             .submits()
             .errors(&[Code::SlotTaken]),
@@ -43,59 +43,59 @@ pub fn operations() -> Vec<Operation> {
             .about(Tag::Bookings, "Confirms a held slot")
             .body::<Nothing>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Booked.")
+            .answers::<Done>(200, "The booking is confirmed.")
             .submits()
             .errors(&[Code::SlotTaken]),
         post("/v1/bookings/{room}/reschedule", "rescheduleBooking", reschedule)
-            .for_roles(BOTH)
+            .for_roles(PATIENT_OR_DOCTOR)
             .about(Tag::Bookings, "Moves a booking to another slot of the same doctor")
             .body::<Reschedule>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Moved.")
+            .answers::<Done>(200, "The booking has moved.")
             .submits()
             .errors(&[Code::SlotTaken]),
         post("/v1/bookings/{room}/cancel", "cancelBooking", cancel)
             .for_roles(&[Role::Patient, Role::Doctor, Role::Admin])
-            .about(Tag::Bookings, "Cancels a booking; the slot is free again")
+            .about(Tag::Bookings, "Cancels a booking and frees its slot")
             .body::<Reason>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Cancelled.")
+            .answers::<Done>(200, "The booking is cancelled.")
             .submits(),
         get("/v1/bookings/{room}/payment", "getPayment", payment)
             .for_roles(PATIENT)
-            .about(Tag::Bookings, "Shows where a booking's payment stands, and where to pay")
+            .about(Tag::Bookings, "Shows the state of a booking's payment, and where to pay")
             .answers::<PaymentStatus>(200, "The payment."),
         get("/v1/bookings", "listBookings", list)
-            .for_roles(BOTH)
-            .about(Tag::Bookings, "Lists the own consultations that are requested or booked")
+            .for_roles(PATIENT_OR_DOCTOR)
+            .about(Tag::Bookings, "Lists the caller's requested and booked consultations")
             .query::<PageQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
     ]
 }
 
-/// A held slot, or a walk-in.
+/// A new booking: a held slot, or a walk-in.
 #[derive(Serialize, JsonSchema)]
 struct Booking {
     #[serde(flatten)]
     done: Done,
-    /// Absent if nothing is to be paid.
+    /// Absent if no payment is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     payment: Option<PaymentStatus>,
 }
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Serialize, JsonSchema)]
 struct PaymentStatus {
     state: PaymentState,
-    /// In minor units of `currency`.
+    /// In the minor unit of `currency`.
     amount: u64,
     currency: Line,
-    /// Where to pay. Absent until the provider has named a page, and when there is nothing to pay any more.
+    /// The page to pay on. Absent until the provider has created it, and once nothing is left to pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkout_url: Option<String>,
 }
 
-/// None if nothing is to be paid.
+/// Returns `None` if no payment is needed.
 async fn payment_status(state: &AppState, caller: &Caller, room: RoomId) -> Result<Option<PaymentStatus>, Problem> {
     let (snapshot, _) = look(state, caller, room).await?;
     let is_due = snapshot.payment_due() == Some(PaymentAction::Authorize);
@@ -172,7 +172,7 @@ async fn list(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<List<FeedItem>>, Problem> {
-    let among = [ConsultationState::Requested, ConsultationState::Booked];
-    let page = state.store.consultations(caller.user(), caller.role(), &among, query.request()?).await?;
+    let states = [ConsultationState::Requested, ConsultationState::Booked];
+    let page = state.store.consultations(caller.user(), caller.role(), &states, query.request()?).await?;
     Ok(Json(List::of(page, |item| item)))
 }

@@ -1,4 +1,4 @@
-//! Finding a doctor, and when one is free.
+//! Searches doctors and lists their slots, for patients.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,14 +22,14 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/doctors", "listDoctors", list)
             .about(Tag::Doctors, "Finds doctors by name and specialty")
             .query::<DoctorsQuery>()
-            .answers::<List<Doctor>>(200, "Doctors who may be booked."),
+            .answers::<List<Doctor>>(200, "Doctors who accept bookings."),
         get("/v1/doctors/{doctor}", "getDoctor", show)
             .about(Tag::Doctors, "Shows a doctor")
             .answers::<Doctor>(200, "The doctor."),
         get("/v1/doctors/{doctor}/slots", "listDoctorSlots", slots)
-            .about(Tag::Doctors, "Shows a doctor's slots, free and taken")
+            .about(Tag::Doctors, "Lists a doctor's slots, both free and taken")
             .query::<WindowQuery>()
-            .answers::<List<OpenSlot>>(200, "The slots that begin in the window, at most 500.")
+            .answers::<List<OpenSlot>>(200, "The slots that begin within the window, at most 500.")
             .errors(&[Code::NotFound]),
     ]
 }
@@ -37,33 +37,33 @@ pub fn operations() -> Vec<Operation> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DoctorsQuery {
-    /// Is looked for in name and specialty.
+    /// Text to find in name or specialty.
     q: Option<String>,
-    /// Is looked for in the specialty.
+    /// Text to find in the specialty.
     specialty: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
 
-/// A doctor, as patients see one.
+/// A doctor's public profile.
 #[derive(Serialize, JsonSchema)]
 struct Doctor {
     id: UserId,
     name: Line,
     #[serde(skip_serializing_if = "Option::is_none")]
     specialty: Option<String>,
-    /// As the doctor wrote them, e.g. `en, de`.
+    /// As the profile lists them, e.g. `en, de`.
     #[serde(skip_serializing_if = "Option::is_none")]
     languages: Option<String>,
-    /// When the first free slot begins; absent if there is none.
+    /// The start of the first free slot; absent if none is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_free: Option<Timestamp>,
 }
 
-/// A slot, as patients see one.
+/// A slot without the booking that occupies it.
 #[derive(Serialize, JsonSchema)]
 struct OpenSlot {
     id: SlotId,
@@ -74,8 +74,8 @@ struct OpenSlot {
 
 async fn list(State(state): State<AppState>, Query(query): Query<DoctorsQuery>) -> Result<Json<List<Doctor>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let (like, specialty) = (query.q.unwrap_or_default(), query.specialty.unwrap_or_default());
-    let page = state.store.search_users(Role::Doctor, &like, &specialty, request).await?;
+    let (text, specialty) = (query.q.unwrap_or_default(), query.specialty.unwrap_or_default());
+    let page = state.store.search_users(Role::Doctor, &text, &specialty, request).await?;
     let mut list = List::of(page, doctor);
     let now = state.clock.now();
     for doctor in &mut list.items {
@@ -108,6 +108,7 @@ async fn slots(
     Ok(Json(List::whole(open.collect())))
 }
 
+/// Returns the doctor if patients may book them.
 async fn bookable(state: &AppState, id: UserId) -> Result<User, Problem> {
     let user = state.store.user(id).await?;
     user.filter(|user| user.role == Role::Doctor && user.status == Status::Active)

@@ -1,4 +1,4 @@
-//! What machines ask: whether the hub lives, its keys, and what it can do.
+//! Operations for machines: health, readiness, metrics, signing keys, and the API documents.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,44 +21,46 @@ use crate::store::dispatches::{DispatchState, Sink};
 use crate::telemetry::metrics::{ScrapedValues, SinkValues, render};
 use crate::web::{AppState, Problem};
 
-/// How long the store may take to answer before the hub counts as not ready.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a probe or a scrape waits for the store. After this time the hub reports that it is not ready.
+const STORE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub fn operations() -> Vec<Operation> {
     vec![
-        get("/healthz", "isAlive", alive)
+        get("/healthz", "isAlive", health)
             .for_anyone()
-            .about(Tag::Service, "Says that the process lives; asks nothing else")
-            .answers::<Health>(200, "It lives."),
-        get("/readyz", "isReady", ready)
+            .about(Tag::Service, "Reports that the process is running; checks nothing else")
+            .answers::<Health>(200, "The process is running."),
+        get("/readyz", "isReady", readiness)
             .for_anyone()
-            .about(Tag::Service, "Says whether the hub can serve: its store answers, and it is not stopping")
-            .answers::<Readiness>(200, "It can, also while `bus` is `degraded`: other nodes' events come later then."),
+            .about(Tag::Service, "Reports whether the hub can serve requests: its store responds, and it is not draining")
+            .answers::<Readiness>(
+                200,
+                "The hub can serve requests. While `bus` is `degraded` it can, too, but events of other nodes arrive later.",
+            ),
         get("/metrics", "getMetrics", metrics)
             .for_anyone()
             .about(
                 Tag::Service,
-                "What is measured, for Prometheus; with the token of `metrics.token`, or without one from this machine",
+                "Returns metrics for Prometheus; needs the token set as `metrics.token`, or without one a loopback address",
             )
-            .answers_as(200, "The text format, version 0.0.4.", "text/plain")
+            .answers_as(200, "Prometheus text format, version 0.0.4.", "text/plain")
             .errors(&[Code::Unauthenticated, Code::NotFound]),
         get("/.well-known/jwks.json", "getKeys", keys)
             .for_anyone()
-            .about(Tag::Service, "The public keys of the access tokens (ES256), for services that verify them")
+            .about(Tag::Service, "Returns the public keys (ES256) for services that verify access tokens")
             .answers_as(200, "A JSON Web Key Set (RFC 7517).", "application/json"),
         get("/openapi.json", "getOpenApi", openapi_document)
             .for_anyone()
-            .about(Tag::Service, "This document")
+            .about(Tag::Service, "Returns this document")
             .answers_as(200, "An OpenAPI 3.1 document.", "application/json"),
         get("/asyncapi.json", "getAsyncApi", asyncapi_document)
             .for_anyone()
-            .about(Tag::Service, "The socket's frames")
+            .about(Tag::Service, "Returns the description of the WebSocket frames")
             .answers_as(200, "An AsyncAPI 3.0 document.", "application/json"),
-        get("/docs", "getDocs", docs).for_anyone().about(Tag::Service, "This document, for people").answers_as(
-            200,
-            "A page.",
-            "text/html",
-        ),
+        get("/docs", "getDocs", docs)
+            .for_anyone()
+            .about(Tag::Service, "Shows this document as a web page")
+            .answers_as(200, "An HTML page.", "text/html"),
     ]
 }
 
@@ -70,21 +72,21 @@ struct Health {
 #[derive(Serialize, JsonSchema)]
 struct Readiness {
     status: &'static str,
-    /// How it is with the other nodes: `local` (there are none), `connected`, `degraded`.
+    /// The connection to the other nodes: `local` (single node), `connected`, or `degraded`.
     bus: &'static str,
 }
 
-async fn alive() -> Json<Health> {
+async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-async fn ready(State(state): State<AppState>) -> Result<Json<Readiness>, Problem> {
+async fn readiness(State(state): State<AppState>) -> Result<Json<Readiness>, Problem> {
     if state.hub.is_stopping() {
-        return Err(Problem::new(Code::Unavailable, "the hub is stopping"));
+        return Err(Problem::new(Code::Unavailable, "this node is stopping; repeat the call later or on another node"));
     }
-    match tokio::time::timeout(PATIENCE, state.store.ping()).await {
+    match tokio::time::timeout(STORE_PROBE_TIMEOUT, state.store.ping()).await {
         Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str() })),
-        Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not answer")),
+        Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not respond; repeat the call later")),
     }
 }
 
@@ -94,16 +96,16 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let sent = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok()?.strip_prefix("Bearer "));
-    let may = match (&state.config.metrics_token, sent) {
-        (Some(token), Some(sent)) => same(token.expose_secret(), sent),
+    let is_allowed = match (&state.config.metrics_token, sent) {
+        (Some(token), Some(sent)) => secrets_match(token.expose_secret(), sent),
         (Some(_), None) => false,
-        // Behind a proxy everybody comes from this machine.
+        // Behind a proxy every caller may appear with a loopback address.
         (None, _) => peer.ip().is_loopback() && !state.config.behind_proxy,
     };
-    if !may {
-        return Err(Problem::new(Code::Unauthenticated, "send the token of the setting metrics.token"));
+    if !is_allowed {
+        return Err(Problem::new(Code::Unauthenticated, "send the token configured as metrics.token in the Authorization header"));
     }
-    let seen = ScrapedValues {
+    let values = ScrapedValues {
         connections: state.hub.connections().len(),
         rooms: state.hub.rooms(),
         appends_waiting: state.hub.appends_waiting(),
@@ -113,15 +115,16 @@ async fn metrics(
         relay: state.relay.metrics().all(),
         sinks: sinks(&state).await,
     };
-    let text = render(&seen).ok_or_else(|| Problem::not_found("figure"))?;
+    let text = render(&values).ok_or_else(|| Problem::not_found("metric"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
-/// How what leaves the hub stands. A store that does not answer leaves the other figures readable.
+/// Collects the outbound values of each sink. Returns none if the store does not respond, so that the other metrics stay
+/// readable.
 async fn sinks(state: &AppState) -> Vec<SinkValues> {
-    let Ok(Ok(lanes)) = tokio::time::timeout(PATIENCE, state.store.lanes()).await else { return Vec::new() };
+    let Ok(Ok(lanes)) = tokio::time::timeout(STORE_PROBE_TIMEOUT, state.store.lanes()).await else { return Vec::new() };
     let (now, instant) = (state.clock.now(), Instant::now());
-    let seen = |sink: Sink| {
+    let values = |sink: Sink| {
         let of_sink = || lanes.iter().filter(move |lane| lane.sink == sink);
         let count = |state| of_sink().filter(|lane| lane.state == state).map(|lane| lane.count).sum();
         SinkValues {
@@ -131,11 +134,11 @@ async fn sinks(state: &AppState) -> Vec<SinkValues> {
             breakers_open: state.destinations.open_breakers(sink, instant),
         }
     };
-    Sink::ALL.map(seen).into()
+    Sink::ALL.map(values).into()
 }
 
-/// Compared by hash, so that how long it takes tells nothing of the token.
-fn same(one: &str, other: &str) -> bool {
+/// Compares two secrets by their hashes, so that the time it takes reveals nothing about the token.
+fn secrets_match(one: &str, other: &str) -> bool {
     Sha256::digest(one) == Sha256::digest(other)
 }
 

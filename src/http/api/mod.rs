@@ -1,4 +1,4 @@
-//! The table of all operations, one file per resource.
+//! The table of all REST operations, one file per resource.
 
 mod bookings;
 mod consultations;
@@ -22,7 +22,7 @@ mod webhooks;
 
 use super::operation::Operation;
 
-/// Every operation, resource by resource.
+/// Returns every operation, grouped by resource.
 pub fn operations() -> Vec<Operation> {
     [
         sign_in::operations(),
@@ -62,7 +62,7 @@ mod tests {
     use crate::http::operation::Access;
 
     fn allows(id: &str, role: Role) -> bool {
-        let operation = operations().into_iter().find(|operation| operation.id == id).expect("the operation is there");
+        let operation = operations().into_iter().find(|operation| operation.id == id).expect("the table has the operation");
         match operation.access {
             Access::Anyone => true,
             Access::Partners => false,
@@ -72,10 +72,10 @@ mod tests {
         }
     }
 
-    /// Both say who may do what; only the engine's word counts, so an operation that is stricter would lock somebody
-    /// out, and one that is looser would promise what is refused.
+    /// Both the table and the engine restrict commands by role, and the engine decides. A stricter operation would lock
+    /// callers out; a looser one would document access that the engine refuses.
     #[test]
-    fn an_operation_is_open_to_those_whom_the_engine_lets_do_it() {
+    fn operations_admit_exactly_the_roles_that_the_engine_permits() {
         let id = Uuid::nil();
         let items = json!([]);
         let of = |kind: &str, data: Value| serde_json::from_value(json!({"kind": kind, "data": data})).expect(kind);
@@ -103,9 +103,9 @@ mod tests {
             }
         }
         for role in Role::PEOPLE {
-            let ever =
+            let in_any_state =
                 DeliveryState::ALL.iter().any(|to| may(role, &of("delivery.move", json!({"delivery": id, "to": to}))));
-            assert_eq!(allows("moveDelivery", role), ever, "moveDelivery by {role:?}");
+            assert_eq!(allows("moveDelivery", role), in_any_state, "moveDelivery by {role:?}");
         }
     }
 }

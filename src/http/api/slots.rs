@@ -1,4 +1,4 @@
-//! A doctor's own time.
+//! Publishing, listing, and withdrawing a doctor's own slots.
 
 use std::time::Duration;
 
@@ -21,15 +21,16 @@ use crate::store::slots::{Published, PublishedSlot};
 use crate::web::extract::{Body, Path, Query};
 use crate::web::{AppState, Problem};
 
-/// Slots of one call.
+/// The most slots that one call may publish.
 const MAX_SLOTS: usize = 200;
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(8 * 3600);
-/// How far ahead slots may begin.
-const AHEAD: Duration = Duration::from_secs(366 * 86_400);
-/// How much of a calendar is shown at once, at most and if nothing is said.
-const WIDEST: Duration = Duration::from_secs(62 * 86_400);
-const USUAL: Duration = Duration::from_secs(14 * 86_400);
+const MIN_SLOT_LENGTH: Duration = Duration::from_secs(60);
+const MAX_SLOT_LENGTH: Duration = Duration::from_secs(8 * 3600);
+/// How far in the future a slot may begin.
+const MAX_LEAD_TIME: Duration = Duration::from_secs(366 * 86_400);
+/// The longest window that one query may cover.
+const MAX_WINDOW: Duration = Duration::from_secs(62 * 86_400);
+/// The window of a query without `to`.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(14 * 86_400);
 
 const DOCTOR: &[Role] = &[Role::Doctor];
 
@@ -37,19 +38,19 @@ pub fn operations() -> Vec<Operation> {
     vec![
         post("/v1/slots", "publishSlots", publish)
             .for_roles(DOCTOR)
-            .about(Tag::Doctors, "Publishes own time that can be booked: all of the slots or none")
+            .about(Tag::Doctors, "Publishes slots that patients can book: all of them or none")
             .body::<PublishRequest>()
-            .answers::<List<OwnSlot>>(201, "The slots.")
+            .answers::<List<OwnSlot>>(201, "The published slots.")
             .errors(&[Code::SlotOverlap]),
         get("/v1/slots", "listOwnSlots", list)
             .for_roles(DOCTOR)
-            .about(Tag::Doctors, "Shows the own slots, with the room of those that are taken")
+            .about(Tag::Doctors, "Lists the caller's own slots, with the rooms of taken ones")
             .query::<WindowQuery>()
-            .answers::<List<OwnSlot>>(200, "The slots that begin in the window, at most 500."),
+            .answers::<List<OwnSlot>>(200, "The slots that begin within the window, at most 500."),
         delete("/v1/slots/{slot}", "withdrawSlot", withdraw)
             .for_roles(DOCTOR)
-            .about(Tag::Doctors, "Withdraws an own slot that nobody has")
-            .answers_nothing(204, "It is gone.")
+            .about(Tag::Doctors, "Withdraws one of the caller's free slots")
+            .answers_nothing(204, "The slot is withdrawn.")
             .errors(&[Code::SlotTaken]),
     ]
 }
@@ -59,51 +60,54 @@ pub fn operations() -> Vec<Operation> {
 struct PublishRequest {
     /// 1 to 200 slots that do not overlap.
     #[schemars(length(min = 1, max = 200))]
-    slots: Vec<Interval>,
+    slots: Vec<SlotInterval>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Interval {
-    /// Not past, and within a year.
+#[schemars(rename = "Interval")]
+struct SlotInterval {
+    /// From now on, and within 366 days.
     starts_at: Timestamp,
-    /// One minute to eight hours later.
+    /// One minute to eight hours after `starts_at`.
     ends_at: Timestamp,
 }
 
-/// An own slot.
+/// One of the caller's own slots.
 #[derive(Serialize, JsonSchema)]
 struct OwnSlot {
     id: SlotId,
     starts_at: Timestamp,
     ends_at: Timestamp,
     free: bool,
-    /// The consultation that has it.
+    /// The consultation that occupies it.
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<RoomId>,
 }
 
-/// Which part of a calendar.
+/// The part of a calendar to return.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowQuery {
-    /// Now, if absent.
+    /// Default: now.
     from: Option<Timestamp>,
-    /// 14 days after `from`, if absent; at most 62.
+    /// Default: 14 days after `from`. At most 62 days after `from`.
     to: Option<Timestamp>,
 }
 
+/// A query's window, with defaults applied.
 pub struct Window {
     pub from: Timestamp,
     pub to: Timestamp,
 }
 
 impl WindowQuery {
+    /// Applies the defaults and checks the length.
     pub fn window(&self, now: Timestamp) -> Result<Window, Problem> {
         let from = self.from.unwrap_or(now);
-        let to = self.to.unwrap_or_else(|| from.plus(USUAL));
-        if to <= from || to.since(from) > WIDEST {
-            return Err(Problem::invalid("to", "must be after from, by at most 62 days"));
+        let to = self.to.unwrap_or_else(|| from.plus(DEFAULT_WINDOW));
+        if to <= from || to.since(from) > MAX_WINDOW {
+            return Err(Problem::invalid("to", "must be later than from, by at most 62 days"));
         }
         Ok(Window { from, to })
     }
@@ -117,38 +121,38 @@ async fn publish(
 ) -> Result<(StatusCode, Json<List<OwnSlot>>), Problem> {
     let now = state.clock.now();
     if request.slots.is_empty() || request.slots.len() > MAX_SLOTS {
-        return Err(Problem::invalid("slots", "must be 1 to 200"));
+        return Err(Problem::invalid("slots", "must contain 1 to 200 slots"));
     }
     let mut slots = Vec::with_capacity(request.slots.len());
-    for (at, Interval { starts_at, ends_at }) in request.slots.into_iter().enumerate() {
+    for (at, SlotInterval { starts_at, ends_at }) in request.slots.into_iter().enumerate() {
         let length = ends_at.since(starts_at);
-        if starts_at < now || starts_at.since(now) > AHEAD {
-            return Err(Problem::invalid("starts_at", "must be from now on and within a year"));
+        if starts_at < now || starts_at.since(now) > MAX_LEAD_TIME {
+            return Err(Problem::invalid("starts_at", "must lie in the future, within 366 days"));
         }
-        if length < SHORTEST || length > LONGEST {
+        if length < MIN_SLOT_LENGTH || length > MAX_SLOT_LENGTH {
             return Err(Problem::invalid("ends_at", "must be one minute to eight hours after starts_at"));
         }
-        // The same ids at each repetition, so that one after a crash finds what the first call did.
+        // Derived from the key: after a crash, a repeated call recognizes the slots that the first one published.
         let id = SlotId(Uuid::new_v5(&key.fresh, &at.to_be_bytes()));
         slots.push(PublishedSlot { id, starts_at, ends_at, room: None });
     }
     if let Published::Overlap(_) = state.store.publish_slots(caller.user(), &slots).await?
-        && !are_there(&state, &caller, &slots).await?
+        && !already_published(&state, &caller, &slots).await?
     {
-        return Err(Problem::new(Code::SlotOverlap, "one of the slots overlaps another slot; none was published"));
+        return Err(Problem::new(Code::SlotOverlap, "at least one slot overlaps another, so none was published; choose other times"));
     }
-    Ok((StatusCode::CREATED, Json(List::whole(slots.into_iter().map(own).collect()))))
+    Ok((StatusCode::CREATED, Json(List::whole(slots.into_iter().map(own_slot).collect()))))
 }
 
-/// Whether these very slots were published before, by a call whose hub died before it could answer.
-async fn are_there(state: &AppState, caller: &Caller, slots: &[PublishedSlot]) -> Result<bool, Problem> {
+/// Returns whether an earlier call published exactly these slots: its node may have crashed before it responded.
+async fn already_published(state: &AppState, caller: &Caller, slots: &[PublishedSlot]) -> Result<bool, Problem> {
     let (Some(first), Some(last)) =
         (slots.iter().map(|slot| slot.starts_at).min(), slots.iter().map(|slot| slot.ends_at).max())
     else {
         return Ok(false);
     };
-    let there = state.store.slots(caller.user(), first, last).await?;
-    Ok(slots.iter().all(|slot| there.iter().any(|other| other.id == slot.id)))
+    let existing = state.store.slots(caller.user(), first, last).await?;
+    Ok(slots.iter().all(|slot| existing.iter().any(|other| other.id == slot.id)))
 }
 
 async fn list(
@@ -158,7 +162,7 @@ async fn list(
 ) -> Result<Json<List<OwnSlot>>, Problem> {
     let Window { from, to } = query.window(state.clock.now())?;
     let slots = state.store.slots(caller.user(), from, to).await?;
-    Ok(Json(List::whole(slots.into_iter().map(own).collect())))
+    Ok(Json(List::whole(slots.into_iter().map(own_slot).collect())))
 }
 
 async fn withdraw(
@@ -171,13 +175,13 @@ async fn withdraw(
     }
     match state.store.slot_fact(id).await? {
         Some(slot) if slot.doctor.id == caller.user() => {
-            Err(Problem::new(Code::SlotTaken, "somebody has this slot; cancel or reschedule their consultation first"))
+            Err(Problem::new(Code::SlotTaken, "this slot is booked; cancel or reschedule its consultation first"))
         }
         _ => Err(Problem::not_found("slot")),
     }
 }
 
-fn own(slot: PublishedSlot) -> OwnSlot {
+fn own_slot(slot: PublishedSlot) -> OwnSlot {
     let PublishedSlot { id, starts_at, ends_at, room } = slot;
     OwnSlot { id, starts_at, ends_at, free: room.is_none(), room }
 }

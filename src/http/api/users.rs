@@ -1,4 +1,4 @@
-//! What administrators do: approve and change accounts, and read who read what.
+//! Administration of accounts, and the audit log of access to records.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use super::sign_in::Person;
+use super::sign_in::AccountHolder;
 use crate::auth::{AccountChange, Caller, account_version};
 use crate::http::commands::Versioned;
 use crate::http::operation::{Matching, Operation, Tag, get, patch};
@@ -38,15 +38,15 @@ pub fn operations() -> Vec<Operation> {
             .versioned(),
         patch("/v1/users/{user}", "changeUser", change)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Approves, disables or changes an account; open connections follow at once")
+            .about(Tag::Administration, "Approves, disables or changes an account; takes effect on open connections at once")
             .body::<ChangeRequest>()
             .matching(Matching::Optional)
-            .answers::<Account>(200, "The account as it is now.")
+            .answers::<Account>(200, "The changed account.")
             .versioned()
             .errors(&[Code::Forbidden]),
         get("/v1/audit", "listAccesses", audit)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Lists who read which record when")
+            .about(Tag::Administration, "Lists who accessed which record, and when")
             .query::<AuditQuery>()
             .answers::<List<AccessView>>(200, "Newest first."),
     ]
@@ -56,13 +56,13 @@ pub fn operations() -> Vec<Operation> {
 #[derive(Serialize, JsonSchema)]
 struct Account {
     #[serde(flatten)]
-    person: Person,
+    person: AccountHolder,
     created_at: Timestamp,
-    /// Counts up with each change of the rights; for `If-Match`.
+    /// Increases with each change of the account's rights; for `If-Match`.
     version: u64,
 }
 
-/// What is absent stays.
+/// The fields to change; absent fields stay as they are.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ChangeRequest {
@@ -70,18 +70,18 @@ struct ChangeRequest {
     role: Option<Role>,
     #[serde(default)]
     status: Option<Status>,
-    /// For pharmacists; null takes it away.
+    /// For pharmacists; null removes it.
     #[serde(default, deserialize_with = "present")]
     pharmacy: Option<Option<PharmacyId>>,
-    /// What patients read about a doctor.
+    /// Shown to patients, for doctors.
     #[serde(default)]
     specialty: Option<Line>,
-    /// What patients read about a doctor, e.g. `en, de`.
+    /// Shown to patients, for doctors, e.g. `en, de`.
     #[serde(default)]
     languages: Option<Line>,
 }
 
-/// Tells `null` from an absent field.
+/// Distinguishes `null` from an absent field.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<PharmacyId>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -89,11 +89,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<P
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AuditQuery {
-    /// Only accesses to this room's record.
+    /// Returns only accesses to this room's record.
     room: Option<RoomId>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
@@ -105,7 +105,7 @@ struct AccessView {
     at: Timestamp,
     user: UserId,
     role: Role,
-    /// What was done, e.g. `events.read`.
+    /// The kind of access, e.g. `events.read`.
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<RoomId>,

@@ -1,4 +1,4 @@
-//! The AsyncAPI 3.0 document of the socket, made from the types of its frames.
+//! Builds the WebSocket's AsyncAPI 3.0 document from the types of its frames.
 
 use rooms::wire::client::ClientFrame;
 use rooms::wire::close::Close;
@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::openapi::generator;
 
-const ABOUT: &str = "The live side of the hub: JSON text frames over one WebSocket, subprotocol `wardroom.v1`. The \
-    first frame is `hello` with an access token. docs/protocol.md explains the frames, their order and the resumption.";
+const ABOUT: &str = "The hub's live API: JSON text frames over one WebSocket, subprotocol `wardroom.v1`. The \
+    first frame is `hello` with an access token. docs/protocol.md explains the frames, their order, and how to resume.";
 
-/// The document as it is served, and committed with a line feed behind it.
+/// Returns the document as the hub serves it; the committed copy ends with a line feed.
 pub fn document_text() -> String {
     serde_json::to_string_pretty(&document()).expect("a JSON value is JSON")
 }
@@ -54,7 +54,7 @@ fn document() -> Value {
                         "type": "object",
                         "properties": {
                             "Sec-WebSocket-Protocol": {"const": SUBPROTOCOL},
-                            "Authorization": {"type": "string", "description": "Bearer and an access token; else `hello` carries it."},
+                            "Authorization": {"type": "string", "description": "`Bearer` and an access token; if absent, `hello` carries it."},
                         },
                         "required": ["Sec-WebSocket-Protocol"],
                     },
@@ -91,7 +91,7 @@ fn document() -> Value {
     })
 }
 
-/// One message for each variant of a frame type.
+/// Returns one message per variant of a frame type.
 fn messages<T: schemars::JsonSchema>(generator: &mut SchemaGenerator, side: &str) -> Map<String, Value> {
     let reference = generator.subschema_for::<T>();
     let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());

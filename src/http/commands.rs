@@ -1,4 +1,4 @@
-//! From a call to a room's command and back.
+//! Submits commands to rooms for REST operations, and reads rooms with the access recorded.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::store::audit::Access;
 use crate::web::{AppState, Problem};
 
-/// A command that is committed.
+/// A committed command.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Done {
     pub room: RoomId,
@@ -31,7 +31,7 @@ pub struct Done {
     pub last: u64,
 }
 
-/// Sends a command by the one way that every change takes. `expect` is the version that the caller saw.
+/// Submits a command to its room. `expect` is the version that the caller saw.
 pub async fn submit(
     state: &AppState,
     caller: &Caller,
@@ -45,27 +45,27 @@ pub async fn submit(
     Ok(Done { room, first: done.first, last: done.last })
 }
 
-/// A version that came by `If-Match` is a precondition of HTTP, and refused as one.
+/// Turns a stale version into HTTP's `precondition_failed`, for versions sent as `If-Match`.
 pub fn by_precondition(problem: Problem) -> Problem {
     if problem.code() == Code::StaleVersion { problem.coded(Code::PreconditionFailed) } else { problem }
 }
 
-/// A room as the caller sees it; a room without a part for the caller is none.
-pub async fn look(state: &AppState, caller: &Caller, room: RoomId) -> Result<(Snapshot, u64), Problem> {
-    let look = state.hub.read(room, &caller.actor()).await?;
-    Ok((look.snapshot, look.head))
+/// Returns a room's snapshot and head as visible to the caller. Fails with `not_found` if the caller may see nothing of it.
+pub async fn read_room(state: &AppState, caller: &Caller, room: RoomId) -> Result<(Snapshot, u64), Problem> {
+    let view = state.hub.read(room, &caller.actor()).await?;
+    Ok((view.snapshot, view.head))
 }
 
-/// The event at `seq`, which was committed.
+/// Returns the committed event at `seq`.
 pub async fn event_at(state: &AppState, room: RoomId, seq: u64) -> Result<Event, Problem> {
     let stored = state.store.events_after(room, seq.saturating_sub(1), 1).await?;
     let record = stored.first().and_then(|stored| serde_json::from_str::<Record>(&stored.canonical).ok());
     record.map(|record| record.event).ok_or_else(|| Problem::new(Code::Internal, "the committed event cannot be read"))
 }
 
-/// Notes that somebody read a record, before they get it. On a full disk the note of those who take part in the case goes
-/// to the hub's log instead: they can read what is there, and it stays known that they did.
-pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<(), Problem> {
+/// Records an access to a room's record, before the caller receives it. On a full disk, the hub writes the access of a
+/// case's participants to its own log instead, so that they can still read the record.
+pub async fn record_access(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<(), Problem> {
     let access = Access {
         id: state.clock.fresh_id(),
         at: state.clock.now(),
@@ -77,14 +77,14 @@ pub async fn note_read(state: &AppState, caller: &Caller, action: &str, room: Ro
     match state.store.record_access(&access).await {
         Err(StoreError::Full(_)) if caller.role() != Role::Admin => {
             let Access { id, at, user, role, action, .. } = access;
-            tracing::warn!(%id, %at, %user, role = role.as_str(), action, %room, "an access that the database has no space to note");
+            tracing::warn!(%id, %at, %user, role = role.as_str(), action, %room, "audit entry not stored: database full");
             Ok(())
         }
-        noted => Ok(noted?),
+        recorded => Ok(recorded?),
     }
 }
 
-/// An answer whose version is its `ETag`.
+/// A response with its version as `ETag`.
 pub struct Versioned<T>(pub StatusCode, pub u64, pub T);
 
 impl<T: Serialize> IntoResponse for Versioned<T> {
@@ -100,7 +100,7 @@ pub fn etag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).expect("digits in quotes are a header's text")
 }
 
-/// What a list or a path names, by the first of `items` that has this id.
-pub fn find<T>(items: Vec<T>, id: Uuid, id_of: impl Fn(&T) -> Uuid, what: &str) -> Result<T, Problem> {
-    items.into_iter().find(|item| id_of(item) == id).ok_or_else(|| Problem::not_found(what))
+/// Returns the item with this id, or `not_found` with the resource's name.
+pub fn find<T>(items: Vec<T>, id: Uuid, id_of: impl Fn(&T) -> Uuid, resource: &str) -> Result<T, Problem> {
+    items.into_iter().find(|item| id_of(item) == id).ok_or_else(|| Problem::not_found(resource))
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the table of operations.
+//! Builds the OpenAPI 3.1 document from the table of operations.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::api;
-use super::operation::{Access, Answer, Matching, Operation, ResponseCache, Tag};
+use super::operation::{Answer, Audience, Matching, Operation, ResponseCache, Tag};
 use crate::web::ACCESS_COOKIE;
 use crate::web::problem::{CONTENT_TYPE, ProblemBody};
 
 const ABOUT: &str = "A real-time consultation and status hub for telemedicine: one room per case, from the booking to \
-    the delivery. This is the REST side; `/asyncapi.json` describes the socket, and docs/protocol.md both in words.\n\n\
-    Every change of a case answers with the numbers of its events in the room's log. Times are UTC in RFC 3339 with \
-    microseconds; ids are UUIDs. Unknown fields are refused. Every error is `application/problem+json` with a `code` \
-    of the list at the operation; what a code means is said there.";
+    the delivery. This document describes the REST API; `/asyncapi.json` describes the WebSocket, and docs/protocol.md explains both.\n\n\
+    Every change of a case returns the numbers of its events in the room's log. Times are UTC in RFC 3339 with \
+    microseconds; ids are UUIDs. The hub rejects unknown fields. Every error is `application/problem+json` with one of \
+    the `code`s that its operation lists and explains.";
 
-/// The document as it is served, and committed with a line feed behind it.
+/// Returns the document as the hub serves it; the committed copy ends with a line feed.
 pub fn document_text() -> String {
     serde_json::to_string_pretty(&document()).expect("a JSON value is JSON")
 }
 
-/// A generator whose types land in the document's components.
+/// Returns a generator that collects types in the document's components.
 pub fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12()
         .with(|settings| {
@@ -66,15 +66,15 @@ fn document() -> Value {
                 },
                 "cookie": {
                     "type": "apiKey", "in": "cookie", "name": ACCESS_COOKIE,
-                    "description": "The access token in a cookie, where a cookie domain is configured. A change must \
-                        carry an Origin that may use the hub.",
+                    "description": "The access token in a cookie, where a cookie domain is configured. Changes need \
+                        an allowed Origin header.",
                 },
             },
             "parameters": {
                 "IdempotencyKey": {
                     "name": "Idempotency-Key", "in": "header", "required": true,
-                    "description": "The call's own id, best a fresh UUID. Sent again with the same content, the call \
-                        takes effect once and gets the first answer; kept for 24 hours, for each person and operation.",
+                    "description": "The call's id, preferably a new UUID. A repeated call with the same key and content \
+                        takes effect once and gets the first response. Keys last for 24 hours, per person and operation.",
                     "schema": {"type": "string", "minLength": 8, "maxLength": 66},
                 },
             },
@@ -102,14 +102,14 @@ fn describe(
         described.insert("description".into(), text.into());
     }
     let security = match operation.access {
-        Access::Anyone | Access::Partners => json!([]),
-        Access::SignedIn | Access::WithGuests | Access::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
+        Audience::Anyone | Audience::Partners => json!([]),
+        Audience::SignedIn | Audience::WithGuests | Audience::Roles(_) => json!([{"bearer": []}, {"cookie": []}]),
     };
     described.insert("security".into(), security);
     let roles: &[Role] = match operation.access {
-        Access::Anyone | Access::Partners | Access::WithGuests => &[],
-        Access::SignedIn => &Role::PEOPLE,
-        Access::Roles(roles) => roles,
+        Audience::Anyone | Audience::Partners | Audience::WithGuests => &[],
+        Audience::SignedIn => &Role::PEOPLE,
+        Audience::Roles(roles) => roles,
     };
     if !roles.is_empty() {
         described.insert("x-roles".into(), json!(roles));
@@ -131,18 +131,18 @@ fn describe(
 }
 
 fn explanation(operation: &Operation) -> Option<String> {
-    let who = match operation.access {
-        Access::Roles(roles) => {
+    let audience = match operation.access {
+        Audience::Roles(roles) => {
             let names: Vec<&str> = roles.iter().map(|role: &Role| role.as_str()).collect();
             Some(format!("For: {}.", names.join(", ")))
         }
-        Access::WithGuests => Some("For everybody with a token, guests too.".to_owned()),
-        Access::Anyone | Access::Partners | Access::SignedIn => None,
+        Audience::WithGuests => Some("For everyone with a token, including guests.".to_owned()),
+        Audience::Anyone | Audience::Partners | Audience::SignedIn => None,
     };
-    let kept = (operation.cache() == Some(ResponseCache::NotStored)).then(|| {
-        "The answer is not kept: the same key takes effect once, but answers with what is true then.".to_owned()
+    let caching = (operation.cache() == Some(ResponseCache::NotStored)).then(|| {
+        "The response is not stored: a repeated call takes effect once, but returns the current state.".to_owned()
     });
-    let parts: Vec<String> = who.into_iter().chain(kept).collect();
+    let parts: Vec<String> = audience.into_iter().chain(caching).collect();
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
@@ -161,14 +161,14 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
     if operation.matching != Matching::Never {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": operation.matching == Matching::Required,
-            "description": "The version that the caller saw, as ETag gave it. Another present version refuses.",
+            "description": "The version that the caller saw, as in `ETag`. The hub rejects the call if the current version differs.",
             "schema": {"type": "string", "pattern": "^\"[0-9]+\"$"},
         }));
     }
     parameters
 }
 
-/// The fields of a query's type, each a parameter. The type itself is no component.
+/// Returns the fields of a query's type as parameters, and removes the type from the components.
 fn query_parameters(reference: &Schema, generator: &mut SchemaGenerator) -> Vec<Value> {
     let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
     let Some(schema) = name.and_then(|name| generator.definitions_mut().remove(name)) else { return Vec::new() };
@@ -187,7 +187,7 @@ fn query_parameters(reference: &Schema, generator: &mut SchemaGenerator) -> Vec<
         .collect()
 }
 
-/// A parameter is there or not; it is never null.
+/// Removes `null`: a parameter is present or absent, and never null.
 fn not_null(mut schema: Value) -> Value {
     if let Some(types) = schema["type"].as_array().cloned()
         && let [only] = &types.into_iter().filter(|kind| kind != "null").collect::<Vec<_>>()[..]
@@ -217,7 +217,7 @@ fn responses(
         by_status.entry(code.status()).or_default().push(code);
     }
     for (status, codes) in by_status {
-        // Operations that fail alike share one description.
+        // Operations with the same codes share one response.
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         let name = format!("{status}.{}", names.join("."));
         responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));

@@ -1,7 +1,7 @@
-//! One entry of the table of operations: the route that is served and its description, in one place.
+//! One entry of the table of operations: a route and its description.
 //!
-//! The router and the OpenAPI document are both made from the table, so neither can know an operation, a role, an error
-//! or a type that the other does not.
+//! The router and the OpenAPI document are both built from the table, so they always agree on operations, roles, errors
+//! and types.
 
 use axum::handler::Handler;
 use axum::http::Method;
@@ -12,31 +12,31 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::web::AppState;
 
-/// Who may call.
+/// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody, without a token.
+pub enum Audience {
+    /// Everyone, without a token.
     Anyone,
-    /// Partners, who sign what they send in place of a token.
+    /// Partners, whose requests carry a signature in place of a token.
     Partners,
-    /// Everybody with an account.
+    /// Everyone with an account.
     SignedIn,
-    /// Guests of a consultation, too.
+    /// Everyone with an account, and guests of a consultation.
     WithGuests,
-    /// Those of these roles.
+    /// People with one of these roles.
     Roles(&'static [Role]),
 }
 
-/// Whether the answer to a call with an `Idempotency-Key` is stored for its repetition.
+/// Whether the response to a call with an `Idempotency-Key` is stored for repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseCache {
-    /// The answer is stored and sent again.
+    /// The response is stored and sent again.
     Stored,
-    /// The call runs again: its command is known by the key, and its answer is too large to store twice.
+    /// The call runs again: the key identifies its command, and the response is too large to store.
     NotStored,
 }
 
-/// The groups of the document.
+/// The groups of operations in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tag {
     SignIn,
@@ -93,25 +93,25 @@ impl Tag {
     }
 }
 
-/// Writes a type's schema.
+/// Generates a type's schema.
 pub type Describe = fn(&mut SchemaGenerator) -> Schema;
 
 fn describe<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// What is answered when all went well.
+/// A successful response.
 #[derive(Clone, Copy)]
 pub struct Answer {
     pub status: u16,
     pub meaning: &'static str,
     /// Content type and schema; `None` for an empty body.
     pub content: Option<(&'static str, Option<Describe>)>,
-    /// Whether an `ETag` says the version.
+    /// Whether the response has its version as `ETag`.
     pub versioned: bool,
 }
 
-/// Whether a call names the version it is about, by `If-Match`.
+/// Whether a call sends the version that it changes as `If-Match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
     Never,
@@ -119,15 +119,15 @@ pub enum Matching {
     Required,
 }
 
-/// See the module.
+/// One entry of the table.
 pub struct Operation {
     pub method: Method,
     pub path: &'static str,
     pub id: &'static str,
     pub summary: &'static str,
     pub tag: Tag,
-    pub access: Access,
-    /// Whether an `Idempotency-Key` is needed, and what is kept under it.
+    pub access: Audience,
+    /// Whether an `Idempotency-Key` is required, and whether the response is stored under it.
     cache: Option<ResponseCache>,
     pub matching: Matching,
     pub query: Option<Describe>,
@@ -152,7 +152,7 @@ macro_rules! constructors {
                 id,
                 summary: "",
                 tag: Tag::Service,
-                access: Access::SignedIn,
+                access: Audience::SignedIn,
                 cache: $cache,
                 matching: Matching::Never,
                 query: None,
@@ -167,7 +167,7 @@ macro_rules! constructors {
 }
 
 constructors! {
-    /// A read.
+    /// An entry for a read.
     get = GET, None;
     post = POST, Some(ResponseCache::Stored);
     put = PUT, Some(ResponseCache::Stored);
@@ -176,13 +176,13 @@ constructors! {
 }
 
 impl Operation {
-    /// For calls that need no key: they are safe to repeat, or have a protection of their own.
+    /// Requires no key: the call is safe to repeat, or has a protection of its own.
     pub fn without_key(mut self) -> Self {
         self.cache = None;
         self
     }
 
-    /// For calls whose answer is not kept: the command that they send is known by the key.
+    /// Does not store the response: the key identifies the command that the call submits.
     pub fn without_cached_response(mut self) -> Self {
         self.cache = Some(ResponseCache::NotStored);
         self
@@ -198,23 +198,23 @@ impl Operation {
     }
 
     pub fn for_anyone(mut self) -> Self {
-        self.access = Access::Anyone;
+        self.access = Audience::Anyone;
         self
     }
 
-    /// For calls that prove by a signature who they are from.
+    /// Authenticates callers by a signature.
     pub fn for_partners(mut self) -> Self {
-        self.access = Access::Partners;
+        self.access = Audience::Partners;
         self
     }
 
     pub fn for_guests_too(mut self) -> Self {
-        self.access = Access::WithGuests;
+        self.access = Audience::WithGuests;
         self
     }
 
     pub fn for_roles(mut self, roles: &'static [Role]) -> Self {
-        self.access = Access::Roles(roles);
+        self.access = Audience::Roles(roles);
         self
     }
 
@@ -228,7 +228,7 @@ impl Operation {
         self
     }
 
-    /// The body may be left out.
+    /// Makes the body optional.
     pub fn body_optional(mut self) -> Self {
         self.body_required = false;
         self
@@ -243,12 +243,12 @@ impl Operation {
         self.answer(status, meaning, Some(("application/json", Some(describe::<T> as Describe))))
     }
 
-    /// Without a body.
+    /// Adds a response without a body.
     pub fn answers_nothing(self, status: u16, meaning: &'static str) -> Self {
         self.answer(status, meaning, None)
     }
 
-    /// With a body that is not a JSON document of the hub's own types.
+    /// Adds a response whose body is not JSON of the hub's own types.
     pub fn answers_as(self, status: u16, meaning: &'static str, content_type: &'static str) -> Self {
         self.answer(status, meaning, Some((content_type, None)))
     }
@@ -258,7 +258,7 @@ impl Operation {
         self
     }
 
-    /// The answer's `ETag` is its version.
+    /// Adds the version as `ETag` to the last response.
     pub fn versioned(mut self) -> Self {
         if let Some(answer) = self.answers.last_mut() {
             answer.versioned = true;
@@ -266,13 +266,13 @@ impl Operation {
         self
     }
 
-    /// What may go wrong beyond what follows from the rest of the entry.
+    /// Adds error codes that do not follow from the rest of the entry.
     pub fn errors(mut self, codes: &[Code]) -> Self {
         self.errors.extend_from_slice(codes);
         self
     }
 
-    /// It sends a command to a room.
+    /// Adds the error codes of a command to a room.
     pub fn submits(self) -> Self {
         self.errors(&[
             Code::NotFound,
@@ -285,12 +285,12 @@ impl Operation {
         ])
     }
 
-    /// Every code that this operation may answer, sorted.
+    /// Returns every error code of this operation, sorted.
     pub fn codes(&self) -> Vec<Code> {
         let mut codes = self.errors.clone();
         codes.extend([Code::Unavailable, Code::Internal, Code::RateLimited]);
-        if !matches!(self.access, Access::Anyone | Access::Partners) {
-            // Forbidden also for a cookie that came from a page that may not use it.
+        if !matches!(self.access, Audience::Anyone | Audience::Partners) {
+            // `forbidden` also rejects a cookie from an origin that is not allowed.
             codes.extend([Code::Unauthenticated, Code::Forbidden]);
         }
         match self.cache {
@@ -326,7 +326,7 @@ impl Operation {
         codes
     }
 
-    /// The route, without what the router puts around it.
+    /// Returns the route without the router's middleware.
     pub fn into_route(self) -> MethodRouter<AppState> {
         self.route
     }

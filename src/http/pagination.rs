@@ -1,4 +1,4 @@
-//! Lists, a page at a time.
+//! Pagination of lists by cursors.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,23 +10,23 @@ use uuid::Uuid;
 use crate::store::page::{Page, PageRequest};
 use crate::web::Problem;
 
-/// Items of a page, unless the caller wants fewer or more.
-const LIMIT: u32 = 50;
-/// Most items of a page.
-const MAX_LIMIT: u32 = 200;
+/// Items per page if the caller sets no limit.
+const DEFAULT_ITEMS: u32 = 50;
+/// The most items per page.
+const MAX_ITEMS: u32 = 200;
 
 /// One page of a list.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ListOf{T}")]
 pub struct List<T> {
     pub items: Vec<T>,
-    /// What to give as `cursor` for the next page; absent at the end. It means nothing to anybody else.
+    /// The `cursor` of the next page; absent on the last page. Clients must not interpret it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
 impl<T> List<T> {
-    /// Everything on one page.
+    /// Returns a list on a single page.
     pub fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
@@ -37,29 +37,29 @@ impl<T> List<T> {
     }
 }
 
-/// Reads `cursor` and `limit`.
+/// Checks and decodes `cursor` and `limit`.
 pub fn page_request(cursor: Option<&str>, limit: Option<u32>) -> Result<PageRequest, Problem> {
-    let limit = limit.unwrap_or(LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let limit = limit.unwrap_or(DEFAULT_ITEMS);
+    if !(1..=MAX_ITEMS).contains(&limit) {
         return Err(Problem::invalid("limit", "must be between 1 and 200"));
     }
     let after = match cursor {
         None => None,
         Some(text) => {
             let key = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| Uuid::from_slice(&bytes).ok());
-            Some(key.ok_or_else(|| Problem::new(Code::Malformed, "cursor must be what the page before gave as next"))?)
+            Some(key.ok_or_else(|| Problem::new(Code::Malformed, "cursor must be the next of the previous page"))?)
         }
     };
     Ok(PageRequest { after, limit })
 }
 
-/// Which page is wanted, for lists that have nothing else to ask for.
+/// The query of lists without further parameters.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
 }

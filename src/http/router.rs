@@ -5,11 +5,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
 use super::middleware::guard::{Guarded, Rule, guard};
-use super::middleware::outer_layer::{self, Headers};
+use super::middleware::outer_layer::{self, ResponseHeaders};
 use super::{api, static_files};
 use crate::web::AppState;
 
-/// Routes every operation of the table, and the embedded pages.
+/// Builds the router of all operations and the embedded pages.
 pub fn router(state: AppState) -> Router {
     let mut router = Router::new();
     for operation in api::operations() {
@@ -20,7 +20,7 @@ pub fn router(state: AppState) -> Router {
     router
         .fallback(static_files::serve)
         .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
-        .layer(from_fn(outer_layer::speak_in_problems))
-        .layer(from_fn_with_state(Headers::new(&state.config), outer_layer::finish))
+        .layer(from_fn(outer_layer::convert_errors))
+        .layer(from_fn_with_state(ResponseHeaders::new(&state.config), outer_layer::add_headers))
         .with_state(state)
 }

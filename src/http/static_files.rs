@@ -1,4 +1,4 @@
-//! The pages, embedded in the binary.
+//! Serves the pages, which are embedded in the binary.
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -13,18 +13,21 @@ use crate::web::Problem;
 #[folder = "static/"]
 struct Pages;
 
-/// A page for what no operation answers; `/` is the app.
+/// Serves the page at a path that no operation has; `/` is the app.
 pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = match uri.path().trim_start_matches('/') {
         "" => "index.html",
         path => path,
     };
     let Some(file) = Pages::get(path) else {
-        return Problem::new(Code::NotFound, "there is nothing at this address").into_response();
+        return Problem::new(Code::NotFound, "this path does not exist").into_response();
     };
     if method != Method::GET && method != Method::HEAD {
-        let mut response =
-            Problem::new(Code::MethodNotAllowed, "this address does not know this method").into_response();
+        let mut response = Problem::new(
+            Code::MethodNotAllowed,
+            "this path does not support this method; the Allow header lists those it supports",
+        )
+        .into_response();
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -41,7 +44,7 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(header::ETAG, etag);
     }
-    // Asked for anew each time, and answered by 304: a restarted hub never meets pages of the one before.
+    // Browsers revalidate each time, and get a 304: pages never outlive the hub version that they belong to.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

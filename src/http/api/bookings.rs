@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::auth::Caller;
-use crate::http::commands::{Done, by_precondition, look, submit};
+use crate::http::commands::{Done, by_precondition, read_room, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Matching, Operation, Tag, get, post};
 use crate::http::pagination::{List, PageQuery};
@@ -97,7 +97,7 @@ struct PaymentStatus {
 
 /// Returns `None` if no payment is needed.
 async fn payment_status(state: &AppState, caller: &Caller, room: RoomId) -> Result<Option<PaymentStatus>, Problem> {
-    let (snapshot, _) = look(state, caller, room).await?;
+    let (snapshot, _) = read_room(state, caller, room).await?;
     let is_due = snapshot.payment_due() == Some(PaymentAction::Authorize);
     let Some(payment) = snapshot.payment else { return Ok(None) };
     let link = if is_due { state.store.payment_link(room).await? } else { None };

@@ -1,4 +1,4 @@
-//! Consultations: listed, looked at, and commanded.
+//! Lists and shows consultations, and sends commands to them.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Caller;
-use crate::http::commands::{Done, Versioned, event_at, look, note_read, submit};
+use crate::http::commands::{Done, Versioned, event_at, read_room, record_access, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::http::pagination::{List, page_request};
@@ -27,26 +27,26 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/consultations", "listConsultations", list)
             .for_roles(&[Role::Patient, Role::Doctor])
-            .about(Tag::Consultations, "Lists the own consultations")
+            .about(Tag::Consultations, "Lists the caller's consultations")
             .query::<ConsultationsQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
         get("/v1/consultations/{room}", "getConsultation", show)
             .for_guests_too()
             .about(Tag::Consultations, "Shows a case as the caller may see it")
-            .answers::<Case>(200, "The case; its version is the last event that the caller may see.")
+            .answers::<Case>(200, "The case; its version is the number of the last event visible to the caller.")
             .versioned(),
         post("/v1/consultations/{room}/commands", "sendCommand", command)
             .for_guests_too()
-            .about(Tag::Consultations, "Sends any command of the socket's, except the one that opens a room")
+            .about(Tag::Consultations, "Sends any command of the WebSocket protocol, except the one that opens a room")
             .body::<CommandRequest>()
-            .answers::<Done>(200, "Committed.")
+            .answers::<Done>(200, "The command is committed.")
             .submits()
             .errors(&[Code::SlotTaken]),
         post("/v1/consultations/{room}/prescriptions", "draftPrescription", draft)
             .for_roles(&[Role::Doctor])
             .about(Tag::Prescriptions, "Drafts a prescription for the consultation's patient")
             .body::<Draft>()
-            .answers::<Drafted>(201, "The draft.")
+            .answers::<DraftedPrescription>(201, "The draft.")
             .submits(),
     ]
 }
@@ -55,32 +55,33 @@ pub fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct ConsultationsQuery {
     state: Option<ConsultationState>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
 
-/// How much of a case the caller sees.
+/// The part of a case that the caller sees.
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Part {
-    /// All of it.
+#[schemars(rename = "Part")]
+enum CaseView {
+    /// The whole case.
     Care,
-    /// What concerns the own pharmacy's work.
+    /// The dispensings of the caller's pharmacy.
     Pharmacy,
-    /// What concerns the own parcels.
+    /// The deliveries assigned to the caller.
     Courier,
-    /// The talk and the calls, from coming in on.
+    /// The conversation and the calls, from the guest's entry on.
     Guest,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Case {
-    /// The last event that the caller may see.
+    /// The number of the last event visible to the caller.
     head: u64,
-    view: Part,
+    view: CaseView,
     snapshot: Snapshot,
 }
 
@@ -88,15 +89,14 @@ struct Case {
 #[serde(deny_unknown_fields)]
 struct CommandRequest {
     command: Command,
-    /// The version of the part that the command is about, as the caller saw it.
+    /// The version that the caller saw of the resource that the command changes.
     #[serde(default)]
     expect: Option<u64>,
 }
 
 /// A drafted prescription.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DraftedPrescription")]
-pub struct Drafted {
+pub struct DraftedPrescription {
     pub prescription: PrescriptionId,
     #[serde(flatten)]
     pub done: Done,
@@ -118,15 +118,15 @@ async fn show(
     Path(room): Path<RoomId>,
 ) -> Result<Versioned<Case>, Problem> {
     use rooms::permission::View;
-    let look = state.hub.read(room, &caller.actor()).await?;
-    note_read(&state, &caller, "consultation.read", room).await?;
-    let view = match look.view {
-        View::Care => Part::Care,
-        View::Pharmacy(_) => Part::Pharmacy,
-        View::Courier(_) => Part::Courier,
-        View::Guest { .. } => Part::Guest,
+    let room_view = state.hub.read(room, &caller.actor()).await?;
+    record_access(&state, &caller, "consultation.read", room).await?;
+    let view = match room_view.view {
+        View::Care => CaseView::Care,
+        View::Pharmacy(_) => CaseView::Pharmacy,
+        View::Courier(_) => CaseView::Courier,
+        View::Guest { .. } => CaseView::Guest,
     };
-    Ok(Versioned(StatusCode::OK, look.head, Case { head: look.head, view, snapshot: look.snapshot }))
+    Ok(Versioned(StatusCode::OK, room_view.head, Case { head: room_view.head, view, snapshot: room_view.snapshot }))
 }
 
 async fn command(
@@ -149,33 +149,33 @@ async fn draft(
     key: IdempotencyKey,
     Path(room): Path<RoomId>,
     Body(draft): Body<Draft>,
-) -> Result<(StatusCode, Json<Drafted>), Problem> {
+) -> Result<(StatusCode, Json<DraftedPrescription>), Problem> {
     let done = submit(&state, &caller, key, room, None, Command::Draft(draft)).await?;
-    Ok((StatusCode::CREATED, Json(drafted(&state, done).await?)))
+    Ok((StatusCode::CREATED, Json(drafted_prescription(&state, done).await?)))
 }
 
-/// The prescription that a committed draft or amendment is about: the newest of its events says it.
-pub async fn drafted(state: &AppState, done: Done) -> Result<Drafted, Problem> {
+/// Returns the prescription that a committed draft or amendment created or changed, as named in its last event.
+pub async fn drafted_prescription(state: &AppState, done: Done) -> Result<DraftedPrescription, Problem> {
     for seq in (done.first..=done.last).rev() {
         match event_at(state, done.room, seq).await? {
-            Event::Drafted(event) => return Ok(Drafted { prescription: event.prescription, done }),
-            Event::Amended(event) => return Ok(Drafted { prescription: event.prescription, done }),
+            Event::Drafted(event) => return Ok(DraftedPrescription { prescription: event.prescription, done }),
+            Event::Amended(event) => return Ok(DraftedPrescription { prescription: event.prescription, done }),
             _ => {}
         }
     }
     Err(Problem::new(Code::Internal, "the committed events name no prescription"))
 }
 
-/// The case that a part belongs to, as the caller may see it, once the read is noted.
-pub async fn case_of(
+/// Records the access, then returns the case that a resource belongs to, as visible to the caller.
+pub async fn read_case(
     state: &AppState,
     caller: &Caller,
     action: &str,
     room: Option<RoomId>,
-    what: &str,
+    resource: &str,
 ) -> Result<(RoomId, Snapshot), Problem> {
-    let room = room.ok_or_else(|| Problem::not_found(what))?;
-    let (snapshot, _) = look(state, caller, room).await?;
-    note_read(state, caller, action, room).await?;
+    let room = room.ok_or_else(|| Problem::not_found(resource))?;
+    let (snapshot, _) = read_room(state, caller, room).await?;
+    record_access(state, caller, action, room).await?;
     Ok((room, snapshot))
 }

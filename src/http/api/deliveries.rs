@@ -1,4 +1,4 @@
-//! Parcels: listed, given to a courier, taken step by step.
+//! Lists and shows deliveries, assigns couriers, and records their steps.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::consultations::case_of;
+use super::consultations::read_case;
 use super::prescriptions::InRoom;
 use crate::auth::Caller;
 use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
@@ -30,26 +30,26 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/deliveries", "listDeliveries", list)
             .for_roles(&[Role::Courier, Role::Pharmacist, Role::Patient])
-            .about(Tag::Deliveries, "Lists the parcels that one carries, sent, or receives")
+            .about(Tag::Deliveries, "Lists the deliveries that the caller carries, dispatched, or receives")
             .query::<PageQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
         get("/v1/deliveries/{delivery}", "getDelivery", show)
-            .about(Tag::Deliveries, "Shows a parcel")
-            .answers::<InRoom<DeliveryView>>(200, "The parcel.")
+            .about(Tag::Deliveries, "Shows a delivery")
+            .answers::<InRoom<DeliveryView>>(200, "The delivery.")
             .versioned(),
         post("/v1/deliveries/{delivery}/assign", "assignDelivery", assign)
             .for_roles(&[Role::Pharmacist])
-            .about(Tag::Deliveries, "Gives a parcel to a courier")
+            .about(Tag::Deliveries, "Assigns a delivery to a courier")
             .body::<AssignRequest>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Assigned.")
+            .answers::<Done>(200, "The courier is assigned.")
             .submits(),
-        post("/v1/deliveries/{delivery}/moves", "moveDelivery", step)
+        post("/v1/deliveries/{delivery}/moves", "moveDelivery", move_delivery)
             .for_roles(&[Role::Courier, Role::Pharmacist, Role::Patient, Role::Admin])
-            .about(Tag::Deliveries, "Takes a parcel a step further")
+            .about(Tag::Deliveries, "Moves a delivery to its next state")
             .body::<DeliveryMove>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Done.")
+            .answers::<Done>(200, "The delivery has moved.")
             .submits(),
     ]
 }
@@ -60,21 +60,21 @@ struct AssignRequest {
     courier: UserId,
 }
 
-/// A step of a parcel: see the command `delivery.move`.
+/// A step of a delivery: see the command `delivery.move`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DeliveryMove {
     to: DeliveryState,
-    /// Needed with `attempt_failed`, `cancelled`, `lost` and `damaged`.
+    /// Required with `attempt_failed`, `cancelled`, `lost` and `damaged`.
     #[serde(default)]
     reason: Option<Prose>,
-    /// Needed with `delivered`.
+    /// Required with `delivered`.
     #[serde(default)]
     proof: Option<Proof>,
-    /// The new window's begin; needed with `rescheduled`.
+    /// The start of the new window; required with `rescheduled`.
     #[serde(default)]
     window: Option<Timestamp>,
-    /// When it happened, if that was earlier than now.
+    /// When the step happened, if earlier than now.
     #[serde(default)]
     occurred_at: Option<Timestamp>,
 }
@@ -84,13 +84,18 @@ async fn list(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<List<FeedItem>>, Problem> {
-    let (of, id) = match (caller.role(), caller.claims.pharmacy) {
+    let (column, id) = match (caller.role(), caller.claims.pharmacy) {
         (Role::Courier, _) => ("courier", caller.user().0),
         (Role::Pharmacist, Some(pharmacy)) => ("pharmacy", pharmacy.0),
         (Role::Patient, _) => ("recipient", caller.user().0),
-        _ => return Err(Problem::new(Code::Forbidden, "you belong to no pharmacy yet")),
+        _ => {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "you belong to no pharmacy yet; ask an administrator to assign you",
+            ));
+        }
     };
-    let page = state.store.deliveries(of, id, query.request()?).await?;
+    let page = state.store.deliveries(column, id, query.request()?).await?;
     Ok(Json(List::of(page, |item| item)))
 }
 
@@ -100,7 +105,7 @@ async fn show(
     Path(id): Path<DeliveryId>,
 ) -> Result<Versioned<InRoom<DeliveryView>>, Problem> {
     let room = state.store.room_of_delivery(id).await?;
-    let (room, snapshot) = case_of(&state, &caller, "delivery.read", room, "delivery").await?;
+    let (room, snapshot) = read_case(&state, &caller, "delivery.read", room, "delivery").await?;
     let part = find(snapshot.deliveries, id.0, |it| it.id.0, "delivery")?;
     Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
 }
@@ -114,10 +119,10 @@ async fn assign(
     Body(AssignRequest { courier }): Body<AssignRequest>,
 ) -> Result<Json<Done>, Problem> {
     let command = Command::AssignDelivery(AssignDelivery { delivery, courier });
-    change(&state, &caller, key, delivery, expect, command).await.map(Json)
+    submit_change(&state, &caller, key, delivery, expect, command).await.map(Json)
 }
 
-async fn step(
+async fn move_delivery(
     State(state): State<AppState>,
     caller: Caller,
     key: IdempotencyKey,
@@ -126,10 +131,10 @@ async fn step(
     Body(DeliveryMove { to, reason, proof, window, occurred_at }): Body<DeliveryMove>,
 ) -> Result<Json<Done>, Problem> {
     let command = Command::MoveDelivery(MoveDelivery { delivery, to, reason, proof, window, occurred_at });
-    change(&state, &caller, key, delivery, expect, command).await.map(Json)
+    submit_change(&state, &caller, key, delivery, expect, command).await.map(Json)
 }
 
-async fn change(
+async fn submit_change(
     state: &AppState,
     caller: &Caller,
     key: IdempotencyKey,

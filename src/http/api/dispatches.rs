@@ -1,4 +1,4 @@
-//! What left the hub, what is on its way, and what was given up.
+//! Shows and repeats deliveries to external receivers: sent, pending, and dead ones.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -20,91 +20,92 @@ use crate::store::dispatches::{Dispatch, DispatchState, LaneCount, Sink};
 use crate::web::extract::{Path, Query};
 use crate::web::{AppState, Problem};
 
-const WATCHERS: &[Role] = &[Role::Admin, Role::Support];
+const OPERATORS: &[Role] = &[Role::Admin, Role::Support];
 
 pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/sinks", "listSinks", sinks)
-            .for_roles(WATCHERS)
-            .about(Tag::Administration, "Shows how deliveries to the outside stand, receiver by receiver")
-            .answers::<Outside>(200, "Every receiver that has had something within the last days."),
+            .for_roles(OPERATORS)
+            .about(Tag::Administration, "Shows the state of outgoing deliveries, grouped by receiver")
+            .answers::<OutboundStatus>(200, "Every receiver with deliveries in the last days."),
         get("/v1/dispatches", "listDispatches", list)
-            .for_roles(WATCHERS)
-            .about(Tag::Administration, "Lists deliveries to the outside")
+            .for_roles(OPERATORS)
+            .about(Tag::Administration, "Lists outgoing deliveries")
             .query::<DispatchQuery>()
             .answers::<List<DispatchView>>(200, "Newest first."),
         post("/v1/dispatches/{dispatch}/retry", "retryDispatch", retry)
             .for_roles(&[Role::Admin])
-            .about(Tag::Administration, "Sends a delivery again that was given up or dropped")
-            .answers_nothing(204, "It is sent at once, and if need be as often as a new one."),
+            .about(Tag::Administration, "Repeats a dead or dropped delivery")
+            .answers_nothing(204, "The delivery is due at once, with all the attempts of a new one."),
     ]
 }
 
-/// How what leaves the hub stands.
+/// The state of all outgoing deliveries.
 #[derive(Serialize, JsonSchema)]
-struct Outside {
+#[schemars(rename = "Outside")]
+struct OutboundStatus {
     sinks: Vec<Lane>,
-    /// Commits that are still to be looked at for what follows from them.
+    /// Outbox entries that are not processed yet.
     notes: u64,
 }
 
-/// What shares a breaker within a sink: a push service, an integrator's endpoint, a partner.
+/// Deliveries that share a circuit breaker within a sink: those to one push service, webhook endpoint or partner.
 #[derive(Serialize, JsonSchema)]
 struct Lane {
     sink: Sink,
     lane: String,
-    /// As this node sees it; each has its own picture.
+    /// The state on this node; each node has its own breakers.
     breaker: BreakerState,
     waiting: u64,
     sending: u64,
     done: u64,
     dropped: u64,
-    /// Given up: a person has to look at them.
+    /// Failed for good; an operator must inspect them.
     dead: u64,
-    /// How long the longest overdue one has been due, in seconds.
+    /// For how many seconds the most overdue delivery has been due.
     lag_s: u64,
-    /// The most attempts of one that is not over.
+    /// The highest number of attempts among unfinished deliveries.
     attempts: u32,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DispatchQuery {
-    /// Only those of this sink.
+    /// Returns only deliveries of this sink.
     sink: Option<Sink>,
-    /// Only those in this state.
+    /// Returns only deliveries in this state.
     state: Option<DispatchState>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
 
-/// One delivery, without what was in it.
+/// One delivery, without its content.
 #[derive(Serialize, JsonSchema)]
 struct DispatchView {
     id: Uuid,
     sink: Sink,
     lane: String,
     room: RoomId,
-    /// The event it follows from; 0 for none.
+    /// The event that caused it; 0 if none did.
     seq: u64,
     kind: String,
     state: DispatchState,
     attempts: u32,
     created_at: Timestamp,
-    /// When it is tried next.
+    /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     done_at: Option<Timestamp>,
-    /// What went wrong with the last attempt.
+    /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
 }
 
-async fn sinks(State(state): State<AppState>) -> Result<Json<Outside>, Problem> {
+async fn sinks(State(state): State<AppState>) -> Result<Json<OutboundStatus>, Problem> {
     let (now, instant) = (state.clock.now(), Instant::now());
     let mut lanes: BTreeMap<(Sink, String), Lane> = BTreeMap::new();
     for count in state.store.lanes().await? {
@@ -135,7 +136,7 @@ async fn sinks(State(state): State<AppState>) -> Result<Json<Outside>, Problem> 
         }
     }
     let notes = state.store.outbox_len().await?;
-    Ok(Json(Outside { sinks: lanes.into_values().collect(), notes }))
+    Ok(Json(OutboundStatus { sinks: lanes.into_values().collect(), notes }))
 }
 
 async fn list(
@@ -161,6 +162,6 @@ async fn list(
 }
 
 async fn retry(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
-    let again = state.store.retry_dispatch(id, state.clock.now()).await?;
-    if again { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("delivery that was given up")) }
+    let is_due = state.store.retry_dispatch(id, state.clock.now()).await?;
+    if is_due { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("delivery that was given up")) }
 }

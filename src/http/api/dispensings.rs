@@ -1,4 +1,4 @@
-//! A pharmacy's work: its queue, and the steps of one dispensing.
+//! Lists and shows a pharmacy's dispensings, and records their steps.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::consultations::case_of;
+use super::consultations::read_case;
 use super::prescriptions::InRoom;
 use crate::auth::Caller;
 use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
@@ -32,7 +32,7 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/dispensings", "listDispensings", list)
             .for_roles(PHARMACIST)
-            .about(Tag::Dispensing, "Lists the own pharmacy's work")
+            .about(Tag::Dispensing, "Lists the dispensings of the caller's pharmacy")
             .query::<DispensingsQuery>()
             .answers::<List<FeedItem>>(200, "Newest first."),
         get("/v1/dispensings/{dispensing}", "getDispensing", show)
@@ -41,17 +41,17 @@ pub fn operations() -> Vec<Operation> {
             .versioned(),
         post("/v1/dispensings/{dispensing}/claim", "claimDispensing", claim)
             .for_roles(PHARMACIST)
-            .about(Tag::Dispensing, "Accepts what was received")
+            .about(Tag::Dispensing, "Accepts a received dispensing")
             .body::<Nothing>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Accepted.")
+            .answers::<Done>(200, "The dispensing is accepted.")
             .submits(),
-        post("/v1/dispensings/{dispensing}/moves", "moveDispensing", step)
+        post("/v1/dispensings/{dispensing}/moves", "moveDispensing", move_dispensing)
             .for_roles(PHARMACIST)
-            .about(Tag::Dispensing, "Takes the work a step further")
+            .about(Tag::Dispensing, "Moves a dispensing to its next state")
             .body::<DispensingMove>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Done.")
+            .answers::<Done>(200, "The dispensing has moved.")
             .submits(),
     ]
 }
@@ -60,14 +60,14 @@ pub fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct DispensingsQuery {
     state: Option<DispensingState>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }
 
-/// A step of the work: see the command `dispensing.move`.
+/// A step of a dispensing: see the command `dispensing.move`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DispensingMove {
@@ -75,10 +75,10 @@ struct DispensingMove {
     /// Why it is on hold; only with `on_hold`.
     #[serde(default)]
     hold: Option<HoldReason>,
-    /// Needed with `declined` and `returned_to_stock`, free with `on_hold`.
+    /// Required with `declined` and `returned_to_stock`, optional with `on_hold`.
     #[serde(default)]
     reason: Option<Prose>,
-    /// How the patient proved who they are; needed with `completed` at the counter.
+    /// How the patient proved their identity; required with `completed` at the counter.
     #[serde(default)]
     proof: Option<Proof>,
 }
@@ -90,7 +90,9 @@ async fn list(
 ) -> Result<Json<List<FeedItem>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
     let pharmacy = caller.claims.pharmacy;
-    let pharmacy = pharmacy.ok_or_else(|| Problem::new(Code::Forbidden, "you belong to no pharmacy yet"))?;
+    let pharmacy = pharmacy.ok_or_else(|| {
+        Problem::new(Code::Forbidden, "you belong to no pharmacy yet; ask an administrator to assign you")
+    })?;
     let page = state.store.dispensings(pharmacy, query.state.as_slice(), request).await?;
     Ok(Json(List::of(page, |item| item)))
 }
@@ -101,7 +103,7 @@ async fn show(
     Path(id): Path<DispensingId>,
 ) -> Result<Versioned<InRoom<DispensingView>>, Problem> {
     let room = state.store.room_of_dispensing(id).await?;
-    let (room, snapshot) = case_of(&state, &caller, "dispensing.read", room, "dispensing").await?;
+    let (room, snapshot) = read_case(&state, &caller, "dispensing.read", room, "dispensing").await?;
     let part = find(snapshot.dispensings, id.0, |it| it.id.0, "dispensing")?;
     Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
 }
@@ -116,10 +118,10 @@ async fn claim(
 ) -> Result<Json<Done>, Problem> {
     let to = DispensingState::Accepted;
     let step = MoveDispensing { dispensing, to, hold: None, reason: None, proof: None };
-    change(&state, &caller, key, expect, step).await.map(Json)
+    submit_move(&state, &caller, key, expect, step).await.map(Json)
 }
 
-async fn step(
+async fn move_dispensing(
     State(state): State<AppState>,
     caller: Caller,
     key: IdempotencyKey,
@@ -127,10 +129,10 @@ async fn step(
     IfMatch(expect): IfMatch,
     Body(DispensingMove { to, hold, reason, proof }): Body<DispensingMove>,
 ) -> Result<Json<Done>, Problem> {
-    change(&state, &caller, key, expect, MoveDispensing { dispensing, to, hold, reason, proof }).await.map(Json)
+    submit_move(&state, &caller, key, expect, MoveDispensing { dispensing, to, hold, reason, proof }).await.map(Json)
 }
 
-async fn change(
+async fn submit_move(
     state: &AppState,
     caller: &Caller,
     key: IdempotencyKey,

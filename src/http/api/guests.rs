@@ -1,4 +1,4 @@
-//! Guests: the link that lets one in, and coming in by it.
+//! Issues guest links, and exchanges them for access tokens.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::auth::{AuthError, Caller, GuestLink};
-use crate::http::commands::look;
+use crate::http::commands::read_room;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::hub::{Submission, SubmitError};
 use crate::web::extract::Path;
@@ -23,43 +23,42 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/consultations/{room}/guests/{guest}/link", "getGuestLink", link)
             .for_roles(&[Role::Patient, Role::Doctor])
-            .about(Tag::Consultations, "Gives the link for somebody who was invited by `guest.invite`")
-            .answers::<Link>(200, "What the link carries. Whoever has it comes in as this guest."),
+            .about(Tag::Consultations, "Returns the link for a guest invited by `guest.invite`")
+            .answers::<GuestLinkView>(200, "The link's content. Anyone who holds it can enter as this guest."),
         post("/v1/guests/enter", "enterAsGuest", enter)
             .without_key()
             .for_anyone()
-            .about(Tag::SignIn, "Comes in by a guest's link; again for a fresh access token")
+            .about(Tag::SignIn, "Enters by a guest link; call it again for a new access token")
             .body::<EnterRequest>()
-            .answers::<Entered>(200, "An access token for this one consultation.")
+            .answers::<GuestEntered>(200, "An access token for this one consultation.")
             .errors(&[Code::Unauthenticated, Code::NotFound]),
     ]
 }
 
-/// What a guest's link carries: `/#guest=` and the token.
+/// The content of a guest link, which is `/#guest=` and the token.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GuestLink")]
-struct Link {
+struct GuestLinkView {
     token: String,
-    /// It is good until then.
+    /// When the link expires.
     until: Timestamp,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EnterRequest {
-    /// Of the link.
+    /// The link's token.
     token: String,
-    /// Drawn by the page when it comes in first: with it, another access token is for the same session.
+    /// A random id that the client chooses once: later access tokens with the same id belong to the same session.
     device: Uuid,
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "GuestEntered")]
-struct Entered {
+struct GuestEntered {
     access_token: String,
     expires_at: Timestamp,
     user: Guest,
-    /// The one consultation.
+    /// The only consultation that the token opens.
     room: RoomId,
 }
 
@@ -74,20 +73,21 @@ async fn link(
     State(state): State<AppState>,
     caller: Caller,
     Path((room, guest)): Path<(RoomId, UserId)>,
-) -> Result<Json<Link>, Problem> {
-    let (snapshot, _) = look(&state, &caller, room).await?;
+) -> Result<Json<GuestLinkView>, Problem> {
+    let (snapshot, _) = read_room(&state, &caller, room).await?;
     let guest = snapshot.guests.into_iter().find(|it| it.id == guest).ok_or_else(|| Problem::not_found("guest"))?;
     let link = GuestLink { room, guest: guest.id, name: guest.name, until: guest.until };
-    Ok(Json(Link { token: state.auth.guest_token(&link), until: link.until }))
+    Ok(Json(GuestLinkView { token: state.auth.guest_token(&link), until: link.until }))
 }
 
-async fn enter(State(state): State<AppState>, Body(request): Body<EnterRequest>) -> Result<Json<Entered>, Problem> {
+async fn enter(
+    State(state): State<AppState>,
+    Body(request): Body<EnterRequest>,
+) -> Result<Json<GuestEntered>, Problem> {
     let now = state.clock.now();
     let link = state.auth.guest_link(&request.token, now).map_err(|error| match error {
-        AuthError::Expired => {
-            Problem::new(Code::Unauthenticated, "this link is not good any more; ask for another one")
-        }
-        _ => Problem::new(Code::Unauthenticated, "this is no link of this hub; ask for another one"),
+        AuthError::Expired => Problem::new(Code::Unauthenticated, "this link has expired; ask for a new one"),
+        _ => Problem::new(Code::Unauthenticated, "this is not a link of this hub; ask for a new one"),
     })?;
     let (access_token, claims) = state.auth.guest_access(&link, request.device, now);
     let submission = Submission {
@@ -99,10 +99,10 @@ async fn enter(State(state): State<AppState>, Body(request): Body<EnterRequest>)
     };
     state.hub.submit(submission).await.map_err(|error| match error {
         SubmitError::NotFound | SubmitError::Refused(_) => {
-            Problem::new(Code::NotFound, "the consultation is over, or the invitation was taken back")
+            Problem::new(Code::NotFound, "the consultation is over, or the invitation was withdrawn")
         }
         other => Problem::from(other),
     })?;
     let user = Guest { id: link.guest, name: link.name, role: Role::Guest };
-    Ok(Json(Entered { access_token, expires_at: claims.expires_at, user, room: link.room }))
+    Ok(Json(GuestEntered { access_token, expires_at: claims.expires_at, user, room: link.room }))
 }

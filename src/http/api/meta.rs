@@ -86,7 +86,9 @@ async fn readiness(State(state): State<AppState>) -> Result<Json<Readiness>, Pro
     }
     match tokio::time::timeout(STORE_PROBE_TIMEOUT, state.store.ping()).await {
         Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str() })),
-        Ok(Err(_)) | Err(_) => Err(Problem::new(Code::Unavailable, "the store does not respond; repeat the call later")),
+        Ok(Err(_)) | Err(_) => {
+            Err(Problem::new(Code::Unavailable, "the store does not respond; repeat the call later"))
+        }
     }
 }
 
@@ -103,7 +105,10 @@ async fn metrics(
         (None, _) => peer.ip().is_loopback() && !state.config.behind_proxy,
     };
     if !is_allowed {
-        return Err(Problem::new(Code::Unauthenticated, "send the token configured as metrics.token in the Authorization header"));
+        return Err(Problem::new(
+            Code::Unauthenticated,
+            "send the token configured as metrics.token in the Authorization header",
+        ));
     }
     let values = ScrapedValues {
         connections: state.hub.connections().len(),

@@ -59,16 +59,17 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::http::operation::Access;
+    use crate::http::operation::Audience;
 
     fn allows(id: &str, role: Role) -> bool {
-        let operation = operations().into_iter().find(|operation| operation.id == id).expect("the table has the operation");
+        let operation =
+            operations().into_iter().find(|operation| operation.id == id).expect("the table has the operation");
         match operation.access {
-            Access::Anyone => true,
-            Access::Partners => false,
-            Access::SignedIn => Role::PEOPLE.contains(&role),
-            Access::WithGuests => role != Role::System,
-            Access::Roles(roles) => roles.contains(&role),
+            Audience::Anyone => true,
+            Audience::Partners => false,
+            Audience::SignedIn => Role::PEOPLE.contains(&role),
+            Audience::WithGuests => role != Role::System,
+            Audience::Roles(roles) => roles.contains(&role),
         }
     }
 

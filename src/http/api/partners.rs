@@ -1,4 +1,4 @@
-//! What partners say: signed webhooks, which need no token.
+//! Receives partners' webhooks, which carry a signature in place of a token.
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -13,8 +13,8 @@ use crate::http::operation::{Operation, Tag, post};
 use crate::integrations::inbound::{Accepted, InboundError, MAX_BODY_BYTES};
 use crate::web::{AppState, Problem};
 
-/// Headers that may carry the signature.
-const SIGNATURES: [&str; 2] = ["partner-signature", "stripe-signature"];
+/// The headers that may carry the signature.
+const SIGNATURE_HEADERS: [&str; 2] = ["partner-signature", "stripe-signature"];
 
 pub fn operations() -> Vec<Operation> {
     let codes = [Code::Unauthenticated, Code::NotFound, Code::IllegalTransition, Code::TooLarge, Code::Malformed];
@@ -22,50 +22,59 @@ pub fn operations() -> Vec<Operation> {
         post("/v1/partners/payment", "hearPayment", payment)
             .for_partners()
             .without_key()
-            .about(Tag::Partners, "Takes a webhook of the payment provider, signed in Partner-Signature")
+            .about(Tag::Partners, "Receives a webhook of the payment provider, signed in Partner-Signature")
             .body::<Value>()
-            .answers::<Taken>(200, "It took effect, or is known.")
+            .answers::<WebhookResult>(200, "The message was applied, or was already known.")
             .errors(&codes),
         post("/v1/partners/courier", "hearCourier", courier)
             .for_partners()
             .without_key()
-            .about(Tag::Partners, "Takes a webhook of the courier partner, signed in Partner-Signature")
+            .about(Tag::Partners, "Receives a webhook of the courier partner, signed in Partner-Signature")
             .body::<Value>()
-            .answers::<Taken>(200, "It took effect, or is known.")
+            .answers::<WebhookResult>(200, "The message was applied, or was already known.")
             .errors(&codes),
     ]
 }
 
-/// What became of a webhook.
+/// The result of a webhook.
 #[derive(Serialize, JsonSchema)]
-struct Taken {
-    /// False if it was known, late, or of no concern.
+#[schemars(rename = "Taken")]
+struct WebhookResult {
+    /// False if the message was known already, late, or irrelevant.
     taken: bool,
 }
 
-async fn payment(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Json<Taken>, Problem> {
-    let body = bounded(body).await?;
+async fn payment(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WebhookResult>, Problem> {
+    let body = read_bounded(body).await?;
     respond(state.integrations.payment().receive(signature(&headers), &body).await)
 }
 
-async fn courier(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Result<Json<Taken>, Problem> {
+async fn courier(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WebhookResult>, Problem> {
     let courier = state.integrations.courier().ok_or_else(|| Problem::from(InboundError::NotConfigured))?;
-    let body = bounded(body).await?;
+    let body = read_bounded(body).await?;
     respond(courier.receive(signature(&headers), &body).await)
 }
 
-/// A body that is read no further than a message may be long.
-async fn bounded(body: Body) -> Result<bytes::Bytes, Problem> {
-    let too_large = |_| Problem::new(Code::TooLarge, "the body is larger than 64 KiB, or broke off");
+/// Reads a body, up to the longest message that partners send.
+async fn read_bounded(body: Body) -> Result<bytes::Bytes, Problem> {
+    let too_large = |_| Problem::new(Code::TooLarge, "the body must be complete and at most 64 KiB");
     to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)
 }
 
 fn signature(headers: &HeaderMap) -> Option<&str> {
-    SIGNATURES.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+    SIGNATURE_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok())
 }
 
-fn respond(accepted: Result<Accepted, InboundError>) -> Result<Json<Taken>, Problem> {
-    Ok(Json(Taken { taken: accepted? == Accepted::Applied }))
+fn respond(accepted: Result<Accepted, InboundError>) -> Result<Json<WebhookResult>, Problem> {
+    Ok(Json(WebhookResult { taken: accepted? == Accepted::Applied }))
 }
 
 impl From<InboundError> for Problem {

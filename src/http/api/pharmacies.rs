@@ -1,4 +1,4 @@
-//! Pharmacies, and the couriers who carry for them.
+//! Searches and adds pharmacies, and searches couriers.
 
 use axum::Json;
 use axum::extract::State;
@@ -21,7 +21,7 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/pharmacies", "listPharmacies", list)
             .about(Tag::Dispensing, "Finds pharmacies by name and address")
             .query::<SearchQuery>()
-            .answers::<List<Pharmacy>>(200, "Pharmacies that take prescriptions."),
+            .answers::<List<Pharmacy>>(200, "Pharmacies that accept prescriptions."),
         post("/v1/pharmacies", "addPharmacy", add)
             .for_roles(&[Role::Admin])
             .about(Tag::Administration, "Adds a pharmacy")
@@ -31,18 +31,18 @@ pub fn operations() -> Vec<Operation> {
             .for_roles(&[Role::Pharmacist, Role::Admin])
             .about(Tag::Deliveries, "Finds couriers by name")
             .query::<SearchQuery>()
-            .answers::<List<Person>>(200, "Couriers who may be given a parcel."),
+            .answers::<List<Person>>(200, "Couriers who can be assigned a delivery."),
     ]
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SearchQuery {
-    /// What is looked for.
+    /// Text to find.
     q: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// Items of a page, 1 to 200; 50 if absent.
+    /// Items per page, 1 to 200; 50 if absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<u32>,
 }

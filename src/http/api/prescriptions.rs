@@ -1,4 +1,4 @@
-//! Prescriptions: listed, looked at, amended, signed, cancelled, sent.
+//! Lists, shows, amends, signs, cancels and sends prescriptions.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use rooms::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::consultations::{Drafted, case_of, drafted};
+use super::consultations::{DraftedPrescription, drafted_prescription, read_case};
 use crate::auth::Caller;
 use crate::http::commands::{Done, Versioned, by_precondition, find, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
@@ -29,40 +29,40 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/prescriptions", "listPrescriptions", list)
             .for_roles(&[Role::Patient, Role::Doctor])
-            .about(Tag::Prescriptions, "Lists the prescriptions of the own consultations")
+            .about(Tag::Prescriptions, "Lists the prescriptions of the caller's consultations")
             .query::<PageQuery>()
-            .answers::<List<Row>>(200, "Newest first."),
+            .answers::<List<PrescriptionListItem>>(200, "Newest first."),
         get("/v1/prescriptions/{prescription}", "getPrescription", show)
             .about(Tag::Prescriptions, "Shows a prescription")
             .answers::<InRoom<PrescriptionView>>(200, "The prescription.")
             .versioned(),
         put("/v1/prescriptions/{prescription}", "amendPrescription", amend)
             .for_roles(DOCTOR)
-            .about(Tag::Prescriptions, "Replaces the items: of a draft in place, else by a new draft that is linked")
+            .about(Tag::Prescriptions, "Replaces the items of a draft in place; otherwise creates a new, linked draft")
             .body::<Draft>()
             .matching(Matching::Required)
-            .answers::<Drafted>(200, "The draft, which may be a new one.")
+            .answers::<DraftedPrescription>(200, "The changed or new draft.")
             .submits(),
         post("/v1/prescriptions/{prescription}/sign", "signPrescription", sign)
             .for_roles(DOCTOR)
             .about(Tag::Prescriptions, "Signs a draft")
             .body::<Nothing>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Signed.")
+            .answers::<Done>(200, "The prescription is signed.")
             .submits(),
         post("/v1/prescriptions/{prescription}/cancel", "cancelPrescription", cancel)
             .for_roles(DOCTOR)
-            .about(Tag::Prescriptions, "Cancels a prescription that was not handed out")
+            .about(Tag::Prescriptions, "Cancels a prescription before it is handed over")
             .body::<Reason>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Cancelled; the pharmacy has been told.")
+            .answers::<Done>(200, "The prescription is cancelled, and the pharmacy notified.")
             .submits(),
         post("/v1/prescriptions/{prescription}/send", "sendPrescription", send)
             .for_roles(&[Role::Patient])
             .about(Tag::Prescriptions, "Sends a signed prescription to the pharmacy of the patient's choice")
             .body::<SendRequest>()
             .matching(Matching::Optional)
-            .answers::<Done>(200, "Sent.")
+            .answers::<Done>(200, "The prescription is sent.")
             .submits(),
     ]
 }
@@ -70,7 +70,7 @@ pub fn operations() -> Vec<Operation> {
 /// A prescription in a list.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PrescriptionRow")]
-struct Row {
+struct PrescriptionListItem {
     id: PrescriptionId,
     room: RoomId,
     state: PrescriptionState,
@@ -80,7 +80,7 @@ struct Row {
     updated_at: Timestamp,
 }
 
-/// A part of a case, with the case's room.
+/// A resource of a case, with the case's room.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "{T}InRoom")]
 pub struct InRoom<T> {
@@ -100,11 +100,11 @@ async fn list(
     State(state): State<AppState>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Json<List<Row>>, Problem> {
+) -> Result<Json<List<PrescriptionListItem>>, Problem> {
     let page = state.store.prescriptions_of(caller.user(), query.request()?).await?;
     Ok(Json(List::of(page, |line| {
         let PrescriptionLine { id, room, state, version, patient, doctor, updated_at } = line;
-        Row { id, room, state, version, patient, doctor, updated_at }
+        PrescriptionListItem { id, room, state, version, patient, doctor, updated_at }
     })))
 }
 
@@ -114,7 +114,7 @@ async fn show(
     Path(id): Path<PrescriptionId>,
 ) -> Result<Versioned<InRoom<PrescriptionView>>, Problem> {
     let room = state.store.room_of_prescription(id).await?;
-    let (room, snapshot) = case_of(&state, &caller, "prescription.read", room, "prescription").await?;
+    let (room, snapshot) = read_case(&state, &caller, "prescription.read", room, "prescription").await?;
     let part = find(snapshot.prescriptions, id.0, |it| it.id.0, "prescription")?;
     Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
 }
@@ -126,11 +126,11 @@ async fn amend(
     Path(prescription): Path<PrescriptionId>,
     version: IfMatch,
     Body(Draft { items }): Body<Draft>,
-) -> Result<Json<Drafted>, Problem> {
+) -> Result<Json<DraftedPrescription>, Problem> {
     let expect = Some(version.required()?);
-    let done =
-        change(&state, &caller, key, prescription, expect, Command::Amend(Amend { prescription, items })).await?;
-    Ok(Json(drafted(&state, done).await?))
+    let done = submit_change(&state, &caller, key, prescription, expect, Command::Amend(Amend { prescription, items }))
+        .await?;
+    Ok(Json(drafted_prescription(&state, done).await?))
 }
 
 async fn sign(
@@ -142,7 +142,7 @@ async fn sign(
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<Done>, Problem> {
     let command = Command::Sign(PrescriptionRef { prescription });
-    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+    submit_change(&state, &caller, key, prescription, expect, command).await.map(Json)
 }
 
 async fn cancel(
@@ -154,7 +154,7 @@ async fn cancel(
     Body(Reason { reason }): Body<Reason>,
 ) -> Result<Json<Done>, Problem> {
     let command = Command::CancelPrescription(CancelPrescription { prescription, reason });
-    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+    submit_change(&state, &caller, key, prescription, expect, command).await.map(Json)
 }
 
 async fn send(
@@ -166,10 +166,10 @@ async fn send(
     Body(SendRequest { pharmacy, hand_over }): Body<SendRequest>,
 ) -> Result<Json<Done>, Problem> {
     let command = Command::Send(SendPrescription { prescription, pharmacy, hand_over });
-    change(&state, &caller, key, prescription, expect, command).await.map(Json)
+    submit_change(&state, &caller, key, prescription, expect, command).await.map(Json)
 }
 
-async fn change(
+async fn submit_change(
     state: &AppState,
     caller: &Caller,
     key: IdempotencyKey,

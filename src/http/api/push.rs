@@ -1,4 +1,4 @@
-//! Notifications: which devices get them, and of what.
+//! Push subscriptions of devices, and the caller's notification preferences.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,25 +17,25 @@ use crate::web::{AppState, Problem};
 pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/push/key", "getPushKey", key)
-            .about(Tag::Notifications, "Shows the key that a browser subscribes to notifications with")
+            .about(Tag::Notifications, "Returns the key that browsers subscribe with")
             .answers::<PushKey>(200, "The key."),
         post("/v1/push/subscriptions", "subscribe", subscribe)
             .without_key()
-            .about(Tag::Notifications, "Lets a device get notifications; again for the same device changes its keys")
+            .about(Tag::Notifications, "Subscribes a device; repeating it for the same device replaces its keys")
             .body::<SubscriptionRequest>()
-            .answers::<SubscriptionView>(201, "The device gets notifications."),
+            .answers::<SubscriptionView>(201, "The device is subscribed."),
         delete("/v1/push/subscriptions/{subscription}", "unsubscribe", unsubscribe)
             .without_key()
-            .about(Tag::Notifications, "Ends the notifications of a device")
-            .answers_nothing(204, "It gets none any more."),
+            .about(Tag::Notifications, "Ends a device's subscription")
+            .answers_nothing(204, "The subscription has ended."),
         get("/v1/push/preferences", "getPushPreferences", preferences)
-            .about(Tag::Notifications, "Shows what one is notified of")
-            .answers::<PreferencesView>(200, "What, and when."),
+            .about(Tag::Notifications, "Returns the caller's notification preferences")
+            .answers::<PreferencesView>(200, "The preferences."),
         put("/v1/push/preferences", "setPushPreferences", set_preferences)
             .without_key()
-            .about(Tag::Notifications, "Chooses what one is notified of, and when")
+            .about(Tag::Notifications, "Sets the caller's notification preferences")
             .body::<PreferencesView>()
-            .answers::<PreferencesView>(200, "What, and when."),
+            .answers::<PreferencesView>(200, "The preferences."),
     ]
 }
 
@@ -50,10 +50,10 @@ struct PushKey {
 #[serde(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 struct SubscriptionRequest {
-    /// An address of one of the push services that this hub calls.
+    /// The URL of a push service that this hub supports.
     endpoint: String,
     keys: SubscriptionKeys,
-    /// Not looked at: a subscription that has ended says so itself.
+    /// Ignored: the push service reports when a subscription has ended.
     #[serde(default)]
     #[expect(dead_code, reason = "browsers send it")]
     expiration_time: Option<f64>,
@@ -73,27 +73,27 @@ struct SubscriptionView {
     id: Uuid,
 }
 
-/// What somebody is notified of. Without quiet hours: at any time.
+/// Notification preferences. Without quiet hours, notifications arrive at any time.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PreferencesView {
-    /// The kinds that are off.
+    /// The kinds that are turned off.
     muted: Vec<NoticeKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quiet: Option<QuietView>,
 }
 
-/// Hours in which only a call that rings comes through.
+/// The hours in which the hub only notifies of incoming calls.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct QuietView {
     /// Minutes after midnight, 0 to 1439.
     #[schemars(range(max = 1439))]
     from: u16,
-    /// Likewise; before `from` if they go over midnight.
+    /// Minutes after midnight; less than `from` if the hours span midnight.
     #[schemars(range(max = 1439))]
     until: u16,
-    /// How far the person's clock is ahead of UTC, in minutes, -720 to 840.
+    /// The offset of the person's local time from UTC, in minutes, -720 to 840.
     #[schemars(range(min = -720, max = 840))]
     offset: i16,
 }
@@ -136,14 +136,15 @@ async fn preferences(State(state): State<AppState>, caller: Caller) -> Result<Js
 async fn set_preferences(
     State(state): State<AppState>,
     caller: Caller,
-    Body(wish): Body<PreferencesView>,
+    Body(preferences): Body<PreferencesView>,
 ) -> Result<Json<PreferencesView>, Problem> {
-    let wish = wish.checked()?;
-    state.store.save_preferences(caller.user(), &wish).await?;
-    Ok(Json(wish.into()))
+    let preferences = preferences.checked()?;
+    state.store.save_preferences(caller.user(), &preferences).await?;
+    Ok(Json(preferences.into()))
 }
 
 impl PreferencesView {
+    /// Checks the ranges, and sorts the kinds.
     fn checked(mut self) -> Result<Preferences, Problem> {
         self.muted.sort();
         self.muted.dedup();

@@ -1,4 +1,4 @@
-//! The operations of the live connections; what they do is in [`crate::ws`].
+//! The operations of live connections; [`crate::ws`] implements them.
 
 use axum::Json;
 use axum::extract::State;
@@ -23,19 +23,19 @@ pub fn operations() -> Vec<Operation> {
                 Tag::Live,
                 "Upgrades to a WebSocket of the subprotocol wardroom.v1; the AsyncAPI document describes it",
             )
-            .answers_nothing(101, "The socket is open; the client says hello.")
+            .answers_nothing(101, "The socket is open; the client sends `hello`.")
             .errors(&[Code::Malformed, Code::Unauthenticated, Code::Forbidden, Code::Unavailable]),
         get("/v1/ice-servers", "getIceServers", ice_servers)
             .for_guests_too()
-            .about(Tag::Live, "STUN and TURN servers with credentials for a few minutes, for a check before a call")
-            .answers::<Servers>(200, "The servers, as a call of this sign-in would get them."),
+            .about(Tag::Live, "Returns STUN and TURN servers with short-lived credentials, for a check before a call")
+            .answers::<Servers>(200, "The servers that a call of this sign-in would use."),
         post("/v1/echo", "startEcho", start_echo)
             .without_key()
             .for_guests_too()
             .about(
                 Tag::Live,
-                "Calls the hub itself, which sends back what it gets a moment later; for up to a minute, and one at a \
-                 time for each sign-in",
+                "Starts an echo call: the hub sends the received media back after a moment. Lasts up to a minute; one at a \
+                 time per sign-in",
             )
             .body::<EchoOffer>()
             .answers::<EchoAnswer>(200, "The answer, with all its candidates.")
@@ -43,31 +43,31 @@ pub fn operations() -> Vec<Operation> {
         post("/v1/stream", "openStream", ws::fallback::stream)
             .without_key()
             .for_guests_too()
-            .about(Tag::Live, "Server frames as server-sent events, for networks that break WebSockets")
+            .about(Tag::Live, "Opens a stream of server frames as server-sent events, for networks that break WebSockets")
             .body::<StreamRequest>()
             .answers_as(
                 200,
-                "Frames, until either side ends the stream; a `close` event says why.",
+                "Frames, until either side ends the stream; a `close` event gives the reason.",
                 "text/event-stream",
             ),
         post("/v1/frames", "sendFrames", ws::fallback::frames)
             .without_key()
             .for_guests_too()
-            .about(Tag::Live, "Commands, signals and marks beside a stream; each command has its own id")
+            .about(Tag::Live, "Sends commands, signals and read receipts beside a stream; each command has its own id")
             .body::<FramesRequest>()
-            .answers::<FramesResponse>(200, "The answers to the commands, in their order."),
+            .answers::<FramesResponse>(200, "The answers to the commands, in the order of the commands."),
     ]
 }
 
-/// A call to the echo.
+/// The offer of an echo call.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EchoOffer {
-    /// An offer (RFC 8829) that has its candidates already: none can be told later. Sound by Opus, pictures by VP8.
+    /// An offer (RFC 8829) with all its candidates: none can follow later. Audio by Opus, video by VP8.
     pub sdp: Sdp,
 }
 
-/// What the echo answers.
+/// The answer of an echo call.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EchoAnswer {
     pub sdp: Sdp,

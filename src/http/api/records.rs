@@ -1,4 +1,4 @@
-//! A room's record: read by `seq` in both directions, and exported whole.
+//! Reads a room's log in both directions, and exports the whole record.
 
 use axum::Json;
 use axum::body::Body as Stream;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::archive::Export;
 use crate::auth::Caller;
-use crate::http::commands::{note_read, submit};
+use crate::http::commands::{record_access, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::hub::room::RoomView;
@@ -23,25 +23,26 @@ use crate::store::StoreError;
 use crate::web::extract::{Body, Path, Query};
 use crate::web::{AppState, Problem};
 
-/// Events of an answer, unless the caller wants fewer or more, and most of them.
-const LIMIT: usize = 100;
-const MAX_LIMIT: usize = 500;
-/// Events read from the store at a time, after as many as who sees all of them needs.
-const PAGE: u32 = 500;
+/// Events per response if the caller sets no limit.
+const DEFAULT_EVENTS: usize = 100;
+/// The most events per response.
+const MAX_EVENTS: usize = 500;
+/// Events per query, once the first query did not return enough visible events.
+const EVENTS_PER_QUERY: u32 = 500;
 
 pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/rooms/{room}/events", "listEvents", events)
             .for_guests_too()
-            .about(Tag::Records, "Reads a room's log, as far as the caller may see it, forwards or backwards")
+            .about(Tag::Records, "Reads the events of a room's log that the caller may see, forwards or backwards")
             .query::<EventsQuery>()
-            .answers::<Events>(200, "Events in the order of their numbers."),
+            .answers::<Events>(200, "Events in ascending order of `seq`."),
         post("/v1/rooms/{room}/export", "exportRecord", export)
             .without_cached_response()
             .for_roles(&[Role::Patient, Role::Doctor, Role::Admin])
-            .about(Tag::Records, "Takes a copy of the whole record, which the record itself notes")
+            .about(Tag::Records, "Exports the whole record; the export itself becomes an event of the record")
             .body::<Purpose>()
-            .answers_as(200, "A manifest and the events, one JSON object a line.", "application/jsonl")
+            .answers_as(200, "A manifest and the events, one JSON object per line.", "application/jsonl")
             .submits(),
     ]
 }
@@ -49,11 +50,11 @@ pub fn operations() -> Vec<Operation> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
-    /// Only events behind this `seq`; 0 for the beginning.
+    /// Returns the first events after this `seq`; 0 starts at the beginning.
     after: Option<u64>,
-    /// Only events before this `seq`, the last ones of them. Without either, the last ones of all.
+    /// Returns the last events before this `seq`. Without `after` and `before`: the last events of the log.
     before: Option<u64>,
-    /// Events of the answer, 1 to 500; 100 if absent.
+    /// Events per response, 1 to 500; 100 if absent.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
 }
@@ -62,9 +63,9 @@ struct EventsQuery {
 struct Events {
     #[schemars(with = "Vec<rooms::record::Record>")]
     items: Vec<Box<RawValue>>,
-    /// The last event of the room that the caller may see.
+    /// The number of the room's last event that is visible to the caller.
     head: u64,
-    /// Nothing that the caller may see lies strictly between this and the first item; 0 is the beginning.
+    /// The caller can see no event between this number and the first item, both excluded; 0 is the beginning.
     prev: u64,
 }
 
@@ -74,23 +75,25 @@ async fn events(
     Path(room): Path<RoomId>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Events>, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
+    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
+    if !(1..=MAX_EVENTS).contains(&limit) {
         return Err(Problem::invalid("limit", "must be between 1 and 500"));
     }
-    let look = state.hub.read(room, &caller.actor()).await?;
-    note_read(&state, &caller, "events.read", room).await?;
+    let room_view = state.hub.read(room, &caller.actor()).await?;
+    record_access(&state, &caller, "events.read", room).await?;
     let (items, prev) = match (query.after, query.before) {
-        (Some(_), Some(_)) => return Err(Problem::invalid("before", "cannot go with after")),
-        (Some(after), None) => (forwards(&state, room, &look, after, limit).await?, after),
-        (None, before) => backwards(&state, room, &look, before.unwrap_or(u64::MAX), limit).await?,
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("before", "cannot be combined with after; send one of them"));
+        }
+        (Some(after), None) => (forwards(&state, room, &room_view, after, limit).await?, after),
+        (None, before) => backwards(&state, room, &room_view, before.unwrap_or(u64::MAX), limit).await?,
     };
     let items = items
         .into_iter()
         .map(RawValue::from_string)
         .collect::<Result<_, _>>()
         .map_err(|_| Problem::new(rooms::wire::code::Code::Internal, "a stored event is not JSON"))?;
-    Ok(Json(Events { items, head: look.head, prev }))
+    Ok(Json(Events { items, head: room_view.head, prev }))
 }
 
 async fn forwards(
@@ -100,11 +103,11 @@ async fn forwards(
     mut after: u64,
     limit: usize,
 ) -> Result<Vec<String>, Problem> {
-    let (mut items, mut size) = (Vec::new(), first(limit));
+    let (mut items, mut size) = (Vec::new(), first_query_size(limit));
     loop {
         let page = state.history.events_after(room, after, size, *head).await?;
-        let more = page.len() == size as usize;
-        size = PAGE;
+        let may_have_more = page.len() == size as usize;
+        size = EVENTS_PER_QUERY;
         for stored in page {
             after = stored.seq;
             if sees_canonical(view, stored.seq, &stored.canonical) {
@@ -114,18 +117,18 @@ async fn forwards(
                 }
             }
         }
-        if !more {
+        if !may_have_more {
             return Ok(items);
         }
     }
 }
 
-/// What is read at first: one more than is asked for, which tells what lies before the answer.
-fn first(limit: usize) -> u32 {
-    u32::try_from(limit + 1).unwrap_or(PAGE)
+/// Returns the size of the first query: one more than the limit, to learn whether events remain.
+fn first_query_size(limit: usize) -> u32 {
+    u32::try_from(limit + 1).unwrap_or(EVENTS_PER_QUERY)
 }
 
-/// Also the number of the visible event before the first one of the answer.
+/// Returns the events, and the number of the last visible event before them.
 async fn backwards(
     state: &AppState,
     room: RoomId,
@@ -133,11 +136,11 @@ async fn backwards(
     mut before: u64,
     limit: usize,
 ) -> Result<(Vec<String>, u64), Problem> {
-    let (mut items, mut size) = (Vec::new(), first(limit));
+    let (mut items, mut size) = (Vec::new(), first_query_size(limit));
     loop {
         let page = state.history.events_before(room, before, size, *head).await?;
-        let more = page.len() == size as usize;
-        size = PAGE;
+        let may_have_more = page.len() == size as usize;
+        size = EVENTS_PER_QUERY;
         for stored in page.into_iter().rev() {
             before = stored.seq;
             if sees_canonical(view, stored.seq, &stored.canonical) {
@@ -148,7 +151,7 @@ async fn backwards(
                 items.push(stored.canonical);
             }
         }
-        if !more {
+        if !may_have_more {
             items.reverse();
             return Ok((items, 0));
         }
@@ -163,15 +166,15 @@ async fn export(
     Body(purpose): Body<Purpose>,
 ) -> Result<Response, Problem> {
     submit(&state, &caller, key, room, None, Command::Export(purpose)).await?;
-    note_read(&state, &caller, "record.exported", room).await?;
+    record_access(&state, &caller, "record.exported", room).await?;
     let export = Export::begin(&state.history, room, state.clock.now()).await?;
-    // If the store fails on the way, the file breaks off, and the number of events in its first line tells.
-    let pieces = futures_util::stream::try_unfold(export, |mut export| async move {
-        Ok::<_, StoreError>(export.next().await?.map(|piece| (piece, export)))
+    // If the store fails midway, the file ends early; the number of events in its first line reveals that.
+    let chunks = futures_util::stream::try_unfold(export, |mut export| async move {
+        Ok::<_, StoreError>(export.next().await?.map(|chunk| (chunk, export)))
     });
     let headers = [
         (header::CONTENT_TYPE, "application/jsonl".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"record-{room}.jsonl\"")),
     ];
-    Ok((headers, Stream::from_stream(pieces)).into_response())
+    Ok((headers, Stream::from_stream(chunks)).into_response())
 }

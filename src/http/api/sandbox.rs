@@ -1,4 +1,4 @@
-//! The sandboxes' pages and buttons: what a person does in place of a partner. None of it is there with a real partner.
+//! Operations of the sandbox partners, with which a person plays the partner. Real partners have none of them.
 
 use axum::Json;
 use axum::extract::State;
@@ -33,48 +33,48 @@ pub fn operations() -> Vec<Operation> {
     vec![
         get("/sandbox/checkout/{payment}", "getSandboxCheckout", page)
             .for_anyone()
-            .about(Tag::Sandbox, "A fake checkout page; no money moves")
-            .answers_as(200, "A page.", "text/html"),
+            .about(Tag::Sandbox, "Shows the sandbox's checkout page; no money moves")
+            .answers_as(200, "An HTML page.", "text/html"),
         get("/v1/sandbox/payments/{payment}", "getSandboxPayment", payment)
             .for_anyone()
-            .about(Tag::Sandbox, "Shows a played payment to whoever has its address")
-            .answers::<Played>(200, "The payment."),
+            .about(Tag::Sandbox, "Shows a sandbox payment to anyone who knows its id")
+            .answers::<SandboxPaymentView>(200, "The payment."),
         post("/v1/sandbox/payments/{payment}", "settleSandboxPayment", settle)
             .for_anyone()
             .without_key()
-            .about(Tag::Sandbox, "Pays, or declines to")
-            .body::<Settlement>()
-            .answers::<Played>(200, "The payment as it is now.")
+            .about(Tag::Sandbox, "Pays or declines")
+            .body::<SandboxSettlement>()
+            .answers::<SandboxPaymentView>(200, "The changed payment.")
             .errors(&[Code::IllegalTransition]),
-        put("/v1/sandbox/payments/{payment}/whims", "setSandboxWhims", whims)
+        put("/v1/sandbox/payments/{payment}/whims", "setSandboxWhims", set_whims)
             .for_anyone()
             .without_key()
-            .about(Tag::Sandbox, "Tells a played payment what to do wrong")
+            .about(Tag::Sandbox, "Sets the faults that a sandbox payment simulates")
             .body::<SandboxFaults>()
-            .answers::<Played>(200, "The payment as it is now."),
+            .answers::<SandboxPaymentView>(200, "The changed payment."),
         get("/v1/sandbox/parcels", "listSandboxParcels", parcels)
             .for_roles(ADMIN)
-            .about(Tag::Sandbox, "Lists the parcels that the played courier moved last")
-            .answers::<Items<Parcel>>(200, "The last moved first.")
+            .about(Tag::Sandbox, "Lists the sandbox courier's most recently moved parcels")
+            .answers::<Items<SandboxParcelView>>(200, "Most recently moved first.")
             .errors(&[Code::NotFound]),
-        post("/v1/sandbox/parcels/{parcel}/moves", "moveSandboxParcel", push)
+        post("/v1/sandbox/parcels/{parcel}/moves", "moveSandboxParcel", move_parcel)
             .for_roles(ADMIN)
-            .about(Tag::Sandbox, "Lets the played courier report a step")
-            .body::<Push>()
-            .answers::<Pushed>(200, "It was reported.")
+            .about(Tag::Sandbox, "Makes the sandbox courier report a step")
+            .body::<SandboxStep>()
+            .answers::<SandboxReported>(200, "The step was reported.")
             .errors(&[Code::IllegalTransition]),
         get("/v1/sandbox/mail", "listSandboxMail", mail)
             .for_roles(ADMIN)
-            .about(Tag::Sandbox, "Shows the mail that went into the folder")
+            .about(Tag::Sandbox, "Lists the e-mail written to the folder")
             .answers::<Items<SandboxMail>>(200, "Newest first, at most 50.")
             .errors(&[Code::NotFound]),
     ]
 }
 
-/// A played payment, as its checkout page shows it.
+/// A sandbox payment, as its checkout page shows it.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SandboxPayment")]
-struct Played {
+struct SandboxPaymentView {
     room: RoomId,
     amount: u64,
     currency: Line,
@@ -91,39 +91,36 @@ enum Action {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SandboxSettlement")]
-struct Settlement {
+struct SandboxSettlement {
     action: Action,
 }
 
-/// A parcel of the played courier.
+/// A parcel of the sandbox courier.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SandboxParcel")]
-struct Parcel {
+struct SandboxParcelView {
     id: Uuid,
     delivery: DeliveryId,
     room: RoomId,
-    /// What the courier said last.
+    /// The state that the courier reported last.
     state: String,
-    /// When it moves on by itself.
+    /// When it moves by itself.
     next_at: Option<Timestamp>,
     updated_at: Timestamp,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SandboxStep")]
-struct Push {
+struct SandboxStep {
     to: DeliveryState,
-    /// When it happened, for a report that comes late.
+    /// When the step happened, for a late report.
     #[serde(default)]
     occurred_at: Option<Timestamp>,
 }
 
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "SandboxReported")]
-struct Pushed {
-    /// False if the room knew it already.
+struct SandboxReported {
+    /// False if the room knew the step already.
     taken: bool,
 }
 
@@ -133,7 +130,7 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-impl From<SandboxPayment> for Played {
+impl From<SandboxPayment> for SandboxPaymentView {
     fn from(payment: SandboxPayment) -> Self {
         let SandboxPayment { room, amount, currency, state, faults: whims, .. } = payment;
         Self { room, amount, currency, state, whims }
@@ -156,15 +153,15 @@ async fn page(State(state): State<AppState>, method: Method, headers: HeaderMap)
     Ok(static_files::serve(method, Uri::from_static("/sandbox/checkout.html"), headers).await)
 }
 
-async fn payment(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<Played>, Problem> {
+async fn payment(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<Json<SandboxPaymentView>, Problem> {
     Ok(Json(find(&state, id).await?.into()))
 }
 
 async fn settle(
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
-    Body(Settlement { action }): Body<Settlement>,
-) -> Result<Json<Played>, Problem> {
+    Body(SandboxSettlement { action }): Body<SandboxSettlement>,
+) -> Result<Json<SandboxPaymentView>, Problem> {
     let payment = find(&state, id).await?;
     let choice = match action {
         Action::Pay => Choice::Pay,
@@ -174,7 +171,7 @@ async fn settle(
         PartnerError::Retryable { why, .. } => Problem::new(Code::Unavailable, why),
         PartnerError::Refused(why) => Problem::new(Code::IllegalTransition, why),
     })?;
-    let settled = || Problem::new(Code::IllegalTransition, "this payment is settled");
+    let settled = || Problem::new(Code::IllegalTransition, "this payment is already settled");
     let event = event.ok_or_else(settled)?;
     for _ in 0..=u32::from(payment.faults.twice) {
         state.integrations.payment().receive_from_sandbox(&event).await?;
@@ -182,11 +179,11 @@ async fn settle(
     Ok(Json(find(&state, id).await?.into()))
 }
 
-async fn whims(
+async fn set_whims(
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
     Body(whims): Body<SandboxFaults>,
-) -> Result<Json<Played>, Problem> {
+) -> Result<Json<SandboxPaymentView>, Problem> {
     payments(&state)?.set_faults(id, whims).await?;
     Ok(Json(find(&state, id).await?.into()))
 }
@@ -198,9 +195,9 @@ fn courier(state: &AppState) -> Result<&SandboxCourier, Problem> {
     }
 }
 
-async fn parcels(State(state): State<AppState>) -> Result<Json<Items<Parcel>>, Problem> {
+async fn parcels(State(state): State<AppState>) -> Result<Json<Items<SandboxParcelView>>, Problem> {
     let parcels = courier(&state)?.parcels().await?;
-    let items = parcels.into_iter().map(|it| Parcel {
+    let items = parcels.into_iter().map(|it| SandboxParcelView {
         id: it.id,
         delivery: it.delivery,
         room: it.room,
@@ -211,16 +208,16 @@ async fn parcels(State(state): State<AppState>) -> Result<Json<Items<Parcel>>, P
     Ok(Json(Items { items: items.collect() }))
 }
 
-async fn push(
+async fn move_parcel(
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
-    Body(Push { to, occurred_at }): Body<Push>,
-) -> Result<Json<Pushed>, Problem> {
+    Body(SandboxStep { to, occurred_at }): Body<SandboxStep>,
+) -> Result<Json<SandboxReported>, Problem> {
     let step = courier(&state)?.advance(id, to, occurred_at).await?;
     let step = step.ok_or_else(|| Problem::not_found("parcel, or no courier makes this step"))?;
     let adapter = state.integrations.courier().ok_or_else(|| Problem::not_found("sandbox"))?;
     let accepted = adapter.receive_from_sandbox(&step).await?;
-    Ok(Json(Pushed { taken: accepted == Accepted::Applied }))
+    Ok(Json(SandboxReported { taken: accepted == Accepted::Applied }))
 }
 
 async fn mail(State(state): State<AppState>) -> Result<Json<Items<SandboxMail>>, Problem> {
@@ -228,7 +225,7 @@ async fn mail(State(state): State<AppState>) -> Result<Json<Items<SandboxMail>>,
         return Err(Problem::not_found("sandbox"));
     };
     let items = folder.list().await.map_err(|error| {
-        tracing::warn!(%error, "the mail folder cannot be read");
+        tracing::warn!(%error, "mail folder read failed");
         Problem::new(Code::Unavailable, "the mail folder cannot be read")
     })?;
     Ok(Json(Items { items }))

@@ -33,7 +33,10 @@ pub fn operations() -> Vec<Operation> {
         post("/v1/auth/register", "register", register)
             .without_key()
             .for_anyone()
-            .about(Tag::SignIn, "Creates an account; doctors and pharmacists need an administrator's approval before they can sign in")
+            .about(
+                Tag::SignIn,
+                "Creates an account; doctors and pharmacists need an administrator's approval before they can sign in",
+            )
             .body::<RegisterRequest>()
             .answers::<Registered>(201, "The account.")
             .errors(&[Code::EmailTaken]),
@@ -54,10 +57,16 @@ pub fn operations() -> Vec<Operation> {
         post("/v1/auth/refresh", "refresh", refresh)
             .without_key()
             .for_anyone()
-            .about(Tag::SignIn, "Exchanges a refresh token for new tokens; reusing an old refresh token ends the sign-in")
+            .about(
+                Tag::SignIn,
+                "Exchanges a refresh token for new tokens; reusing an old refresh token ends the sign-in",
+            )
             .body::<RefreshRequest>()
             .body_optional()
-            .answers::<SignInAnswer>(200, "The tokens, sent the same way as the refresh token: in the body or in a cookie.")
+            .answers::<SignInAnswer>(
+                200,
+                "The tokens, sent the same way as the refresh token: in the body or in a cookie.",
+            )
             .errors(&[Code::Unauthenticated, Code::AccountInactive, Code::Forbidden]),
         post("/v1/auth/sign-out", "signOut", sign_out)
             .without_key()
@@ -78,7 +87,9 @@ pub fn operations() -> Vec<Operation> {
             .without_key()
             .about(Tag::SignIn, "Ends one of the caller's sign-ins")
             .answers_nothing(204, "The sign-in has ended."),
-        get("/v1/me", "getMe", me).about(Tag::SignIn, "Returns the caller's account").answers::<AccountHolder>(200, "The account."),
+        get("/v1/me", "getMe", me)
+            .about(Tag::SignIn, "Returns the caller's account")
+            .answers::<AccountHolder>(200, "The account."),
         get("/v1/me/language", "getLanguage", language)
             .about(Tag::SignIn, "Returns the language in which the hub writes to the caller")
             .answers::<LanguageChoice>(200, "The language."),
@@ -313,7 +324,11 @@ async fn me(State(state): State<AppState>, caller: Caller) -> Result<Json<Accoun
 
 /// Returns the refresh token from the body, or else from the cookie. Browsers attach cookies to requests of any page, so
 /// the page's origin must be allowed.
-fn refresh_token(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<Option<(String, TokenTransport)>, Problem> {
+fn refresh_token(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<(String, TokenTransport)>, Problem> {
     let request = if body.is_empty() { RefreshRequest::default() } else { parse::<RefreshRequest>(body)? };
     if let Some(token) = request.refresh_token {
         return Ok(Some((token, TokenTransport::Bearer)));
@@ -323,9 +338,10 @@ fn refresh_token(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<O
     };
     match judge(&state.config, headers) {
         Verdict::Own | Verdict::Allowed(_) => Ok(Some((cookie, TokenTransport::Cookie))),
-        Verdict::Absent | Verdict::Foreign => {
-            Err(Problem::new(Code::Forbidden, "use the refresh cookie only from an allowed origin; other clients send refresh_token in the body"))
-        }
+        Verdict::Absent | Verdict::Foreign => Err(Problem::new(
+            Code::Forbidden,
+            "use the refresh cookie only from an allowed origin; other clients send refresh_token in the body",
+        )),
     }
 }
 

@@ -139,7 +139,10 @@ async fn publish(
     if let Published::Overlap(_) = state.store.publish_slots(caller.user(), &slots).await?
         && !already_published(&state, &caller, &slots).await?
     {
-        return Err(Problem::new(Code::SlotOverlap, "at least one slot overlaps another, so none was published; choose other times"));
+        return Err(Problem::new(
+            Code::SlotOverlap,
+            "at least one slot overlaps another, so none was published; choose other times",
+        ));
     }
     Ok((StatusCode::CREATED, Json(List::whole(slots.into_iter().map(own_slot).collect()))))
 }

@@ -38,7 +38,10 @@ pub fn operations() -> Vec<Operation> {
             .versioned(),
         patch("/v1/users/{user}", "changeUser", change)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Approves, disables or changes an account; takes effect on open connections at once")
+            .about(
+                Tag::Administration,
+                "Approves, disables or changes an account; takes effect on open connections at once",
+            )
             .body::<ChangeRequest>()
             .matching(Matching::Optional)
             .answers::<Account>(200, "The changed account.")

@@ -1,4 +1,4 @@
-//! The endpoints of integrators, for administrators.
+//! Manages integrators' webhook endpoints.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,45 +20,48 @@ use crate::web::extract::{Body, Path};
 use crate::web::{AppState, Problem};
 
 const ADMIN: &[Role] = &[Role::Admin];
-/// Endpoints of one hub.
-const MOST: usize = 50;
+/// The most endpoints of one hub.
+const MAX_ENDPOINTS: usize = 50;
 
 pub fn operations() -> Vec<Operation> {
     vec![
         get("/v1/webhooks", "listWebhooks", list)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Lists the endpoints that hear of events")
-            .answers::<List<WebhookView>>(200, "All of them, without their secrets."),
+            .about(Tag::Administration, "Lists the webhook endpoints")
+            .answers::<List<WebhookView>>(200, "All endpoints, without their secrets."),
         post("/v1/webhooks", "addWebhook", add)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Lets an endpoint hear of events")
+            .about(Tag::Administration, "Adds a webhook endpoint")
             .body::<WebhookRequest>()
-            .answers::<NewWebhook>(201, "The endpoint with its secret, which is shown this once."),
+            .answers::<NewWebhook>(201, "The endpoint with its secret, which is shown only once."),
         delete("/v1/webhooks/{webhook}", "removeWebhook", remove)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Ends what an endpoint hears")
-            .answers_nothing(204, "It hears of nothing any more."),
+            .about(Tag::Administration, "Removes a webhook endpoint")
+            .answers_nothing(204, "The endpoint is removed."),
         post("/v1/webhooks/{webhook}/secret", "rotateWebhookSecret", rotate)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Gives an endpoint a new secret; the former one signs for another day, too")
-            .answers::<NewWebhook>(200, "The endpoint with its new secret, which is shown this once."),
+            .about(
+                Tag::Administration,
+                "Replaces an endpoint's secret; messages carry a signature by the previous one for another day, too",
+            )
+            .answers::<NewWebhook>(200, "The endpoint with its new secret, which is shown only once."),
         post("/v1/webhooks/{webhook}/enable", "enableWebhook", enable)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Sends to an endpoint again that was disabled")
+            .about(Tag::Administration, "Enables a disabled endpoint")
             .answers::<WebhookView>(200, "The endpoint."),
         post("/v1/webhooks/{webhook}/test", "testWebhook", test)
             .for_roles(ADMIN)
-            .about(Tag::Administration, "Sends a message that tries an endpoint")
-            .answers::<TestSent>(202, "On its way: `GET /v1/dispatches?sink=webhook` says what becomes of it."),
+            .about(Tag::Administration, "Sends a test message to an endpoint")
+            .answers::<TestSent>(202, "The message is queued: `GET /v1/dispatches?sink=webhook` shows its result."),
     ]
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WebhookRequest {
-    /// https, at a public address, unless the setting `webhooks.private` says otherwise.
+    /// An https URL with a public address; the setting `webhooks.private` permits others.
     url: String,
-    /// The kinds of events to send, e.g. `dispensing.moved`; empty for all that leave the hub.
+    /// The kinds of events to send, e.g. `dispensing.moved`; empty for all kinds that leave the hub.
     #[serde(default)]
     kinds: Vec<String>,
 }
@@ -68,10 +71,10 @@ struct WebhookView {
     id: Uuid,
     url: String,
     kinds: Vec<String>,
-    /// Why nothing is sent to it any more.
+    /// Why the endpoint is disabled; absent if it is enabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled: Option<String>,
-    /// Until when the secret before the present one signs, too.
+    /// Until when the hub also signs with the previous secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     former_until: Option<Timestamp>,
     created_at: Timestamp,
@@ -81,13 +84,13 @@ struct WebhookView {
 struct NewWebhook {
     #[serde(flatten)]
     webhook: WebhookView,
-    /// `whsec_` and a key in base64, as Standard Webhooks has it.
+    /// `whsec_` and a key in base64, as Standard Webhooks defines it.
     secret: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct TestSent {
-    /// Its `webhook-id`, and the id of its delivery.
+    /// The message's `webhook-id`, which is also the id of its delivery.
     dispatch: Uuid,
 }
 
@@ -116,12 +119,12 @@ async fn add(
     let adapter = state.integrations.webhooks();
     let url = adapter.check(&url).await.map_err(|why| Problem::invalid("url", &why.to_string()))?;
     if kinds.iter().any(|kind| !Event::KINDS.contains(&kind.as_str())) {
-        return Err(Problem::invalid("kinds", "must be kinds of events, e.g. dispensing.moved"));
+        return Err(Problem::invalid("kinds", "must contain only kinds of events, e.g. dispensing.moved"));
     }
     kinds.sort();
     kinds.dedup();
-    if state.store.webhooks().await?.len() >= MOST {
-        return Err(Problem::invalid("url", "is one too many: remove an endpoint first"));
+    if state.store.webhooks().await?.len() >= MAX_ENDPOINTS {
+        return Err(Problem::invalid("url", "exceeds the number of endpoints allowed; remove an endpoint first"));
     }
     let (secret, created_at) = (secret()?, state.clock.now());
     let webhook = Webhook { id: key.fresh, url: url.into(), kinds, secret, former: None, disabled: None, created_at };
@@ -171,7 +174,7 @@ async fn save(state: &AppState, webhook: &Webhook) -> Result<(), Problem> {
 
 fn secret() -> Result<Vec<u8>, Problem> {
     generate_secret().map_err(|error| {
-        tracing::error!(%error, "no secret can be made");
-        Problem::new(Code::Internal, "no secret can be made")
+        tracing::error!(%error, "webhook secret generation failed");
+        Problem::new(Code::Internal, "the hub cannot generate a secret; repeat the call later")
     })
 }

@@ -1,4 +1,4 @@
-//! What stands before every operation, as its entry in the table says: token, role, rates and key.
+//! Checks every request by its operation's entry in the table: token, role, rate limit and idempotency key.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,18 +12,18 @@ use rooms::wire::code::Code;
 
 use super::idempotency;
 use crate::auth::{AuthError, Caller, Claims, ClientInfo, RateLimitSubject};
-use crate::http::operation::{Access, Operation, ResponseCache};
+use crate::http::operation::{Audience, Operation, ResponseCache};
 use crate::web::origin::{Verdict, judge};
 use crate::web::{ACCESS_COOKIE, AppState, Problem};
 
-/// Bytes of what a device calls itself that are kept.
-const MAX_LABEL: usize = 120;
+/// The most characters kept of a device's own name.
+const MAX_LABEL_CHARS: usize = 120;
 
-/// What an entry of the table demands.
+/// The requirements of one entry in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     id: &'static str,
-    access: Access,
+    access: Audience,
     cache: Option<ResponseCache>,
 }
 
@@ -33,14 +33,14 @@ impl Rule {
     }
 }
 
-/// The guard's own state.
+/// The guard's state for one operation.
 #[derive(Clone)]
 pub struct Guarded {
     pub state: AppState,
     pub rule: Rule,
 }
 
-/// Lets a request through to its handler, with the [`Caller`] and the [`ClientInfo`] beside it.
+/// Passes an admitted request to its handler, with [`Caller`] and [`ClientInfo`] as extensions.
 pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: Request, next: Next) -> Response {
     let client = client(&state, &request);
     let caller = match admit(&state, &rule, &request, &client) {
@@ -59,12 +59,12 @@ pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: 
 
 fn admit(state: &AppState, rule: &Rule, request: &Request, client: &ClientInfo) -> Result<Option<Caller>, Problem> {
     let limiter = state.auth.limiter();
-    // A partner's messages come from one address, as many as there are; one without a good signature costs little.
-    if rule.access == Access::Partners {
+    // A partner sends all its messages from one address, and rejecting a bad signature costs little.
+    if rule.access == Audience::Partners {
         return Ok(None);
     }
-    if rule.access == Access::Anyone {
-        // Reading what is public costs nothing; what is posted without a token may be an attempt to guess.
+    if rule.access == Audience::Anyone {
+        // Public reads are cheap; a POST without a token may be an attempt to guess a secret.
         if request.method() == Method::POST {
             limiter.count(&RateLimitSubject::Anonymous(client.address)).map_err(Problem::limited)?;
         }
@@ -73,8 +73,8 @@ fn admit(state: &AppState, rule: &Rule, request: &Request, client: &ClientInfo) 
     let caller = Caller { claims: identify(state, request)? };
     limiter.count(&RateLimitSubject::Person(caller.user())).map_err(Problem::limited)?;
     match rule.access {
-        Access::Roles(roles) if !roles.contains(&caller.role()) => Err(forbidden()),
-        Access::SignedIn if caller.role() == Role::Guest => Err(forbidden()),
+        Audience::Roles(roles) if !roles.contains(&caller.role()) => Err(forbidden()),
+        Audience::SignedIn if caller.role() == Role::Guest => Err(forbidden()),
         _ => Ok(Some(caller)),
     }
 }
@@ -83,7 +83,8 @@ fn forbidden() -> Problem {
     Problem::new(Code::Forbidden, "your role does not allow this")
 }
 
-/// By the `Authorization` header; else by the cookie, which a browser sends by itself: so not for a foreign page.
+/// Authenticates by the `Authorization` header, or else by the cookie. Browsers attach the cookie to requests of any page,
+/// so a change by cookie needs an allowed origin.
 fn identify(state: &AppState, request: &Request) -> Result<Claims, Problem> {
     let now = state.clock.now();
     if let Some(claims) = state.auth.bearer(request.headers(), now)? {
@@ -99,18 +100,19 @@ fn identify(state: &AppState, request: &Request) -> Result<Claims, Problem> {
     if is_safe || matches!(judge(&state.config, request.headers()), Verdict::Own | Verdict::Allowed(_)) {
         Ok(claims)
     } else {
-        Err(Problem::new(Code::Forbidden, "a change by cookie must come from a page that may use this hub"))
+        Err(Problem::new(Code::Forbidden, "changes by cookie need an allowed Origin header"))
     }
 }
 
-/// Who connects. Behind a proxy, what the proxy says of its own client, which it puts last.
+/// Returns the client's address and name. Behind a proxy, the address is the last one in `X-Forwarded-For`, which the
+/// proxy appends.
 fn client(state: &AppState, request: &Request) -> ClientInfo {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     let forwarded = state.config.behind_proxy.then(|| forwarded_for(request.headers())).flatten();
     let label = request.headers().get(header::USER_AGENT).and_then(|it| it.to_str().ok()).unwrap_or("unknown");
     ClientInfo {
         address: forwarded.or(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        label: label.chars().filter(|c| !c.is_control()).take(MAX_LABEL).collect(),
+        label: label.chars().filter(|c| !c.is_control()).take(MAX_LABEL_CHARS).collect(),
     }
 }
 

@@ -1,9 +1,9 @@
-//! `Idempotency-Key`: an unsafe call that is sent again takes effect once and gets the first answer.
+//! `Idempotency-Key`: a repeated unsafe call takes effect once and gets the first response.
 //!
-//! The key belongs to the caller and the operation. The first call claims it; while it runs, others with the same key
-//! are told so; when it is done, they get its answer; with another content, they are refused. Answers that only say
-//! that the hub could not (5xx, 429) are not kept, so that the call can be tried again. A claim whose hub died is taken
-//! over after a while, and what it makes then gets the id that it would have got.
+//! Keys are scoped to the caller and the operation. The first call claims its key. While it runs, the hub rejects calls
+//! with the same key; afterwards it repeats the stored response. It rejects a different content under the same key.
+//! Responses with 5xx or 429 are not stored, so that the client can retry. If a node crashes, another call takes over its
+//! claim once it is stale, and creates resources with the ids that the first call would have used.
 
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ use crate::http::operation::ResponseCache;
 use crate::store::idempotency::{KeyState, StoredResponse};
 use crate::web::{AppState, Problem};
 
-/// A claim older than this is of a hub that died: no call runs that long.
-const STALE: Duration = Duration::from_secs(60);
-/// Headers that belong to an answer.
-const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
+/// The age at which a claim is stale: its node has crashed, because no call runs that long.
+const STALE_CLAIM_AGE: Duration = Duration::from_secs(60);
+/// The response headers that are stored.
+const STORED_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
 
-/// The key of the call at hand, for its handler.
+/// The current request's key, for its handler.
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotencyKey {
-    /// The id of the command that the call sends: the key itself, if it is a UUID.
+    /// The id of the command that the call submits: the key itself if it is a UUID.
     pub command: CommandId,
-    /// The id of what the call makes: the same for every repetition.
+    /// The id of the resource that the call creates: the same for every repetition.
     pub fresh: Uuid,
 }
 
@@ -43,12 +43,12 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        // Missing only if the table's entry asks for no key: a mistake of the program.
+        // Missing only if the table's entry requires no key, which is a bug.
         parts.extensions.get::<IdempotencyKey>().copied().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
-/// Runs the rest of the call at most once for its key.
+/// Runs the request at most once for its key.
 pub async fn run_idempotent(
     state: &AppState,
     operation: &'static str,
@@ -76,7 +76,7 @@ async fn try_run(
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, state.config.limits.body_bytes)
         .await
-        .map_err(|_| Problem::new(Code::TooLarge, "the body is larger than allowed, or broke off"))?;
+        .map_err(|_| Problem::new(Code::TooLarge, "the body must be complete and within the size limit"))?;
     let fresh = state.clock.fresh_id();
     if cache == ResponseCache::NotStored {
         parts.extensions.insert(IdempotencyKey { command, fresh });
@@ -84,22 +84,22 @@ async fn try_run(
     }
     let (store, now) = (&state.store, state.clock.now());
     let hash = content_hash(&parts, &body);
-    let stale = Timestamp::from_micros(now.micros() - i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX));
+    let stale = Timestamp::from_micros(now.micros() - i64::try_from(STALE_CLAIM_AGE.as_micros()).unwrap_or(i64::MAX));
     let fresh = match store.claim_key(user, operation, &text, &hash, fresh, now, stale).await? {
         KeyState::Claimed(fresh) => fresh,
         KeyState::InProgress => {
             let detail = Detail { retry_after_ms: Some(500), ..Detail::default() };
-            let sentence = "the first call with this Idempotency-Key still runs; repeat later";
+            let sentence = "the first call with this Idempotency-Key is still running; repeat later";
             return Err(Problem::new(Code::InFlight, sentence).with(detail));
         }
         KeyState::BodyMismatch => {
-            let sentence = "this Idempotency-Key was used before with another content; use a fresh one";
+            let sentence = "this Idempotency-Key was used with different content; send a new key";
             return Err(Problem::new(Code::IdConflict, sentence));
         }
         KeyState::Completed(answer) => return Ok(repeat(answer)),
     };
     parts.extensions.insert(IdempotencyKey { command, fresh });
-    // A client that hangs up must not stop half-way what it started: the call goes on by itself.
+    // The call runs in its own task, so that a client's disconnect does not stop it midway.
     let (owned, request) = (state.clone(), Request::from_parts(parts, Body::from(body)));
     let key = text.clone();
     let run = tokio::spawn(async move {
@@ -109,14 +109,14 @@ async fn try_run(
     match run.await {
         Ok(result) => result,
         Err(_) => {
-            tracing::error!(operation, "a handler panicked");
+            tracing::error!(operation, "request handler panicked");
             store.release_key(user, operation, &text).await?;
             Err(Problem::new(Code::Internal, "the hub failed; repeat with the same key"))
         }
     }
 }
 
-/// Keeps the answer, or forgets the key.
+/// Stores the response, or releases the key if the response is an error of the hub.
 async fn settle(
     state: &AppState,
     user: UserId,
@@ -131,10 +131,12 @@ async fn settle(
     }
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
-        return Err(Problem::new(Code::Internal, "the answer broke off; repeat with the same key"));
+        return Err(Problem::new(Code::Internal, "the response ended early; repeat with the same key"));
     };
-    let headers: Vec<(&str, &str)> =
-        KEPT.iter().filter_map(|name| Some((name.as_str(), parts.headers.get(name)?.to_str().ok()?))).collect();
+    let headers: Vec<(&str, &str)> = STORED_HEADERS
+        .iter()
+        .filter_map(|name| Some((name.as_str(), parts.headers.get(name)?.to_str().ok()?)))
+        .collect();
     let answer = StoredResponse {
         status: status.as_u16(),
         headers: serde_json::to_string(&headers).expect("pairs of strings are JSON"),
@@ -144,10 +146,11 @@ async fn settle(
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
+/// Rebuilds a stored response.
 fn repeat(answer: StoredResponse) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
-    // Only what the answer had: axum has put a type of its own there.
+    // axum sets a content type of its own; keep only the stored one.
     response.headers_mut().remove(header::CONTENT_TYPE);
     let headers: Vec<(String, String)> = serde_json::from_str(&answer.headers).unwrap_or_default();
     for (name, value) in headers {
@@ -158,7 +161,7 @@ fn repeat(answer: StoredResponse) -> Response {
     response
 }
 
-/// The key, bare or quoted as the draft has it.
+/// Returns the key from the header, bare or in quotes as the IETF draft has it.
 fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
         return Err(Problem::new(Code::KeyRequired, "send an Idempotency-Key header, e.g. a fresh UUID"));
@@ -174,7 +177,7 @@ fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
     }
 }
 
-/// What makes two calls the same: address, version and body.
+/// Hashes the URI, version and body: calls with equal hashes are repetitions.
 fn content_hash(parts: &Parts, body: &[u8]) -> Hash {
     let mut hasher = Sha256::new();
     let version = parts.headers.get(header::IF_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
@@ -190,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_may_be_quoted_and_must_be_of_some_length() {
+    fn key_has_8_to_64_characters_with_or_without_quotes() {
         let key = |text: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("idempotency-key", HeaderValue::from_static(text));

@@ -1,4 +1,4 @@
-//! What stands around everything: a time limit, errors as problems, and the headers that protect browsers.
+//! The outermost middleware: request timeout, problem+json for every error, and security headers.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::web::Problem;
 use crate::web::origin::{Verdict, judge};
 use crate::web::problem;
 
-/// How long a request may take until its answer begins, its body's arrival included.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The time from a request's arrival to the start of its response, including the upload of its body.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the headers depend on.
+/// The headers of every response, and the configuration that they depend on.
 #[derive(Clone)]
-pub struct Headers {
+pub struct ResponseHeaders {
     config: Arc<Config>,
     fixed: Arc<[(HeaderName, HeaderValue)]>,
 }
 
-impl Headers {
+impl ResponseHeaders {
     pub fn new(config: &Arc<Config>) -> Self {
         let socket = match &config.public_url {
             Some(url) if url.is_https() => format!(" wss://{}", url.authority()),
             Some(url) => format!(" ws://{}", url.authority()),
-            // 'self' covers the own WebSocket in current browsers; older ones want it named.
+            // 'self' covers the hub's WebSocket in current browsers; older ones require its URL.
             None => " ws://127.0.0.1:* ws://localhost:*".to_owned(),
         };
         let policy = format!(
@@ -65,8 +65,8 @@ impl Headers {
     }
 }
 
-/// The outermost layer.
-pub async fn finish(State(headers): State<Headers>, request: Request, next: Next) -> Response {
+/// Adds the response headers, and answers preflight requests.
+pub async fn add_headers(State(headers): State<ResponseHeaders>, request: Request, next: Next) -> Response {
     let id = Uuid::now_v7();
     let verdict = judge(&headers.config, request.headers());
     let preflight = is_preflight(&request).then(|| request.headers().clone());
@@ -79,7 +79,7 @@ pub async fn finish(State(headers): State<Headers>, request: Request, next: Next
     for (name, value) in &*headers.fixed {
         set.entry(name).or_insert_with(|| value.clone());
     }
-    // What the hub says is for one person at one time, unless the handler knows better.
+    // Responses are personal and current, unless the handler declares otherwise.
     set.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     set.insert(REQUEST_ID, HeaderValue::try_from(id.to_string()).expect("a UUID is ASCII"));
     if let Verdict::Allowed(origin) = verdict {
@@ -92,10 +92,11 @@ fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What a browser asks before a page of another origin may send what a form could not.
+/// Answers a CORS preflight request.
 fn preflight_answer(verdict: &Verdict, asked: &HeaderMap) -> Response {
     if !matches!(verdict, Verdict::Allowed(_)) {
-        return Problem::new(Code::Forbidden, "pages of this origin may not use this hub").into_response();
+        return Problem::new(Code::Forbidden, "this origin is not allowed; ask the operator to configure it")
+            .into_response();
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -117,16 +118,18 @@ fn allow(headers: &mut HeaderMap, origin: &str) {
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
 }
 
-/// Turns whatever went wrong below into a problem: a handler that panics or takes too long, axum's own refusals.
-pub async fn speak_in_problems(request: Request, next: Next) -> Response {
+/// Turns every failure of the inner layers into a problem: panics, timeouts, and axum's own rejections.
+pub async fn convert_errors(request: Request, next: Next) -> Response {
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match tokio::time::timeout(TIME_LIMIT, run).await {
+    let response = match tokio::time::timeout(REQUEST_TIMEOUT, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
-            tracing::error!("a handler panicked");
-            return Problem::new(Code::Internal, "the hub failed").into_response();
+            tracing::error!("request handler panicked");
+            return Problem::new(Code::Internal, "the hub failed; repeat the call later").into_response();
         }
-        Err(_) => return Problem::new(Code::Unavailable, "the request took too long").into_response(),
+        Err(_) => {
+            return Problem::new(Code::Unavailable, "the request took too long; repeat the call later").into_response();
+        }
     };
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || is_problem(&response) {
@@ -135,13 +138,14 @@ pub async fn speak_in_problems(request: Request, next: Next) -> Response {
     let problem = match (status, response.extensions().get::<AuthError>()) {
         (_, Some(error)) => Problem::from(*error),
         (StatusCode::UNAUTHORIZED, None) => Problem::new(Code::Unauthenticated, "sign in"),
-        (StatusCode::NOT_FOUND, _) => Problem::new(Code::NotFound, "there is nothing at this address"),
-        (StatusCode::METHOD_NOT_ALLOWED, _) => {
-            Problem::new(Code::MethodNotAllowed, "this address does not know this method")
-        }
-        (StatusCode::PAYLOAD_TOO_LARGE, _) => Problem::new(Code::TooLarge, "the body is larger than allowed"),
+        (StatusCode::NOT_FOUND, _) => Problem::new(Code::NotFound, "this path does not exist"),
+        (StatusCode::METHOD_NOT_ALLOWED, _) => Problem::new(
+            Code::MethodNotAllowed,
+            "this path does not support this method; the Allow header lists those it supports",
+        ),
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => Problem::new(Code::TooLarge, "the body exceeds the size limit"),
         (status, _) if status.is_client_error() => {
-            Problem::new(Code::Malformed, "the request is not what this address expects")
+            Problem::new(Code::Malformed, "the request does not match what this path expects")
         }
         _ => Problem::new(Code::Internal, "the hub failed"),
     };

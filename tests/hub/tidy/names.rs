@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{CRATES, Source, assert_none_outside, code, sources, tokens};
+use super::source::{CRATES, Source, assert_none, code, sources, tokens};
 
 /// Types that several modules of one crate may declare, each with the reason.
 const SHARED_TYPE_NAMES: &[(&str, &str)] = &[("Result", "the usual alias for a module's own error type")];
@@ -48,12 +48,6 @@ const TIME_WORDS: &[&str] = &[
     "TIME",
     "TOLERANCE",
 ];
-
-/// Areas that still repeat type names.
-const PENDING_TYPES: &[&str] = &["src/http/"];
-
-/// Areas that still have bare constants.
-const PENDING_CONSTANTS: &[&str] = &["src/http/"];
 
 /// Returns the names that a file declares with one of these keywords, at any depth.
 fn declared(source: &Source, keywords: &[&str]) -> Vec<String> {
@@ -111,7 +105,7 @@ fn type_names_are_unique_within_a_crate() {
             .filter(|(name, files)| files.len() > 1 && !SHARED_TYPE_NAMES.iter().any(|(allowed, _)| allowed == name));
         found.extend(repeated.map(|(type_name, files)| format!("{name}: {type_name} in {files:?}")));
     }
-    assert_none_outside(&found, PENDING_TYPES, "type names are unique within a crate");
+    assert_none(&found, "type names are unique within a crate");
 }
 
 /// Returns the type aliases at the top of a file; those within an `impl` belong to a trait.
@@ -138,7 +132,7 @@ fn constants_name_their_subject_and_durations_their_kind() {
             }
         }
     }
-    assert_none_outside(&found, PENDING_CONSTANTS, "a constant names its subject and unit");
+    assert_none(&found, "a constant names its subject and unit");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use crate::auth::{Auth, Revocation};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::echo::Echo;
-use crate::egress::Egress;
+use crate::echo::{Echo, MediaAddress};
+use crate::egress::{AddressPolicy, Egress};
 use crate::http;
 use crate::hub::Hub;
 use crate::hub::admission::AdmissionQueue;
@@ -88,8 +88,9 @@ impl App {
         if hub.bus().is_shared() {
             share_revocations(&auth, &hub, &stop);
         }
-        let (listen, public) = config.media_address();
-        let echo = Echo::new(relay.clone(), listen, public);
+        let (listen, public, private_peers) = config.media_address();
+        let policy = AddressPolicy::for_media(private_peers);
+        let echo = Echo::new(relay.clone(), MediaAddress { listen, public, policy });
         let (integrations, admission) =
             (Arc::new(integrations), AdmissionQueue::new(config.limits.arrivals_per_second));
         let history =

@@ -155,12 +155,12 @@ impl Config {
         })
     }
 
-    /// Returns the address that the hub's own media is sent from, and the one where clients reach it. They are those of
-    /// the embedded relay, if it runs.
-    pub fn media_address(&self) -> (IpAddr, IpAddr) {
+    /// Returns the address that the hub's own media is sent from, the one where clients reach it, and whether clients on
+    /// loopback and in private networks are allowed. They are those of the embedded relay, if it runs.
+    pub fn media_address(&self) -> (IpAddr, IpAddr, bool) {
         match &self.turn.embedded {
-            Some(embedded) => (embedded.listen.ip(), embedded.public),
-            None => (self.listen.ip(), self.listen.ip()),
+            Some(embedded) => (embedded.listen.ip(), embedded.public, embedded.private_peers),
+            None => (self.listen.ip(), self.listen.ip(), false),
         }
     }
 

@@ -4,6 +4,8 @@
 //! name resolves to public addresses alone. The connection itself resolves and checks the name, so DNS rebinding between
 //! check and call is impossible.
 
+mod address_policy;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use rooms::time::Timestamp;
 
-use crate::turn::peer_policy;
+pub use self::address_policy::AddressPolicy;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,17 +96,8 @@ pub async fn check_resolved(url: &Url) -> Result<(), Forbidden> {
     if addresses.all(|address| is_public(address.ip())) { Ok(()) } else { Err(Forbidden::NotPublic) }
 }
 
-/// Returns whether an address belongs to the public internet.
 fn is_public(address: IpAddr) -> bool {
-    let global = match address {
-        IpAddr::V4(_) => true,
-        // Global unicast is 2000::/3, except for 3fff::/20, which is reserved for documentation.
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(_) => true,
-            None => v6.segments()[0] & 0xe000 == 0x2000 && !(v6.segments()[0] == 0x3fff && v6.segments()[1] < 0x1000),
-        },
-    };
-    global && peer_policy::is_allowed_peer(address, false)
+    AddressPolicy::Public.allows(address)
 }
 
 /// A resolver that fails unless all addresses of a name are public.

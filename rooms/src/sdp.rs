@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -90,6 +91,21 @@ impl Sdp {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns a copy with only those candidates that `keep` accepts by their transport address. Candidates over TCP and
+    /// candidates with a name instead of an address are always removed.
+    pub fn with_udp_candidates(&self, mut keep: impl FnMut(SocketAddr) -> bool) -> Self {
+        let mut out = String::with_capacity(self.0.len());
+        for line in lines(&self.0) {
+            let candidate = line.strip_prefix("a=").filter(|value| value.starts_with("candidate:"));
+            let is_kept = |value| Fields::read(value).and_then(|fields| fields.udp_address()).is_some_and(&mut keep);
+            if candidate.is_none_or(is_kept) {
+                out.push_str(line);
+                out.push_str("\r\n");
+            }
+        }
+        Self(out.into())
     }
 
     /// Returns a copy that contains no network addresses but those of relays, for calls in which neither side may learn the
@@ -198,6 +214,13 @@ impl<'a> Fields<'a> {
             && more.iter().all(|part| !part.is_empty());
         let head = [*foundation, *component, *transport, *priority, *address, *port];
         fits.then(|| Self { head, kind, more: more.to_vec() })
+    }
+
+    /// Returns the address of a candidate over UDP; none if it has a name instead.
+    fn udp_address(&self) -> Option<SocketAddr> {
+        let [_, _, transport, _, address, port] = self.head;
+        let is_udp = transport.eq_ignore_ascii_case("udp");
+        Some(SocketAddr::new(address.parse().ok().filter(|_| is_udp)?, port.parse().ok()?))
     }
 
     /// Returns a relay candidate without its related address; none for other types.

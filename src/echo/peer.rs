@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rooms::sdp::Sdp;
 use rooms::wire::call::IceServer;
+use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -28,6 +29,7 @@ use webrtc::peer_connection::{
 
 use super::EchoError;
 use super::playback::play_back;
+use crate::egress::AddressPolicy;
 
 /// How long the hub gathers its own candidates; the answer has those found by then.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,6 +39,8 @@ const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct MediaAddress {
     pub listen: IpAddr,
     pub public: IpAddr,
+    /// The clients' addresses that the hub sends to.
+    pub policy: AddressPolicy,
 }
 
 /// The connection to one client that tests its media.
@@ -159,7 +163,9 @@ async fn build(
         username: server.username.clone().unwrap_or_default(),
         credential: server.credential.clone().unwrap_or_default(),
     });
-    let mut engine = SettingEngineBuilder::new();
+    // Candidates with mDNS names are removed from offers. The socket for them cannot be opened on a machine without a
+    // multicast route.
+    let mut engine = SettingEngineBuilder::new().with_multicast_dns_mode(MulticastDnsMode::Disabled);
     if address.public != address.listen && !address.listen.is_unspecified() {
         engine = engine.with_nat_1to1_ips(vec![address.public.to_string()], RTCIceCandidateType::Host);
     }

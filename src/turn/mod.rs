@@ -10,7 +10,6 @@ mod conn;
 pub mod credentials;
 mod embedded;
 mod metrics;
-pub mod peer_policy;
 mod quota;
 mod relay;
 mod stun;

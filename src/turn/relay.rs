@@ -17,10 +17,10 @@ use super::auth::AuthenticatedUser;
 use super::conn::{ConnResult, unsupported};
 use super::credentials::{expiry, session};
 use super::metrics::RelayMetrics;
-use super::peer_policy::is_allowed_peer;
 use super::quota::{AllocationPermit, AllocationQuota};
 use crate::clock::Clock;
 use crate::config::EmbeddedTurn;
+use crate::egress::AddressPolicy;
 
 /// Ports to try before an allocation fails.
 const MAX_PORT_ATTEMPTS: usize = 32;
@@ -99,7 +99,7 @@ impl RelaySocket {
 
     /// Checks a packet in either direction against peer policy and bandwidth, and counts it.
     fn admits(&self, len: usize, peer: SocketAddr) -> bool {
-        if !is_allowed_peer(peer.ip(), self.settings.private_peers) || self.is_own_service(peer) {
+        if !AddressPolicy::for_media(self.settings.private_peers).allows(peer.ip()) || self.is_own_service(peer) {
             RelayMetrics::increment(&self.metrics.forbidden_peers);
             return false;
         }

@@ -129,8 +129,10 @@ export function checkScreen(app, id) {
     h('a.back', { href: `#/room/${id}` }, '← Back'),
     h('h1', {}, 'Is everything ready for a call?'), verdict,
     h('ul.checks', {}, Object.entries(rows).map(([name, { chip, help, more }]) => h('li', {}, h('b', {}, TITLES[name]), chip, more, help))),
-    h('h2', {}, 'Can I be heard?'),
-    h('p', {}, 'Call the echo: it sends back what you say and show, to you alone. Nothing is kept. It hangs up after a minute.'),
-    action('Call the echo', call, { testid: 'echo-call' }), heard,
+    app.user.role !== 'guest' && [
+      h('h2', {}, 'Can I be heard?'),
+      h('p', {}, 'Call the echo: it sends back what you say and show, to you alone. Nothing is kept. It hangs up after a minute.'),
+      action('Call the echo', call, { testid: 'echo-call' }), heard,
+    ],
     h('div.buttons', {}, action('Done', save, { class: 'primary', testid: 'check-save' }), action('Check again', run, { testid: 'check-again' })));
 }

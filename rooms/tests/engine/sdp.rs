@@ -184,3 +184,15 @@ fn no_mutation_makes_the_parsers_panic_or_leak() {
     }
     assert!(tried > 1_000 && accepted > 100, "{tried} tried, {accepted} accepted");
 }
+
+#[test]
+fn only_udp_candidates_with_an_address_are_offered_to_the_filter() {
+    let mut seen = Vec::new();
+    let kept = Sdp::parse(&chromium()).unwrap().with_udp_candidates(|address| {
+        seen.push(address.to_string());
+        address.port() == 54_400
+    });
+    assert_eq!(seen, ["203.0.113.5:54400", "198.51.100.9:60000"]);
+    assert_eq!(kept.as_str().matches("a=candidate:").count(), 1, "{}", kept.as_str());
+    assert_eq!(kept.as_str().lines().count() + 3, chromium().lines().count(), "every other line stays");
+}

@@ -31,11 +31,10 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Servers>(200, "The servers that a call of this sign-in would use."),
         post("/v1/echo", "startEcho", start_echo)
             .without_key()
-            .for_guests_too()
             .about(
                 Tag::Live,
-                "Starts an echo call: the hub sends the received media back after a moment. Lasts up to a minute; one at a \
-                 time per sign-in",
+                "Starts an echo call: the hub sends the received media back after a moment. Lasts up to a minute; one a \
+                 minute per person. The hub uses up to 8 UDP candidates with allowed addresses",
             )
             .body::<EchoOffer>()
             .answers::<EchoAnswer>(200, "The answer, with all its candidates.")
@@ -78,9 +77,10 @@ async fn start_echo(
     caller: Caller,
     Body(offer): Body<EchoOffer>,
 ) -> Result<Json<EchoAnswer>, Problem> {
-    match state.echo.answer(caller.claims.session, &offer.sdp).await {
+    match state.echo.answer(caller.user(), caller.claims.session, &offer.sdp).await {
         Ok(sdp) => Ok(Json(EchoAnswer { sdp })),
         Err(error @ EchoError::UnsupportedOffer) => Err(Problem::new(Code::Invalid, error.to_string())),
+        Err(error @ EchoError::TooSoon(wait)) => Err(Problem::limited(wait).saying(error.to_string())),
         Err(error @ EchoError::Busy) => Err(Problem::limited(MAX_ECHO_DURATION).saying(error.to_string())),
         Err(error @ EchoError::Unavailable) => Err(Problem::new(Code::Unavailable, error.to_string())),
     }

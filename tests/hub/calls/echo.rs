@@ -1,9 +1,11 @@
 //! The echo call: people hear and see themselves, within their share of the capacity.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rooms::role::Role;
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 use wardroom::echo::MAX_ECHOES;
 
 use crate::support::browser::Driver;
@@ -12,14 +14,25 @@ use crate::support::hub_process::HubProcess;
 use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::rest::{RestClient, RestResponse};
 
+/// How long ICE has to send its first packets.
+const PROBE_TIME: Duration = Duration::from_secs(3);
+
 /// Returns an audio offer of a browser that is unreachable: it is answered, and nobody connects.
 fn offer(codec: &str) -> String {
+    offer_with(codec, &["127.0.0.1:9".parse().unwrap()])
+}
+
+/// Returns an audio offer with these host candidates.
+fn offer_with(codec: &str, candidates: &[SocketAddr]) -> String {
     let fingerprint = vec!["AB"; 32].join(":");
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
         c=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 {codec}\r\na=setup:actpass\r\n\
-        a=candidate:1 1 udp 2122260223 127.0.0.1 9 typ host\r\na=ice-ufrag:abcd\r\n\
-        a=ice-pwd:0123456789abcdef0123456789\r\na=fingerprint:sha-256 {fingerprint}\r\n"
+        {}a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef0123456789\r\na=fingerprint:sha-256 {fingerprint}\r\n",
+        candidates
+            .iter()
+            .map(|it| format!("a=candidate:1 1 udp 2122260223 {} {} typ host\r\n", it.ip(), it.port()))
+            .collect::<String>()
     )
 }
 
@@ -47,9 +60,71 @@ async fn echo_requires_sign_in_and_is_bounded_in_number() {
     let refused = echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await;
     refused.assert_problem(429, "rate_limited");
     assert!(refused.json["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{}", refused.text);
-    // A person may start again; that ends their former echo.
-    echo(&rest, &tokens[0], &offer("opus/48000/2")).await.ok();
-    echo(&rest, &tokens[MAX_ECHOES], &offer("opus/48000/2")).await.assert_problem(429, "rate_limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_starts_one_echo_a_minute() {
+    let rest = RestClient::start(Database::sqlite().settings()).await;
+    let (person, token) = rest.person_with_token(Role::Patient, None).await;
+    echo(&rest, &token, &offer("G729/8000")).await.assert_problem(422, "invalid");
+    echo(&rest, &token, &offer("opus/48000/2")).await.ok();
+    // Another sign-in of the same person has no count of its own.
+    for token in [token, rest.server.token(&person).0] {
+        let refused = echo(&rest, &token, &offer("opus/48000/2")).await;
+        refused.assert_problem(429, "rate_limited");
+        let wait = refused.json["retry_after_ms"].as_u64().unwrap();
+        assert!((30_000..=60_000).contains(&wait), "{wait}");
+    }
+    echo(&rest, &rest.token(Role::Patient).await, &offer("opus/48000/2")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guest_gets_no_echo() {
+    let rest = RestClient::start(Database::sqlite().settings()).await;
+    let guest = rest.token(Role::Guest).await;
+    echo(&rest, &guest, &offer("opus/48000/2")).await.assert_problem(403, "forbidden");
+}
+
+/// Returns how many of these sockets receive something soon.
+async fn reached(sockets: &[UdpSocket]) -> usize {
+    let receive = async |socket: &UdpSocket| {
+        let mut buf = [0; 1500];
+        tokio::time::timeout(PROBE_TIME, socket.recv_from(&mut buf)).await.is_ok()
+    };
+    futures_util::future::join_all(sockets.iter().map(receive))
+        .await
+        .into_iter()
+        .filter(|is_reached| *is_reached)
+        .count()
+}
+
+async fn candidates(count: usize) -> (Vec<UdpSocket>, Vec<SocketAddr>) {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        sockets.push(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    }
+    let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    (sockets, addresses)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn echo_sends_nothing_to_private_addresses_that_an_offer_names() {
+    let rest = RestClient::start(Database::sqlite().settings()).await;
+    let (sockets, addresses) = candidates(3).await;
+    echo(&rest, &rest.token(Role::Patient).await, &offer_with("opus/48000/2", &addresses)).await.ok();
+    assert_eq!(reached(&sockets).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn echo_probes_a_handful_of_many_candidates() {
+    let rest = RestClient::start_with(Database::sqlite().settings(), |config| {
+        config.turn.embedded.as_mut().expect("a relay beside a hub on loopback").private_peers = true;
+    })
+    .await;
+    let (sockets, addresses) = candidates(60).await;
+    echo(&rest, &rest.token(Role::Patient).await, &offer_with("opus/48000/2", &addresses)).await.ok();
+    let reached = reached(&sockets).await;
+    assert!((1..=8).contains(&reached), "{reached} of 60 candidates were sent packets");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,15 +186,13 @@ async fn echo_returns_own_sound_and_video() {
     let room = room_id_in_url(&patient).await;
     patient.run(&format!("location.hash = '#/check/{room}'")).await;
     patient.wait_until("the check has finished", "return document.querySelector('[data-testid=check-verdict]')?.innerText.includes('ready for a video call')").await;
-    for _ in 0..2 {
-        patient.run("window.loudest = 0; window.ear = null").await;
-        patient.click("echo-call").await;
-        patient.wait_until("own video and sound", ECHO_RECEIVED_JS).await;
-        let status = patient
-            .wait_until("the echo's status", "return document.querySelector('[data-testid=echo-state]').innerText")
-            .await;
-        assert_ne!(status, Value::Null);
-    }
+    patient.run("window.loudest = 0; window.ear = null").await;
+    patient.click("echo-call").await;
+    patient.wait_until("own video and sound", ECHO_RECEIVED_JS).await;
+    let status = patient
+        .wait_until("the echo's status", "return document.querySelector('[data-testid=echo-state]').innerText")
+        .await;
+    assert_ne!(status, Value::Null);
     patient.click("echo-stop").await;
     patient.wait_until("the echo has ended", "return !document.querySelector('[data-testid=echo-picture]')").await;
     patient.assert_no_errors().await;

@@ -32,14 +32,14 @@ export const handlers = {
     }
   },
   ack(client, { id, room, first, last }) {
-    client.removeAnswered(id);
+    client.settle(id);
     client.emit('ack', { id, room, first, last });
   },
   error(client, error) {
     const entry = client.waiting.find(({ id }) => id === error.id);
-    if (entry && error.retryable) return client.retryLater(error, () => client.waiting.includes(entry) && client.sendCommand(entry));
+    if (entry && error.retryable) return client.pacer.postpone(entry, error);
     if (entry) {
-      client.removeAnswered(entry.id);
+      client.settle(entry.id, error);
       return client.emit('refused', { id: entry.id, room: entry.room, command: entry.command, error });
     }
     if (!error.id && error.retryable) {

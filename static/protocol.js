@@ -3,6 +3,7 @@
 
 import { Feeds } from './feeds.js';
 import { handlers } from './frames.js';
+import { Pacer } from './pacer.js';
 import { Reader } from './reader.js';
 import { Reconnect, SIGN_IN_AGAIN } from './reconnect.js';
 import { SocketLink, StreamLink } from './links.js';
@@ -29,7 +30,7 @@ const MAX_SOCKET_RETRY_MS = 300_000;
 /**
  * Events: `state` {state, retryAt?, reason?, waiting}, `welcome`, `joined` {room, snapshot}, `event` {room, event},
  * `live` {room}, `ack` {id, room, first, last}, `refused` {id, room, error}, `error`, `signal`, `call`, `presence`, `mark`,
- * `left`, `feed` {feed, items}, `queued` {command}.
+ * `left`, `feed` {feed, items}, `queued` {command}, `dismissed` {command}.
  */
 export class Client extends EventTarget {
   /** @param {Options} options */
@@ -51,6 +52,9 @@ export class Client extends EventTarget {
     this.feeds = new Feeds();
     /** Commands without an answer, oldest first. */
     this.waiting = [];
+    /** Refused commands whose text the user has not dismissed yet, oldest first; each has its `refusal`. */
+    this.refused = [];
+    this.pacer = new Pacer(this.options, (entry) => this.sendCommand(entry), () => this.waiting);
     this.backoff = new Reconnect(this.options.random, this.options.now);
     this.link = null;
     /** A WebSocket on trial while a stream is in use. */
@@ -63,7 +67,10 @@ export class Client extends EventTarget {
 
   /** Loads the unsent commands of an earlier page and connects. */
   async start() {
-    this.waiting = await this.options.outbox.all();
+    const entries = await this.options.outbox.all();
+    this.waiting = entries.filter(({ refusal }) => !refusal);
+    this.refused = entries.filter(({ refusal }) => refusal);
+    for (const { id } of this.waiting) this.pacer.stored(id);
     this.connect(false);
   }
 
@@ -117,19 +124,28 @@ export class Client extends EventTarget {
   }
 
   /**
-   * Sends a command and stores it until it is answered, across reconnects and reloads. Returns its id.
+   * Sends a command and stores it until it is answered, across reconnects and reloads. Returns its id once it is stored.
    * @param {string} room
    * @param {{kind: string, data: object}} command
    * @param {number} [expect] the version that the user saw
+   * @param {{keepsRefused?: boolean}} [options] `keepsRefused` stores a refused command until `dismiss`
    */
-  async command(room, command, expect) {
-    const entry = { id: this.options.id(), room, command, expect, at: this.options.now() };
-    await this.options.outbox.put(entry);
+  async command(room, command, expect, { keepsRefused } = {}) {
+    const entry = { id: this.options.id(), room, command, expect, at: this.options.now(), ...(keepsRefused && { keepsRefused }) };
     this.waiting.push(entry);
     this.emit('queued', { command: entry });
     this.setState(this.state, this.stateDetail);
-    this.sendCommand(entry);
+    await this.options.outbox.put(entry);
+    this.pacer.stored(entry.id);
     return entry.id;
+  }
+
+  /** Forgets a refused command. */
+  async dismiss(id) {
+    const entry = this.refused.find((it) => it.id === id);
+    this.refused = this.refused.filter((it) => it.id !== id);
+    if (entry) this.emit('dismissed', { command: entry });
+    await this.options.outbox.remove(id);
   }
 
   signal(room, signal) {
@@ -203,7 +219,7 @@ export class Client extends EventTarget {
       for (const { room, after } of rooms) this.send({ type: 'join', room, after });
       for (const feed of feeds) this.send({ type: 'subscribe', feed });
     }
-    for (const entry of this.waiting) this.sendCommand(entry);
+    this.pacer.start();
     if (reopen) this.scheduleSocketRetry(FIRST_SOCKET_RETRY_MS);
   }
 
@@ -255,6 +271,7 @@ export class Client extends EventTarget {
     this.generation++;
     this.options.clearTimeout(this.watchdog);
     this.options.clearTimeout(this.socketRetryTimer);
+    this.pacer.stop();
     for (const reader of this.readers.values()) reader.live = false;
     this.feeds.invalidate();
     this.link?.close();
@@ -308,10 +325,15 @@ export class Client extends EventTarget {
     this.options.setTimeout(() => generation === this.generation && run(), error?.detail?.retry_after_ms ?? 1000);
   }
 
-  async removeAnswered(id) {
-    this.waiting = this.waiting.filter((entry) => entry.id !== id);
+  /** Ends a command: `refusal` is the hub's error, without one the hub acknowledged it. */
+  async settle(id, refusal) {
+    const entry = this.waiting.find((it) => it.id === id);
+    const kept = refusal && entry?.keepsRefused ? { ...entry, refusal: { code: refusal.code, message: refusal.message } } : null;
+    this.waiting = this.waiting.filter((it) => it !== entry);
+    if (kept) this.refused.push(kept);
     this.setState(this.state, this.stateDetail);
-    await this.options.outbox.remove(id);
+    this.pacer.answered(id);
+    await (kept ? this.options.outbox.put(kept) : this.options.outbox.remove(id));
   }
 
   setState(state, detail = {}) {

@@ -29,7 +29,7 @@ async function storm(seed) {
   const load = async () => {
     page?.client.stop();
     disk.reload();
-    page = await start({ clock, random, outbox: await browserOutbox('ada'), id: () => `id ${++serial}` });
+    page = await start({ clock, random, outbox: browserOutbox('ada'), id: () => `id ${++serial}` });
     page.network.onframe = (socket, frame) => hub.handle(socket, frame);
     page.client.join('r1');
   };

@@ -5,7 +5,7 @@ import { Client } from './protocol.js';
 import { SIGN_IN_AGAIN } from './reconnect.js';
 import { browserOutbox } from './outbox.js';
 import { Room } from './room-state.js';
-import { h, fill, action, empty, failed, toast } from './dom.js';
+import { h, fill, foreign, guard, action, empty, failed, toast } from './dom.js';
 import { connectionBadge } from './connection-badge.js';
 import * as notify from './notify.js';
 import { Calls } from './screens/call.js';
@@ -53,7 +53,7 @@ export const app = {
   },
   /** Adds a listener that is removed when the current screen closes. */
   on(target, type, run) {
-    target.addEventListener(type, run, { signal: leaving.signal });
+    target.addEventListener(type, (event) => guard(() => run(event)), { signal: leaving.signal });
   },
   /** Subscribes to a feed until the current screen closes. */
   follow(feed, show) {
@@ -80,7 +80,7 @@ export const app = {
     leaving.signal.addEventListener('abort', run);
   },
   every(ms, run) {
-    const timer = setInterval(run, ms);
+    const timer = setInterval(() => guard(run), ms);
     leaving.signal.addEventListener('abort', () => clearInterval(timer));
   },
 };
@@ -89,7 +89,7 @@ let leaving = new AbortController();
 
 async function signedIn(user) {
   app.user = user;
-  const client = (app.client = new Client({ base: location.origin, token: api.token, outbox: await browserOutbox(user.id) }));
+  const client = (app.client = new Client({ base: location.origin, token: api.token, outbox: browserOutbox(user.id) }));
   app.rooms = new Map();
   app.calls = new Calls(app, document.getElementById('call'));
   client.addEventListener('state', ({ detail }) => {
@@ -100,7 +100,7 @@ async function signedIn(user) {
   header();
   await client.start();
   route();
-  notify.start(user, (path) => app.go(path));
+  await notify.start(user, (path) => app.go(path));
 }
 
 function signedOut() {
@@ -115,7 +115,7 @@ function header() {
   const brand = h('a.brand', { href: '#/', aria: { label: 'Wardroom, home' } }, h('img', { src: '/icon.svg', alt: '', width: 28, height: 28 }), 'Wardroom');
   fill(top, brand, app.user && [
     connectionBadge(app.client),
-    h('a.who', { href: app.user.role === 'guest' ? '#/' : '#/account', testid: 'who', title: 'Your account' }, h('b', {}, app.user.name), h('small', {}, app.user.role)),
+    h('a.who', { href: app.user.role === 'guest' ? '#/' : '#/account', testid: 'who', title: 'Your account' }, h('b', {}, foreign(app.user.name)), h('small', {}, app.user.role)),
     action('Sign out', async () => { await notify.disable(app.user); await api.signOut(); signedOut(); }, { class: 'quiet', testid: 'sign-out' }),
   ]);
 }

@@ -1,5 +1,7 @@
 // Labels and formats: the hub's names, times and amounts as people read them.
 
+import { isolate } from './dom.js';
+
 export const STATE_LABELS = {
   requested: 'Slot held', booked: 'Booked', waiting: 'In the waiting room', called: 'Being called', in_progress: 'In progress',
   interrupted: 'Interrupted', wrap_up: 'Wrapping up', completed: 'Completed', cancelled: 'Cancelled', expired: 'Expired',
@@ -42,6 +44,12 @@ export const MOVE_LABELS = {
     restocked: 'Restock', disposed: 'Dispose', cancelled: 'Cancel delivery', lost: 'Lost', damaged: 'Damaged',
   },
 };
+
+/** What a person is in a case; stands beside the name that the person chose. */
+const ROLE_LABELS = {
+  patient: 'patient', doctor: 'doctor', pharmacist: 'pharmacist', courier: 'courier', admin: 'administrator', support: 'support', guest: 'guest',
+};
+export const roleLabel = (role) => ROLE_LABELS[role] ?? role;
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const dateFormat = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
@@ -90,7 +98,7 @@ const describeCallQuality = ({ path, protocol, round_trip_ms: trip, loss_permill
 export function describeEvent({ kind, data }) {
   switch (kind) {
     case 'consultation.requested': return data.slot ? `Consultation requested for ${formatMoment(data.slot.starts_at)}` : 'Came without an appointment';
-    case 'consultation.moved': return `Consultation: ${stateLabel(data.to)}${data.reason ? ` (${data.reason})` : ''}`;
+    case 'consultation.moved': return `Consultation: ${stateLabel(data.to)}${data.reason ? ` (${isolate(data.reason)})` : ''}`;
     case 'consultation.rescheduled': return `Moved to ${formatMoment(data.slot.starts_at)}`;
     case 'consultation.checked_in': return `Checked in, consent ${data.consent} recorded`;
     case 'consultation.called': return 'The doctor calls the patient in';
@@ -104,24 +112,24 @@ export function describeEvent({ kind, data }) {
     case 'call.ended': return `Call ended: ${CALL_END_REASONS[data.why] ?? data.why}${data.lasted_s ? `, ${exactDuration(data.lasted_s)}` : ''}`;
     case 'call.reported': return describeCallQuality(data.quality);
     case 'call.checked': return `Devices checked: ${data.check.start ?? 'chat only'}`;
-    case 'guest.invited': return `Invited: ${data.guest.name} (${data.kind})`;
-    case 'guest.entered': return `${data.guest.name} came in (${data.kind})`;
+    case 'guest.invited': return `Invited: ${isolate(data.guest.name)} (${data.kind})`;
+    case 'guest.entered': return `${isolate(data.guest.name)} came in (${data.kind})`;
     case 'guest.dismissed': return { removed: 'A guest was asked to leave', expired: 'A guest\'s link has ended', consultation: 'The guest has left with the end of the talk' }[data.why];
-    case 'prescription.drafted': return `Prescription drafted: ${data.items.map((item) => item.medicine).join(', ')}`;
+    case 'prescription.drafted': return `Prescription drafted: ${data.items.map((item) => isolate(item.medicine)).join(', ')}`;
     case 'prescription.amended': return 'Prescription changed';
     case 'prescription.signed': return 'Prescription signed';
-    case 'prescription.sent': return `Prescription sent to ${data.pharmacy.name}`;
+    case 'prescription.sent': return `Prescription sent to ${isolate(data.pharmacy.name)}`;
     case 'prescription.reviewed': return `Pharmacist's review: ${data.verdict}`;
     case 'prescription.answered': return 'The doctor answered the pharmacy';
     case 'prescription.moved': return `Prescription: ${stateLabel(data.to, 'prescription')}`;
-    case 'dispensing.moved': return `Pharmacy: ${stateLabel(data.to, 'dispensing')}${data.reason ? ` (${data.reason})` : ''}`;
+    case 'dispensing.moved': return `Pharmacy: ${stateLabel(data.to, 'dispensing')}${data.reason ? ` (${isolate(data.reason)})` : ''}`;
     case 'delivery.requested': return 'Delivery requested';
-    case 'delivery.assigned': return `Courier: ${data.courier.name}`;
+    case 'delivery.assigned': return `Courier: ${isolate(data.courier.name)}`;
     case 'delivery.moved': return `Delivery: ${stateLabel(data.to, 'delivery')}`;
     case 'delivery.reported': return `Late report: ${stateLabel(data.to, 'delivery')}`;
     case 'payment.moved': return `Payment: ${stateLabel(data.to)}`;
     case 'record.exported': return 'A copy of the record was taken';
-    case 'record.opened': return `An administrator opened the record: ${data.reason}`;
+    case 'record.opened': return `An administrator opened the record: ${isolate(data.reason)}`;
     default: return kind === 'chat.sent' ? null : kind;
   }
 }

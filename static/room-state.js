@@ -3,7 +3,7 @@
 export class Room extends EventTarget {
   constructor(client, id, me) {
     super();
-    Object.assign(this, { client, id, me, events: [], snapshot: null, typing: new Map(), presence: new Set(), marks: {}, refused: [] });
+    Object.assign(this, { client, id, me, events: [], snapshot: null, typing: new Map(), presence: new Set(), marks: {} });
     this.lifetime = new AbortController();
     const mine = (run) => ({ detail }) => {
       const room = detail.room ?? detail.command?.room;
@@ -29,7 +29,8 @@ export class Room extends EventTarget {
     on('presence', ({ presence }) => (presence.here ? this.presence.add(presence.user) : this.presence.delete(presence.user)));
     on('mark', ({ user, mark }) => (this.marks[user] = mark));
     on('signal', ({ from }) => this.typing.set(from, Date.now()));
-    on('refused', (refusal) => this.refused.push(refusal));
+    on('refused', () => {});
+    on('dismissed', () => {});
     on('left', ({ code }) => (this.accessError = code));
     on('error', (error) => !this.snapshot && (this.accessError = error.code));
     on('queued', () => {});
@@ -84,6 +85,11 @@ export class Room extends EventTarget {
     return this.client.command(this.id, { kind, data }, expect);
   }
 
+  /** Sends a chat message; a refused one stays until the user dismisses it. */
+  sendMessage(text, thread) {
+    return this.client.command(this.id, { kind: 'chat.send', data: { text, thread } }, undefined, { keepsRefused: true });
+  }
+
   /** Sends a command and waits for its answer; throws with the hub's text if it is refused. */
   submit(kind, data = {}, expect) {
     return new Promise((resolve, reject) => {
@@ -103,7 +109,7 @@ export class Room extends EventTarget {
     const received = this.events.filter(({ kind, data }) => kind === 'chat.sent' && same(data.thread));
     const mine = ({ room, command }) => room === this.id && command.kind === 'chat.send' && same(command.data.thread);
     const waiting = this.client.waiting.filter((entry) => mine(entry) && !known.has(entry.id));
-    const refused = this.refused.filter((refusal) => mine({ room: this.id, command: refusal.command }));
+    const refused = this.client.refused.filter(mine);
     return { received, waiting, refused };
   }
 

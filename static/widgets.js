@@ -1,7 +1,7 @@
 // Widgets that several screens share.
 
-import { h } from './dom.js';
-import { TONE_SIGNS, stateTone, stateLabel, formatMoment } from './labels.js';
+import { foreign, h } from './dom.js';
+import { TONE_SIGNS, roleLabel, stateTone, stateLabel, formatMoment } from './labels.js';
 
 /** A state as a chip with a sign and a word, never by color alone. */
 export function stateChip(state, part, testid) {
@@ -18,7 +18,7 @@ export function consultationRow(row, me) {
     ['delivery', row.deliveries.slice(-1)],
   ];
   return h('a.row', { href: `#/room/${row.room}`, testid: 'consultation-row', data: { state: row.state, room: row.room } },
-    h('span.row-main', {}, h('b', {}, other.name), h('small', {}, row.starts_at ? formatMoment(row.starts_at) : 'Without appointment')),
+    h('span.row-main', {}, h('b', {}, foreign(other.name)), h('small', {}, row.starts_at ? formatMoment(row.starts_at) : 'Without appointment')),
     h('span.chips', {}, stateChip(row.state), states.map(([part, list]) => list.slice(-1).map((state) => stateChip(state, part)))));
 }
 
@@ -42,8 +42,11 @@ export function caseProgress(snapshot) {
 /** The medicines of a prescription, as a list. */
 export function medicineList(items) {
   return h('ul.medicines', {}, items.map((item) =>
-    h('li', {}, h('b', {}, item.medicine), h('span', {}, `${item.dosage} · ${item.quantity} units · ${item.days} days`))));
+    h('li', {}, h('b', {}, foreign(item.medicine)), h('span', {}, foreign(item.dosage), ` · ${item.quantity} units · ${item.days} days`))));
 }
+
+/** The author of an event: the name that the person chose and the role that the hub vouches for. */
+export const author = ({ name, role }) => (name ? [foreign(name), ` · ${roleLabel(role)}`] : 'Wardroom');
 
 /** A feed's rows, newest first. */
 export const newestFirst = (items) => [...items].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));

@@ -1,7 +1,7 @@
 // The account: profile, language of mail, and sign-ins on all devices.
 
 import * as api from '../api.js';
-import { h, action, loading, empty, field, toast } from '../dom.js';
+import { h, foreign, action, loading, empty, field, toast } from '../dom.js';
 import { notificationsPanel } from './notifications.js';
 import { describeDevice, formatMoment } from '../labels.js';
 
@@ -28,7 +28,7 @@ export function accountScreen(app) {
   const load = app.load(rows, () => api.get('/v1/auth/sessions'), ({ items }) => (items.length ? items.map(entry) : empty('No sign-ins')));
   return h('section.card.account', {},
     h('a.back', { href: '#/' }, '← Back'),
-    h('h1', {}, app.user.name), h('p.muted', {}, [app.user.email, app.user.role].filter(Boolean).join(' · ')),
+    h('h1', {}, foreign(app.user.name)), h('p.muted', {}, [app.user.email, app.user.role].filter(Boolean).join(' · ')),
     notificationsPanel(app),
     languagePanel(app),
     h('h2', {}, 'Where you are signed in'), rows,

@@ -1,7 +1,7 @@
 // An administrator's home: users, deliveries, webhooks and sandboxes.
 
 import * as api from '../api.js';
-import { h, action, loading } from '../dom.js';
+import { h, foreign, isolate, action, loading } from '../dom.js';
 import { outboundPanel } from './outbound.js';
 import { sandboxPanel } from './sandbox.js';
 import { webhooksPanel } from './webhooks.js';
@@ -21,13 +21,13 @@ export function adminHome(app) {
     return users;
   };
   const entry = (user) => {
-    const pharmacy = user.role === 'pharmacist' && h('select', { aria: { label: 'Pharmacy' } }, pharmacies.map(({ id, name }) => h('option', { value: id, selected: id === user.pharmacy }, name)));
+    const pharmacy = user.role === 'pharmacist' && h('select', { aria: { label: 'Pharmacy' } }, pharmacies.map(({ id, name }) => h('option', { value: id, selected: id === user.pharmacy }, isolate(name))));
     const change = (status) => async () => {
       await api.send('PATCH', `/v1/users/${user.id}`, { status, ...(pharmacy && { pharmacy: pharmacy.value }) }, { version: user.version });
       await load();
     };
     return h('div.row', { testid: 'user-row', data: { status: user.status, email: user.email } },
-      h('span.row-main', {}, h('b', {}, user.name), h('small', {}, `${user.email} · ${user.role}`)), pharmacy, h('span.chip.plain', {}, user.status),
+      h('span.row-main', {}, h('b', {}, foreign(user.name)), h('small', {}, foreign(user.email), ` · ${user.role}`)), pharmacy, h('span.chip.plain', {}, user.status),
       user.status === 'active' ? action('Disable', change('disabled'), { class: 'quiet', testid: 'user-disable' }) : action(user.status === 'pending' ? 'Approve' : 'Enable', change('active'), { class: 'primary', testid: 'user-approve' }));
   };
   const order = (users) => users.sort((a, b) => (a.status === 'pending' ? -1 : 0) - (b.status === 'pending' ? -1 : 0));

@@ -3,7 +3,8 @@
 
 import * as devices from '../call/devices.js';
 import { CallSession } from '../call/session.js';
-import { h, fill, action, field, toast } from '../dom.js';
+import { h, fill, action, field, isolate, toast } from '../dom.js';
+import { roleLabel } from '../labels.js';
 
 /** Identifies this page while it is loaded. */
 const DEVICE = crypto.randomUUID();
@@ -138,7 +139,7 @@ export class Calls {
   }
 
   incoming(room, call) {
-    const from = names(room, call.members.map(({ user }) => user)) || 'somebody';
+    const from = names(room, call.members.map(({ user }) => user), true) || 'somebody';
     const accept = (media, label, testid, style) => action(label, () => this.answer(room, call.id, media), { class: style, testid });
     const ringing = call.state === 'ringing';
     return h('div.incoming', { role: 'alertdialog', aria: { label: `Call from ${from}` }, testid: 'call-incoming' },
@@ -193,7 +194,7 @@ export class Calls {
     const muted = peers.filter(({ remoteState }) => remoteState?.microphone === false).map(({ name }) => `${name} has muted the microphone.`);
     const dark = peers.map(({ name, remoteState }) => (remoteState?.paused ? `${name}'s picture is paused to keep the sound.` : remoteState?.camera === false && `${name} has the camera off.`));
     const texts = {
-      ringing: `Calling ${otherSide(room, this.app.user.id)?.name ?? ''}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
+      ringing: `Calling ${isolate(otherSide(room, this.app.user.id)?.name ?? '')}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
     };
     const state = call.state === 'ringing' ? 'ringing' : connectionState(peers);
     this.box.dataset.state = state;
@@ -218,7 +219,7 @@ export class Calls {
     for (const user of others) {
       if (!this.tiles.has(user)) {
         const video = h('video', { autoplay: true, playsInline: true, testid: 'call-remote', data: { user } });
-        const tile = h('figure.tile', {}, video, h('figcaption', {}, names(room, [user])));
+        const tile = h('figure.tile', {}, video, h('figcaption', {}, names(room, [user], true)));
         this.tiles.set(user, { tile, video });
         this.remotes.append(tile);
       }
@@ -313,10 +314,11 @@ function otherSide(room, me) {
   return me === patient.id ? doctor : patient;
 }
 
-/** The names as a list in prose: "Ada, Ben and Cleo". */
-function names(room, users) {
+/** The names as a list in prose: "Ada, Ben and Cleo", or with roles "Ada (patient) and Ben (doctor)". */
+function names(room, users, withRoles = false) {
   const { patient, doctor, guests = [] } = room.snapshot;
-  const known = [patient, doctor, ...guests].filter((it) => it && users.includes(it.id)).map(({ name }) => name);
+  const people = [[patient, 'patient'], [doctor, 'doctor'], ...guests.map((guest) => [guest, 'guest'])];
+  const known = people.filter(([it]) => it && users.includes(it.id)).map(([{ name }, role]) => isolate(name) + (withRoles ? ` (${roleLabel(role)})` : ''));
   return [known.slice(0, -1).join(', '), known.at(-1)].filter(Boolean).join(' and ');
 }
 
@@ -335,11 +337,11 @@ function label(button, text, pressed) {
   button.setAttribute('aria-pressed', String(pressed));
 }
 
-/** The buttons that start a call, where that is allowed. */
+/** The buttons that start a call or check the devices for one, where that is allowed. */
 export function callButtons(app, room) {
-  const may = room.allows(room.snapshot?.consultation, app.user.role, 'call.start');
-  return may && h('div.buttons.call-start', {},
-    action('Video call', () => app.calls.start(room, 'video'), { class: 'primary', testid: 'call-video' }),
-    action('Audio call', () => app.calls.start(room, 'audio'), { testid: 'call-audio' }),
-    h('a.button.quiet', { href: `#/check/${room.id}`, testid: 'check-open' }, 'Check camera and microphone'));
+  const may = (kind) => room.allows(room.snapshot?.consultation, app.user.role, kind);
+  return (may('call.start') || may('call.check')) && h('div.buttons.call-start', {},
+    may('call.start') && action('Video call', () => app.calls.start(room, 'video'), { class: 'primary', testid: 'call-video' }),
+    may('call.start') && action('Audio call', () => app.calls.start(room, 'audio'), { testid: 'call-audio' }),
+    may('call.check') && h('a.button.quiet', { href: `#/check/${room.id}`, testid: 'check-open' }, 'Check camera and microphone'));
 }

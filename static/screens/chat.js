@@ -1,14 +1,16 @@
 // One conversation of a room.
 
-import { h, fill } from '../dom.js';
+import { action, cached, fill, foreign, h } from '../dom.js';
 import { formatTime } from '../labels.js';
+import { author } from '../widgets.js';
 
 const RECEIPTS = { waiting: '… waiting', sent: '✓ sent', delivered: '✓✓ delivered', seen: '✓✓ seen' };
 
 export function chatBox(app, room, thread) {
   const list = h('ol.messages', { aria: { live: 'polite', label: `Messages: ${thread.title}` } });
   const typing = h('p.typing', { testid: 'typing' });
-  const input = h('textarea', { rows: 1, maxLength: 4000, placeholder: `Write to ${thread.title}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
+  const input = h('textarea', { rows: 1, maxLength: 4000, dir: 'auto', placeholder: `Write to ${thread.title}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
+  const lines = new Map();
   let last = 0;
   input.addEventListener('input', () => {
     if (Date.now() - last < 3000 || !input.value) return;
@@ -27,23 +29,35 @@ export function chatBox(app, room, thread) {
       const text = input.value.trim();
       if (!text) return;
       input.value = '';
-      room.command('chat.send', { text, thread: thread.id });
+      return room.sendMessage(text, thread.id);
     },
   }, input, h('button.primary', { type: 'submit', testid: 'chat-send' }, 'Send'));
   const box = h('div.thread', { testid: 'chat-thread', data: { thread: thread.id === 'care' ? 'care' : 'pharmacy' } }, h('h2', {}, `Chat with ${thread.title}`), list, typing, form);
 
+  /** Why a message was not sent, and what the user can do with its text. */
+  const refusal = ({ id, command, refusal: { message: why } }) => [
+    h('span.error', {}, ` · not sent: ${why} `),
+    action('Edit', () => {
+      input.value = [command.data.text, input.value].filter(Boolean).join('\n');
+      input.focus();
+      return app.client.dismiss(id);
+    }, { class: 'link', testid: 'refused-edit', data: { id } }),
+    action('Dismiss', () => app.client.dismiss(id), { class: 'link', testid: 'refused-dismiss', data: { id } }),
+  ];
+
   const show = () => {
     const { received, waiting, refused } = room.chat(thread.id);
-    const lines = [
+    const messages = [
       ...received.map((event) => {
         const mine = event.actor.id === app.user.id;
-        return message(event.data.text, mine, mine ? room.receipt(event) : 'came', mine ? 'You' : event.actor.name, event.at);
+        const state = mine ? room.receipt(event) : 'came';
+        return cached(lines, event.seq, state, () => message(event.data.text, mine, state, mine ? 'You' : author(event.actor), event.at));
       }),
       ...waiting.map((entry) => message(entry.command.data.text, true, 'waiting', 'You', entry.at)),
-      ...refused.map(({ command, error }) => message(command.data.text, true, 'refused', 'You', Date.now(), error.message)),
+      ...refused.map((entry) => message(entry.command.data.text, true, 'refused', 'You', entry.at, refusal(entry))),
     ];
     const low = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-    fill(list, lines.length ? lines : h('li.none', {}, 'No messages yet.'));
+    fill(list, messages.length ? messages : h('li.none', {}, 'No messages yet.'));
     if (low) list.scrollTop = list.scrollHeight;
     typing.textContent = room.typingUsers().length ? 'is writing…' : '';
   };
@@ -53,6 +67,6 @@ export function chatBox(app, room, thread) {
 
 function message(text, mine, state, who, at, note) {
   return h(`li.message.${mine ? 'mine' : 'theirs'}`, { testid: 'chat-message', data: { state } },
-    h('p', {}, text),
-    h('small', {}, `${who} · ${formatTime(at)}`, RECEIPTS[state] && h('span.receipt', {}, ` · ${RECEIPTS[state]}`), note && h('span.error', {}, ` · not sent: ${note}`)));
+    foreign(text, 'p'),
+    h('small', {}, who, ` · ${formatTime(at)}`, RECEIPTS[state] && h('span.receipt', {}, ` · ${RECEIPTS[state]}`), note));
 }

@@ -1,8 +1,10 @@
 // The consultation's next step: confirm, check in, wait, enter, end, complete.
 
-import { h, fill, field, action } from '../dom.js';
+import { playChime } from '../chime.js';
+import { h, fill, field, foreign, action } from '../dom.js';
 import { approximateDuration, stateLabel } from '../labels.js';
 import { callButtons } from './call.js';
+import { setTitleAlert } from '../title.js';
 import { paymentLine } from './payment.js';
 
 export function consultationPanel(app, room) {
@@ -10,9 +12,14 @@ export function consultationPanel(app, room) {
   const role = app.user.role;
   const place = h('p.place', { testid: 'lobby-place', aria: { live: 'polite' } });
   const countdown = h('b.countdown', { testid: 'countdown' });
-  const note = h('textarea', { rows: 4, maxLength: 4000, testid: 'note-input' });
+  const note = h('textarea', { rows: 4, maxLength: 4000, dir: 'auto', testid: 'note-input' });
+  const noteField = field('Note', note, 'The patient can read it. Signing completes the consultation.');
   const consent = h('input', { type: 'checkbox', testid: 'consent' });
+  const consentText = h('span');
+  const consentField = h('label.check', {}, consent, consentText);
   const payment = paymentLine(app, room);
+  /** When the doctor called the patient in, so that each call in rings once. */
+  let rung = null;
   let followed = null;
   let shown = null;
 
@@ -33,11 +40,21 @@ export function consultationPanel(app, room) {
     });
   };
 
+  /** Alerts the patient by title and sound while the doctor calls them in. */
+  const callIn = (c) => {
+    const called = role === 'patient' && c.state === 'called';
+    setTitleAlert(`called ${room.id}`, called ? 'The doctor is ready' : null);
+    if (called && rung !== c.until) playChime();
+    rung = called ? c.until : null;
+  };
+  app.whenLeft(() => setTitleAlert(`called ${room.id}`, null));
+
   const show = () => {
     const c = room.snapshot?.consultation;
     if (!c) return fill(box);
     payment.show();
     followLobby(c, room.snapshot.doctor);
+    callIn(c);
     const may = (kind) => room.allows(c, role, `consultation.${kind}`);
     const key = JSON.stringify([c.state, c.version, c.allowed, room.snapshot.payment?.state]);
     if (key === shown) return;
@@ -49,8 +66,8 @@ export function consultationPanel(app, room) {
     if (c.state === 'requested' && room.snapshot.payment?.state === 'pending') parts.push(h('p', {}, 'This booking is held for another ', countdown, '.'));
     if (role === 'patient' && room.snapshot.payment) parts.push(payment.box);
     if (may('check_in')) {
-      const check = h('label.check', {}, consent, h('span', {}, `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`));
-      parts.push(h('h2', {}, 'Check in'), check, action('Check in', async () => {
+      consentText.textContent = `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`;
+      parts.push(h('h2', {}, 'Check in'), consentField, action('Check in', async () => {
         if (!consent.checked) throw new Error('Please agree first.');
         await room.submit('consultation.check_in', { consent: c.consent, identity: 'account' });
       }, { class: 'primary', testid: 'check-in' }));
@@ -61,7 +78,6 @@ export function consultationPanel(app, room) {
       parts.push(role === 'patient'
         ? h('div.ring', { role: 'alert' }, h('h2', {}, 'The doctor is ready for you'), h('p', {}, 'Answer within ', countdown, '.'), commandButton('Enter the consultation', 'consultation.enter', {}, { class: 'primary', testid: 'enter-call' }))
         : h('p', {}, 'Calling the patient… ', countdown));
-      if (role === 'patient') alertPatient();
     }
     if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'The connection of one side broke off. The chat stays open. ', countdown));
     parts.push(callButtons(app, room));
@@ -69,14 +85,14 @@ export function consultationPanel(app, room) {
     if (may('put_back')) parts.push(commandButton('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
     if (may('refer')) parts.push(reasonedButton('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));
     if (may('complete')) {
-      parts.push(field('Note', note, 'The patient can read it. Signing completes the consultation.'), action('Sign and complete', async () => {
+      parts.push(noteField, action('Sign and complete', async () => {
         if (!note.value.trim()) throw new Error('Write a note first.');
         await room.submit('consultation.complete', { note: note.value.trim() });
       }, { class: 'primary', testid: 'complete' }));
     }
-    if (c.note) parts.push(h('h2', {}, 'Note'), h('p.note', { testid: 'note' }, c.note));
+    if (c.note) parts.push(h('h2', {}, 'Note'), h('p.note', { testid: 'note' }, foreign(c.note)));
     if (may('cancel')) parts.push(reasonedButton('Cancel', 'consultation.cancel', 'Why do you cancel?', { class: 'quiet', testid: 'cancel-booking' }));
-    fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, stateLabel(c.state)), c.reason && h('blockquote', {}, c.reason), parts);
+    fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, stateLabel(c.state)), c.reason && h('blockquote', {}, foreign(c.reason)), parts);
     tick();
   };
 
@@ -86,25 +102,4 @@ export function consultationPanel(app, room) {
     countdown.textContent = left === null ? '' : `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`;
   };
   return { box, show, tick };
-}
-
-/** Alerts the patient by sound, title and vibration, also in another tab. */
-function alertPatient() {
-  const title = document.title;
-  document.title = '● The doctor is ready – Wardroom';
-  setTimeout(() => (document.title = title), 30_000);
-  try {
-    const audio = new AudioContext();
-    for (const at of [0, 0.25]) {
-      const tone = audio.createOscillator();
-      const gain = audio.createGain();
-      gain.gain.setValueAtTime(0.15, audio.currentTime + at);
-      gain.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + at + 0.2);
-      tone.connect(gain).connect(audio.destination);
-      tone.start(audio.currentTime + at);
-      tone.stop(audio.currentTime + at + 0.2);
-    }
-  } catch {
-    // Without a user gesture browsers play no sound; the title still changes.
-  }
 }

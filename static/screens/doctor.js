@@ -1,16 +1,27 @@
 // A doctor's home: the waiting room, own slots, and consultations.
 
 import * as api from '../api.js';
-import { h, fill, field, action, loading, empty } from '../dom.js';
+import { playChime } from '../chime.js';
+import { h, fill, field, foreign, action, loading, empty } from '../dom.js';
+import { setTitleAlert } from '../title.js';
 import { stateChip, consultationRow, newestFirst } from '../widgets.js';
 import { groupByDay, formatDate, approximateDuration, formatTime } from '../labels.js';
 
 export function doctorHome(app) {
   const lobby = h('div.rows', { testid: 'lobby' }, loading());
   const mine = h('div.rows', {}, loading());
-  app.follow({ name: 'lobby', doctor: app.user.id }, (items) => fill(lobby, items.length
-    ? [...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row))
-    : empty('Nobody waits', 'You will see and hear it here when somebody checks in.')));
+  let known = null;
+  app.follow({ name: 'lobby', doctor: app.user.id }, (items) => {
+    const rooms = items.filter(({ state }) => state === 'waiting').map(({ room }) => room);
+    // The first list is no news.
+    if (known && rooms.some((room) => !known.has(room))) playChime();
+    known = new Set(rooms);
+    setTitleAlert('lobby', rooms.length ? `${rooms.length} in the waiting room` : null);
+    fill(lobby, items.length
+      ? [...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row))
+      : empty('Nobody waits', 'You will see and hear it here when somebody checks in.'));
+  });
+  app.whenLeft(() => setTitleAlert('lobby', null));
   app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newestFirst(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
   return h('div.columns', {},
     h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots(app)),
@@ -19,7 +30,7 @@ export function doctorHome(app) {
 
 function waiting(app, row) {
   return h('div.row', { testid: 'lobby-row', data: { room: row.room, state: row.state } },
-    h('span.row-main', {}, h('b', {}, row.patient?.name ?? 'Patient'), h('small', {}, row.position ? `No. ${row.position}` : 'being called', row.estimate_s !== undefined && row.position ? ` · ${approximateDuration(row.estimate_s)}` : '')),
+    h('span.row-main', {}, h('b', {}, foreign(row.patient?.name ?? 'Patient')), h('small', {}, row.position ? `No. ${row.position}` : 'being called', row.estimate_s !== undefined && row.position ? ` · ${approximateDuration(row.estimate_s)}` : '')),
     stateChip(row.state),
     row.state === 'waiting' && action('Admit', async () => {
       await api.send('POST', `/v1/consultations/${row.room}/commands`, { command: { kind: 'consultation.admit', data: {} } });

@@ -1,7 +1,7 @@
 // Guests of a consultation: a relative or an interpreter, invited by a link.
 
 import * as api from '../api.js';
-import { h, fill, field, action, toast } from '../dom.js';
+import { h, fill, field, foreign, action, toast } from '../dom.js';
 import { formatTime } from '../labels.js';
 
 const KINDS = { interpreter: 'Interpreter', relative: 'Relative' };
@@ -35,7 +35,7 @@ export function guestsPanel(app, room) {
   };
 
   const entry = (guest) => h('li', { testid: 'guest', data: { name: guest.name, entered: guest.entered } },
-    h('span', {}, h('b', {}, guest.name), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${formatTime(guest.until)}`),
+    h('span', {}, h('b', {}, foreign(guest.name)), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${formatTime(guest.until)}`),
     mayInvite && (links.has(guest.id)
       ? field('Pass this link on to your guest alone: whoever has it can come in', h('input', { readOnly: true, value: links.get(guest.id), testid: 'guest-url', onfocus: ({ target }) => target.select() }))
       : action('Show the link', () => pass(guest), { testid: 'guest-link' })),

@@ -1,7 +1,7 @@
 // A patient's home: find a doctor, book a slot, and open own consultations.
 
 import * as api from '../api.js';
-import { h, fill, action, loading, empty, field } from '../dom.js';
+import { h, fill, foreign, action, loading, empty, field } from '../dom.js';
 import { consultationRow, newestFirst } from '../widgets.js';
 import { groupByDay, formatTime, formatMoment } from '../labels.js';
 
@@ -26,7 +26,7 @@ export function patientHome(app, place, id) {
 function doctorCard(doctor) {
   return h('a.row', { href: `#/doctor/${doctor.id}`, testid: 'doctor-card', data: { name: doctor.name } },
     h('span.avatar', { aria: { hidden: 'true' } }, initials(doctor.name)),
-    h('span.row-main', {}, h('b', {}, doctor.name), h('small', {}, [doctor.specialty, doctor.languages].filter(Boolean).join(' · '))),
+    h('span.row-main', {}, h('b', {}, foreign(doctor.name)), h('small', {}, foreign([doctor.specialty, doctor.languages].filter(Boolean).join(' · ')))),
     h('small.next', {}, doctor.next_free ? `Next: ${formatMoment(doctor.next_free)}` : 'No free slot'));
 }
 
@@ -42,7 +42,7 @@ function doctorPage(app, id) {
     ]);
   };
   const show = (doctor, slots) => {
-    const reason = h('textarea', { rows: 2, maxLength: 2000, placeholder: 'What is it about? Only your doctor reads this.', testid: 'reason' });
+    const reason = h('textarea', { rows: 2, maxLength: 2000, dir: 'auto', placeholder: 'What is it about? Only your doctor reads this.', testid: 'reason' });
     const why = () => (reason.value.trim() ? { reason: reason.value.trim() } : {});
     const hold = async (slot) => {
       const { room } = await api.send('POST', '/v1/bookings', { slot: slot.id, ...why() });
@@ -54,7 +54,7 @@ function doctorPage(app, id) {
     };
     return [
       h('a.back', { href: '#/' }, '← All doctors'),
-      h('h1', {}, doctor.name), h('p.muted', {}, [doctor.specialty, doctor.languages].filter(Boolean).join(' · ')),
+      h('h1', {}, foreign(doctor.name)), h('p.muted', {}, foreign([doctor.specialty, doctor.languages].filter(Boolean).join(' · '))),
       field('Reason (optional)', reason),
       h('div.now', {}, h('div', {}, h('b', {}, 'See the doctor now'), h('p', {}, 'Without an appointment, in the order of arrival.')),
         action('Go to the waiting room', walkIn, { class: 'primary', testid: 'walk-in' })),

@@ -1,7 +1,7 @@
 // A pharmacist's home: the pharmacy's live queue.
 
 import * as api from '../api.js';
-import { h, fill, action, loading, empty } from '../dom.js';
+import { h, fill, foreign, action, loading, empty } from '../dom.js';
 import { stateChip, newestFirst } from '../widgets.js';
 import { formatMoment } from '../labels.js';
 
@@ -20,7 +20,7 @@ export function pharmacyHome(app) {
 
 function entry(app, row) {
   return h('div.row', { testid: 'queue-row', data: { state: row.state, room: row.room } },
-    h('span.row-main', {}, h('b', {}, row.patient.name), h('small', {}, `${row.items} ${row.items === 1 ? 'medicine' : 'medicines'} · ${row.delivery ? 'delivery' : 'pick-up'} · ${formatMoment(row.received_at)}`)),
+    h('span.row-main', {}, h('b', {}, foreign(row.patient.name)), h('small', {}, `${row.items} ${row.items === 1 ? 'medicine' : 'medicines'} · ${row.delivery ? 'delivery' : 'pick-up'} · ${formatMoment(row.received_at)}`)),
     stateChip(row.state, 'dispensing'),
     row.state === 'received' && action('Claim', async () => {
       await api.send('POST', `/v1/dispensings/${row.dispensing}/claim`, {});

@@ -1,19 +1,22 @@
 // Prescriptions: drafting and signing by the doctor, sending to a pharmacy by the patient.
 
 import * as api from '../api.js';
-import { h, fill, field, action, loading } from '../dom.js';
+import { h, fill, field, foreign, action, loading } from '../dom.js';
 import { stateChip, medicineList } from '../widgets.js';
+import { reviewPanel } from './review.js';
 
 export function prescriptionPanel(app, room) {
   const box = h('section.panel', { testid: 'prescription-panel' });
   const role = app.user.role;
   const forms = new Map();
+  const cards = new Map();
+  const review = reviewPanel(app, room);
   let shown = null;
 
   const show = () => {
     const snapshot = room.snapshot;
     if (!snapshot) return;
-    const key = JSON.stringify([snapshot.prescriptions, snapshot.consultation?.allowed]);
+    const key = JSON.stringify([snapshot.prescriptions, snapshot.prescriptions.map(review.lastText), snapshot.consultation?.allowed]);
     if (key === shown) return;
     shown = key;
     const parts = snapshot.prescriptions.filter(({ state }) => state !== 'superseded').map((rx) => card(rx));
@@ -23,25 +26,39 @@ export function prescriptionPanel(app, room) {
     fill(box, parts.length > 0 && h('h2', {}, 'Prescription'), parts);
   };
 
+  /** Keeps the card across refreshes, because its forms would lose the focus if they were moved to another one. */
   const card = (rx) => {
+    if (!cards.has(rx.id)) cards.set(rx.id, h('article.rx', { testid: 'prescription', data: { id: rx.id } }));
+    const box = cards.get(rx.id);
+    box.dataset.state = rx.state;
     const may = (kind) => room.allows(rx, role, `prescription.${kind}`);
-    const parts = [];
-    if (may('sign')) parts.push(action('Sign', () => room.submit('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }));
-    if (may('amend') && rx.state === 'draft') parts.push(h('details', {}, h('summary', {}, 'Change'), form(rx.id, rx.items, (items) => room.submit('prescription.amend', { prescription: rx.id, items }, rx.version), 'Save the change', 'rx-amend')));
-    if (may('send')) parts.push(sendForm(rx));
-    if (may('cancel')) parts.push(action('Cancel the prescription', async () => {
-      const reason = prompt('Why? The patient and the pharmacy will see it.');
-      if (reason?.trim()) await room.submit('prescription.cancel', { prescription: rx.id, reason: reason.trim() }, rx.version);
-    }, { class: 'quiet', testid: 'rx-cancel' }));
-    return h('article.rx', { testid: 'prescription', data: { state: rx.state, id: rx.id } }, stateChip(rx.state, 'prescription'), medicineList(rx.items), rx.pharmacy && h('p.muted', {}, rx.pharmacy.name), parts);
+    fill(box, stateChip(rx.state, 'prescription'), medicineList(rx.items), rx.pharmacy && h('p.muted', {}, foreign(rx.pharmacy.name)),
+      may('sign') && action('Sign', () => room.submit('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }),
+      may('amend') && rx.state === 'draft' && amendForm(rx),
+      may('send') && sendForm(rx),
+      review.show(rx),
+      may('cancel') && action('Cancel the prescription', async () => {
+        const reason = prompt('Why? The patient and the pharmacy will see it.');
+        if (reason?.trim()) await room.submit('prescription.cancel', { prescription: rx.id, reason: reason.trim() }, rx.version);
+      }, { class: 'quiet', testid: 'rx-cancel' }));
+    return box;
   };
+
+  const amendForm = (rx) => {
+    // A form for another version starts from the changed items.
+    const key = `amend ${rx.id} ${rx.version}`;
+    const save = (items) => room.submit('prescription.amend', { prescription: rx.id, items }, rx.version);
+    if (!forms.has(key)) forms.set(key, h('details', {}, h('summary', {}, 'Change'), form(`items of ${key}`, rx.items, save, 'Save the change', 'rx-amend')));
+    return forms.get(key);
+  };
+  const current = (id) => room.snapshot.prescriptions.find((rx) => rx.id === id);
 
   /** Keeps the form's values across refreshes of the panel. */
   const form = (id, items, save, label, testid) => {
     if (forms.has(id)) return forms.get(id);
     const rows = h('div.rx-rows');
     const add = (item = {}) => {
-      const input = (props, value) => h('input', { required: true, ...props, value: value ?? '' });
+      const input = (props, value) => h('input', { required: true, dir: 'auto', ...props, value: value ?? '' });
       const medicine = input({ testid: 'rx-medicine', maxLength: 200 }, item.medicine);
       const dosage = input({ testid: 'rx-dosage', maxLength: 400 }, item.dosage);
       const quantity = input({ type: 'number', min: 1, max: 9999, testid: 'rx-quantity' }, item.quantity);
@@ -67,7 +84,7 @@ export function prescriptionPanel(app, room) {
     const key = `send ${rx.id}`;
     if (forms.has(key)) return forms.get(key);
     const choices = h('div.choices', {}, loading('Pharmacies…'));
-    const address = h('textarea', { rows: 2, maxLength: 400, testid: 'delivery-address', disabled: true });
+    const address = h('textarea', { rows: 2, maxLength: 400, dir: 'auto', testid: 'delivery-address', disabled: true });
     const way = (value, label) => h('label.check', {}, h('input', { type: 'radio', name: key, value, checked: value === 'pickup', testid: `handover-${value}`, onchange: () => (address.disabled = value !== 'delivery') }), h('span', {}, label));
     const element = h('div.send', {}, h('h3', {}, 'Choose your pharmacy'), choices, way('pickup', 'I collect it'), way('delivery', 'Bring it to me'), field('Address for the delivery', address),
       action('Send the prescription', async () => {
@@ -75,10 +92,10 @@ export function prescriptionPanel(app, room) {
         if (!pharmacy) throw new Error('Choose a pharmacy first.');
         const brought = element.querySelector(`input[value=delivery]`).checked;
         if (brought && !address.value.trim()) throw new Error('Write the address first.');
-        await room.submit('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, rx.version);
+        await room.submit('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, current(rx.id).version);
         forms.delete(key);
       }, { class: 'primary', testid: 'rx-send' }));
-    app.load(choices, () => api.get('/v1/pharmacies?limit=50'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, name), h('small', {}, address)))));
+    app.load(choices, () => api.get('/v1/pharmacies?limit=50'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, foreign(name)), h('small', {}, foreign(address))))));
     forms.set(key, element);
     return element;
   };

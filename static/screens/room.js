@@ -1,15 +1,15 @@
 // The room: next step, chat, and the timeline of the case.
 
 import * as api from '../api.js';
-import { h, fill, loading, empty, action } from '../dom.js';
-import { caseProgress } from '../widgets.js';
+import { cached, h, fill, foreign, isolate, loading, empty, action } from '../dom.js';
+import { author, caseProgress } from '../widgets.js';
 import { chatBox } from './chat.js';
 import { consultationPanel } from './consultation.js';
 import { prescriptionPanel } from './prescription.js';
 import { dispensingPanel } from './dispensing.js';
 import { deliveryPanel } from './delivery.js';
 import { guestsPanel } from './guests.js';
-import { describeEvent, formatTime, formatMoment } from '../labels.js';
+import { describeEvent, formatTime, formatMoment, roleLabel } from '../labels.js';
 
 export function roomScreen(app, id) {
   const room = app.room(id);
@@ -20,6 +20,7 @@ export function roomScreen(app, id) {
   const threads = h('div.threads');
   const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), todo, h('section.card.past', {}, h('h2', {}, 'What happened'), timeline)));
   const chats = new Map();
+  const entries = new Map();
   const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel, guestsPanel].map((make) => make(app, room));
   fill(todo, panels.map(({ box }) => box));
 
@@ -27,11 +28,11 @@ export function roomScreen(app, id) {
     if (room.accessError) return fill(box, empty('This room is not open to you', 'You have no part in it, or not any more.'), h('a', { href: '#/' }, 'Back'));
     const snapshot = room.snapshot;
     if (!snapshot) return fill(head, loading('Entering the room…'));
-    const side = app.user.id === snapshot.patient.id ? snapshot.doctor : snapshot.patient;
+    const [side, sideRole] = app.user.id === snapshot.patient.id ? [snapshot.doctor, 'doctor'] : [snapshot.patient, 'patient'];
     const isGuest = app.user.role === 'guest';
     fill(head,
       !isGuest && h('a.back', { href: '#/' }, '← Back'),
-      h('h1', {}, isGuest ? `${snapshot.patient.name} and ${snapshot.doctor.name}` : (side?.name ?? 'Room')), !isGuest && presence(room, side),
+      h('h1', {}, isGuest ? [foreign(snapshot.patient.name), ' and ', foreign(snapshot.doctor.name)] : side ? [foreign(side.name), h('small', {}, ` ${roleLabel(sideRole)}`)] : 'Room'), !isGuest && presence(room, side),
       snapshot.consultation?.slot && h('p.muted', {}, formatMoment(snapshot.consultation.slot.starts_at)),
       !isGuest && caseProgress(snapshot),
       snapshot.consultation && app.user.role !== 'pharmacist' && action(app.user.role === 'patient' ? 'Export my record' : 'Export the record', () => download(id), { class: 'quiet', testid: 'export' }));
@@ -46,13 +47,14 @@ export function roomScreen(app, id) {
     if (!chats.size) fill(threads, empty('No conversation here', 'A courier sees the parcel, and nothing else.'));
     panels.forEach(({ show }) => show());
     const items = room.events.map((event) => [event, describeEvent(event)]).filter(([, text]) => text);
-    fill(timeline, items.reverse().map(([event, text]) => h('li', { testid: 'timeline-item', data: { kind: event.kind, seq: event.seq } },
-      h('time', { dateTime: event.at }, formatTime(event.at)), h('span', {}, text), h('small', {}, event.actor.name ?? 'Wardroom'))));
+    fill(timeline, items.reverse().map(([event, text]) => cached(entries, event.seq, text, () => h('li', { testid: 'timeline-item', data: { kind: event.kind, seq: event.seq } },
+      h('time', { dateTime: event.at }, formatTime(event.at)), h('span', {}, text), h('small', {}, author(event.actor))))));
     room.markDelivered();
   };
   app.on(room, 'change', show);
   app.on(app.client, 'queued', show);
   app.on(app.client, 'ack', show);
+  app.on(app.client, 'dismissed', show);
   app.on(document, 'visibilitychange', () => room.markDelivered());
   app.every(1000, () => panels.forEach(({ tick }) => tick?.()));
   app.whenLeft(() => (room.shown = false));
@@ -73,15 +75,15 @@ function threadsOf(app, snapshot) {
   const list = app.user.role === 'courier' || own ? [] : [{ id: 'care', title: careTitle(app.user.role, snapshot) }];
   for (const pharmacy of pharmacies.values()) {
     if (own ? pharmacy.id === app.user.pharmacy : app.user.role !== 'courier') {
-      list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'doctor and patient' : pharmacy.name });
+      list.push({ id: { pharmacy: pharmacy.id }, title: own ? 'doctor and patient' : isolate(pharmacy.name) });
     }
   }
   return list;
 }
 
 function careTitle(role, { patient, doctor }) {
-  if (role === 'guest') return `${patient.name} and ${doctor.name}`;
-  return (role === 'doctor' ? patient : doctor).name;
+  if (role === 'guest') return `${isolate(patient.name)} and ${isolate(doctor.name)}`;
+  return isolate((role === 'doctor' ? patient : doctor).name);
 }
 
 async function download(room) {

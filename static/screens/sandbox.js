@@ -1,7 +1,7 @@
 // The sandboxes' mail and parcels, for administrators; empty with real partners.
 
 import * as api from '../api.js';
-import { h, action, empty, loading } from '../dom.js';
+import { h, foreign, action, empty, loading } from '../dom.js';
 import { stateLabel, formatMoment } from '../labels.js';
 
 const STEPS = ['picked_up', 'in_transit', 'out_for_delivery', 'delivered', 'attempt_failed', 'rescheduled', 'returning', 'returned', 'lost'];
@@ -19,7 +19,7 @@ export function sandboxPanel(app) {
     }
   };
   const mail = ({ id, at, to, subject, text }) => h('details.row', { testid: 'sandbox-mail-row', data: { id } },
-    h('summary', {}, h('b', {}, subject), h('small', {}, ` ${to} · ${formatMoment(at)}`)), h('pre', {}, text));
+    h('summary', {}, h('b', {}, foreign(subject)), h('small', {}, ' ', foreign(to), ` · ${formatMoment(at)}`)), foreign(text, 'pre'));
   const parcel = ({ id, state, room, updated_at: at }) => {
     const to = h('select', { aria: { label: 'Step' } }, STEPS.map((step) => h('option', { value: step }, stateLabel(step, 'delivery'))));
     const report = async () => {

@@ -33,14 +33,14 @@ test('chat is grouped by thread into received, waiting, and refused', async (t) 
   socket.receive(event(0, 1, 'r1', { data: { text: 'to you', thread: 'care' } }));
   socket.receive(event(1, 2, 'r1', { data: { text: 'to the pharmacy', thread: pharmacy } }));
   socket.receive(event(0, 1, 'r2'));
-  await room.command('chat.send', { text: 'mine', thread: 'care' });
-  await room.command('chat.send', { text: 'bad', thread: 'care' });
+  await room.sendMessage('mine', 'care');
+  await room.sendMessage('bad', 'care');
   await client.command('r2', { kind: 'chat.send', data: { text: 'elsewhere', thread: 'care' } });
   socket.receive({ type: 'error', id: 'id 2', room: 'r1', code: 'invalid', message: 'no', retryable: false });
   const { received, waiting, refused } = room.chat('care');
   assert.deepEqual(received.map(({ data }) => data.text), ['to you']);
   assert.deepEqual(waiting.map(({ command }) => command.data.text), ['mine']);
-  assert.deepEqual(refused.map(({ command, error }) => [command.data.text, error.code]), [['bad', 'invalid']]);
+  assert.deepEqual(refused.map(({ command, refusal }) => [command.data.text, refusal.code]), [['bad', 'invalid']]);
   assert.deepEqual(room.chat(pharmacy).received.map(({ data }) => data.text), ['to the pharmacy']);
   assert.deepEqual(room.chat(pharmacy).waiting, []);
 });

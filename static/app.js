@@ -1,6 +1,7 @@
 // The app: sign-in, routing between screens, and the connection's lifecycle.
 
 import * as api from './api.js';
+import { hubNow, syncClock } from './clock.js';
 import { Client } from './protocol.js';
 import { SIGN_IN_AGAIN } from './reconnect.js';
 import { browserOutbox } from './outbox.js';
@@ -89,7 +90,8 @@ let leaving = new AbortController();
 
 async function signedIn(user) {
   app.user = user;
-  const client = (app.client = new Client({ base: location.origin, token: api.token, outbox: browserOutbox(user.id) }));
+  const client = (app.client = new Client({ base: location.origin, token: api.token, outbox: browserOutbox(user.id), now: hubNow }));
+  client.addEventListener('time', ({ detail }) => syncClock(detail.now));
   app.rooms = new Map();
   app.calls = new Calls(app, document.getElementById('call'));
   client.addEventListener('state', ({ detail }) => {
@@ -155,4 +157,11 @@ async function boot() {
   }
 }
 
+// Ends the watch in index.html: every file of the page has arrived.
+document.documentElement.dataset.loaded = '';
+sessionStorage.removeItem('wardroom.reloads');
+addEventListener('unhandledrejection', ({ reason }) => {
+  console.error(reason);
+  toast(`Something failed: ${reason?.message ?? reason}`, 'bad');
+});
 boot();

@@ -3,15 +3,25 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rooms::wire::code::Code;
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
 use crate::web::Problem;
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
 struct Pages;
+
+/// Returns the source expression for the one inline script of the app's page, which watches the loading of all others.
+pub fn inline_script_source() -> String {
+    let page = Pages::get("index.html").map(|file| file.data).unwrap_or_default();
+    let page = String::from_utf8_lossy(&page);
+    let script = page.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
+    let (script, _) = script.unwrap_or_default();
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())))
+}
 
 /// Serves the page at a path that no operation has; `/` is the app.
 pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 const pages = new URL('../../static/', import.meta.url);
 const sources = readdirSync(pages, { recursive: true })
-  .filter((name) => name.endsWith('.js'))
+  .filter((name) => /\.(js|html)$/.test(name))
   .map((name) => readFileSync(new URL(name, pages), 'utf8'))
   .join('\n');
 const listed = [...readFileSync(new URL('README.md', import.meta.url), 'utf8').split('## Test ids')[1].matchAll(/`([a-z-]+?(?:-STATE)?)`/g)]

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::auth::AuthError;
 use crate::config::Config;
+use crate::http::static_files;
 use crate::web::Problem;
 use crate::web::origin::{Verdict, judge};
 use crate::web::problem;
@@ -38,8 +39,9 @@ impl ResponseHeaders {
             // 'self' covers the hub's WebSocket in current browsers; older ones require its URL.
             None => " ws://127.0.0.1:* ws://localhost:*".to_owned(),
         };
+        let inline_script = static_files::inline_script_source();
         let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src blob:; \
+            "default-src 'none'; script-src 'self' {inline_script}; style-src 'self'; img-src 'self' data: blob:; media-src blob:; \
              font-src 'self'; manifest-src 'self'; worker-src 'self'; connect-src 'self'{socket}; base-uri 'none'; \
              object-src 'none'; frame-ancestors 'none'; form-action 'self'"
         );

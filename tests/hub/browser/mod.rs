@@ -5,3 +5,4 @@ mod case;
 mod guest;
 mod notifications;
 mod payment;
+mod resilience;

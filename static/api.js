@@ -1,5 +1,7 @@
 // The REST client, and this tab's sign-in.
 
+import { hubNow, syncClockCoarsely } from './clock.js';
+
 const REFRESH_KEY = 'wardroom.refresh';
 /** A guest's link token and this tab's device id: with both, the hub issues another access token for the same session. */
 const GUEST_KEY = 'wardroom.guest';
@@ -8,14 +10,17 @@ const COOKIE_KEY = 'wardroom.cookie';
 /** A token that expires sooner than this is refreshed before use, in milliseconds. */
 const TOKEN_MARGIN_MS = 30_000;
 
+/** The hub's codes for a sign-in that has ended or never was. */
+const FINAL_CODES = ['unauthenticated', 'bad_credentials', 'account_inactive', 'forbidden'];
+
 /** A failed request: the message is the hub's text, `code` is for programs. */
 export class ApiError extends Error {
   constructor(problem) {
     super(problem.detail ?? problem.title ?? 'The hub did not answer.');
     this.code = problem.code ?? 'unreachable';
     this.status = problem.status ?? 0;
-    /** Whether a retry cannot succeed. */
-    this.final = this.status === 401 || this.status === 403;
+    /** Whether a retry cannot succeed. Only the hub's own answer is final: a proxy's 403 says nothing about the sign-in. */
+    this.final = FINAL_CODES.includes(problem.code);
   }
 }
 
@@ -39,12 +44,16 @@ async function call(method, path, { body, headers = {}, raw = false } = {}) {
   } catch {
     throw new ApiError({ detail: 'The hub cannot be reached. Check your connection.' });
   }
-  if (!response.ok) {
-    const problem = await response.json().catch(() => ({ status: response.status }));
-    throw new ApiError({ status: response.status, ...problem });
-  }
+  syncClockCoarsely(response.headers.get('date'));
+  if (!response.ok) throw new ApiError({ ...(await readProblem(response)), status: response.status });
   if (raw) return response;
-  return response.status === 204 ? null : response.json();
+  return response.status === 204 ? null : response.json().catch(() => { throw new ApiError({ detail: 'The answer was cut off. Try again.' }); });
+}
+
+/** The hub's problem, or nothing: a proxy on the way answers in its own words. */
+async function readProblem(response) {
+  if (!response.headers.get('content-type')?.startsWith('application/problem+json')) return {};
+  return response.json().catch(() => ({}));
 }
 
 function storeSignIn(answer) {
@@ -101,7 +110,7 @@ export function refresh() {
     try {
       if (guest) return await enter(JSON.parse(guest));
       if (own) return storeSignIn(await call('POST', '/v1/auth/refresh', { body: { refresh_token: own } }));
-      if (!localStorage.getItem(COOKIE_KEY)) throw new ApiError({ status: 401, detail: 'Sign in first.' });
+      if (!localStorage.getItem(COOKIE_KEY)) throw new ApiError({ status: 401, code: 'unauthenticated', detail: 'Sign in first.' });
       return await exclusively(async () => storeSignIn(await call('POST', '/v1/auth/refresh', { body: {} })));
     } catch (error) {
       if (error.final) forgetSignIn();
@@ -115,7 +124,7 @@ export function refresh() {
 
 /** A valid access token; `fresh` requests a new one. */
 export async function token(fresh = false) {
-  if (fresh || !access || access.until - Date.now() < TOKEN_MARGIN_MS) await refresh();
+  if (fresh || !access || access.until - hubNow() < TOKEN_MARGIN_MS) await refresh();
   return access.token;
 }
 

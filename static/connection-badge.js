@@ -1,5 +1,6 @@
 // The connection badge: the current state of the connection, always visible.
 
+import { hubNow } from './clock.js';
 import { h, fill } from './dom.js';
 
 /** @param {import('./protocol.js').Client} client */
@@ -9,7 +10,7 @@ export function connectionBadge(client) {
   const show = () => {
     const { state, waiting, retryAt, reason, fallback } = status;
     const queued = waiting ? ` · ${waiting} waiting to be sent` : '';
-    const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
+    const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - hubNow()) / 1000));
     const texts = {
       live: fallback ? 'Live (by another way)' : 'Live', connecting: 'Connecting…', idle: 'Connecting…',
       waiting: `Reconnecting in ${seconds} s`, offline: 'Offline', stopped: `Disconnected: ${reason ?? ''}`,

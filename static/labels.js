@@ -1,5 +1,6 @@
 // Labels and formats: the hub's names, times and amounts as people read them.
 
+import { hubNow } from './clock.js';
 import { isolate } from './dom.js';
 
 export const STATE_LABELS = {
@@ -56,7 +57,7 @@ const dateFormat = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'n
 
 export const formatTime = (at) => timeFormat.format(new Date(at));
 export const formatDate = (at) => dateFormat.format(new Date(at));
-export const formatMoment = (at) => (new Date(at).toDateString() === new Date().toDateString() ? `today ${formatTime(at)}` : `${formatDate(at)}, ${formatTime(at)}`);
+export const formatMoment = (at) => (new Date(at).toDateString() === new Date(hubNow()).toDateString() ? `today ${formatTime(at)}` : `${formatDate(at)}, ${formatTime(at)}`);
 
 /** Formats an amount given in minor units. */
 export function formatPrice({ amount, currency }) {

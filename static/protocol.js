@@ -30,7 +30,7 @@ const MAX_SOCKET_RETRY_MS = 300_000;
 /**
  * Events: `state` {state, retryAt?, reason?, waiting}, `welcome`, `joined` {room, snapshot}, `event` {room, event},
  * `live` {room}, `ack` {id, room, first, last}, `refused` {id, room, error}, `error`, `signal`, `call`, `presence`, `mark`,
- * `left`, `feed` {feed, items}, `queued` {command}, `dismissed` {command}.
+ * `left`, `time` {now} (the hub's), `feed` {feed, items}, `queued` {command}, `dismissed` {command}.
  */
 export class Client extends EventTarget {
   /** @param {Options} options */
@@ -297,6 +297,7 @@ export class Client extends EventTarget {
 
   /** Handles a received frame, which also proves that the connection is alive. */
   receive(frame) {
+    if (frame.now ?? frame.at) this.emit('time', { now: frame.now ?? frame.at });
     if (frame.type === 'welcome') {
       this.connection = frame.connection;
       this.beatMs = frame.beat_ms;

@@ -1,6 +1,7 @@
 // This page's part in a call: one peer connection for each other member, kept alive across failures of the network and
 // the hub. Independent of any screen.
 
+import { hubNow } from '../clock.js';
 import { Ladder, Recorder, grade, sampleStats } from './quality.js';
 import { Negotiator } from './negotiator.js';
 
@@ -133,7 +134,7 @@ export class CallSession extends EventTarget {
     this.config = { iceServers, bundlePolicy: 'max-bundle', ...(this.relayOnly && { iceTransportPolicy: 'relay' }) };
     for (const { negotiator } of this.peers.values()) negotiator.pc.setConfiguration(this.config);
     clearTimeout(this.renewTimer);
-    if (until) this.renewTimer = setTimeout(() => this.signal('servers', {}), Math.max(5_000, Date.parse(until) - Date.now() - CREDENTIAL_RENEWAL_LEAD_MS));
+    if (until) this.renewTimer = setTimeout(() => this.signal('servers', {}), Math.max(5_000, Date.parse(until) - hubNow() - CREDENTIAL_RENEWAL_LEAD_MS));
   }
 
   connectPeer({ user, epoch, polite, resumed }) {

@@ -1,5 +1,6 @@
 // The consultation's next step: confirm, check in, wait, enter, end, complete.
 
+import { hubNow } from '../clock.js';
 import { playChime } from '../chime.js';
 import { h, fill, field, foreign, action } from '../dom.js';
 import { approximateDuration, stateLabel } from '../labels.js';
@@ -98,7 +99,7 @@ export function consultationPanel(app, room) {
 
   const tick = () => {
     const until = room.snapshot?.consultation?.until;
-    const left = until ? Math.max(0, Math.round((Date.parse(until) - Date.now()) / 1000)) : null;
+    const left = until ? Math.max(0, Math.round((Date.parse(until) - hubNow()) / 1000)) : null;
     countdown.textContent = left === null ? '' : `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`;
   };
   return { box, show, tick };

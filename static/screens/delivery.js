@@ -1,6 +1,7 @@
 // A delivery: its courier and its state.
 
 import * as api from '../api.js';
+import { hubNow } from '../clock.js';
 import { h, fill, foreign, isolate, action, field } from '../dom.js';
 import { stateChip } from '../widgets.js';
 import { MOVE_LABELS, formatMoment } from '../labels.js';
@@ -64,7 +65,7 @@ export function deliveryPanel(app, room) {
       if (!reason?.trim()) return;
       data.reason = reason.trim();
     }
-    if (to === 'rescheduled') data.window = new Date(Date.now() + 86_400_000).toISOString();
+    if (to === 'rescheduled') data.window = new Date(hubNow() + 86_400_000).toISOString();
     await room.submit('delivery.move', data, parcel.version);
   };
   return { box, show };

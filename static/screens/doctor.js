@@ -1,6 +1,7 @@
 // A doctor's home: the waiting room, own slots, and consultations.
 
 import * as api from '../api.js';
+import { hubNow } from '../clock.js';
 import { playChime } from '../chime.js';
 import { h, fill, field, foreign, action, loading, empty } from '../dom.js';
 import { setTitleAlert } from '../title.js';
@@ -46,8 +47,8 @@ function slots(app) {
   const length = h('input', { type: 'number', min: 5, max: 240, value: 20, testid: 'slot-length' });
   const count = h('input', { type: 'number', min: 1, max: 24, value: 1, testid: 'slot-count' });
   const get = () => {
-    const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
-    return api.get(`/v1/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`);
+    const to = new Date(hubNow() + 14 * 86_400_000).toISOString();
+    return api.get(`/v1/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`);
   };
   const load = app.load(list, get, ({ items }) => (items.length ? groupByDay(items).map(([name, slots]) => h('div.day', {}, h('h3', {}, name), h('div.slots', {}, slots.map((slot) => entry(slot, load))))) : empty('No slots published')));
   const publish = async () => {

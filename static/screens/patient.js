@@ -1,6 +1,7 @@
 // A patient's home: find a doctor, book a slot, and open own consultations.
 
 import * as api from '../api.js';
+import { hubNow } from '../clock.js';
 import { h, fill, foreign, action, loading, empty, field } from '../dom.js';
 import { consultationRow, newestFirst } from '../widgets.js';
 import { groupByDay, formatTime, formatMoment } from '../labels.js';
@@ -35,10 +36,10 @@ const initials = (name) => name.replace(/^Dr\.?\s+/, '').split(/\s+/).map((part)
 function doctorPage(app, id) {
   const box = h('section.card', {}, loading());
   const get = () => {
-    const to = new Date(Date.now() + 14 * 86_400_000).toISOString();
+    const to = new Date(hubNow() + 14 * 86_400_000).toISOString();
     return Promise.all([
       api.get(`/v1/doctors/${id}`),
-      api.get(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date().toISOString())}&to=${encodeURIComponent(to)}`),
+      api.get(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`),
     ]);
   };
   const show = (doctor, slots) => {

@@ -1,5 +1,6 @@
 //! Assembles the hub: the one place that chooses implementations.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::outbound::dispatcher::Dispatcher;
 use crate::outbound::lane::Destinations;
 use crate::store::Store;
 use crate::store::history::History;
+use crate::telemetry::panics::TaskGuard;
 use crate::turn::Relay;
 use crate::web::AppState;
 
@@ -132,17 +134,22 @@ const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
 fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
     let (announced, announcer) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let mut guard = TaskGuard::new("revocation publisher");
         loop {
-            announced.local_revocation().await;
-            announcer.publish_rights_change();
+            let publish = async {
+                announced.local_revocation().await;
+                announcer.publish_rights_change();
+            };
+            guard.run(publish).await;
         }
     }));
     let (auth, hub) = (auth.clone(), hub.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let mut guard = TaskGuard::new("revocation reader");
         loop {
             // A timeout is an error here, and only means that it is time to poll.
             let _ = tokio::time::timeout(REVOCATION_POLL_INTERVAL, hub.remote_rights_change()).await;
-            if let Err(error) = auth.load_revocations().await {
+            if let Some(Err(error)) = guard.run(auth.load_revocations()).await {
                 tracing::warn!(%error, "reading revocations failed; retrying");
             }
         }
@@ -154,15 +161,22 @@ fn follow_revocations(auth: &Auth, hub: &Hub) {
     use tokio::sync::broadcast::error::RecvError;
     let (mut revocations, hub) = (auth.revocations(), hub.clone());
     tokio::spawn(async move {
+        let mut guard = TaskGuard::new("revocations");
         loop {
             let connections = hub.connections();
-            match revocations.recv().await {
-                Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
-                Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
-                Ok(Revocation::RightsChanged(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
-                // Some announcements are lost: every client must authenticate again, which loses nothing.
-                Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
-                Err(RecvError::Closed) => return,
+            let follow = async {
+                match revocations.recv().await {
+                    Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
+                    Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
+                    Ok(Revocation::RightsChanged(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
+                    // Some announcements are lost: every client must authenticate again, which loses nothing.
+                    Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
+                    Err(RecvError::Closed) => return ControlFlow::Break(()),
+                }
+                ControlFlow::Continue(())
+            };
+            if guard.run(follow).await == Some(ControlFlow::Break(())) {
+                return;
             }
         }
     });

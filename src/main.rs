@@ -104,6 +104,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config);
     telemetry::metrics::install();
+    telemetry::panics::install_hook();
     let address = config.listen;
     let listener = lifecycle::listen(address)
         .with_context(|| format!("cannot listen on {address}: choose another address with WARDROOM_LISTEN"))?;

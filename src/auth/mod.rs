@@ -47,6 +47,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{Config, TokenSettings};
 use crate::store::{Store, StoreError};
+use crate::telemetry::panics::TaskGuard;
 
 /// How often outdated entries are removed.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
@@ -98,12 +99,17 @@ impl Auth {
         });
         let weak = Arc::downgrade(&inner);
         tokio::spawn(async move {
+            let mut guard = TaskGuard::new("sign-in cleanup");
             loop {
                 tokio::time::sleep(CLEANUP_INTERVAL).await;
                 let Some(inner) = weak.upgrade() else { return };
                 // Entries that the store still returns must be known, or they would count as new.
-                inner.revocations.remove_older(inner.clock.now(), inner.settings.access_lifetime + 2 * MAX_CLOCK_SKEW);
-                inner.limiter.remove_idle();
+                let oldest = inner.settings.access_lifetime + 2 * MAX_CLOCK_SKEW;
+                let clean_up = async {
+                    inner.revocations.remove_older(inner.clock.now(), oldest);
+                    inner.limiter.remove_idle();
+                };
+                guard.run(clean_up).await;
             }
         });
         let auth = Self { inner };

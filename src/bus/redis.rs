@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::connection::{RedisConnection, RedisServers};
 use super::queue::{InboxSender, QueueReceiver, QueueSender, queue};
 use super::{BusAddressError, BusError, BusEvent, BusState, CALL_LEASE, Channel, NodeId};
+use crate::telemetry::panics::TaskGuard;
 
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a failure the next connection is tried.
@@ -203,8 +204,9 @@ impl RedisBusState {
     // --- subscriptions ---
 
     async fn run_subscriber(self: Arc<Self>) {
+        let mut guard = TaskGuard::new("redis subscriber");
         loop {
-            if let Err(error) = self.subscribe_until_broken().await {
+            if let Some(Err(error)) = guard.run(self.subscribe_until_broken()).await {
                 tracing::debug!(kind = ?error.kind(), "redis subscriber connection lost");
             }
             self.note_connection(&self.is_subscribed, false);
@@ -288,6 +290,7 @@ impl RedisBusState {
     // --- publishing ---
 
     async fn run_publisher(self: Arc<Self>, mut queued: QueueReceiver<(Channel, String)>) {
+        let mut guard = TaskGuard::new("redis publisher");
         loop {
             match self.servers.connect(None).await {
                 Ok(connection) => {
@@ -295,7 +298,7 @@ impl RedisBusState {
                     while queued.try_take().is_some() {}
                     self.set_commands(Some(connection.clone()));
                     self.note_connection(&self.is_publishing, true);
-                    if let Err(error) = publish_until_broken(connection, &mut queued).await {
+                    if let Some(Err(error)) = guard.run(publish_until_broken(connection, &mut queued)).await {
                         tracing::debug!(kind = ?error.kind(), "redis publisher connection lost");
                     }
                 }

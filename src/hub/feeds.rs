@@ -25,6 +25,7 @@ use super::send_queue::QueueItem;
 use super::submission::SubmitError;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
+use crate::telemetry::panics::TaskGuard;
 
 /// How long the worker waits before it reads a feed again that it could not read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -89,9 +90,10 @@ impl Feeds {
         let feeds = Self { inner: Arc::new(FeedsInner { store, clock, feeds: DashMap::new(), queue }) };
         let inner = Arc::downgrade(&feeds.inner);
         tokio::spawn(async move {
+            let mut guard = TaskGuard::new("feeds");
             while let Some(key) = invalid.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
-                inner.refresh(key).await;
+                guard.run(inner.refresh(key)).await;
             }
         });
         feeds

@@ -10,6 +10,7 @@ use rooms::signal::Mark;
 use tokio::sync::Notify;
 
 use crate::store::Store;
+use crate::telemetry::panics::TaskGuard;
 
 /// How long marks are collected before they are written.
 const WRITE_DELAY: Duration = Duration::from_millis(500);
@@ -32,10 +33,11 @@ impl MarkWriter {
         let writer = Self { pending: Arc::default(), store };
         let task = writer.clone();
         tokio::spawn(async move {
+            let mut guard = TaskGuard::new("read receipts");
             loop {
                 task.pending.added.notified().await;
                 tokio::time::sleep(WRITE_DELAY).await;
-                task.flush().await;
+                guard.run(task.flush()).await;
             }
         });
         writer

@@ -17,6 +17,7 @@ pub mod send_queue;
 mod services;
 mod submission;
 mod sync;
+mod wakes;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use rooms::id::{CallId, CommandId, RoomId, SessionId};
 use rooms::party::Policy;
 use rooms::role::Actor;
 use rooms::signal::{Mark, Signal};
+use rooms::time::Timestamp;
 use rooms::wire::call::{CallSignal, Servers};
 use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::sync::{SemaphorePermit, oneshot};
@@ -38,6 +40,7 @@ use self::feeds::Feeds;
 use self::room::registry::Rooms;
 use self::room::{AttachOutcome, ReplyTo, Request, RoomView};
 use self::services::Services;
+use self::wakes::WakeSchedule;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
@@ -46,17 +49,19 @@ use crate::store::record::StoredRecord;
 pub use self::room::EventFrame;
 pub use self::services::IceSource;
 pub use self::submission::{Committed, Submission, SubmitError, command_hash};
+pub use self::wakes::StuckRoom;
 
 /// A handle of the hub; cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
     rooms: Arc<Rooms>,
+    wakes: Arc<WakeSchedule>,
 }
 
 impl Hub {
     pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
         let services = Services::new(store, appender, bus, clock, policy, ice);
-        Self { rooms: Arc::new(Rooms::new(Arc::new(services))) }
+        Self { rooms: Arc::new(Rooms::new(Arc::new(services))), wakes: Arc::default() }
     }
 
     /// Commits a command. Returns after its events were published to the room's subscribers on this node.
@@ -77,7 +82,23 @@ impl Hub {
         }
     }
 
-    /// Wakes a room whose timer is due.
+    /// Wakes the rooms whose timers are due, except those that were woken shortly before. `due`: all due rooms, each
+    /// with the time of its timer.
+    pub fn wake_due(&self, due: &[(RoomId, Timestamp)]) {
+        self.wakes.next(due, Instant::now()).into_iter().for_each(|room| self.wake(room));
+    }
+
+    /// Returns how many rooms were due in the last round.
+    pub fn due_room_count(&self) -> usize {
+        self.wakes.pending_count()
+    }
+
+    /// Returns the rooms whose timers stay due although this node has woken them several times.
+    pub fn stuck_rooms(&self) -> Vec<StuckRoom> {
+        self.wakes.stuck_rooms()
+    }
+
+    /// Runs a room's due timers.
     pub fn wake(&self, room: RoomId) {
         let id = CommandId(self.services().clock.fresh_id());
         let submission = Submission { room, actor: Actor::System, id, command: room::timer_command(), expect: None };

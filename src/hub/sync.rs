@@ -16,6 +16,7 @@ use super::cluster::message::{self, ClusterEvent, ClusterEventKind};
 use super::room::Request;
 use super::room::registry::Rooms;
 use crate::bus::{BusEvent, BusState, Channel, Inbox, NodeId};
+use crate::telemetry::panics::TaskGuard;
 
 /// How often the heads of all rooms are compared with the store's.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,13 +46,18 @@ impl Hub {
 }
 
 async fn receive_all(rooms: Weak<Rooms>, mut inbox: Inbox) {
+    let mut guard = TaskGuard::new("bus receiver");
     while let Some(event) = inbox.next().await {
         let Some(rooms) = rooms.upgrade() else { return };
-        match event {
-            BusEvent::Message { channel, text } => receive(&rooms, channel, text),
-            BusEvent::Subscribed(subscribed) => catch_up(&rooms, &subscribed).await,
-            BusEvent::Gap => resync_all(&rooms).await,
-        }
+        guard.run(handle_bus_event(&rooms, event)).await;
+    }
+}
+
+async fn handle_bus_event(rooms: &Arc<Rooms>, event: BusEvent) {
+    match event {
+        BusEvent::Message { channel, text } => receive(rooms, channel, text),
+        BusEvent::Subscribed(subscribed) => catch_up(rooms, &subscribed).await,
+        BusEvent::Gap => resync_all(rooms).await,
     }
 }
 
@@ -59,6 +65,7 @@ async fn compare_heads(rooms: Weak<Rooms>) {
     let mut ticks = interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut heartbeat_at, mut compare_at, mut rest_until) = (Instant::now(), Instant::now(), Instant::now());
+    let mut guard = TaskGuard::new("head comparison");
     for number in 1.. {
         let now = ticks.tick().await;
         let Some(rooms) = rooms.upgrade() else { return };
@@ -74,7 +81,7 @@ async fn compare_heads(rooms: Weak<Rooms>) {
         }
         if (probe_failed || compare_at <= now) && rest_until <= now {
             let started = Instant::now();
-            catch_up(&rooms, &rooms.ids()).await;
+            guard.run(catch_up(&rooms, &rooms.ids())).await;
             compare_at = now + COMPARE_INTERVAL;
             rest_until = Instant::now() + (REST_FACTOR * started.elapsed()).min(COMPARE_INTERVAL);
         }

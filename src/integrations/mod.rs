@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::outbox::CommittedChange;
 
-pub use self::outcome::Outcome;
+pub use self::outcome::{AttemptResult, Evidence, Outcome};
 
 use self::courier::adapter::CourierAdapter;
 use self::mail::adapter::MailAdapter;

@@ -25,9 +25,15 @@ pub enum PartnerError {
     /// The same call may succeed later, not before `after` if the partner named a delay. It may have taken effect.
     #[error("{why}")]
     Retryable { why: String, after: Option<Duration> },
-    /// The partner will never fulfil this request.
+    /// The partner works, and will never fulfil this request.
     #[error("{0}")]
     Refused(String),
+    /// The same call may succeed later, and the obstacle is not the partner.
+    #[error("{0}")]
+    Postponed(String),
+    /// The request itself is at fault; the partner was not asked.
+    #[error("{0}")]
+    Unsendable(String),
 }
 
 impl PartnerError {
@@ -40,15 +46,17 @@ impl PartnerError {
 impl From<PartnerError> for Outcome {
     fn from(error: PartnerError) -> Self {
         match error {
-            PartnerError::Retryable { why, after } => Outcome::Retry { after, why },
-            PartnerError::Refused(why) => Outcome::Refused { why },
+            PartnerError::Retryable { why, after } => Outcome::retry(why).not_before(after),
+            PartnerError::Refused(why) => Outcome::refused(why).answered(),
+            PartnerError::Postponed(why) => Outcome::postponed(why),
+            PartnerError::Unsendable(why) => Outcome::refused(why),
         }
     }
 }
 
 impl From<StoreError> for PartnerError {
     fn from(error: StoreError) -> Self {
-        PartnerError::retryable(error.to_string())
+        PartnerError::Postponed(error.to_string())
     }
 }
 
@@ -118,8 +126,10 @@ fn network_error(error: &reqwest::Error) -> PartnerError {
 fn status_error(status: u16, after: Option<Duration>) -> PartnerError {
     let why = format!("the partner answered {status}");
     match status {
-        // Still busy with the first call of this key, too early, too many calls, or a fault of the partner.
-        408 | 409 | 425 | 429 | 500.. => PartnerError::Retryable { why, after },
+        // Still busy with the first call of this key, or too early for this one: other calls may pass.
+        409 | 425 => PartnerError::Postponed(why),
+        // Too many calls, or a fault of the partner.
+        408 | 429 | 500.. => PartnerError::Retryable { why, after },
         _ => PartnerError::Refused(why),
     }
 }

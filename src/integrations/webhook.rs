@@ -122,12 +122,14 @@ impl WebhookAdapter {
     pub async fn send(&self, delivery: &Dispatch) -> Outcome {
         match self.try_send(delivery).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::retry(error.to_string()),
+            Err(error) => Outcome::postponed(error.to_string()),
         }
     }
 
     async fn try_send(&self, delivery: &Dispatch) -> Result<Outcome, StoreError> {
-        let id = delivery.target.parse().map_err(|_| StoreError::Unexpected("a delivery names no endpoint".into()))?;
+        let Ok(id) = delivery.target.parse() else {
+            return Ok(Outcome::refused("the delivery names no endpoint"));
+        };
         let Some(endpoint) = self.store.webhook(id).await?.filter(|it| it.disabled.is_none()) else {
             return Ok(Outcome::gone("the endpoint was removed or disabled"));
         };
@@ -152,17 +154,19 @@ impl WebhookAdapter {
             Err(error) => return Ok(Outcome::retry(egress::why(&error))),
         };
         Ok(match response.status().as_u16() {
-            200..=299 => Outcome::Done,
+            200..=299 => Outcome::done(),
             410 => {
                 self.store.disable_webhook(id, "the endpoint answered 410").await?;
                 self.forget_endpoints().await;
-                Outcome::gone("the endpoint answered 410")
+                Outcome::gone("the endpoint answered 410").answered()
             }
-            // Including redirects: an administrator corrects the URL; the hub does not follow.
-            status => Outcome::Retry {
-                after: egress::retry_after(response.headers(), now),
-                why: format!("the endpoint answered {status}"),
-            },
+            status => {
+                let after = egress::retry_after(response.headers(), now);
+                let outcome = Outcome::retry(format!("the endpoint answered {status}")).not_before(after);
+                // Any other answer may concern this event alone. That includes redirects, which the hub does not follow:
+                // an administrator corrects the URL.
+                if matches!(status, 408 | 429 | 500..) { outcome } else { outcome.answered() }
+            }
         })
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::store::StoreError;
+use crate::telemetry::panics::TaskGuard;
 
 /// A periodic task.
 pub enum Job {
@@ -66,12 +67,13 @@ pub fn start(hub: &Hub, clock: &Clock, stop: &CancellationToken) {
     for job in Job::ALL {
         let (hub, clock, stop) = (hub.clone(), clock.clone(), stop.clone());
         tokio::spawn(async move {
+            let mut guard = TaskGuard::new(job.name());
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(job.interval()) => {}
                 }
-                if let Err(error) = job.run(&hub, &clock).await {
+                if let Some(Err(error)) = guard.run(job.run(&hub, &clock)).await {
                     tracing::warn!(job = job.name(), %error, "job failed; retrying");
                 }
             }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::integrations::Integrations;
 use crate::integrations::courier::CourierClient;
+use crate::telemetry::panics::TaskGuard;
 
 /// How late a simulated step may be.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -16,12 +17,13 @@ pub fn start(integrations: Integrations, stop: CancellationToken) {
         return;
     }
     tokio::spawn(async move {
+        let mut guard = TaskGuard::new("sandbox courier");
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
-            report_due_steps(&integrations).await;
+            guard.run(report_due_steps(&integrations)).await;
         }
     });
 }

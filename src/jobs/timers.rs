@@ -8,13 +8,13 @@ use crate::store::StoreError;
 
 /// How late a timer may fire.
 pub const TIMER_INTERVAL: Duration = Duration::from_millis(500);
-/// Rooms that one round wakes. The rest follow in the next round.
-const MAX_WOKEN_ROOMS: u32 = 200;
+/// Rooms that one round wakes, beside those that stay due. The rest follow in the next round.
+const MAX_WOKEN_ROOMS: usize = 200;
 
 /// Wakes the rooms whose timers are due.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
-    for room in hub.store().due_rooms(clock.now(), MAX_WOKEN_ROOMS).await? {
-        hub.wake(room);
-    }
+    // Rooms that stay due come first in the list, and must not hide the others.
+    let limit = MAX_WOKEN_ROOMS.saturating_add(hub.due_room_count());
+    hub.wake_due(&hub.store().due_rooms(clock.now(), limit).await?);
     Ok(())
 }

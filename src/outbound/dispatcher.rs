@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::lane::Destinations;
 use super::retry;
 use crate::clock::Clock;
-use crate::integrations::{Integrations, Outcome};
+use crate::integrations::{AttemptResult, Evidence, Integrations, Outcome};
 use crate::store::dispatches::{Dispatch, DispatchState, Report, Sink};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::observe_attempt;
+use crate::telemetry::panics::{TaskGuard, contain};
 
 /// How often this node polls for rows that another node wrote, or whose time has come.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,13 +53,14 @@ impl Dispatcher {
         tokio::spawn(dispatcher.clone().record_reports(queued));
         let runner = dispatcher.clone();
         tokio::spawn(async move {
+            let mut guard = TaskGuard::new("dispatcher");
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = runner.wake.notified() => {}
                     () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
-                if let Err(error) = runner.send_due().await {
+                if let Some(Err(error)) = guard.run(runner.send_due()).await {
                     tracing::warn!(%error, "due deliveries not read; retrying");
                     tokio::time::sleep(POLL_INTERVAL).await;
                 }
@@ -83,7 +85,8 @@ impl Dispatcher {
             let count = leased.as_ref().map_or(0, Vec::len);
             self.destinations.return_unused(sink, &lane, permitted - count);
             for delivery in leased? {
-                let attempt = Attempt { dispatcher: self.clone(), sink, lane: lane.clone(), is_healthy: None };
+                let (dispatcher, lane) = (self.clone(), lane.clone());
+                let attempt = Attempt { dispatcher, sink, lane, evidence: Evidence::Nothing };
                 tokio::spawn(attempt.run(delivery));
             }
         }
@@ -93,12 +96,14 @@ impl Dispatcher {
     /// Records outcomes in batches.
     async fn record_reports(self, mut queued: mpsc::Receiver<Report>) {
         let mut reports = Vec::with_capacity(MAX_REPORT_BATCH);
+        let mut guard = TaskGuard::new("delivery reports");
         while queued.recv_many(&mut reports, MAX_REPORT_BATCH).await > 0 {
             // Without a record the delivery is sent again when its lease expires, so many tries are worth it.
             for _ in 0..MAX_REPORT_TRIES {
-                match self.store.report(&reports, self.clock.now()).await {
-                    Ok(()) => break,
-                    Err(error) => tracing::warn!(%error, "delivery outcomes not recorded; retrying"),
+                match guard.run(self.store.report(&reports, self.clock.now())).await {
+                    Some(Ok(())) => break,
+                    Some(Err(error)) => tracing::warn!(%error, "delivery outcomes not recorded; retrying"),
+                    None => {}
                 }
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
@@ -113,24 +118,25 @@ struct Attempt {
     dispatcher: Dispatcher,
     sink: Sink,
     lane: String,
-    is_healthy: Option<bool>,
+    evidence: Evidence,
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.dispatcher.destinations.finish(self.sink, &self.lane, self.is_healthy, Instant::now());
+        self.dispatcher.destinations.finish(self.sink, &self.lane, self.evidence, Instant::now());
     }
 }
 
 impl Attempt {
     async fn run(mut self, delivery: Dispatch) {
         let (limit, started) = (retry::attempt_timeout(self.sink), tokio::time::Instant::now());
-        let outcome = match tokio::time::timeout(limit, self.dispatcher.integrations.send(&delivery)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::retry(format!("no answer within {limit:?}")),
+        let outcome = if delivery.attempts > retry::max_attempts(self.sink) {
+            Outcome::postponed("the last attempts ended without a result")
+        } else {
+            attempt(limit, self.dispatcher.integrations.send(&delivery)).await
         };
         observe_attempt(self.sink.as_str(), outcome.as_str(), started);
-        self.is_healthy = Some(outcome.is_healthy());
+        self.evidence = outcome.evidence;
         let report = report(&delivery, outcome, rand::random(), &self.dispatcher.clock);
         let reports = self.dispatcher.reports.clone();
         // Free the place before recording the outcome, so that the round that the record triggers can use it.
@@ -140,13 +146,22 @@ impl Attempt {
     }
 }
 
+/// Makes one attempt. A panic counts as a failed attempt that shows nothing about the destination.
+async fn attempt(limit: Duration, send: impl Future<Output = Outcome>) -> Outcome {
+    match tokio::time::timeout(limit, contain(send)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panicked)) => Outcome::postponed(panicked.to_string()),
+        Err(_) => Outcome::retry(format!("no answer within {limit:?}")),
+    }
+}
+
 /// Maps an outcome to the row's next state. `chance` is from 0 to 1 and spreads retries.
 fn report(delivery: &Dispatch, outcome: Outcome, chance: f64, clock: &Clock) -> Report {
-    let (state, delay, error) = match outcome {
-        Outcome::Done => (DispatchState::Done, None, None),
-        Outcome::Gone { why } => (DispatchState::Dropped, None, Some(why)),
-        Outcome::Refused { why } => (DispatchState::Dead, None, Some(why)),
-        Outcome::Retry { after, why } => match retry::delay(delivery.sink, delivery.attempts, chance, after) {
+    let (state, delay, error) = match outcome.result {
+        AttemptResult::Done => (DispatchState::Done, None, None),
+        AttemptResult::Gone { why } => (DispatchState::Dropped, None, Some(why)),
+        AttemptResult::Refused { why } => (DispatchState::Dead, None, Some(why)),
+        AttemptResult::Retry { after, why } => match retry::delay(delivery.sink, delivery.attempts, chance, after) {
             Some(delay) => (DispatchState::Waiting, Some(delay), Some(why)),
             None => (DispatchState::Dead, None, Some(why)),
         },
@@ -157,4 +172,54 @@ fn report(delivery: &Dispatch, outcome: Outcome, chance: f64, clock: &Clock) -> 
     }
     let due_at = delay.map(|delay| clock.now().plus(delay));
     Report { id: delivery.id, attempts: delivery.attempts, state, due_at, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use rooms::id::RoomId;
+    use rooms::time::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn delivery(attempts: u32) -> Dispatch {
+        Dispatch {
+            id: Uuid::nil(),
+            sink: Sink::Mail,
+            lane: "smtp".to_owned(),
+            target: "somebody".to_owned(),
+            room: RoomId(Uuid::nil()),
+            seq: 1,
+            kind: "booked".to_owned(),
+            body: String::new(),
+            state: DispatchState::Sending,
+            attempts,
+            due_at: None,
+            last_error: None,
+            created_at: Timestamp::from_micros(0),
+            done_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn panicking_delivery_is_retried_by_its_schedule_then_dead_and_no_evidence_against_its_destination() {
+        let panicked = async || attempt(Duration::from_secs(1), async { panic!("a test") }).await;
+        let clock = Clock::system();
+        let mut attempts = 1;
+        loop {
+            let outcome = panicked().await;
+            assert_eq!(outcome.evidence, Evidence::Nothing);
+            let report = report(&delivery(attempts), outcome, 0.5, &clock);
+            assert!(report.error.is_some_and(|error| error.contains("panic")));
+            if report.state == DispatchState::Dead {
+                break;
+            }
+            assert_eq!(report.state, DispatchState::Waiting);
+            assert!(report.due_at.is_some_and(|due_at| due_at > clock.now()));
+            attempts += 1;
+        }
+        assert_eq!(attempts, retry::max_attempts(Sink::Mail));
+        let silent = attempt(Duration::from_millis(1), std::future::pending()).await;
+        assert_eq!(silent.evidence, Evidence::Fails);
+    }
 }

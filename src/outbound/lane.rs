@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::breaker::{Breaker, BreakerState};
+use crate::integrations::Evidence;
 use crate::store::dispatches::Sink;
 
 /// All destinations that this node has sent to; cheap to clone.
@@ -60,14 +61,14 @@ impl Destinations {
         });
     }
 
-    /// Ends an attempt and feeds the breaker. `is_healthy` is absent if the attempt ended without asking the receiver.
-    pub fn finish(&self, sink: Sink, lane: &str, is_healthy: Option<bool>, now: Instant) {
+    /// Ends an attempt and feeds the breaker.
+    pub fn finish(&self, sink: Sink, lane: &str, evidence: Evidence, now: Instant) {
         let has_opened = self.with(sink, lane, |it| {
             it.attempts_in_flight = it.attempts_in_flight.saturating_sub(1);
-            match is_healthy {
-                Some(true) => it.breaker.record_success(now),
-                Some(false) => return it.breaker.record_failure(now),
-                None => it.breaker.cancel_probe(),
+            match evidence {
+                Evidence::Works => it.breaker.record_success(now),
+                Evidence::Fails => return it.breaker.record_failure(now),
+                Evidence::Nothing => it.breaker.cancel_probe(),
             }
             false
         });
@@ -97,7 +98,7 @@ mod tests {
         let (destinations, now) = (Destinations::default(), Instant::now());
         assert_eq!((destinations.begin(Sink::Webhook, "a", now), destinations.begin(Sink::Webhook, "a", now)), (4, 0));
         for _ in 0..FAILURE_THRESHOLD {
-            destinations.finish(Sink::Webhook, "a", Some(false), now);
+            destinations.finish(Sink::Webhook, "a", Evidence::Fails, now);
         }
         assert_eq!(destinations.begin(Sink::Webhook, "a", now), 0);
         assert_eq!(destinations.breaker_state(Sink::Webhook, "a", now), BreakerState::Open);
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(destinations.begin(Sink::Webhook, "b", now), 4);
         assert_eq!(destinations.begin(Sink::Payment, "a", now), 8);
         assert_eq!(destinations.begin(Sink::Webhook, "a", now + FIRST_COOLDOWN), 1);
-        destinations.finish(Sink::Webhook, "a", Some(true), now + FIRST_COOLDOWN);
+        destinations.finish(Sink::Webhook, "a", Evidence::Works, now + FIRST_COOLDOWN);
         assert_eq!(destinations.begin(Sink::Webhook, "a", now + FIRST_COOLDOWN), 4);
     }
 }

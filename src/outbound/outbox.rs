@@ -28,6 +28,7 @@ use crate::integrations::push::recipients::{Notice, notices_for};
 use crate::store::dispatches::Wish;
 use crate::store::outbox::{CommittedChange, EventRange};
 use crate::store::{Store, StoreError};
+use crate::telemetry::panics::{TaskGuard, contain};
 
 /// How often the worker looks for entries whose leases have expired.
 const LEASE_POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -70,34 +71,38 @@ pub fn start(
     tokio::spawn(stop.clone().run_until_cancelled_owned({
         let worker = worker.clone();
         async move {
+            let mut guard = TaskGuard::new("outbox");
             while let Some(OutboxBatch { note: entry, news: changes }) = committed.recv().await {
-                log_failure(worker.process(entry, changes).await);
+                log_failure(guard.run(worker.process(entry, changes)).await);
             }
         }
     }));
     tokio::spawn(stop.clone().run_until_cancelled_owned({
         let (worker, mut poll) = (worker.clone(), interval(LEASE_POLL_INTERVAL));
         async move {
+            let mut guard = TaskGuard::new("outbox recovery");
             loop {
                 poll.tick().await;
-                log_failure(worker.process_expired_entries().await);
+                log_failure(guard.run(worker.process_expired_entries()).await);
             }
         }
     }));
     tokio::spawn(async move {
         let (mut grace, mut delete) = (interval(GRACE_POLL_INTERVAL), interval(DELETE_INTERVAL));
+        let mut guard = TaskGuard::new("notifications");
         loop {
             tokio::select! {
                 () = stop.cancelled() => return worker.release_entries().await,
-                _ = grace.tick() => log_failure(worker.notify_due().await),
-                _ = delete.tick() => log_failure(worker.delete_finished().await),
+                _ = grace.tick() => log_failure(guard.run(worker.notify_due()).await),
+                _ = delete.tick() => log_failure(guard.run(worker.delete_finished()).await),
             }
         }
     });
 }
 
-fn log_failure(done: Result<(), StoreError>) {
-    if let Err(error) = done {
+/// Logs an error; the guard has logged a panic.
+fn log_failure(done: Option<Result<(), StoreError>>) {
+    if let Some(Err(error)) = done {
         tracing::warn!(%error, "outbox entries not processed; retrying");
     }
 }
@@ -172,19 +177,31 @@ impl OutboxWorker {
         done
     }
 
-    /// Processes entries whose nodes let the lease expire. Their grace periods are over by then.
+    /// Processes entries whose nodes let the lease expire. Each by itself: one that fails must not hold up the others.
     async fn process_expired_entries(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        for (entry, ranges) in self.store.lease_outbox_entries(now, now.plus(OUTBOX_LEASE), MAX_LEASED_ENTRIES).await? {
-            let mut changes = Vec::with_capacity(ranges.len());
-            for range in ranges {
-                changes.extend(read_change(&self.store, range).await?);
-            }
-            self.enqueue_for_partners(&changes).await?;
-            let notices: Vec<Notice> = changes.iter().flat_map(notices_for).collect();
-            self.enqueue(&self.integrations.push().deliveries_for(&notices).await?).await?;
-            self.finished().push(entry);
+        for (entry, ranges) in
+            self.store.lease_outbox_entries(self.clock.now(), OUTBOX_LEASE, MAX_LEASED_ENTRIES).await?
+        {
+            let failure = match contain(self.process_expired(entry, ranges)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(panicked) => panicked.to_string(),
+            };
+            tracing::warn!(outbox.entry = %entry, error = failure, "outbox entry not processed; retried until it is dead");
         }
+        Ok(())
+    }
+
+    /// Processes one expired entry. Its grace periods are over by now.
+    async fn process_expired(&self, entry: Uuid, ranges: Vec<EventRange>) -> Result<(), StoreError> {
+        let mut changes = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            changes.extend(read_change(&self.store, range).await?);
+        }
+        self.enqueue_for_partners(&changes).await?;
+        let notices: Vec<Notice> = changes.iter().flat_map(notices_for).collect();
+        self.enqueue(&self.integrations.push().deliveries_for(&notices).await?).await?;
+        self.finished().push(entry);
         Ok(())
     }
 

@@ -31,6 +31,11 @@ fn delays_s(sink: Sink) -> &'static [u64] {
     }
 }
 
+/// Returns how many attempts are made at a delivery.
+pub fn max_attempts(sink: Sink) -> u32 {
+    u32::try_from(delays_s(sink).len()).unwrap_or(u32::MAX).saturating_add(1)
+}
+
 /// Returns the delay after the `attempts`th attempt has failed, or `None` if that was the last one.
 ///
 /// `chance`, from 0 to 1, spreads the delay, so that deliveries that failed together do not retry together.

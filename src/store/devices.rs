@@ -141,7 +141,8 @@ struct PreferencesRow {
 impl PreferencesRow {
     fn into_preferences(self) -> Result<Preferences, StoreError> {
         let muted = self.muted.unwrap_or_default();
-        let muted = muted.split(',').filter(|kind| !kind.is_empty()).map(named).collect::<Result<_, _>>()?;
+        // A newer node may have stored a kind that this one does not know, and does not send either.
+        let muted = muted.split(',').filter_map(|kind| named(kind).ok()).collect();
         let small = |minutes: i64| u16::try_from(minutes.rem_euclid(MINUTES_PER_DAY)).unwrap_or(0);
         let quiet = self.quiet_from.zip(self.quiet_until).map(|(from, until)| Quiet {
             from: small(from),

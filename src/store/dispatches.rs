@@ -218,6 +218,37 @@ static TAKE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The names of all sinks, for a condition in SQL. During a rolling update, a newer node may store deliveries to a sink that
+/// this node does not know; it leaves them alone.
+fn known_sinks() -> String {
+    Sink::ALL.map(|sink| format!("'{}'", sink.as_str())).join(", ")
+}
+
+static DUE_LANES: LazyLock<String> = LazyLock::new(|| {
+    let known = known_sinks();
+    format!(
+        "select sink, lane from dispatches where due_at <= $1 and sink in ({known}) \
+        group by sink, lane order by min(due_at)"
+    )
+});
+
+static LANES: LazyLock<String> = LazyLock::new(|| {
+    let known = known_sinks();
+    format!(
+        "select sink, lane, state, count(*) as count, cast(max(attempts) as bigint) as attempts, \
+        min(due_at) as due_at from dispatches where sink in ({known}) \
+        group by sink, lane, state order by sink, lane, state"
+    )
+});
+
+static LIST: LazyLock<String> = LazyLock::new(|| {
+    let known = known_sinks();
+    format!(
+        "select {COLUMNS} from dispatches where ($1 is null or sink = $1) and ($2 is null or state = $2) \
+        and sink in ({known}) and id < $3 order by id desc limit $4"
+    )
+});
+
 impl Store {
     /// Stores deliveries; existing ones stay unchanged. Returns how many are new.
     pub async fn enqueue(
@@ -260,9 +291,8 @@ impl Store {
 
     /// Lists the lanes with deliveries that are due.
     pub async fn due_lanes(&self, now: Timestamp) -> Result<Vec<(Sink, String)>, StoreError> {
-        let sql = "select sink, lane from dispatches where due_at <= $1 group by sink, lane order by min(due_at)";
         let rows: Vec<(String, String)> =
-            read!(self, db => sqlx::query_as(sql).bind(now.micros()).fetch_all(db).await)?;
+            read!(self, db => sqlx::query_as(DUE_LANES.as_str()).bind(now.micros()).fetch_all(db).await)?;
         rows.into_iter().map(|(sink, lane)| Ok((named(&sink)?, lane))).collect()
     }
 
@@ -320,9 +350,7 @@ impl Store {
         state: Option<DispatchState>,
         request: PageRequest,
     ) -> Result<Page<Dispatch>, StoreError> {
-        let sql = "select * from dispatches where ($1 is null or sink = $1) and ($2 is null or state = $2) \
-            and id < $3 order by id desc limit $4";
-        let rows: Vec<DispatchRow> = read!(self, db => sqlx::query_as(sql)
+        let rows: Vec<DispatchRow> = read!(self, db => sqlx::query_as(LIST.as_str())
             .bind(sink.map(Sink::as_str)).bind(state.map(DispatchState::as_str))
             .bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
         let rows = rows
@@ -334,10 +362,7 @@ impl Store {
 
     /// Counts the deliveries of all lanes by state.
     pub async fn lanes(&self) -> Result<Vec<LaneCount>, StoreError> {
-        let sql = "select sink, lane, state, count(*) as count, cast(max(attempts) as bigint) as attempts, \
-            min(due_at) as due_at from dispatches \
-            group by sink, lane, state order by sink, lane, state";
-        let rows: Vec<LaneRow> = read!(self, db => sqlx::query_as(sql).fetch_all(db).await)?;
+        let rows: Vec<LaneRow> = read!(self, db => sqlx::query_as(LANES.as_str()).fetch_all(db).await)?;
         let count = |row: LaneRow| {
             Ok(LaneCount {
                 sink: named(&row.sink)?,

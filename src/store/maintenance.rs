@@ -39,12 +39,13 @@ impl Store {
         Ok(Some(Timestamp::from_micros(micros)))
     }
 
-    /// Lists rooms whose timers are due, the most overdue first.
-    pub async fn due_rooms(&self, now: Timestamp, limit: u32) -> Result<Vec<RoomId>, StoreError> {
-        let sql = "select id from rooms where wake_at is not null and wake_at <= $1 order by wake_at limit $2";
-        let rows: Vec<(Uuid,)> =
-            read!(self, db => sqlx::query_as(sql).bind(now.micros()).bind(i64::from(limit)).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(|(id,)| RoomId(id)).collect())
+    /// Lists rooms whose timers are due, each with the time of its timer, the most overdue first.
+    pub async fn due_rooms(&self, now: Timestamp, limit: usize) -> Result<Vec<(RoomId, Timestamp)>, StoreError> {
+        let sql = "select id, wake_at from rooms where wake_at is not null and wake_at <= $1 order by wake_at limit $2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(Uuid, i64)> =
+            read!(self, db => sqlx::query_as(sql).bind(now.micros()).bind(limit).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(|(id, wake_at)| (RoomId(id), Timestamp::from_micros(wake_at))).collect())
     }
 
     /// Deletes idempotency keys and sign-ins after their retention.

@@ -5,6 +5,7 @@
 //! with an entry may happen twice.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use rooms::id::{RoomId, UserId};
 use rooms::record::Record;
@@ -19,6 +20,8 @@ use super::{Store, StoreError, Tx, on_tx, read, write_one};
 
 /// Bytes of an encoded range.
 const RANGE_BYTES: usize = 32;
+/// Leases after which an entry that is still there is dead. With leases of half a minute, that takes under two hours.
+pub const MAX_OUTBOX_ATTEMPTS: i64 = 20;
 
 /// The identity and lease of an entry that an append writes.
 #[derive(Clone, Copy, Debug)]
@@ -108,19 +111,22 @@ impl Tx {
 }
 
 impl Store {
-    /// Leases up to `limit` entries whose lease has expired, the oldest first, until `until`.
+    /// Leases up to `limit` entries whose lease has expired, the oldest first. The first lease of an entry here lasts
+    /// `lease`; each further one is longer by that much, because processing the entry seems to fail. After
+    /// [`MAX_OUTBOX_ATTEMPTS`] leases the entry is dead.
     pub async fn lease_outbox_entries(
         &self,
         now: Timestamp,
-        until: Timestamp,
+        lease: Duration,
         limit: u32,
     ) -> Result<Vec<(Uuid, Vec<EventRange>)>, StoreError> {
         // The condition is repeated: on PostgreSQL another node may have leased a row since it was found.
-        let sql = "update outgoing set taken_until = $1 \
-            where id in (select id from outgoing where taken_until <= $2 order by taken_until limit $3) \
-            and taken_until <= $2 returning id, spans";
+        let sql = "update outgoing set attempts = attempts + 1, taken_until = $1 + (attempts + 1) * $2 \
+            where id in (select id from outgoing where taken_until <= $1 and attempts < $3 order by taken_until limit $4) \
+            and taken_until <= $1 returning id, spans";
+        let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
         let rows: Vec<(Uuid, Vec<u8>)> = write_one!(self, db => sqlx::query_as(sql)
-            .bind(until.micros()).bind(now.micros()).bind(i64::from(limit)).fetch_all(db).await)?;
+            .bind(now.micros()).bind(lease).bind(MAX_OUTBOX_ATTEMPTS).bind(i64::from(limit)).fetch_all(db).await)?;
         let mut entries: Vec<_> = rows
             .into_iter()
             .map(|(id, bytes)| {
@@ -129,6 +135,22 @@ impl Store {
             .collect();
         entries.sort_by_key(|(id, _)| *id);
         Ok(entries)
+    }
+
+    /// Lists up to `limit` dead entries, the oldest first. An entry whose last lease still runs is not dead yet.
+    pub async fn dead_outbox_entries(&self, now: Timestamp, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+        let sql = "select id from outgoing where attempts >= $1 and taken_until <= $2 order by id limit $3";
+        let rows: Vec<(Uuid,)> = read!(self, db => sqlx::query_as(sql)
+            .bind(MAX_OUTBOX_ATTEMPTS).bind(now.micros()).bind(i64::from(limit)).fetch_all(db).await)?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Schedules a dead entry again; returns `false` if there is none with this id.
+    pub async fn retry_outbox_entry(&self, id: Uuid) -> Result<bool, StoreError> {
+        let sql = "update outgoing set attempts = 0, taken_until = 0 where id = $1 and attempts >= $2";
+        let changed = write_one!(self, db => sqlx::query(sql)
+            .bind(id).bind(MAX_OUTBOX_ATTEMPTS).execute(db).await.map(|done| done.rows_affected()))?;
+        Ok(changed == 1)
     }
 
     /// Reads the patient and the doctor of a room.

@@ -91,6 +91,8 @@ pub struct ScrapedValues {
     pub replica: Vec<(&'static str, u64)>,
     /// Counters of the embedded relay.
     pub relay: Vec<(&'static str, u64)>,
+    /// Rooms whose timers stay due although they were woken several times.
+    pub rooms_stuck: usize,
     /// Deliveries by sink; empty if the store did not answer.
     pub sinks: Vec<SinkValues>,
 }
@@ -113,6 +115,7 @@ pub fn render(values: &ScrapedValues) -> Option<String> {
     gauge!("wardroom_rooms").set(count(values.rooms as u64));
     gauge!("wardroom_appends_waiting").set(count(values.appends_waiting as u64));
     gauge!("wardroom_arrivals_waiting").set(count(values.arrivals_waiting as u64));
+    gauge!("wardroom_rooms_stuck").set(count(values.rooms_stuck as u64));
     if let Some(connected) = values.bus {
         gauge!("wardroom_bus_connected").set(count(u64::from(connected)));
     }

@@ -4,6 +4,7 @@
 //! the types of such values do not print them.
 
 pub mod metrics;
+pub mod panics;
 
 use tracing_subscriber::EnvFilter;
 

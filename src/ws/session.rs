@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::hub::connection::Connection;
 use crate::hub::send_queue::SendQueue;
 use crate::hub::{Hub, SubmitError};
+use crate::telemetry::panics::contain;
 
 /// Interval between two beats from the hub.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -113,7 +114,8 @@ impl<T: FrameTransport> RealtimeSession<T> {
 
     /// Serves the client until either side ends the session.
     pub async fn run(mut self: Box<Self>) {
-        let end = self.serve().await;
+        // After a panic too: a session that does not leave its rooms would count as present for ever.
+        let end = contain(self.serve()).await.unwrap_or(SessionEnd::Close(Close::Failure));
         // Boxed, like every future that connections rarely await, so that an idle connection stays small.
         Box::pin(self.finish(end)).await;
     }

@@ -20,6 +20,11 @@ use crate::store::dispatches::{Dispatch, DispatchState, LaneCount, Sink};
 use crate::web::extract::{Path, Query};
 use crate::web::{AppState, Problem};
 
+/// Dead outbox entries that the overview lists.
+const MAX_LISTED_NOTES: u32 = 100;
+/// Stuck rooms that the overview lists.
+const MAX_LISTED_ROOMS: usize = 100;
+
 const OPERATORS: &[Role] = &[Role::Admin, Role::Support];
 
 pub fn operations() -> Vec<Operation> {
@@ -47,6 +52,23 @@ struct OutboundStatus {
     sinks: Vec<Lane>,
     /// Outbox entries that are not processed yet.
     notes: u64,
+    /// Those of them that were given up, because what follows from them could not be stored: at most 100, the oldest first.
+    /// `POST /v1/dispatches/{id}/retry` tries one again.
+    dead_notes: Vec<Uuid>,
+    /// Rooms whose timers stay due although this node has woken them several times.
+    stuck_rooms: Vec<StuckTimer>,
+}
+
+/// A room whose timer does not run.
+#[derive(Serialize, JsonSchema)]
+struct StuckTimer {
+    room: RoomId,
+    /// When its timer was due.
+    due_at: Timestamp,
+    /// How often this node has woken it since.
+    wakes: u32,
+    /// Whether this node has given it up. A restart of the hub tries again.
+    dead: bool,
 }
 
 /// Deliveries that share a circuit breaker within a sink: those to one push service, webhook endpoint or partner.
@@ -136,7 +158,15 @@ async fn sinks(State(state): State<AppState>) -> Result<Json<OutboundStatus>, Pr
         }
     }
     let notes = state.store.outbox_len().await?;
-    Ok(Json(OutboundStatus { sinks: lanes.into_values().collect(), notes }))
+    let dead_notes = state.store.dead_outbox_entries(now, MAX_LISTED_NOTES).await?;
+    let stuck_rooms = state.hub.stuck_rooms().into_iter().map(|stuck| StuckTimer {
+        room: stuck.room,
+        due_at: stuck.due_at,
+        wakes: stuck.wakes,
+        dead: stuck.is_given_up,
+    });
+    let (sinks, stuck_rooms) = (lanes.into_values().collect(), stuck_rooms.take(MAX_LISTED_ROOMS).collect());
+    Ok(Json(OutboundStatus { sinks, notes, dead_notes, stuck_rooms }))
 }
 
 async fn list(
@@ -162,6 +192,7 @@ async fn list(
 }
 
 async fn retry(State(state): State<AppState>, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
-    let is_due = state.store.retry_dispatch(id, state.clock.now()).await?;
-    if is_due { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("delivery that was given up")) }
+    let store = &state.store;
+    let again = store.retry_dispatch(id, state.clock.now()).await? || store.retry_outbox_entry(id).await?;
+    if again { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("delivery that was given up")) }
 }

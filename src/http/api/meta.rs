@@ -118,6 +118,7 @@ async fn metrics(
         bus: state.hub.bus().is_shared().then(|| state.hub.bus().state() == BusState::Connected),
         replica: state.history.replica_reads().map(Vec::from).unwrap_or_default(),
         relay: state.relay.metrics().all(),
+        rooms_stuck: state.hub.stuck_rooms().len(),
         sinks: sinks(&state).await,
     };
     let text = render(&values).ok_or_else(|| Problem::not_found("metric"))?;

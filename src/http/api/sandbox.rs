@@ -168,8 +168,8 @@ async fn settle(
         Action::Decline => Choice::Decline,
     };
     let event = payments(&state)?.choose(&payment, choice).await.map_err(|error| match error {
-        PartnerError::Retryable { why, .. } => Problem::new(Code::Unavailable, why),
-        PartnerError::Refused(why) => Problem::new(Code::IllegalTransition, why),
+        PartnerError::Retryable { why, .. } | PartnerError::Postponed(why) => Problem::new(Code::Unavailable, why),
+        PartnerError::Refused(why) | PartnerError::Unsendable(why) => Problem::new(Code::IllegalTransition, why),
     })?;
     let settled = || Problem::new(Code::IllegalTransition, "this payment is already settled");
     let event = event.ok_or_else(settled)?;

@@ -6,6 +6,7 @@
 mod answered;
 mod calls;
 mod command;
+mod failures;
 mod log;
 mod parties;
 mod presence;

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use rooms::id::RoomId;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Request;
+use super::failures::RoomFailures;
 use super::task::RoomTask;
 use crate::hub::services::Services;
+use crate::telemetry::panics::contain;
 
 /// Requests that may wait for one room. With a full inbox the hub answers `unavailable`.
 const INBOX_CAPACITY: usize = 256;
@@ -21,6 +24,7 @@ const UNLOADED: u64 = u64::MAX;
 pub struct Rooms {
     services: Arc<Services>,
     handles: DashMap<RoomId, RoomHandle>,
+    failures: RoomFailures,
 }
 
 /// The way to one room's task.
@@ -30,14 +34,14 @@ struct RoomHandle {
     head: Arc<AtomicU64>,
 }
 
-/// The room's inbox is full, or its task has ended with the runtime.
+/// The room's inbox is full, its task rests after a panic, or the task has ended with the runtime.
 #[derive(Debug, thiserror::Error)]
-#[error("the room's inbox is full")]
-pub struct InboxFullError;
+#[error("the room takes no requests now")]
+pub struct RoomBusyError;
 
 impl Rooms {
     pub fn new(services: Arc<Services>) -> Self {
-        Self { services, handles: DashMap::new() }
+        Self { services, handles: DashMap::new(), failures: RoomFailures::default() }
     }
 
     pub fn services(&self) -> &Services {
@@ -45,7 +49,10 @@ impl Rooms {
     }
 
     /// Sends a request to a room, and starts its task if necessary. Never waits.
-    pub fn send(self: &Arc<Self>, room: RoomId, request: Request) -> Result<(), InboxFullError> {
+    pub fn send(self: &Arc<Self>, room: RoomId, request: Request) -> Result<(), RoomBusyError> {
+        if self.failures.is_resting(room, Instant::now()) {
+            return Err(RoomBusyError);
+        }
         // Boxed, so that each free place of an inbox costs a pointer only.
         let mut request = Box::new(request);
         // A task that died is started again once. If the second one ends at once, too, the runtime is shutting down.
@@ -55,12 +62,12 @@ impl Rooms {
                 let (sender, inbox) = mpsc::channel(INBOX_CAPACITY);
                 let head = Arc::new(AtomicU64::new(UNLOADED));
                 let task = RoomTask::new(room, self.services.clone(), head.clone());
-                tokio::spawn(task.run(self.clone(), inbox));
+                tokio::spawn(self.clone().run(room, task, inbox));
                 RoomHandle { inbox: sender, head }
             });
             match handle.inbox.try_send(request) {
                 Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => return Err(InboxFullError),
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(RoomBusyError),
                 Err(mpsc::error::TrySendError::Closed(returned)) => {
                     drop(handle);
                     self.handles.remove_if(&room, |_, known| known.inbox.is_closed());
@@ -68,7 +75,20 @@ impl Rooms {
                 }
             }
         }
-        Err(InboxFullError)
+        Err(RoomBusyError)
+    }
+
+    /// Runs a room's task to its end. After a panic the room rests, so that a room that always panics cannot use up the
+    /// node by starting again and again.
+    async fn run(self: Arc<Self>, room: RoomId, task: RoomTask, inbox: mpsc::Receiver<Box<Request>>) {
+        match contain(task.run(self.clone(), inbox)).await {
+            Ok(()) => self.failures.clear(room),
+            Err(_) => {
+                let rest = self.failures.record(room, Instant::now());
+                self.handles.remove_if(&room, |_, known| known.inbox.is_closed());
+                tracing::error!(%room, ?rest, "room task panicked; the room rests, then starts again on demand");
+            }
+        }
     }
 
     /// Sends a request to a room if it is in memory. With a full inbox the request is lost; the next comparison with

@@ -9,6 +9,7 @@ use rooms::event::Event;
 use rooms::id::{RoomId, UserId};
 use rooms::permission::{View, sees};
 use rooms::role::Role;
+use rooms::wire::close::Close;
 use rooms::wire::server::{ServerFrame, event_frame};
 use uuid::Uuid;
 
@@ -67,6 +68,16 @@ pub struct Subscribers {
     channels: Vec<ViewChannel>,
     /// Whether an administrator subscribes, whose access expires by the clock alone.
     has_expiring_rights: bool,
+}
+
+/// Closes the connections that a panic of the room's task would otherwise cut off without a word. They resume from the
+/// log.
+impl Drop for Subscribers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.connections().for_each(|connection| connection.send_queue.close(Close::Failure));
+        }
+    }
 }
 
 impl Subscribers {

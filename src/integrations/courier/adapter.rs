@@ -130,7 +130,7 @@ impl CourierAdapter {
             "assign" => self.assign(room, delivery).await,
             "order" => self.order(room, delivery, key).await,
             "cancel" => self.cancel(room, delivery, key).await,
-            _ => Err(PartnerError::Refused("there is no such kind of delivery".to_owned())),
+            _ => Err(PartnerError::Unsendable("there is no such kind of delivery".to_owned())),
         };
         result.unwrap_or_else(Outcome::from)
     }
@@ -143,8 +143,10 @@ impl CourierAdapter {
         }
         let command = Command::AssignDelivery(AssignDelivery { delivery, courier: PARTNER_ACCOUNT });
         match self.submit(room, Actor::System, self.clock.fresh_id(), command).await {
-            Ok(_) => Ok(Outcome::Done),
-            Err(error) if error.is_retryable() => Err(PartnerError::retryable("the hub is temporarily unavailable")),
+            Ok(_) => Ok(Outcome::done().unasked()),
+            Err(error) if error.is_retryable() => {
+                Err(PartnerError::Postponed("the hub is temporarily unavailable".to_owned()))
+            }
             Err(_) => Ok(Outcome::gone("the parcel is assigned already, or cancelled")),
         }
     }
@@ -166,7 +168,7 @@ impl CourierAdapter {
         if !self.parcel(room, delivery).await?.is_some_and(|parcel| is_ours(&parcel)) {
             self.client.cancel(&reference, Uuid::new_v5(&key, b"cancel")).await?;
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     async fn cancel(&self, room: RoomId, delivery: DeliveryId, key: Uuid) -> Result<Outcome, PartnerError> {
@@ -177,13 +179,15 @@ impl CourierAdapter {
             return Ok(Outcome::gone("the parcel is assigned to the partner again"));
         }
         self.client.cancel(&reference, key).await?;
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     async fn parcel(&self, room: RoomId, delivery: DeliveryId) -> Result<Option<DeliveryView>, PartnerError> {
         match self.hub.read(room, &Actor::System).await {
             Ok(view) => Ok(view.snapshot.deliveries.into_iter().find(|parcel| parcel.id == delivery)),
-            Err(error) if error.is_retryable() => Err(PartnerError::retryable("the hub is temporarily unavailable")),
+            Err(error) if error.is_retryable() => {
+                Err(PartnerError::Postponed("the hub is temporarily unavailable".to_owned()))
+            }
             Err(_) => Ok(None),
         }
     }

@@ -102,7 +102,7 @@ impl MailAdapter {
         let snapshot = match self.hub.read(delivery.room, &Actor::System).await {
             Ok(view) => view.snapshot,
             Err(error) if error.is_retryable() => {
-                return Err(PartnerError::retryable("the hub is temporarily unavailable"));
+                return Err(PartnerError::Postponed("the hub is temporarily unavailable".to_owned()));
             }
             Err(_) => return Ok(Outcome::gone("there is no such room")),
         };
@@ -135,7 +135,7 @@ impl MailAdapter {
         let rendered = template.render(person.language);
         let mail = OutgoingMail { id: delivery.id, at: self.clock.now(), from: &self.from, to, rendered };
         self.transport.send(mail).await?;
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 }
 

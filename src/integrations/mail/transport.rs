@@ -82,7 +82,7 @@ impl MailTransport {
 
     /// Sends a mail, or stores it in the folder.
     pub async fn send(&self, mail: OutgoingMail<'_>) -> Result<(), PartnerError> {
-        let message = message(&mail).map_err(|_| PartnerError::Refused("the mail cannot be encoded".to_owned()))?;
+        let message = message(&mail).map_err(|_| PartnerError::Unsendable("the mail cannot be encoded".to_owned()))?;
         match self {
             Self::Folder(folder) => {
                 let stored = SandboxMail {
@@ -101,14 +101,31 @@ impl MailTransport {
                 }
             }
             Self::Smtp(_) if mail.to.email.domain().ends_with(UNDELIVERABLE_DOMAIN) => {
-                Err(PartnerError::Refused("no mail server delivers to this address".to_owned()))
+                Err(PartnerError::Unsendable("no mail server delivers to this address".to_owned()))
             }
             Self::Smtp(transport) => match transport.send(message).await {
                 Ok(_) => Ok(()),
-                Err(error) if error.is_permanent() => Err(PartnerError::Refused(describe_error(&error))),
-                Err(error) => Err(PartnerError::retryable(describe_error(&error))),
+                Err(error) => Err(smtp_error(&error)),
             },
         }
+    }
+}
+
+/// Tells a fault of the server from a fault of this mail, which must not hold up the others.
+fn smtp_error(error: &lettre::transport::smtp::Error) -> PartnerError {
+    let why = describe_error(error);
+    // 421: the server closes the connection, whatever it was asked (RFC 5321, section 3.8).
+    let is_closing = error.status().is_some_and(|code| code.to_string() == "421");
+    if error.is_permanent() {
+        PartnerError::Refused(why)
+    } else if error.is_transient() && !is_closing {
+        // The mailbox is busy or full, or the server wants to see the sender again first.
+        PartnerError::Postponed(why)
+    } else if error.is_client() {
+        // The address needs an extension that the server does not have, such as SMTPUTF8.
+        PartnerError::Unsendable(why)
+    } else {
+        PartnerError::retryable(why)
     }
 }
 
@@ -117,6 +134,7 @@ fn describe_error(error: &lettre::transport::smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None if error.is_timeout() => "the mail server gave no answer in time".to_owned(),
+        None if error.is_client() => "the mail server cannot deliver to this kind of address".to_owned(),
         None if error.is_tls() => "the mail server offers no encryption that can be trusted".to_owned(),
         None => "the mail server cannot be reached".to_owned(),
     }

@@ -92,21 +92,21 @@ impl PaymentAdapter {
                 PaymentAction::Release => {
                     let (status, amount, currency) = (IntentStatus::Released, payment.amount, payment.currency);
                     self.record(room, &room.to_string(), &IntentReport { status, amount, currency }).await?;
-                    Ok(Outcome::Done)
+                    Ok(Outcome::done().unasked())
                 }
                 PaymentAction::Capture | PaymentAction::Refund => {
-                    Err(PartnerError::retryable("the provider's reference is missing"))
+                    Err(PartnerError::Postponed("the provider's reference is missing".to_owned()))
                 }
             };
         };
         let report = match action {
-            PaymentAction::Authorize => return Ok(Outcome::Done),
+            PaymentAction::Authorize => return Ok(Outcome::done().unasked()),
             PaymentAction::Capture => self.client.capture(&link.reference, key).await?,
             PaymentAction::Release => self.client.release(&link.reference, key).await?,
             PaymentAction::Refund => self.client.refund(&link.reference, key).await?,
         };
         self.record(room, &link.reference, &report).await?;
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     /// Creates an intent. Releases it if the payment has failed by the time the provider answers.
@@ -118,7 +118,7 @@ impl PaymentAdapter {
         if payment.is_some_and(|payment| payment.state == PaymentState::Failed) {
             return self.release_or_refund(&link.reference, key).await;
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     /// Releases the money that the provider reserved, or refunds it if it was captured.
@@ -127,7 +127,7 @@ impl PaymentAdapter {
         if report.status == IntentStatus::Captured {
             self.client.refund(reference, Uuid::new_v5(&key, b"refund")).await?;
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     async fn snapshot(&self, room: RoomId) -> Result<Snapshot, PartnerError> {
@@ -234,9 +234,9 @@ impl PaymentAdapter {
 fn not_recorded(error: SubmitError) -> PartnerError {
     match error {
         SubmitError::Unavailable | SubmitError::Shed | SubmitError::StorageFull => {
-            PartnerError::retryable("the hub is temporarily unavailable")
+            PartnerError::Postponed("the hub is temporarily unavailable".to_owned())
         }
-        SubmitError::NotFound => PartnerError::Refused("there is no such room".to_owned()),
+        SubmitError::NotFound => PartnerError::Unsendable("there is no such room".to_owned()),
         SubmitError::Refused(_) | SubmitError::IdConflict => {
             PartnerError::Refused("the room refuses the provider's report".to_owned())
         }

@@ -136,16 +136,17 @@ impl PushAdapter {
     pub async fn send(&self, delivery: &Dispatch) -> Outcome {
         match self.try_send(delivery).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::retry(error.to_string()),
+            Err(error) => Outcome::postponed(error.to_string()),
         }
     }
 
     async fn try_send(&self, delivery: &Dispatch) -> Result<Outcome, StoreError> {
-        let unreadable = || StoreError::Unexpected("a stored notification cannot be read".into());
         let now = self.clock.now();
-        let body: PushBody = serde_json::from_str(&delivery.body).map_err(|_| unreadable())?;
-        let kind = NoticeKind::ALL.into_iter().find(|kind| kind.as_str() == delivery.kind).ok_or_else(unreadable)?;
-        let id = delivery.target.parse().map_err(|_| unreadable())?;
+        let kind = NoticeKind::ALL.into_iter().find(|kind| kind.as_str() == delivery.kind);
+        let body: Option<PushBody> = serde_json::from_str(&delivery.body).ok();
+        let (Some(kind), Some(body), Ok(id)) = (kind, body, delivery.target.parse()) else {
+            return Ok(Outcome::refused("the stored notification cannot be read"));
+        };
         let lifetime = body.expires_at.since(now);
         if lifetime.is_zero() {
             return Ok(Outcome::gone("the notification has expired"));
@@ -174,15 +175,15 @@ impl PushAdapter {
         };
         let status = response.status();
         Ok(match status.as_u16() {
-            200..=299 => Outcome::Done,
+            200..=299 => Outcome::done(),
             404 | 410 => {
                 self.store.remove_subscription(id, None).await?;
-                Outcome::gone("the device has unsubscribed")
+                Outcome::gone("the device has unsubscribed").answered()
             }
             408 | 429 | 500..=599 => {
-                Outcome::Retry { after: egress::retry_after(response.headers(), now), why: status.to_string() }
+                Outcome::retry(status.to_string()).not_before(egress::retry_after(response.headers(), now))
             }
-            _ => Outcome::refused(status.to_string()),
+            _ => Outcome::refused(status.to_string()).answered(),
         })
     }
 }

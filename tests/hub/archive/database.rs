@@ -12,25 +12,9 @@ use wardroom::store::Store;
 use wardroom::store::record::Appended;
 
 use crate::support::both;
+use crate::support::database::tamper;
 use crate::support::room_log::{doctor_with_slots, slot_request};
 use crate::support::test_server::TestServer;
-
-/// Changes one room's rows as somebody with access to the database could.
-async fn tamper(store: &Store, sql: &str, room: RoomId) {
-    for sql in sql.split(';') {
-        let changed = match store {
-            Store::Sqlite { write, .. } => {
-                let sql = sql.replace("ROOM", &format!("x'{}'", room.0.simple()));
-                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(write).await.unwrap().rows_affected()
-            }
-            Store::Postgres(pool) => {
-                let sql = sql.replace("ROOM", &format!("'{room}'"));
-                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
-            }
-        };
-        assert!(changed > 0, "{sql} changes a row");
-    }
-}
 
 async fn violations(store: &Store) -> (u64, BTreeMap<RoomId, Violation>) {
     let mut violations = BTreeMap::new();

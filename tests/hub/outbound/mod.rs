@@ -7,6 +7,7 @@ mod partner_outages;
 mod payment;
 mod payment_provider;
 mod payment_webhooks;
+mod poison;
 mod push;
 mod push_edge_cases;
 mod webhooks;

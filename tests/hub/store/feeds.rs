@@ -198,8 +198,8 @@ async fn room_is_due_from_its_wake_time_on(settings: DatabaseSettings) {
     assert_eq!(store.append(std::slice::from_ref(&append)).await.unwrap(), [Appended::Committed]);
     let before = Timestamp::from_micros(due.micros() - 1);
     assert_eq!(store.due_rooms(before, 10).await.unwrap(), []);
-    assert_eq!(store.due_rooms(due, 10).await.unwrap(), [append.room]);
-    assert_eq!(store.due_rooms(due.plus(Duration::from_secs(86_400)), 10).await.unwrap(), [append.room]);
+    assert_eq!(store.due_rooms(due, 10).await.unwrap(), [(append.room, due)]);
+    assert_eq!(store.due_rooms(due.plus(Duration::from_secs(86_400)), 10).await.unwrap(), [(append.room, due)]);
 }
 
 both! {

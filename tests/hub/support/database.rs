@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use rooms::id::RoomId;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
+use wardroom::store::Store;
 
 use super::postgres::PostgresServer;
 
@@ -72,4 +74,21 @@ fn server() -> &'static Path {
         Some(socket) => socket.into(),
         None => OWN.get_or_init(|| PostgresServer::start(300)).socket().to_owned(),
     })
+}
+
+/// Changes one room's rows as somebody with access to the database could. `ROOM` stands for its id.
+pub async fn tamper(store: &Store, sql: &str, room: RoomId) {
+    for sql in sql.split(';') {
+        let changed = match store {
+            Store::Sqlite { write, .. } => {
+                let sql = sql.replace("ROOM", &format!("x'{}'", room.0.simple()));
+                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(write).await.unwrap().rows_affected()
+            }
+            Store::Postgres(pool) => {
+                let sql = sql.replace("ROOM", &format!("'{room}'"));
+                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
+            }
+        };
+        assert!(changed > 0, "{sql} changes a row");
+    }
 }

@@ -21,6 +21,7 @@ const FOLDERS: [Folder; 2] = [
             ("marks", &[]),
             ("send_queue", &[]),
             ("submission", &[]),
+            ("wakes", &[]),
             ("connection", &["send_queue"]),
             ("feeds", &["connection", "send_queue", "submission"]),
             ("cluster", &["feeds"]),

@@ -23,6 +23,7 @@ use crate::hub::appender::Appender;
 use crate::integrations::Integrations;
 use crate::integrations::push::adapter::PushAdapter;
 use crate::jobs;
+use crate::keyfile;
 use crate::lifecycle::{SPARE_CONNECTIONS, Server};
 use crate::outbound;
 use crate::outbound::dispatcher::Dispatcher;
@@ -32,6 +33,7 @@ use crate::store::history::History;
 use crate::telemetry::panics::TaskGuard;
 use crate::turn::Relay;
 use crate::web::AppState;
+use crate::web::client_address::ClientAddresses;
 
 /// A hub that is ready to serve.
 pub struct App {
@@ -45,8 +47,9 @@ impl App {
         // An error means that another hub in this process has installed one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Clock::system();
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("cannot create the data folder {}", config.data_dir.display()))?;
+        keyfile::create_folder(&config.data_dir).context("cannot create the data folder (WARDROOM_DATA_DIR)")?;
+        keyfile::restrict(&config.data_dir)
+            .context("cannot restrict the data folder to its owner; make the user who runs the hub its owner")?;
         let store =
             Store::connect(&config.database).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
         let (bus, inbox) =
@@ -106,6 +109,7 @@ impl App {
             destinations,
             relay,
             echo,
+            client_addresses: Arc::new(ClientAddresses::new(config.behind_proxy)),
             config: Arc::new(config),
             clock,
             admission,

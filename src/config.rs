@@ -6,6 +6,7 @@
 
 mod address;
 mod database;
+pub mod edge;
 mod error;
 mod limits;
 mod log;
@@ -113,7 +114,7 @@ impl Config {
     fn validate(settings: RawSettings, demo: bool) -> Result<Self, ConfigError> {
         let behind_proxy = settings.behind_proxy.unwrap_or(false);
         let listen = listen_address(settings.listen.as_deref(), behind_proxy, demo)?;
-        let public_url = public_url(settings.public_url.as_deref(), behind_proxy)?;
+        let public_url = public_url(settings.public_url.as_deref(), behind_proxy, demo)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| PathBuf::from("data"));
         let url = settings.database_url.unwrap_or_else(|| format!("sqlite:{}/wardroom.db", data_dir.display()));
         let database = DatabaseSettings::validate(url, settings.database_read_url)?;
@@ -199,12 +200,21 @@ fn listen_address(text: Option<&str>, behind_proxy: bool, demo: bool) -> Result<
     Ok(listen)
 }
 
-fn public_url(text: Option<&str>, behind_proxy: bool) -> Result<Option<BaseUrl>, ConfigError> {
+fn public_url(text: Option<&str>, behind_proxy: bool, demo: bool) -> Result<Option<BaseUrl>, ConfigError> {
     let url = text.map(|text| BaseUrl::parse(text).map_err(|why| invalid("public_url", why))).transpose()?;
     match &url {
         None if behind_proxy => Err(invalid(
             "public_url",
             "must be set behind a proxy, to the address that people use, e.g. https://hub.example.org",
+        )),
+        Some(url) if url.is_https() && demo => Err(invalid(
+            "public_url",
+            "must not be https in demo mode, which signs anybody in: remove it, or use `serve` behind a proxy",
+        )),
+        Some(url) if url.is_https() && !behind_proxy => Err(invalid(
+            "public_url",
+            "is https, but Wardroom itself serves plain HTTP: put a proxy with TLS in front and set behind_proxy \
+             (WARDROOM_BEHIND_PROXY=true), or remove public_url",
         )),
         Some(url) if !url.is_https() && !url.is_loopback() => {
             Err(invalid("public_url", "must begin with https:// unless it is on this machine"))

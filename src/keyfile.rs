@@ -30,6 +30,25 @@ pub fn create_folder(folder: &Path) -> Result<(), KeyError> {
     created.map_err(|why| KeyError::Io { path: folder.to_owned(), why })
 }
 
+/// Removes the permissions of everyone but the owner from a folder or file that exists.
+pub fn restrict(path: &Path) -> Result<(), KeyError> {
+    let io_error = |why| KeyError::Io { path: path.to_owned(), why };
+    let mut permissions = fs::metadata(path).map_err(io_error)?.permissions();
+    let mode = permissions.mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    permissions.set_mode(mode & 0o700);
+    fs::set_permissions(path, permissions).map_err(io_error)?;
+    tracing::warn!(path = %path.display(), "other users could read it; permissions restricted to the owner");
+    Ok(())
+}
+
+/// Opens a file for writing that only its owner can read, and creates it if it does not exist.
+pub fn open_private(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
 /// Returns the source of randomness for keys.
 pub fn system_random() -> SystemRandom {
     SystemRandom::new()

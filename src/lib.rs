@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod outbound;
 pub mod seed;
 pub mod store;
+pub mod subject_limiter;
 pub mod telemetry;
 pub mod turn;
 pub mod web;

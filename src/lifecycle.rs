@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::config::edge::MAX_REQUEST_HEAD_BYTES;
 use crate::hub::Hub;
 use crate::hub::connection::ConnectionPermit;
 
@@ -132,6 +133,7 @@ impl Server {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(MAX_REQUEST_HEAD_BYTES)
                 .keep_alive(!is_draining)
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();

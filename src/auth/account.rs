@@ -201,10 +201,13 @@ pub fn account_version(user: &User) -> u64 {
     rights(user.changed_at)
 }
 
+/// Maximum length of an e-mail address.
+pub(super) const MAX_EMAIL_BYTES: usize = 254;
+
 /// Normalises an e-mail address to the form that is stored. Only the recipient's mail server knows whether it exists.
 fn email_address(text: &str) -> Result<String, AccountError> {
     let email = text.trim().to_lowercase();
-    let good = email.len() <= 254
+    let good = email.len() <= MAX_EMAIL_BYTES
         && email.split_once('@').is_some_and(|(local, domain)| {
             !local.is_empty()
                 && local.len() <= 64

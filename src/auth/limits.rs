@@ -1,19 +1,18 @@
 //! Rate limits for clients: in memory and per node, and for sign-in attempts also over all nodes together.
 
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use rooms::id::UserId;
 use sha2::{Digest, Sha256};
 
 use crate::bus::Bus;
 use crate::config::Limits;
+use crate::subject_limiter::SubjectLimiter;
 
 /// The window in which all nodes count sign-in attempts together.
 const SIGN_IN_WINDOW: Duration = Duration::from_secs(60);
@@ -32,9 +31,9 @@ pub enum RateLimitSubject<'a> {
 
 /// The limits of one node.
 pub struct RequestLimiter {
-    anonymous: DefaultKeyedRateLimiter<IpAddr>,
-    sign_ins: DefaultKeyedRateLimiter<(String, IpAddr)>,
-    people: DefaultKeyedRateLimiter<UserId>,
+    anonymous: SubjectLimiter,
+    sign_ins: SubjectLimiter,
+    people: SubjectLimiter,
     sign_ins_per_minute: u64,
 }
 
@@ -44,9 +43,9 @@ impl RequestLimiter {
         let per_second = non_zero(limits.requests_per_second);
         let burst = non_zero(limits.requests_per_second.saturating_mul(4));
         Self {
-            anonymous: RateLimiter::keyed(Quota::per_minute(non_zero(limits.anonymous_per_minute))),
-            sign_ins: RateLimiter::keyed(Quota::per_minute(non_zero(limits.sign_ins_per_minute))),
-            people: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
+            anonymous: SubjectLimiter::new(Quota::per_minute(non_zero(limits.anonymous_per_minute))),
+            sign_ins: SubjectLimiter::new(Quota::per_minute(non_zero(limits.sign_ins_per_minute))),
+            people: SubjectLimiter::new(Quota::per_second(per_second).allow_burst(burst)),
             sign_ins_per_minute: u64::from(limits.sign_ins_per_minute),
         }
     }
@@ -54,11 +53,9 @@ impl RequestLimiter {
     /// Counts one request. If it exceeds the limit, returns the wait until the next one.
     pub fn count(&self, subject: &RateLimitSubject<'_>) -> Result<(), Duration> {
         match subject {
-            RateLimitSubject::Anonymous(address) => check(&self.anonymous, &network(*address)),
-            RateLimitSubject::SignIn(email, address) => {
-                check(&self.sign_ins, &((*email).to_owned(), network(*address)))
-            }
-            RateLimitSubject::Person(user) => check(&self.people, user),
+            RateLimitSubject::Anonymous(address) => self.anonymous.count(&network(*address)),
+            RateLimitSubject::SignIn(email, address) => self.sign_ins.count(&(email, network(*address))),
+            RateLimitSubject::Person(user) => self.people.count(user),
         }
     }
 
@@ -78,18 +75,14 @@ impl RequestLimiter {
 
     /// Removes the counts of clients that have been idle long enough to start at zero.
     pub fn remove_idle(&self) {
-        self.anonymous.retain_recent();
-        self.sign_ins.retain_recent();
-        self.people.retain_recent();
+        self.anonymous.remove_idle();
+        self.sign_ins.remove_idle();
+        self.people.remove_idle();
     }
 }
 
-fn check<K: Hash + Eq + Clone>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), Duration> {
-    limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
-}
-
 /// Returns the address itself, or its /64 for IPv6, which belongs to one customer as a whole.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {

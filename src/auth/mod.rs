@@ -13,11 +13,11 @@ mod keys;
 mod limits;
 mod password;
 mod provider;
+mod recent_fingerprints;
 mod refresh;
 mod revocations;
 mod sign_in;
 mod token;
-mod verified_cache;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub use self::token::{AuthError, Claims};
 use self::demo::DemoTokens;
 use self::keys::Keys;
 use self::password::Passwords;
+use self::recent_fingerprints::RecentFingerprints;
 use self::revocations::Revocations;
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -76,6 +77,8 @@ struct Inner {
     bus: Bus,
     clock: Clock,
     passwords: Passwords,
+    /// Pairs of account and network that have signed in before. A node forgets them when it restarts.
+    known_devices: RecentFingerprints,
     revocations: Revocations,
     limiter: RequestLimiter,
     demo: DemoTokens,
@@ -93,6 +96,7 @@ impl Auth {
             bus,
             clock,
             passwords: Passwords::new(),
+            known_devices: RecentFingerprints::default(),
             revocations: Revocations::new(),
             limiter: RequestLimiter::new(&config.limits),
             demo: DemoTokens::new(config.demo),

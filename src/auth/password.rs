@@ -1,4 +1,7 @@
-//! Passwords: hashed with argon2id, on blocking threads and only a few at a time.
+//! Passwords: hashed with argon2id on blocking threads, on at most half of the cores.
+//!
+//! Attempts from unknown devices share a part of these threads, behind a queue of limited length. People who have signed
+//! in from the same network before wait behind one such attempt at most, however many strangers try at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +11,8 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
+
+use crate::config::edge::MAX_HASHING_QUEUE;
 
 /// Argon2's memory, and its passes over it.
 const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
@@ -22,6 +27,14 @@ pub const MAX_PASSWORD_BYTES: usize = 256;
 /// The passwords that attackers try first, one per line.
 const COMMON_PASSWORDS: &str = include_str!("common_passwords.txt");
 
+/// Who waits for a hashing thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceHistory {
+    /// The account has been signed in to from this network before.
+    Known,
+    Unknown,
+}
+
 /// Too many attempts are queued; this one was rejected.
 #[derive(Debug, thiserror::Error)]
 #[error("too many people are signing in; try again in a few seconds")]
@@ -30,42 +43,73 @@ pub struct BusyError;
 /// Hashes and verifies passwords.
 #[derive(Clone)]
 pub struct Passwords {
-    permits: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
+    /// The threads that attempts from unknown devices may use.
+    threads_for_unknown: Arc<Semaphore>,
+    /// Places in the queue for attempts from unknown devices, and on their threads.
+    places_for_unknown: Arc<Semaphore>,
     /// Compared with when there is no account, so that an unknown address takes as long as a wrong password.
     dummy_hash: Arc<str>,
 }
 
 impl Passwords {
     pub fn new() -> Self {
-        let permits = std::thread::available_parallelism().map_or(2, usize::from);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self::with_threads((cores / 2).max(1))
+    }
+
+    fn with_threads(threads: usize) -> Self {
+        let for_unknown = (threads / 2).max(1);
         let dummy_hash = hash(b"nobody has this password").into();
-        Self { permits: Arc::new(Semaphore::new(permits)), dummy_hash }
+        Self {
+            threads: Arc::new(Semaphore::new(threads)),
+            threads_for_unknown: Arc::new(Semaphore::new(for_unknown)),
+            places_for_unknown: Arc::new(Semaphore::new(for_unknown + MAX_HASHING_QUEUE)),
+            dummy_hash,
+        }
     }
 
     /// Returns the hash to store, with its own salt.
     pub async fn hash(&self, password: SecretString) -> Result<String, BusyError> {
-        self.with_permit(move || hash(password.expose_secret().as_bytes())).await
+        self.with_thread(DeviceHistory::Unknown, move || hash(password.expose_secret().as_bytes())).await
     }
 
     /// Returns whether the password matches the stored hash. Without a stored hash the answer is `false`, after the
     /// same work.
-    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<bool, BusyError> {
+    pub async fn verify(
+        &self,
+        password: SecretString,
+        stored: Option<String>,
+        device: DeviceHistory,
+    ) -> Result<bool, BusyError> {
         let dummy_hash = self.dummy_hash.clone();
-        self.with_permit(move || {
+        self.with_thread(device, move || {
             let matches = hash_matches(password.expose_secret().as_bytes(), stored.as_deref().unwrap_or(&dummy_hash));
             matches && stored.is_some()
         })
         .await
     }
 
-    async fn with_permit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, BusyError> {
-        let permit = tokio::time::timeout(HASHING_QUEUE_TIMEOUT, self.permits.clone().acquire_owned())
-            .await
-            .map_err(|_| BusyError)?;
-        let permit = permit.expect("the semaphore is never closed");
+    async fn with_thread<T: Send + 'static>(
+        &self,
+        device: DeviceHistory,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BusyError> {
+        let place = match device {
+            DeviceHistory::Known => None,
+            DeviceHistory::Unknown => Some(self.places_for_unknown.clone().try_acquire_owned().map_err(|_| BusyError)?),
+        };
+        let permits = async {
+            let for_unknown = match device {
+                DeviceHistory::Known => None,
+                DeviceHistory::Unknown => Some(self.threads_for_unknown.clone().acquire_owned().await),
+            };
+            (for_unknown, self.threads.clone().acquire_owned().await)
+        };
+        let permits = tokio::time::timeout(HASHING_QUEUE_TIMEOUT, permits).await.map_err(|_| BusyError)?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permit);
+            drop((permits, place));
             result
         });
         done.await.map_err(|_| BusyError)
@@ -119,10 +163,34 @@ mod tests {
         let passwords = Passwords::new();
         let stored = passwords.hash("correct horse".into()).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.verify("correct horse".into(), Some(stored.clone())).await.unwrap());
-        assert!(!passwords.verify("wrong horse".into(), Some(stored)).await.unwrap());
-        assert!(!passwords.verify("nobody has this password".into(), None).await.unwrap());
-        assert!(!passwords.verify("x".into(), Some("not a hash".to_owned())).await.unwrap());
+        let verify = |password: &str, stored| passwords.verify(password.into(), stored, DeviceHistory::Unknown);
+        assert!(verify("correct horse", Some(stored.clone())).await.unwrap());
+        assert!(!verify("wrong horse", Some(stored)).await.unwrap());
+        assert!(!verify("nobody has this password", None).await.unwrap());
+        assert!(!verify("x", Some("not a hash".to_owned())).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn known_devices_wait_for_one_stranger_at_most_and_the_queue_is_bounded() {
+        let passwords = Passwords::with_threads(1);
+        let stranger = || {
+            tokio::spawn({
+                let passwords = passwords.clone();
+                async move { passwords.verify("a guess".into(), None, DeviceHistory::Unknown).await }
+            })
+        };
+        let strangers: Vec<_> = (0..MAX_HASHING_QUEUE + 20).map(|_| stranger()).collect();
+        while passwords.places_for_unknown.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        passwords.verify("a password".into(), None, DeviceHistory::Known).await.unwrap();
+        let waiting = strangers.iter().filter(|it| !it.is_finished()).count();
+        assert!(waiting > MAX_HASHING_QUEUE / 2, "{waiting} strangers still wait");
+        let mut rejected = 0;
+        for stranger in strangers {
+            rejected += usize::from(stranger.await.unwrap().is_err());
+        }
+        assert_eq!(rejected, 19, "the queue and the one thread admit the others");
     }
 
     #[test]

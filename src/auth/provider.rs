@@ -11,10 +11,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
 
-use super::verified_cache::{VerifiedSignatures, fingerprint};
+use super::recent_fingerprints::{RecentFingerprints, fingerprint};
 
 /// Shared by the whole process, like the provider.
-static VERIFIED: LazyLock<VerifiedSignatures> = LazyLock::new(VerifiedSignatures::default);
+static VERIFIED: LazyLock<RecentFingerprints> = LazyLock::new(RecentFingerprints::default);
 
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
@@ -65,7 +65,7 @@ struct Es256Verifier(UnparsedPublicKey<Vec<u8>>);
 
 impl Verifier<Vec<u8>> for Es256Verifier {
     fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), signature::Error> {
-        let fingerprint = fingerprint(self.0.as_ref(), signed, message);
+        let fingerprint = fingerprint([self.0.as_ref(), signed, message]);
         if VERIFIED.contains(&fingerprint) {
             return Ok(());
         }

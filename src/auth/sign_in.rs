@@ -6,16 +6,19 @@ use std::time::Duration;
 use rooms::id::{SessionId, UserId};
 use rooms::role::Role;
 use rooms::time::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::limits::RateLimitSubject;
-use super::password::BusyError;
+use super::account::MAX_EMAIL_BYTES;
+use super::limits::{RateLimitSubject, network};
+use super::password::{BusyError, DeviceHistory, MAX_PASSWORD_BYTES};
+use super::recent_fingerprints::fingerprint;
 use super::refresh::{Redemption, RefreshToken, redemption};
 use super::token::{self, Claims};
 use super::{Auth, rights};
 use crate::store::StoreError;
 use crate::store::sessions::Session;
 use crate::store::users::{Status, User};
+use crate::telemetry::security::{SecurityEvent, record};
 
 /// The client that signs in.
 #[derive(Clone, Debug)]
@@ -64,22 +67,78 @@ impl Auth {
         password: SecretString,
         client: ClientInfo,
     ) -> Result<SignedIn, SignInError> {
+        if email.len() > MAX_EMAIL_BYTES || password.expose_secret().len() > MAX_PASSWORD_BYTES {
+            // No account has such an address or password. Rejected before anything is hashed, kept or queued.
+            record(SecurityEvent::SignInFailed, None, Some(client.address), "password");
+            return Err(SignInError::BadCredentials);
+        }
+        let address = client.address;
+        let (user, result) = self.try_sign_in(email, password, client).await;
+        let event = match &result {
+            Ok(_) => Some(SecurityEvent::SignInSucceeded),
+            Err(SignInError::BadCredentials | SignInError::Ended) => Some(SecurityEvent::SignInFailed),
+            Err(SignInError::Pending | SignInError::Disabled) => Some(SecurityEvent::SignInRefused),
+            Err(SignInError::RateLimited(_) | SignInError::Busy(_)) => Some(SecurityEvent::SignInLimited),
+            Err(SignInError::Store(_)) => None,
+        };
+        if let Some(event) = event {
+            record(event, user, Some(address), "password");
+        }
+        result
+    }
+
+    /// Returns the result, and the person whose account it is about, if there is one.
+    async fn try_sign_in(
+        &self,
+        email: &str,
+        password: SecretString,
+        client: ClientInfo,
+    ) -> (Option<UserId>, Result<SignedIn, SignInError>) {
         let email = email.trim().to_lowercase();
+        let user = match self.find_account(&email, client.address).await {
+            Ok(user) => user,
+            Err(error) => return (None, Err(error)),
+        };
+        let id = user.as_ref().map(|user| user.id);
+        (id, self.verify_and_start(&email, user, password, client).await)
+    }
+
+    /// Counts the attempt, and looks the account up.
+    async fn find_account(&self, email: &str, address: IpAddr) -> Result<Option<User>, SignInError> {
         let limiter = self.limiter();
-        limiter.count(&RateLimitSubject::SignIn(&email, client.address)).map_err(SignInError::RateLimited)?;
-        limiter.count_across_nodes(&self.inner.bus, &email, client.address).await.map_err(SignInError::RateLimited)?;
-        let user = self.inner.store.user_by_email(&email).await?;
+        limiter.count(&RateLimitSubject::SignIn(email, address)).map_err(SignInError::RateLimited)?;
+        limiter.count_across_nodes(&self.inner.bus, email, address).await.map_err(SignInError::RateLimited)?;
+        Ok(self.inner.store.user_by_email(email).await?)
+    }
+
+    async fn verify_and_start(
+        &self,
+        email: &str,
+        user: Option<User>,
+        password: SecretString,
+        client: ClientInfo,
+    ) -> Result<SignedIn, SignInError> {
+        let device_id = fingerprint([b"device", email.as_bytes(), network(client.address).to_string().as_bytes()]);
+        let device =
+            if self.inner.known_devices.contains(&device_id) { DeviceHistory::Known } else { DeviceHistory::Unknown };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let matches = self.inner.passwords.verify(password, stored).await?;
+        let matches = self.inner.passwords.verify(password, stored, device).await?;
         match user.filter(|_| matches) {
-            Some(user) => self.start_session(user, client).await,
+            Some(user) => {
+                self.inner.known_devices.insert(device_id);
+                self.start_session(user, client).await
+            }
             None => Err(SignInError::BadCredentials),
         }
     }
 
     /// Signs in with a demo link's token.
     pub async fn sign_in_demo(&self, token: &str, client: ClientInfo) -> Result<SignedIn, SignInError> {
-        let user = self.inner.demo.find(token).ok_or(SignInError::BadCredentials)?;
+        let address = client.address;
+        let user = self.inner.demo.find(token).ok_or(SignInError::BadCredentials).inspect_err(|_| {
+            record(SecurityEvent::SignInFailed, None, Some(address), "demo link");
+        })?;
+        record(SecurityEvent::SignInSucceeded, Some(user), Some(address), "demo link");
         let user = self.inner.store.user(user).await?.ok_or(SignInError::BadCredentials)?;
         self.start_session(user, client).await
     }
@@ -128,7 +187,7 @@ impl Auth {
                 }
                 Redemption::Repeat => session.counter,
                 Redemption::Reused => {
-                    tracing::warn!(user = %session.user, session = %session.id, "refresh token reused; sign-in ended");
+                    record(SecurityEvent::RefreshTokenReused, Some(session.user), None, "refresh");
                     self.end_session(session.user, session.id).await?;
                     return Err(SignInError::Ended);
                 }
@@ -145,6 +204,7 @@ impl Auth {
         let now = self.inner.clock.now();
         let ended = self.inner.store.revoke_session(user, session, now).await?;
         if ended {
+            record(SecurityEvent::SignInEnded, Some(user), None, "sign-out");
             self.inner.revocations.end_session(session, now);
         }
         Ok(ended)
@@ -163,6 +223,7 @@ impl Auth {
     pub async fn end_all_sessions(&self, user: UserId) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
         let ended = self.inner.store.revoke_sessions(user, now).await?;
+        record(SecurityEvent::AllSignInsEnded, Some(user), None, "sign-out");
         self.inner.revocations.end_all_sessions(user, &ended, now);
         Ok(())
     }

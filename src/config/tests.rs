@@ -92,9 +92,21 @@ fn password_in_the_database_url_is_never_printed() {
 }
 
 #[test]
+fn https_without_a_proxy_is_rejected_with_the_remedy() {
+    let file = "public_url = \"https://hub.example.org\"";
+    let error = rejection(file, &[]);
+    assert!(error.contains("public_url") && error.contains("WARDROOM_BEHIND_PROXY=true"), "{error}");
+    assert!(load(&format!("{file}\nbehind_proxy = true"), &[]).is_ok());
+    let error = Config::from_parts(file, [], true).expect_err("a demo is not for others").to_string();
+    assert!(error.contains("public_url") && error.contains("remove it"), "{error}");
+    assert!(load("public_url = \"http://127.0.0.1:8080\"", &[]).is_ok());
+}
+
+#[test]
 fn cookie_domain_is_the_hosts_own_or_a_parent() {
     let with = |domain: &str| {
-        load(&format!("public_url = \"https://hub.example.org\"\ncookie_domain = \"{domain}\""), &[]).is_ok()
+        let public = "public_url = \"https://hub.example.org\"\nbehind_proxy = true";
+        load(&format!("{public}\ncookie_domain = \"{domain}\""), &[]).is_ok()
     };
     assert!(with("example.org") && with("hub.example.org"));
     for bad in ["org", ".example.org", "ample.org", "other.org", "sub.hub.example.org"] {

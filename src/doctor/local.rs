@@ -1,5 +1,7 @@
 //! Checks of the hub's own environment: data folder, database, address, system limits, Redis.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Finding;
@@ -19,12 +21,16 @@ pub fn data_dir(config: &Config) -> Finding {
     let folder = &config.data_dir;
     if !folder.exists() {
         let parent = folder.parent().filter(|it| !it.as_os_str().is_empty());
-        return match parent.map_or(Ok(true), std::path::Path::try_exists) {
+        return match parent.map_or(Ok(true), Path::try_exists) {
             Ok(true) => Finding::ok(about, format!("{} will be created at the first start", folder.display())),
             _ => Finding::bad(about, format!("{}: create its parent folder first", folder.display())),
         };
     }
     match write_probe_file(folder) {
+        Ok(()) if is_exposed(folder) => Finding::warn(
+            about,
+            format!("{} can be read by other users; the next start restricts it to its owner", folder.display()),
+        ),
         Ok(()) => Finding::ok(about, format!("{} is writable", folder.display())),
         Err(error) => Finding::bad(
             about,
@@ -33,7 +39,12 @@ pub fn data_dir(config: &Config) -> Finding {
     }
 }
 
-fn write_probe_file(folder: &std::path::Path) -> std::io::Result<()> {
+/// Returns whether anyone but the owner has a permission on the folder.
+fn is_exposed(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|it| it.permissions().mode() & 0o077 != 0)
+}
+
+fn write_probe_file(folder: &Path) -> std::io::Result<()> {
     let path = folder.join(format!(".doctor-{}", std::process::id()));
     std::fs::write(&path, b"")?;
     std::fs::remove_file(path)
@@ -44,7 +55,7 @@ pub async fn database(config: &Config) -> Finding {
     let about = "database_url";
     let url = config.database.url();
     let file = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//").split('?').next().unwrap_or(rest));
-    if file.is_some_and(|file| !std::path::Path::new(file).exists()) {
+    if file.is_some_and(|file| !Path::new(file).exists()) {
         return Finding::ok(about, "SQLite; the file will be created at the first start");
     }
     let name = if file.is_some() { "SQLite" } else { "PostgreSQL" };

@@ -62,8 +62,9 @@ pub async fn run(config: &Config) -> ExitCode {
 
 /// Runs all checks; those over the network run concurrently.
 pub async fn check(config: &Config) -> Vec<Finding> {
-    let (database, bus, relay, push, partners) = tokio::join!(
+    let (database, forwarded_for, bus, relay, push, partners) = tokio::join!(
         local::database(config),
+        probe::forwarded_for(config),
         local::bus(config),
         probe::relay(config),
         partners::push(config),
@@ -71,6 +72,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
     );
     let mut findings = vec![local::data_dir(config), database];
     findings.extend(local::address(config));
+    findings.extend(forwarded_for);
     findings.push(local::descriptors(config));
     findings.push(bus);
     findings.extend(relay);

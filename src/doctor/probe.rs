@@ -1,8 +1,9 @@
 //! Checks over the network: a TCP connection, and a STUN request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
@@ -11,6 +12,8 @@ use crate::config::Config;
 
 /// How long a connection or a response may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Maximum size of the hub's response to `/readyz`.
+const MAX_READINESS_BYTES: u64 = 16 * 1024;
 /// A STUN binding request (RFC 8489): type, length 0, magic cookie, and transaction id.
 const STUN_BINDING_REQUEST: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
 
@@ -21,6 +24,43 @@ pub async fn check_tcp(host: &str, port: u16) -> Result<(), String> {
         Ok(Err(error)) => Err(format!("{host}:{port} is not reachable ({error})")),
         Err(_) => Err(format!("{host}:{port} does not respond within {PROBE_TIMEOUT:?}")),
     }
+}
+
+/// Behind a proxy, asks the running hub whether it understands the client addresses that the proxy sends.
+pub async fn forwarded_for(config: &Config) -> Option<Finding> {
+    let about = "X-Forwarded-For";
+    if !config.behind_proxy {
+        return None;
+    }
+    let Ok(Ok(response)) = timeout(PROBE_TIMEOUT, read_readiness(config.listen)).await else {
+        return Some(Finding::ok(
+            about,
+            "the hub does not run; run doctor again after the proxy has passed on requests",
+        ));
+    };
+    Some(if response.contains("\"forwarded_for\":\"unreadable\"") {
+        Finding::bad(
+            about,
+            "the hub does not understand what the proxy sends, so all clients share one rate limit: configure the proxy to \
+             append the client's IP address",
+        )
+    } else {
+        Finding::ok(about, "the hub understands the addresses that the proxy sends")
+    })
+}
+
+/// Requests `/readyz` from the hub that listens on this address.
+async fn read_readiness(listen: SocketAddr) -> std::io::Result<String> {
+    let host: IpAddr = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let mut stream = TcpStream::connect((host, listen.port())).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut response = Vec::new();
+    stream.take(MAX_READINESS_BYTES).read_to_end(&mut response).await?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
 /// Checks that a STUN server responds by UDP.

@@ -7,7 +7,6 @@ use rooms::command::Command;
 use rooms::event::Event;
 use rooms::id::RoomId;
 use rooms::record::Record;
-use rooms::role::Role;
 use rooms::room::snapshot::Snapshot;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
@@ -17,8 +16,6 @@ use uuid::Uuid;
 use super::middleware::idempotency::IdempotencyKey;
 use crate::auth::Caller;
 use crate::hub::Submission;
-use crate::store::StoreError;
-use crate::store::audit::Access;
 use crate::web::{AppState, Problem};
 
 /// A committed command.
@@ -50,10 +47,10 @@ pub fn by_precondition(problem: Problem) -> Problem {
     if problem.code() == Code::StaleVersion { problem.coded(Code::PreconditionFailed) } else { problem }
 }
 
-/// Returns a room's snapshot and head as visible to the caller. Fails with `not_found` if the caller may see nothing of it.
-pub async fn read_room(state: &AppState, caller: &Caller, room: RoomId) -> Result<(Snapshot, u64), Problem> {
-    let view = state.hub.read(room, &caller.actor()).await?;
-    Ok((view.snapshot, view.head))
+/// Returns a room's snapshot as visible to the caller. Fails with `not_found` if the caller may see nothing of it.
+/// Records the access under the name `action` before.
+pub async fn read_room(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<Snapshot, Problem> {
+    Ok(state.hub.view(room, &caller.actor(), action).await?.snapshot)
 }
 
 /// Returns the committed event at `seq`.
@@ -61,27 +58,6 @@ pub async fn event_at(state: &AppState, room: RoomId, seq: u64) -> Result<Event,
     let stored = state.store.events_after(room, seq.saturating_sub(1), 1).await?;
     let record = stored.first().and_then(|stored| serde_json::from_str::<Record>(&stored.canonical).ok());
     record.map(|record| record.event).ok_or_else(|| Problem::new(Code::Internal, "the committed event cannot be read"))
-}
-
-/// Records an access to a room's record, before the caller receives it. On a full disk, the hub writes the access of a
-/// case's participants to its own log instead, so that they can still read the record.
-pub async fn record_access(state: &AppState, caller: &Caller, action: &str, room: RoomId) -> Result<(), Problem> {
-    let access = Access {
-        id: state.clock.fresh_id(),
-        at: state.clock.now(),
-        user: caller.user(),
-        role: caller.role(),
-        action: action.to_owned(),
-        room: Some(room),
-    };
-    match state.store.record_access(&access).await {
-        Err(StoreError::Full(_)) if caller.role() != Role::Admin => {
-            let Access { id, at, user, role, action, .. } = access;
-            tracing::warn!(%id, %at, %user, role = role.as_str(), action, %room, "audit entry not stored: database full");
-            Ok(())
-        }
-        recorded => Ok(recorded?),
-    }
 }
 
 /// A response with its version as `ETag`.

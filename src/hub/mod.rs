@@ -4,6 +4,7 @@
 //! commands, the [`appender`] commits the events of many rooms together, and the room's subscribers receive what they
 //! may see. What a command means is decided by the crate `rooms`; what is stored, and how, by the store.
 
+mod access_log;
 pub mod admission;
 pub mod appender;
 mod call;
@@ -111,7 +112,14 @@ impl Hub {
         self.rooms.send(room, request).map_err(|_| SubmitError::Unavailable)
     }
 
-    /// Reads a room as `actor` sees it.
+    /// Returns a room as `actor` may see it, for `actor` to receive. Records the access under the name `action` first.
+    pub async fn view(&self, room: RoomId, actor: &Actor, action: &str) -> Result<RoomView, SubmitError> {
+        let view = self.read(room, actor).await?;
+        self.services().access_log.record(actor, action, room).await?;
+        Ok(view)
+    }
+
+    /// Reads a room as `actor` sees it, for the hub's own work: what people receive comes from [`view`](Self::view).
     pub async fn read(&self, room: RoomId, actor: &Actor) -> Result<RoomView, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Read { actor: actor.clone(), reply };
@@ -124,7 +132,24 @@ impl Hub {
         self.services().store.events_after(room, after, limit).await.map_err(|_| SubmitError::Unavailable)
     }
 
-    /// Subscribes `connection` to a room from `cursor` on, unless it must read the log first.
+    /// Subscribes `connection` to a room that it joins, as [`attach`](Self::attach) does, and records the access.
+    pub async fn join(
+        &self,
+        room: RoomId,
+        connection: &Arc<Connection>,
+        cursor: u64,
+    ) -> Result<AttachOutcome, SubmitError> {
+        let outcome = self.attach(room, connection, cursor).await?;
+        // The session sends nothing of the room before this returns.
+        if let Err(error) = self.services().access_log.record(&connection.actor, "room.joined", room).await {
+            self.detach(room, connection.id).await;
+            return Err(error);
+        }
+        Ok(outcome)
+    }
+
+    /// Subscribes `connection` to a room from `cursor` on, unless it must read the log first. For a connection that has
+    /// joined the room and has read the log since.
     pub async fn attach(
         &self,
         room: RoomId,

@@ -9,6 +9,7 @@ use rooms::party::Policy;
 use rooms::wire::call::Servers;
 use tokio::sync::Semaphore;
 
+use super::access_log::AccessLog;
 use super::appender::Appender;
 use super::cluster::Peers;
 use super::cluster::message::ClusterEventKind;
@@ -35,6 +36,7 @@ pub struct Services {
     pub policy: Policy,
     pub feeds: Feeds,
     pub marks: MarkWriter,
+    pub access_log: AccessLog,
     pub connections: Connections,
     pub ice: IceSource,
     /// Limits concurrent replays: when all clients reconnect at once, commits still need database connections.
@@ -50,6 +52,7 @@ impl Services {
         Self {
             feeds: Feeds::start(store.clone(), clock.clone()),
             marks: MarkWriter::start(store.clone()),
+            access_log: AccessLog::start(store.clone(), clock.clone()),
             store,
             appender,
             bus,

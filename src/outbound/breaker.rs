@@ -30,7 +30,7 @@ pub enum BreakerState {
 }
 
 /// See the module.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     consecutive_failures: u32,
     /// Openings since the last success.

@@ -22,6 +22,12 @@ struct Destination {
     attempts_in_flight: usize,
 }
 
+impl Destination {
+    fn is_initial(&self) -> bool {
+        self.attempts_in_flight == 0 && self.breaker == Breaker::default()
+    }
+}
+
 /// Returns how many attempts at one destination may be in flight.
 fn max_concurrent_attempts(sink: Sink) -> usize {
     match sink {
@@ -37,7 +43,14 @@ impl Destinations {
     }
 
     fn with<T>(&self, sink: Sink, lane: &str, run: impl FnOnce(&mut Destination) -> T) -> T {
-        run(self.lock().entry((sink, lane.to_owned())).or_default())
+        let mut known = self.lock();
+        let key = (sink, lane.to_owned());
+        let result = run(known.entry(key.clone()).or_default());
+        // A lane may be a host that a client names, so a destination without a state worth keeping is forgotten.
+        if known.get(&key).is_some_and(Destination::is_initial) {
+            known.remove(&key);
+        }
+        result
     }
 
     /// Returns how many attempts may begin now, and counts them as in flight until [`Self::finish`] or

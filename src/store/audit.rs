@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::columns::{named, timestamp};
 use super::page::{Page, PageRequest};
-use super::{Store, StoreError, read, write_one};
+use super::{Store, StoreError, on_tx, read};
 
 /// An entry of the audit log.
 #[derive(Clone, Debug)]
@@ -22,14 +22,17 @@ pub struct Access {
 }
 
 impl Store {
-    /// Records an access.
-    pub async fn record_access(&self, access: &Access) -> Result<(), StoreError> {
+    /// Records accesses in one transaction.
+    pub async fn record_accesses(&self, accesses: &[Access]) -> Result<(), StoreError> {
         let sql = "insert into audit (id, at, user_id, role, action, room) values ($1, $2, $3, $4, $5, $6)";
-        write_one!(self, db => sqlx::query(sql)
-            .bind(access.id).bind(access.at.micros()).bind(access.user.0).bind(access.role.as_str())
-            .bind(&access.action).bind(access.room.map(|room| room.0))
-            .execute(db).await.map(drop))?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        for access in accesses {
+            on_tx!(&mut tx, db => sqlx::query(sql)
+                .bind(access.id).bind(access.at.micros()).bind(access.user.0).bind(access.role.as_str())
+                .bind(&access.action).bind(access.room.map(|room| room.0))
+                .execute(db).await.map(drop))?;
+        }
+        tx.commit().await
     }
 
     /// Lists accesses, newest first, optionally of one room.

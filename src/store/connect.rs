@@ -1,5 +1,6 @@
 //! Opens the database, checks that it keeps what it confirms, and migrates its tables.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::Connection;
@@ -9,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::log::fast_append::PREPARE_SQLITE;
 use super::{QUERY_TIMEOUT, Store, StoreError};
 use crate::config::DatabaseSettings;
+use crate::keyfile;
 
 /// `pragma synchronous` for FULL; EXTRA is above it.
 const SYNCHRONOUS_FULL: i64 = 2;
@@ -20,6 +22,9 @@ const MAX_PREPARED_STATEMENTS: usize = 512;
 impl Store {
     /// Opens the database, checks that it keeps what it confirms, and brings its tables up to date.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, StoreError> {
+        if settings.url().starts_with("sqlite:") {
+            make_private(sqlite_options(settings.url())?.get_filename())?;
+        }
         let store = Self::open(settings).await?;
         // Without a time limit: another node may be migrating, and a large table takes long.
         let migrated = match &store {
@@ -45,8 +50,7 @@ impl Store {
     }
 
     async fn sqlite(url: &str, readers: u32) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Config("the address of the SQLite file cannot be read".into()))?
+        let options = sqlite_options(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -99,6 +103,11 @@ impl Store {
     }
 }
 
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    SqliteConnectOptions::from_str(url)
+        .map_err(|_| StoreError::Config("the address of the SQLite file cannot be read".into()))
+}
+
 pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| StoreError::Config("the address of the PostgreSQL server cannot be read".into()))?;
@@ -110,4 +119,26 @@ pub(super) fn with_session_limits(pool: PgPoolOptions) -> PgPoolOptions {
     pool.after_connect(|connection, _| {
         Box::pin(async move { sqlx::raw_sql(SESSION_LIMITS).execute(connection).await.map(drop) })
     })
+}
+
+/// Creates the database file for its owner only, or restricts the one that exists with its companions. SQLite gives the
+/// companions that it creates the permissions of the database.
+fn make_private(file: &Path) -> Result<(), StoreError> {
+    let is_file =
+        file.as_os_str() != ":memory:" && file.parent().is_none_or(|it| it.as_os_str().is_empty() || it.exists());
+    if !is_file {
+        return Ok(());
+    }
+    let failed =
+        |why: String| StoreError::Config(format!("the database file cannot be restricted to its owner: {why}"));
+    keyfile::open_private(file).map_err(|why| failed(format!("{}: {why}", file.display())))?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.as_os_str().to_owned();
+        path.push(suffix);
+        let path = Path::new(&path);
+        if path.exists() {
+            keyfile::restrict(path).map_err(|why| failed(why.to_string()))?;
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 pub mod metrics;
 pub mod panics;
+pub mod security;
 
 use tracing_subscriber::EnvFilter;
 

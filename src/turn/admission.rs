@@ -2,13 +2,13 @@
 //! can make the server remember.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
 
@@ -20,12 +20,11 @@ use super::stun::{
     parse_message,
 };
 use super::tcp::TcpStreams;
+use crate::subject_limiter::SubjectLimiter;
 
 /// Requests without a valid nonce that one address may send: per second, and in one burst.
 const UNAUTHENTICATED_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
 const UNAUTHENTICATED_BURST: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
-/// Addresses with a rate limit of their own, beyond which idle ones are removed.
-const MAX_LIMITED_ADDRESSES: usize = 10_000;
 /// How long the filter hands a nonce to other clients, and how long it accepts one. The server's own nonces last longer.
 const NONCE_REUSE_PERIOD: Duration = Duration::from_secs(1_800);
 const NONCE_LIFETIME: Duration = Duration::from_secs(3_500);
@@ -40,7 +39,7 @@ pub struct AdmissionFilter {
     transport: Transport,
     metrics: Arc<RelayMetrics>,
     authenticated_user: AuthenticatedUser,
-    per_address: DefaultKeyedRateLimiter<IpAddr>,
+    per_address: SubjectLimiter,
     nonces: Mutex<Nonces>,
 }
 
@@ -69,7 +68,7 @@ impl AdmissionFilter {
             transport,
             metrics,
             authenticated_user,
-            per_address: RateLimiter::keyed(quota),
+            per_address: SubjectLimiter::new(quota),
             nonces: Mutex::default(),
         }
     }
@@ -86,11 +85,8 @@ impl AdmissionFilter {
         if given.is_some_and(|given| nonces.iter().any(|(at, nonce)| at.elapsed() < NONCE_LIFETIME && nonce == given)) {
             return Admission::Admit;
         }
-        if self.per_address.check_key(&from.ip()).is_err() {
+        if self.per_address.count(&from.ip()).is_err() {
             RelayMetrics::increment(&self.metrics.flood);
-            if self.per_address.len() > MAX_LIMITED_ADDRESSES {
-                self.per_address.retain_recent();
-            }
             return Admission::Drop;
         }
         match nonces.back().filter(|(at, _)| at.elapsed() < NONCE_REUSE_PERIOD) {

@@ -1,5 +1,6 @@
 //! Shared by REST handlers and WebSockets: the application's state, problems, origin checks and extractors.
 
+pub mod client_address;
 pub mod extract;
 pub mod origin;
 pub mod problem;

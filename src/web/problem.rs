@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{AccountError, AuthError, SignInError};
+use crate::config::edge::HASHING_RETRY_AFTER;
 use crate::hub::SubmitError;
 use crate::store::StoreError;
 
@@ -154,7 +155,7 @@ impl From<SignInError> for Problem {
             SignInError::Pending | SignInError::Disabled => Code::AccountInactive,
             SignInError::Ended => Code::Unauthenticated,
             SignInError::RateLimited(wait) => return Self::limited(wait),
-            SignInError::Busy(_) => Code::Unavailable,
+            SignInError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).saying(error.to_string()),
             SignInError::Store(error) => return Self::from(error),
         };
         Self::new(code, error.to_string())
@@ -169,7 +170,7 @@ impl From<AccountError> for Problem {
             AccountError::NotFound => Code::NotFound,
             AccountError::OwnRights => Code::Forbidden,
             AccountError::Outdated => Code::PreconditionFailed,
-            AccountError::Busy(_) => Code::Unavailable,
+            AccountError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).saying(error.to_string()),
             AccountError::Store(error) => return Self::from(error),
         };
         Self::new(code, error.to_string())

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use rooms::wire::code::Code;
 
+use super::client_address::ClientAddresses;
 use super::origin;
 use super::problem::Problem;
 use crate::auth::Auth;
@@ -46,6 +47,7 @@ pub struct AppState {
     /// Admission of new sockets and streams.
     pub admission: AdmissionQueue,
     pub documents: Documents,
+    pub client_addresses: Arc<ClientAddresses>,
 }
 
 impl AppState {

@@ -97,7 +97,7 @@ struct PaymentStatus {
 
 /// Returns `None` if no payment is needed.
 async fn payment_status(state: &AppState, caller: &Caller, room: RoomId) -> Result<Option<PaymentStatus>, Problem> {
-    let (snapshot, _) = read_room(state, caller, room).await?;
+    let snapshot = read_room(state, caller, "booking.read", room).await?;
     let is_due = snapshot.payment_due() == Some(PaymentAction::Authorize);
     let Some(payment) = snapshot.payment else { return Ok(None) };
     let link = if is_due { state.store.payment_link(room).await? } else { None };

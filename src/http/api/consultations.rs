@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Caller;
-use crate::http::commands::{Done, Versioned, event_at, read_room, record_access, submit};
+use crate::http::commands::{Done, Versioned, event_at, read_room, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::http::pagination::{List, page_request};
@@ -118,8 +118,7 @@ async fn show(
     Path(room): Path<RoomId>,
 ) -> Result<Versioned<Case>, Problem> {
     use rooms::permission::View;
-    let room_view = state.hub.read(room, &caller.actor()).await?;
-    record_access(&state, &caller, "consultation.read", room).await?;
+    let room_view = state.hub.view(room, &caller.actor(), "consultation.read").await?;
     let view = match room_view.view {
         View::Care => CaseView::Care,
         View::Pharmacy(_) => CaseView::Pharmacy,
@@ -175,7 +174,6 @@ pub async fn read_case(
     resource: &str,
 ) -> Result<(RoomId, Snapshot), Problem> {
     let room = room.ok_or_else(|| Problem::not_found(resource))?;
-    let (snapshot, _) = read_room(state, caller, room).await?;
-    record_access(state, caller, action, room).await?;
+    let snapshot = read_room(state, caller, action, room).await?;
     Ok((room, snapshot))
 }

@@ -74,7 +74,7 @@ async fn link(
     caller: Caller,
     Path((room, guest)): Path<(RoomId, UserId)>,
 ) -> Result<Json<GuestLinkView>, Problem> {
-    let (snapshot, _) = read_room(&state, &caller, room).await?;
+    let snapshot = read_room(&state, &caller, "guest_link.read", room).await?;
     let guest = snapshot.guests.into_iter().find(|it| it.id == guest).ok_or_else(|| Problem::not_found("guest"))?;
     let link = GuestLink { room, guest: guest.id, name: guest.name, until: guest.until };
     Ok(Json(GuestLinkView { token: state.auth.guest_token(&link), until: link.until }))

@@ -74,6 +74,8 @@ struct Readiness {
     status: &'static str,
     /// The connection to the other nodes: `local` (single node), `connected`, or `degraded`.
     bus: &'static str,
+    /// Whether the hub understands the client addresses that the proxy sends: `ok`, or `unreadable` since the start.
+    forwarded_for: &'static str,
 }
 
 async fn health() -> Json<Health> {
@@ -84,8 +86,9 @@ async fn readiness(State(state): State<AppState>) -> Result<Json<Readiness>, Pro
     if state.hub.is_stopping() {
         return Err(Problem::new(Code::Unavailable, "this node is stopping; repeat the call later or on another node"));
     }
+    let forwarded_for = if state.client_addresses.has_unreadable() { "unreadable" } else { "ok" };
     match tokio::time::timeout(STORE_PROBE_TIMEOUT, state.store.ping()).await {
-        Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str() })),
+        Ok(Ok(())) => Ok(Json(Readiness { status: "ok", bus: state.hub.bus().state().as_str(), forwarded_for })),
         Ok(Err(_)) | Err(_) => {
             Err(Problem::new(Code::Unavailable, "the store does not respond; repeat the call later"))
         }

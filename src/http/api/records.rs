@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::archive::Export;
 use crate::auth::Caller;
-use crate::http::commands::{record_access, submit};
+use crate::http::commands::submit;
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::hub::room::RoomView;
@@ -79,8 +79,7 @@ async fn events(
     if !(1..=MAX_EVENTS).contains(&limit) {
         return Err(Problem::invalid("limit", "must be between 1 and 500"));
     }
-    let room_view = state.hub.read(room, &caller.actor()).await?;
-    record_access(&state, &caller, "events.read", room).await?;
+    let room_view = state.hub.view(room, &caller.actor(), "events.read").await?;
     let (items, prev) = match (query.after, query.before) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("before", "cannot be combined with after; send one of them"));
@@ -166,7 +165,7 @@ async fn export(
     Body(purpose): Body<Purpose>,
 ) -> Result<Response, Problem> {
     submit(&state, &caller, key, room, None, Command::Export(purpose)).await?;
-    record_access(&state, &caller, "record.exported", room).await?;
+    state.hub.view(room, &caller.actor(), "record.exported").await?;
     let export = Export::begin(&state.history, room, state.clock.now()).await?;
     // If the store fails midway, the file ends early; the number of events in its first line reveals that.
     let chunks = futures_util::stream::try_unfold(export, |mut export| async move {

@@ -72,6 +72,11 @@ impl RoomState {
         self.log.as_ref().map(|log| &log.room)
     }
 
+    /// Whether the room is known to have events.
+    pub fn exists(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.head() > 0)
+    }
+
     /// Replaces the state by what the store has.
     pub fn install(&mut self, log: ReplayedLog, marks: BTreeMap<UserId, Mark>) {
         self.head.store(log.head(), Ordering::Relaxed);

@@ -74,6 +74,10 @@ impl RoomTask {
                         }
                         // Boxed, here and below: a waiting room keeps no space for the futures of its work.
                         Box::pin(self.handle(*request)).await;
+                        // Anyone signed in can name rooms that do not exist; these must not stay in memory.
+                        if !self.state.exists() && inbox.is_empty() && !self.is_needed() && rooms.retire(self.id, &inbox) {
+                            return;
+                        }
                     }
                     None => return,
                 },

@@ -1,5 +1,7 @@
 //! The transports of mail: an SMTP server, or a folder of files that the sandbox shows.
 
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use uuid::Uuid;
 use super::template::RenderedMail;
 use crate::config::{MailProvider, MailSettings, is_loopback_host};
 use crate::integrations::partner::PartnerError;
+use crate::keyfile;
 
 /// How long the server may take for one SMTP command.
 const SMTP_COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,7 +168,7 @@ fn message(mail: &OutgoingMail<'_>) -> Result<Message, lettre::error::Error> {
 
 impl Folder {
     fn store(&self, mail: &SandboxMail, message: &[u8]) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.path)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         // Write the JSON file last: a mail that the sandbox lists is complete.
         self.write(&format!("{}.eml", mail.id), message)?;
         self.write(&format!("{}.json", mail.id), &serde_json::to_vec(mail)?)
@@ -173,7 +176,9 @@ impl Folder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let (draft, path) = (self.path.join(format!("{name}.part")), self.path.join(name));
-        std::fs::write(&draft, bytes)?;
+        let mut file = keyfile::open_private(&draft)?;
+        file.set_len(0)?;
+        file.write_all(bytes)?;
         std::fs::rename(draft, path)
     }
 
@@ -214,5 +219,18 @@ mod tests {
             require_tls("smtp://mail.example.org?tls=opportunistic"),
             "smtp://mail.example.org?tls=opportunistic"
         );
+    }
+
+    #[test]
+    fn mails_of_the_sandbox_are_readable_by_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder { path: data.path().join("mail") };
+        folder.write("a.eml", b"a long text").and_then(|()| folder.write("a.eml", b"short")).unwrap_err();
+        std::fs::DirBuilder::new().mode(0o700).create(&folder.path).unwrap();
+        folder.write("a.eml", b"a long text").and_then(|()| folder.write("a.eml", b"short")).unwrap();
+        let file = folder.path.join("a.eml");
+        assert_eq!(std::fs::read(&file).unwrap(), b"short");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

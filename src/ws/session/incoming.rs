@@ -151,7 +151,7 @@ impl<T: FrameTransport> RealtimeSession<T> {
             return self.send_error(Some(room), &Refusal::Invalid { field: "room", why }.into());
         }
         self.hub.connect_queue().wait_turn().await;
-        let (room_view, live) = match self.hub.attach(room, &self.connection, after).await {
+        let (room_view, live) = match self.hub.join(room, &self.connection, after).await {
             Ok(AttachOutcome::Live { room_view, missing, head }) => (room_view, Some((missing, head))),
             Ok(AttachOutcome::NeedsReplay { room_view }) => (room_view, None),
             Err(error) => return self.send_error(Some(room), &error),

@@ -57,7 +57,7 @@ async fn log_holds_no_secrets_and_no_patient_data() {
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(hub.wait().await.unwrap().success());
     let log = log.await.unwrap().unwrap();
-    assert!(log.contains("somebody signed in"), "the log was read: {log}");
+    assert!(log.contains("sign_in.succeeded") && log.contains("sign_in.failed"), "the log was read: {log}");
     let secrets = [access, refresh, refreshed["access_token"].as_str().unwrap(), "$argon2id", "PRIVATE KEY"];
     // Parts of tokens are secret, too: the last part is the signature.
     let parts = secrets.iter().flat_map(|secret| secret.rsplit('.').next());

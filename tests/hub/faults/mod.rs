@@ -3,5 +3,6 @@
 mod clock_skew;
 mod failover;
 mod full_disk;
+mod hostile_clients;
 mod overload;
 mod reconnect_storm;

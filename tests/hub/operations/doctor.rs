@@ -1,5 +1,6 @@
 //! `wardroom doctor` reports problems with their remedies and changes nothing.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use crate::support::database::Database;
@@ -62,6 +63,27 @@ fn doctor_names_unreachable_services_with_their_remedies() {
         "{report}"
     );
     assert!(report.contains("1 bad"), "{report}");
+}
+
+#[test]
+fn doctor_finds_a_proxy_whose_addresses_the_hub_does_not_understand() {
+    let database = Database::sqlite();
+    let mut hub = hub(&database);
+    hub.set("WARDROOM_BEHIND_PROXY", "true");
+    hub.set("WARDROOM_PUBLIC_URL", "https://hub.example.org");
+    let address = hub.start();
+    hub.set("WARDROOM_LISTEN", address);
+    let request = |forwarded_for: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = "POST /v1/auth/refresh HTTP/1.1\r\nHost: hub.example.org\r\nConnection: close";
+        write!(stream, "{head}\r\nX-Forwarded-For: {forwarded_for}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    };
+    request("[2001:db8::1]:443");
+    assert!(line(&hub.run(&["doctor"]).1, "X-Forwarded-For").starts_with("ok"));
+    request("unknown");
+    let (passes, report) = hub.run(&["doctor"]);
+    assert!(!passes && line(&report, "X-Forwarded-For").starts_with("BAD"), "{report}");
 }
 
 #[test]

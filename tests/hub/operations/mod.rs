@@ -4,3 +4,4 @@ mod doctor;
 mod documentation;
 mod lifecycle;
 mod metrics;
+mod private_files;

@@ -133,6 +133,14 @@ impl HubProcess {
         assert!(done.expect("kill is installed").success());
     }
 
+    /// Returns the memory that the process occupies.
+    pub fn resident_kib(&self) -> u64 {
+        let pid = self.child.as_ref().expect("the process is running").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux describes the process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the status has the memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
     /// Waits for the process to exit and returns whether it succeeded.
     pub fn wait(&mut self) -> bool {
         self.child.take().expect("the process is running").wait().expect("the process exits").success()

@@ -55,7 +55,7 @@ impl Case {
             // Opens the room, so it is always the first event.
             Event::Requested(_) => {}
             Event::ConsultationMoved(moved) => self.consultation.apply_move(moved, seq, at, &self.policy),
-            Event::Rescheduled(rescheduled) => self.consultation.apply_slot(&rescheduled.slot, seq, &self.policy),
+            Event::Rescheduled(rescheduled) => self.consultation.apply_slot(&rescheduled.slot, seq, at, &self.policy),
             Event::CheckedIn(_) => self.consultation.version = seq,
             Event::Called(called) => self.consultation.apply_call(called.until, seq),
             Event::Noted(noted) => self.consultation.apply_note(&noted.note, seq),

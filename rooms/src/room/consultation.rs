@@ -23,7 +23,7 @@ pub(super) fn open(
     let (doctor, slot) = match (request.slot, request.doctor) {
         (Some(id), None) => {
             let slot = context.facts.slot.clone().filter(|slot| slot.id == id).ok_or(Refusal::NoSuch("slot"))?;
-            check_not_over(&slot, context.now)?;
+            check_not_started(&slot, context.now)?;
             (slot.doctor.clone(), Some(slot))
         }
         (None, Some(id)) => {
@@ -45,8 +45,12 @@ pub(super) fn open(
     Ok(std::iter::once(Event::Requested(requested)).chain(payment).collect())
 }
 
-fn check_not_over(slot: &Slot, now: Timestamp) -> Result<(), Refusal> {
-    if slot.ends_at > now { Ok(()) } else { Err(Refusal::Invalid { field: "slot", why: "must not be in the past" }) }
+fn check_not_started(slot: &Slot, now: Timestamp) -> Result<(), Refusal> {
+    if slot.starts_at > now {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid { field: "slot", why: "must start in the future; choose a later slot" })
+    }
 }
 
 impl Case {
@@ -88,7 +92,7 @@ impl Case {
         if slot.id == from {
             return Err(Refusal::Invalid { field: "slot", why: "must differ from the current slot" });
         }
-        check_not_over(&slot, context.now)?;
+        check_not_started(&slot, context.now)?;
         Ok(vec![Event::Rescheduled(Rescheduled { from, slot })])
     }
 

@@ -67,11 +67,31 @@ fn only_a_patients_request_opens_a_room() {
 }
 
 #[test]
-fn past_slot_cannot_be_requested() {
+fn slot_that_has_begun_cannot_be_requested() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.now = slot(1).ends_at;
+    clinic.now = slot(1).starts_at;
     assert!(matches!(clinic.submit(&patient(), request_slot(1)), Err(Refusal::Invalid { field: "slot", .. })));
     clinic.ok(&patient(), request_slot(2));
+}
+
+#[test]
+fn booked_consultation_cannot_move_to_a_slot_that_has_begun() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.booked().now = slot(2).starts_at;
+    let reschedule = |number: u128| Command::Reschedule(Reschedule { slot: slot(number).id });
+    assert!(matches!(clinic.submit(&patient(), reschedule(2)), Err(Refusal::Invalid { field: "slot", .. })));
+    clinic.ok(&patient(), reschedule(3));
+}
+
+#[test]
+fn late_confirmation_leaves_the_whole_grace_period() {
+    let mut clinic = Clinic::with_default_policy();
+    clinic.now = rooms::time::Timestamp::from_micros(slot(1).starts_at.micros() - 1_000_000);
+    clinic.request();
+    clinic.advance(secs(200));
+    let confirmed_at = clinic.now;
+    clinic.ok(&patient(), Command::Confirm(Nothing {}));
+    assert_eq!(clinic.room.wake_at(), Some(confirmed_at.plus(secs(900))));
 }
 
 #[test]

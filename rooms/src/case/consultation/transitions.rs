@@ -70,7 +70,7 @@ impl Consultation {
         self.version = seq;
         let closed = |end| Phase::Closed { end, error_proposed_by: None };
         let next = match (moved.to, &self.phase) {
-            (To::Booked, _) => self.slot.as_ref().map(|slot| booked(slot, policy)),
+            (To::Booked, _) => self.slot.as_ref().map(|slot| booked(slot, at, policy)),
             (To::Waiting, phase) => {
                 let place = match phase {
                     Phase::Called { place, .. } if moved.party.is_some() => {
@@ -114,12 +114,12 @@ impl Consultation {
         }
     }
 
-    /// Applies a new slot. A new slot before the confirmation does not end the hold.
-    pub fn apply_slot(&mut self, slot: &Slot, seq: u64, policy: &Policy) {
+    /// Applies a new slot at `at`. A new slot before the confirmation does not end the hold.
+    pub fn apply_slot(&mut self, slot: &Slot, seq: u64, at: Timestamp, policy: &Policy) {
         self.version = seq;
         self.slot = Some(slot.clone());
         if let Phase::Booked { .. } = self.phase {
-            self.phase = booked(slot, policy);
+            self.phase = booked(slot, at, policy);
         }
     }
 
@@ -163,6 +163,8 @@ impl Phase {
     }
 }
 
-fn booked(slot: &Slot, policy: &Policy) -> Phase {
-    Phase::Booked { until: slot.starts_at.plus_seconds(policy.patient_grace_s) }
+/// The patient's grace period starts with the slot or with the booking at `at`, whichever is later: a hold may be
+/// confirmed or paid after its slot has begun.
+fn booked(slot: &Slot, at: Timestamp, policy: &Policy) -> Phase {
+    Phase::Booked { until: slot.starts_at.max(at).plus_seconds(policy.patient_grace_s) }
 }

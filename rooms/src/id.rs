@@ -1,18 +1,52 @@
 //! Identifiers: a UUID type for each kind of thing, parsed once at the edge.
+//!
+//! An id has one spelling, in lower case with hyphens. Clients compare ids as text, so an id in another spelling that the
+//! hub accepted would come back as an id that its sender does not recognize.
 
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
+
+/// A text that is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("wrong id: expected a UUID in lower case with hyphens")]
+pub struct IdError;
+
+/// Parses the one spelling of an id.
+pub fn parse(text: &str) -> Result<Uuid, IdError> {
+    let id = Uuid::try_parse(text).map_err(|_| IdError)?;
+    let mut buffer = Uuid::encode_buffer();
+    if id.hyphenated().encode_lower(&mut buffer) == text { Ok(id) } else { Err(IdError) }
+}
+
+/// Deserializes an id from its one spelling; also for fields of the type [`Uuid`].
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+    struct IdText;
+
+    impl de::Visitor<'_> for IdText {
+        type Value = Uuid;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a UUID in lower case with hyphens")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Uuid, E> {
+            parse(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(IdText)
+}
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
-        pub struct $name(pub Uuid);
+        pub struct $name(#[serde(deserialize_with = "deserialize")] pub Uuid);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,9 +61,9 @@ macro_rules! ids {
         }
 
         impl FromStr for $name {
-            type Err = uuid::Error;
+            type Err = IdError;
             fn from_str(s: &str) -> Result<Self, Self::Err> {
-                s.parse().map(Self)
+                parse(s).map(Self)
             }
         }
 
@@ -62,4 +96,20 @@ ids! {
     CommandId;
     /// A sign-in: one device or browser of a person, with its own refresh token.
     SessionId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_has_one_spelling() {
+        let id = Uuid::now_v7();
+        assert_eq!(parse(&id.to_string()), Ok(id));
+        let upper = id.to_string().to_uppercase();
+        for other in [upper, id.braced().to_string(), id.urn().to_string(), id.simple().to_string(), String::new()] {
+            assert_eq!(parse(&other), Err(IdError), "{other}");
+            assert!(serde_json::from_value::<RoomId>(serde_json::Value::String(other)).is_err());
+        }
+    }
 }

@@ -314,7 +314,8 @@ impl Operation {
             codes.extend([Code::Malformed, Code::Invalid]);
         }
         if self.path.contains('{') {
-            codes.push(Code::NotFound);
+            // `malformed` is an id in another spelling.
+            codes.extend([Code::NotFound, Code::Malformed]);
         }
         match self.matching {
             Matching::Never => {}

@@ -1,12 +1,13 @@
 //! Extractors for bodies, queries, paths and versions. Each rejects a request with a problem.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use rooms::wire::code::Code;
 use rooms::wire::parse_error::parse_error;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::problem::Problem;
 
@@ -47,24 +48,51 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(_) => Err(Problem::new(
-                Code::Malformed,
-                "the query has an unknown or invalid parameter; /docs lists the valid ones",
-            )),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| query_problem(query, &error))
     }
 }
 
-/// The path parameters. A path segment that is no valid id answers `not_found`.
+/// Describes a wrong query by the name of its parameter. Names come from the operation's type, so they repeat no input.
+fn query_problem(query: &str, error: &serde_path_to_error::Error<serde::de::value::Error>) -> Problem {
+    let (name, inner) = (error.path().to_string(), error.inner().to_string());
+    if inner.starts_with("unknown field ") || inner.starts_with("duplicate field ") || name == "." {
+        return Problem::new(
+            Code::Malformed,
+            "the query has an unknown or a repeated parameter; /docs lists the valid ones",
+        );
+    }
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let has_plus = pairs.any(|(key, value)| key == name && value.contains('+'));
+    let why = if has_plus {
+        "has a wrong value: a + in a query means a space, so write it as %2B"
+    } else {
+        "has a wrong value; /docs lists its type and bounds"
+    };
+    Problem::invalid(&name, why).coded(Code::Malformed)
+}
+
+/// The path parameters, which are ids. Ids have one spelling; a text that is not an id in any spelling names no resource.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found("resource"))?;
+        for (_, text) in &raw {
+            if rooms::id::parse(text).is_err() {
+                let is_respelled = Uuid::try_parse(text).is_ok();
+                let why = "ids in a path must be UUIDs in lower case with hyphens";
+                return Err(if is_respelled {
+                    Problem::new(Code::Malformed, why)
+                } else {
+                    Problem::not_found("resource")
+                });
+            }
+        }
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(_) => Err(Problem::not_found("resource")),

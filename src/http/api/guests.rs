@@ -50,6 +50,7 @@ struct EnterRequest {
     /// The link's token.
     token: String,
     /// A random id that the client chooses once: later access tokens with the same id belong to the same session.
+    #[serde(deserialize_with = "rooms::id::deserialize")]
     device: Uuid,
 }
 

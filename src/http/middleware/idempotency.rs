@@ -72,7 +72,7 @@ async fn try_run(
     next: Next,
 ) -> Result<Response, Problem> {
     let text = key_of(request.headers())?;
-    let command = CommandId(Uuid::try_parse(&text).unwrap_or_else(|_| Uuid::new_v5(&user.0, text.as_bytes())));
+    let command = CommandId(rooms::id::parse(&text).unwrap_or_else(|_| Uuid::new_v5(&user.0, text.as_bytes())));
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, state.config.limits.body_bytes)
         .await

@@ -1,4 +1,4 @@
-//! Deletes expired rows. None of them are clinical.
+//! Deletes expired rows, none of which are clinical, and completes rows of earlier releases.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::store::StoreError;
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Deletes day-old idempotency keys, ended sign-ins and their subscriptions, old deliveries, and the ids of old inbound
-/// webhooks.
+/// webhooks. Fills search columns that a node of an earlier release left empty.
 pub async fn run(hub: &Hub, clock: &Clock) -> Result<(), StoreError> {
     hub.store().sweep(clock.now()).await?;
     hub.store().sweep_subscriptions().await?;
     hub.store().sweep_dispatches(clock.now()).await?;
-    hub.store().sweep_partner_events(clock.now()).await
+    hub.store().sweep_partner_events(clock.now()).await?;
+    hub.store().fill_search_columns().await
 }

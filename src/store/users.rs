@@ -9,6 +9,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::columns::{named, text, timestamp};
+use super::folding::fold;
 use super::page::{Page, PageRequest};
 use super::{Store, StoreError, read, write_one};
 
@@ -79,8 +80,8 @@ pub struct Addressee {
 }
 
 #[derive(FromRow)]
-struct UserRow {
-    id: Uuid,
+pub(super) struct UserRow {
+    pub(super) id: Uuid,
     email: String,
     name: String,
     role: String,
@@ -117,11 +118,13 @@ impl Store {
     /// Adds an account; returns `false` if the e-mail address already has one.
     pub async fn insert_user(&self, user: &User) -> Result<bool, StoreError> {
         let sql = "insert into users (id, email, name, password_hash, role, status, pharmacy, specialty, languages, \
-            created_at, changed_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing";
+            created_at, changed_at, name_search, specialty_search) \
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing";
         let inserted = write_one!(self, db => sqlx::query(sql)
             .bind(user.id.0).bind(&user.email).bind(user.name.as_str()).bind(&user.password_hash)
             .bind(user.role.as_str()).bind(user.status.as_str()).bind(user.pharmacy.map(|it| it.0))
             .bind(&user.specialty).bind(&user.languages).bind(user.created_at.micros()).bind(user.changed_at.micros())
+            .bind(fold(user.name.as_str())).bind(user.specialty.as_deref().map(fold))
             .execute(db).await.map(|done| done.rows_affected()))?;
         Ok(inserted == 1)
     }
@@ -161,9 +164,10 @@ impl Store {
         specialty: Option<&str>,
         languages: Option<&str>,
     ) -> Result<(), StoreError> {
-        let sql = "update users set specialty = coalesce($2, specialty), languages = coalesce($3, languages) \
-            where id = $1";
-        write_one!(self, db => sqlx::query(sql).bind(id.0).bind(specialty).bind(languages).execute(db).await.map(drop))?;
+        let sql = "update users set specialty = coalesce($2, specialty), languages = coalesce($3, languages), \
+            specialty_search = coalesce($4, specialty_search) where id = $1";
+        write_one!(self, db => sqlx::query(sql)
+            .bind(id.0).bind(specialty).bind(languages).bind(specialty.map(fold)).execute(db).await.map(drop))?;
         Ok(())
     }
 
@@ -197,25 +201,6 @@ impl Store {
         Ok(request.page(users, |user| user))
     }
 
-    /// Searches the active accounts of a role, by id. `like` matches name and specialty, `specialty` the specialty only.
-    pub async fn search_users(
-        &self,
-        role: Role,
-        like: &str,
-        specialty: &str,
-        request: PageRequest,
-    ) -> Result<Page<User>, StoreError> {
-        let sql = "select * from users where role = $1 and status = 'active' and id > $2 \
-            and (lower(name) like $3 or lower(coalesce(specialty, '')) like $3) \
-            and lower(coalesce(specialty, '')) like $5 order by id limit $4";
-        let rows: Vec<UserRow> = read!(self, db => sqlx::query_as(sql)
-            .bind(role.as_str()).bind(request.above()).bind(pattern(like)).bind(request.rows())
-            .bind(pattern(specialty)).fetch_all(db).await)?;
-        let users =
-            rows.into_iter().map(|row| Ok((row.id, User::try_from(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(request.page(users, |user| user))
-    }
-
     /// Lists the accounts changed since `since`: tokens from before the change may still be in use.
     pub async fn changed_users(&self, since: Timestamp) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
         let sql = "select id, changed_at from users where changed_at >= $1 and changed_at > created_at";
@@ -242,9 +227,11 @@ impl Store {
 
     /// Adds a pharmacy.
     pub async fn insert_pharmacy(&self, id: PharmacyId, name: &Line, address: &Text<400>) -> Result<(), StoreError> {
-        let sql = "insert into pharmacies (id, name, address) values ($1, $2, $3) on conflict do nothing";
+        let sql = "insert into pharmacies (id, name, address, name_search, address_search) \
+            values ($1, $2, $3, $4, $5) on conflict do nothing";
         write_one!(self, db => sqlx::query(sql)
-            .bind(id.0).bind(name.as_str()).bind(address.as_str()).execute(db).await.map(drop))?;
+            .bind(id.0).bind(name.as_str()).bind(address.as_str())
+            .bind(fold(name.as_str())).bind(fold(address.as_str())).execute(db).await.map(drop))?;
         Ok(())
     }
 
@@ -253,25 +240,4 @@ impl Store {
         let row: Option<(String, String)> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;
         row.map(|(name, address)| Ok(Pharmacy { id, name: text(&name)?, address: text(&address)? })).transpose()
     }
-
-    /// Searches pharmacies, by id. `like` matches name and address.
-    pub async fn pharmacies(&self, like: &str, request: PageRequest) -> Result<Page<Pharmacy>, StoreError> {
-        let sql = "select id, name, address from pharmacies where id > $1 \
-            and (lower(name) like $2 or lower(address) like $2) order by id limit $3";
-        let rows: Vec<(Uuid, String, String)> = read!(self, db => sqlx::query_as(sql)
-            .bind(request.above()).bind(pattern(like)).bind(request.rows()).fetch_all(db).await)?;
-        let found = rows
-            .into_iter()
-            .map(|(id, name, address)| {
-                Ok((id, Pharmacy { id: PharmacyId(id), name: text(&name)?, address: text(&address)? }))
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(request.page(found, |pharmacy| pharmacy))
-    }
-}
-
-/// Makes a `like` pattern that matches `text` anywhere in a column. Wildcards in the text are removed.
-fn pattern(text: &str) -> String {
-    let plain: String = text.to_lowercase().chars().filter(|c| !matches!(c, '%' | '_' | '\\' | '\0')).collect();
-    format!("%{plain}%")
 }

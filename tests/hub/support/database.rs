@@ -27,6 +27,11 @@ impl Database {
         Self::on(server())
     }
 
+    /// Creates a PostgreSQL database with the C locale, in which the server folds the case of ASCII letters only.
+    pub fn postgres_in_c_locale() -> Self {
+        Self::create(server(), "template template0 encoding 'UTF8' locale 'C'")
+    }
+
     /// Creates a database on the server with this socket folder.
     pub fn on(socket: &Path) -> Self {
         Self::create(socket, "")

@@ -142,16 +142,3 @@ fn raw_string(letters: &[char]) -> Option<usize> {
 pub fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
 }
-
-/// Asserts that a new rule holds everywhere but in the pending areas, given by the beginnings of their paths, and that
-/// each pending area still needs its row.
-#[track_caller]
-pub fn assert_none_outside(found: &[String], pending: &[&str], rule: &str) {
-    let is_pending = |finding: &&String| pending.iter().any(|area| finding.contains(area));
-    let (open, breaches): (Vec<&String>, Vec<&String>) = found.iter().partition(is_pending);
-    let breaches: Vec<String> = breaches.into_iter().cloned().collect();
-    assert_none(&breaches, rule);
-    let done = pending.iter().filter(|area| !open.iter().any(|finding| finding.contains(**area)));
-    let done: Vec<String> = done.map(|area| format!("{area} keeps the rule: delete its row")).collect();
-    assert_none(&done, rule);
-}

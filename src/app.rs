@@ -113,7 +113,7 @@ impl App {
             config: Arc::new(config),
             clock,
             admission,
-            documents: http::documents(),
+            documents: http::generate_documents(),
         };
         Ok(Self { state, stop })
     }

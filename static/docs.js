@@ -118,10 +118,7 @@ function answersOf(operation, components) {
 
 /** The error codes of an operation. */
 function codesOf(operation, components) {
-  return answersOf(operation, components).flatMap(([, answer]) => {
-    const schema = answer.content?.["application/problem+json"]?.schema;
-    return schema?.allOf?.[1]?.properties?.code?.enum ?? [];
-  });
+  return answersOf(operation, components).flatMap(([, answer]) => answer["x-codes"] ?? []);
 }
 
 function show(document_) {

@@ -8,7 +8,7 @@ use rooms::wire::{MAX_FRAME_BYTES, SUBPROTOCOL};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::openapi::generator;
+use super::openapi::{generator, portable};
 
 const ABOUT: &str = "The hub's live API: JSON text frames over one WebSocket, subprotocol `wardroom.v1`. The \
     first frame is `hello` with an access token. docs/protocol.md explains the frames, their order, and how to resume.";
@@ -34,7 +34,7 @@ fn document() -> Value {
         .map(|name| (name.clone(), json!({"$ref": format!("#/components/messages/{name}")})))
         .collect();
     let messages: Map<String, Value> = client.into_iter().chain(server).collect();
-    json!({
+    portable(json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Wardroom",
@@ -88,7 +88,7 @@ fn document() -> Value {
             },
         },
         "components": {"schemas": schemas, "messages": messages},
-    })
+    }))
 }
 
 /// Returns one message per variant of a frame type.

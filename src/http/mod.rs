@@ -7,6 +7,7 @@
 mod api;
 pub mod asyncapi;
 mod commands;
+mod documents;
 mod middleware;
 pub mod openapi;
 mod operation;
@@ -18,6 +19,9 @@ pub use self::router::router;
 use crate::web::Documents;
 
 /// Generates the documents that the hub serves, once per process.
-pub fn documents() -> Documents {
-    Documents { openapi: openapi::document_text().into(), asyncapi: asyncapi::document_text().into() }
+pub fn generate_documents() -> Documents {
+    Documents {
+        openapi: documents::prepare(openapi::document_text()),
+        asyncapi: documents::prepare(asyncapi::document_text()),
+    }
 }

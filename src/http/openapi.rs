@@ -13,6 +13,9 @@ use super::operation::{Answer, Audience, Matching, Operation, ResponseCache, Tag
 use crate::web::ACCESS_COOKIE;
 use crate::web::problem::{CONTENT_TYPE, ProblemBody};
 
+/// An idempotency key, bare or in quotes: visible ASCII characters but quotation marks and backslashes.
+const IDEMPOTENCY_KEY_PATTERN: &str = r#"^([!#-\[\]-~]{8,64}|"[!#-\[\]-~]{8,64}")$"#;
+
 const ABOUT: &str = "A real-time consultation and status hub for telemedicine: one room per case, from the booking to \
     the delivery. This document describes the REST API; `/asyncapi.json` describes the WebSocket, and docs/protocol.md explains both.\n\n\
     Every change of a case returns the numbers of its events in the room's log. Times are UTC in RFC 3339 with \
@@ -45,7 +48,7 @@ fn document() -> Value {
         item.insert(operation.method.as_str().to_lowercase(), described);
     }
     let schemas = generator.take_definitions(true);
-    json!({
+    portable(json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Wardroom",
@@ -75,7 +78,7 @@ fn document() -> Value {
                     "name": "Idempotency-Key", "in": "header", "required": true,
                     "description": "The call's id, preferably a new UUID. A repeated call with the same key and content \
                         takes effect once and gets the first response. Keys last for 24 hours, per person and operation.",
-                    "schema": {"type": "string", "minLength": 8, "maxLength": 66},
+                    "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY_PATTERN},
                 },
             },
             "headers": {
@@ -85,7 +88,29 @@ fn document() -> Value {
                 },
             },
         },
-    })
+    }))
+}
+
+/// Writes schemas as parsers and generators understand them. Keywords beside a `$ref` move into `allOf`, because AsyncAPI's
+/// parsers ignore the siblings of a reference; and any value is `{}`, because generators refuse `true`.
+pub fn portable(document: Value) -> Value {
+    match document {
+        Value::Array(items) => items.into_iter().map(portable).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| match value {
+                Value::Bool(true) if name == "schema" => (name, json!({})),
+                value => (name, portable(value)),
+            });
+            let mut fields: Map<String, Value> = fields.collect();
+            if fields.contains_key("properties")
+                && let Some(reference) = fields.remove("$ref")
+            {
+                return json!({"allOf": [{"$ref": reference}, fields]});
+            }
+            Value::Object(fields)
+        }
+        other => other,
+    }
 }
 
 fn describe(
@@ -229,8 +254,8 @@ fn responses(
 fn failure(codes: &[Code], problem: &Schema) -> Value {
     let meanings: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-    let schema = json!({"allOf": [problem, {"properties": {"code": {"enum": names}}}]});
-    json!({"description": meanings.join("\n\n"), "content": {CONTENT_TYPE: {"schema": schema}}})
+    // The codes are an extension, because generators drop a response that narrows the enum of a shared schema.
+    json!({"description": meanings.join("\n\n"), "content": {CONTENT_TYPE: {"schema": problem}}, "x-codes": names})
 }
 
 fn success(answer: &Answer, generator: &mut SchemaGenerator) -> Value {

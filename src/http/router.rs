@@ -3,11 +3,17 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use super::middleware::guard::{Guarded, Rule, guard};
 use super::middleware::outer_layer::{self, ResponseHeaders};
 use super::{api, static_files};
 use crate::web::AppState;
+
+/// The size from which responses are compressed. Smaller ones fit into one packet anyway.
+const MIN_COMPRESSED_BYTES: u16 = 1024;
 
 /// Builds the router of all operations and the embedded pages.
 pub fn router(state: AppState) -> Router {
@@ -21,6 +27,18 @@ pub fn router(state: AppState) -> Router {
         .fallback(static_files::serve)
         .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
         .layer(from_fn(outer_layer::convert_errors))
+        .layer(compression())
         .layer(from_fn_with_state(ResponseHeaders::new(&state.config), outer_layer::add_headers))
         .with_state(state)
+}
+
+/// Compresses texts of at least [`MIN_COMPRESSED_BYTES`]. An event stream stays as it is, because a compressor would hold
+/// its frames back.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let texts = SizeAbove::new(MIN_COMPRESSED_BYTES)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("video/"))
+        .and(NotForContentType::const_new("audio/"));
+    CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest).compress_when(texts)
 }

@@ -42,8 +42,10 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         return response;
     }
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(file.metadata.sha256_hash()));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.split(',').any(|it| it.trim() == etag)) {
+    let Ok(etag) = HeaderValue::try_from(etag) else {
+        return Problem::new(Code::Internal, "the hub failed; repeat the call later").into_response();
+    };
+    let mut response = if is_known(&headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let kind = file.metadata.mimetype();
@@ -51,10 +53,14 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         ([(header::CONTENT_TYPE, kind)], file.data).into_response()
     };
     let headers = response.headers_mut();
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        headers.insert(header::ETAG, etag);
-    }
+    headers.insert(header::ETAG, etag);
     // Browsers revalidate each time, and get a 304: pages never outlive the hub version that they belong to.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
+}
+
+/// Whether the client has this version, by `If-None-Match`.
+pub fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let known = request.get(header::IF_NONE_MATCH).and_then(|it| it.to_str().ok());
+    known.is_some_and(|known| known.split(',').any(|it| it.trim().as_bytes() == etag.as_bytes()))
 }

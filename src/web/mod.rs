@@ -8,7 +8,7 @@ mod state;
 
 pub use self::extract::Body;
 pub use self::problem::Problem;
-pub use self::state::{AppState, Documents};
+pub use self::state::{AppState, Document, Documents};
 
 /// The cookie that carries the access token to other services of the same parent domain.
 pub const ACCESS_COOKIE: &str = "wardroom_access";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use rooms::wire::code::Code;
 
@@ -21,11 +21,20 @@ use crate::store::Store;
 use crate::store::history::History;
 use crate::turn::Relay;
 
-/// The generated API documents, as JSON texts.
+/// The generated API documents.
 #[derive(Clone)]
 pub struct Documents {
-    pub openapi: Bytes,
-    pub asyncapi: Bytes,
+    pub openapi: Document,
+    pub asyncapi: Document,
+}
+
+/// A generated JSON document, ready to serve; cheap to clone.
+#[derive(Clone)]
+pub struct Document {
+    pub text: Bytes,
+    pub gzip: Bytes,
+    /// A hash of the text, in quotes.
+    pub etag: HeaderValue,
 }
 
 /// The services that every handler can use; cheap to clone.

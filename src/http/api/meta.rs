@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
@@ -16,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bus::BusState;
 use crate::http::operation::{Operation, Tag, get};
-use crate::http::static_files;
+use crate::http::{documents, static_files};
 use crate::store::dispatches::{DispatchState, Sink};
 use crate::telemetry::metrics::{ScrapedValues, SinkValues, render};
 use crate::web::{AppState, Problem};
@@ -155,16 +154,12 @@ async fn keys(State(state): State<AppState>) -> Response {
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(state.auth.jwks())).into_response()
 }
 
-async fn openapi_document(State(state): State<AppState>) -> Response {
-    document(state.documents.openapi)
+async fn openapi_document(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    documents::serve(&state.documents.openapi, &headers)
 }
 
-async fn asyncapi_document(State(state): State<AppState>) -> Response {
-    document(state.documents.asyncapi)
-}
-
-fn document(text: Bytes) -> Response {
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+async fn asyncapi_document(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    documents::serve(&state.documents.asyncapi, &headers)
 }
 
 async fn docs(method: Method, headers: HeaderMap) -> Response {

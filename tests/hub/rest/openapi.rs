@@ -103,3 +103,50 @@ fn socket_document_covers_every_frame_and_close_code() {
     let closes = document["channels"]["socket"]["x-close-codes"].as_array().unwrap();
     assert_eq!(closes.len(), Close::ALL.len());
 }
+
+/// Visits every schema-like object of a document.
+fn visit<'a>(value: &'a Value, path: &str, check: &mut impl FnMut(&str, &'a Value)) {
+    check(path, value);
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, field)| visit(field, &format!("{path}/{name}"), check)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| visit(item, &format!("{path}/{at}"), check))
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn documents_avoid_what_parsers_and_generators_drop() {
+    for document in [openapi_document(), serde_json::from_str(&asyncapi::document_text()).unwrap()] {
+        visit(&document, "", &mut |path, value| {
+            let is_reference = value["$ref"].is_string();
+            assert!(!is_reference || value["properties"].is_null(), "{path}: a parser ignores what is beside $ref");
+            assert_ne!(value["schema"], Value::Bool(true), "{path}: generators refuse boolean schemas");
+        });
+    }
+    let document = openapi_document();
+    for (name, response) in document["components"]["responses"].as_object().unwrap() {
+        let schema = &response["content"]["application/problem+json"]["schema"];
+        assert_eq!(schema["$ref"], "#/components/schemas/Problem", "{name}: generators drop a narrowed schema");
+        assert!(!response["x-codes"].as_array().unwrap().is_empty(), "{name}");
+    }
+}
+
+/// Returns whether a schema has this constant for `type`, as a parser reads it: a `$ref` replaces its siblings.
+fn has_type(document: &Value, schema: &Value, name: &str) -> bool {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return has_type(document, document.pointer(&reference[1..]).unwrap(), name);
+    }
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    schema["properties"]["type"]["const"] == name || parts.into_iter().any(|part| has_type(document, part, name))
+}
+
+#[test]
+fn every_socket_message_has_its_type() {
+    let document: Value = serde_json::from_str(&asyncapi::document_text()).unwrap();
+    for (key, message) in document["components"]["messages"].as_object().unwrap() {
+        let name = message["name"].as_str().unwrap();
+        assert!(has_type(&document, &message["payload"], name), "{key} lost its type");
+    }
+}

@@ -1,4 +1,7 @@
 //! The command `wardroom verify`: prints the results of verification and sets the exit status.
+//!
+//! It reports records as consistent, not as complete: hashes alone cannot show that an end was cut off, or that somebody
+//! with the whole database wrote the chain anew.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -19,11 +22,11 @@ pub fn file(path: &Path) -> anyhow::Result<ExitCode> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     Ok(match verify(BufReader::new(file)) {
         Ok(record) => {
-            println!("valid: room {}, {} events, head {}", record.room, record.events, record.head);
+            println!("consistent: room {}, {} events, head {}", record.room, record.events, record.head);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            println!("INVALID: {error}");
+            println!("INCONSISTENT: {error}");
             ExitCode::FAILURE
         }
     })
@@ -32,14 +35,14 @@ pub fn file(path: &Path) -> anyhow::Result<ExitCode> {
 /// Verifies every room of a database and prints invalid rooms, progress, and a summary.
 pub async fn database(settings: &DatabaseSettings) -> anyhow::Result<ExitCode> {
     let store = open(settings).await.context("cannot open the database (WARDROOM_DATABASE_URL)")?;
-    let on_invalid = |invalid: InvalidRoom| println!("room {}: INVALID: {}", invalid.room, invalid.error);
+    let on_invalid = |invalid: InvalidRoom| println!("room {}: INCONSISTENT: {}", invalid.room, invalid.error);
     let on_progress = |so_far: &VerificationProgress| {
         if so_far.rooms.is_multiple_of(PROGRESS_INTERVAL_ROOMS) {
             eprintln!("{} rooms, {} events so far", so_far.rooms, so_far.events);
         }
     };
     let VerificationProgress { rooms, events, invalid } = verify_database(&store, on_invalid, on_progress).await?;
-    println!("{rooms} rooms, {events} events in valid rooms, {invalid} invalid rooms");
+    println!("{rooms} rooms, {events} events in consistent rooms, {invalid} inconsistent rooms");
     Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

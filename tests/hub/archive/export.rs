@@ -1,6 +1,7 @@
 //! Verification of exported records: every change is found and located.
 
 use std::io::Cursor;
+use std::process::Command;
 use std::sync::Arc;
 
 use rooms::event::{ChatSent, Event};
@@ -10,8 +11,9 @@ use rooms::record::{GENESIS, Record, chain};
 use rooms::role::{Actor, By, Role};
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
-use wardroom::archive::{Export, Violation, verify, verify_room};
+use wardroom::archive::{Export, Manifest, Violation, verify, verify_room};
 use wardroom::config::DatabaseSettings;
 use wardroom::store::Store;
 use wardroom::store::history::History;
@@ -160,7 +162,51 @@ async fn export_of_a_long_record_ends_where_it_was_when_the_export_began(databas
     assert_eq!(verify(Cursor::new(nothing)).unwrap().events, 0);
 }
 
+/// Nobody can tell from a file alone that its end was cut off together with the manifest's numbers, so the command must
+/// not promise more than consistency.
+async fn command_reports_consistency_and_not_completeness(database: DatabaseSettings) {
+    let store = Store::connect(&database).await.unwrap();
+    let (_, mut lines) = stored_and_exported(&store).await;
+    let run = |lines: &[String]| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), lines.join("\n")).unwrap();
+        let verify = Command::new(env!("CARGO_BIN_EXE_wardroom")).arg("verify").arg(file.path()).output().unwrap();
+        (verify.status.success(), String::from_utf8(verify.stdout).unwrap())
+    };
+    let hash = |line: &str| serde_json::from_str::<Value>(line).unwrap()["hash"].as_str().unwrap().to_owned();
+    let cut = lines.pop().unwrap();
+    let (last, events) = (hash(lines.last().unwrap()), format!("\"events\":{EVENTS}"));
+    lines[0] = lines[0].replace(&hash(&cut), &last).replace(&events, &format!("\"events\":{}", EVENTS - 1));
+    let (is_success, text) = run(&lines);
+    assert!(is_success && text.starts_with("consistent: room "), "{text}");
+    for promise in ["valid", "whole", "complete", "intact", "authentic"] {
+        assert!(!text.contains(promise), "{text}");
+    }
+    lines[2] = lines[2].replace("message 2", "message 9");
+    let (is_success, text) = run(&lines);
+    assert!(!is_success && text.starts_with("INCONSISTENT: line 3"), "{text}");
+}
+
+#[test]
+fn documentation_names_the_members_of_the_manifest() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/record.md")).unwrap();
+    let example = page.lines().map(str::trim).find(|line| line.starts_with("{\"format\"")).expect("a manifest");
+    let example: Value = serde_json::from_str(&example.replace('…', "")).unwrap();
+    let documented: Vec<&String> = example.as_object().unwrap().keys().collect();
+    let manifest = Manifest {
+        format: String::new(),
+        version: 1,
+        room: RoomId(Uuid::nil()),
+        events: 0,
+        head: String::new(),
+        exported_at: Timestamp::from_micros(0),
+    };
+    let manifest = serde_json::to_value(manifest).unwrap();
+    assert_eq!(documented, manifest.as_object().unwrap().keys().collect::<Vec<_>>());
+}
+
 both! {
+    command_reports_consistency_and_not_completeness
     export_of_a_long_record_ends_where_it_was_when_the_export_began
     intact_record_verifies_in_any_json_formatting
     every_edit_deletion_insertion_swap_and_truncation_is_located

@@ -145,6 +145,17 @@ async function authorized(method, path, options = {}) {
 
 export const get = (path) => authorized('GET', path);
 
+/** Every item of a list, page by page. */
+export async function getAll(path) {
+  const items = [];
+  for (let cursor = ''; ;) {
+    const page = await get(cursor ? `${path}${path.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(cursor)}` : path);
+    items.push(...page.items);
+    if (!page.next) return { items };
+    cursor = page.next;
+  }
+}
+
 /** An unsafe request. The idempotency key makes it safe to repeat: pass the same key for a retry. */
 export function send(method, path, body, { key = crypto.randomUUID(), version } = {}) {
   const headers = { 'idempotency-key': key };

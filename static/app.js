@@ -59,7 +59,7 @@ export const app = {
   /** Subscribes to a feed until the current screen closes. */
   follow(feed, show) {
     const same = (other) => other.name === feed.name && other.doctor === feed.doctor;
-    this.on(this.client, 'feed', ({ detail }) => same(detail.feed) && show(detail.items));
+    this.on(this.client, 'feed', ({ detail }) => same(detail.feed) && show(detail.items, detail.missing));
     leaving.signal.addEventListener('abort', () => this.client.unsubscribe(feed));
     this.client.subscribe(feed);
   },

@@ -42,6 +42,13 @@ export const handlers = {
       client.settle(entry.id, error);
       return client.emit('refused', { id: entry.id, room: entry.room, command: entry.command, error });
     }
+    const reader = client.readers.get(error.room);
+    if (reader?.cursor > 0 && !error.id && error.code === 'invalid' && error.detail?.field === 'after') {
+      // The log ends before the cursor: an operator restored the hub's database from a backup. Start again.
+      reader.cursor = 0;
+      client.emit('restarted', { room: error.room });
+      return client.join(error.room);
+    }
     if (!error.id && error.retryable) {
       const waits = (room) => client.readers.get(room)?.live === false;
       if (waits(error.room)) return client.retryLater(error, () => waits(error.room) && client.join(error.room));
@@ -65,13 +72,13 @@ export const handlers = {
   signal: (client, frame) => client.emit('signal', frame),
   presence: (client, frame) => client.emit('presence', frame),
   mark: (client, frame) => client.emit('mark', frame),
-  feed(client, { feed, version, items }) {
+  feed(client, { feed, version, items, missing = 0 }) {
     const rows = client.feeds.replace(feed, version, items);
-    if (rows) client.emit('feed', { feed, items: rows });
+    if (rows) client.emit('feed', { feed, items: rows, missing });
   },
-  feed_change(client, { feed, version, set, removed }) {
+  feed_change(client, { feed, version, set, removed, missing = 0 }) {
     const items = client.feeds.change(feed, version, set, removed);
-    if (items) client.emit('feed', { feed, items });
+    if (items) client.emit('feed', { feed, items, missing });
     else if (items === null) client.subscribe(feed);
   },
   async expiring(client) {

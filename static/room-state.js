@@ -25,6 +25,7 @@ export class Room extends EventTarget {
       if (event.kind !== 'chat.sent') this.refresh();
       this.markDelivered();
     });
+    on('restarted', () => (this.events = []));
     on('live', () => this.markDelivered());
     on('presence', ({ presence }) => (presence.here ? this.presence.add(presence.user) : this.presence.delete(presence.user)));
     on('mark', ({ user, mark }) => (this.marks[user] = mark));

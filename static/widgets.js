@@ -48,5 +48,8 @@ export function medicineList(items) {
 /** The author of an event: the name that the person chose and the role that the hub vouches for. */
 export const author = ({ name, role }) => (name ? [foreign(name), ` · ${roleLabel(role)}`] : 'Wardroom');
 
+/** Says how many rows a list leaves out; nothing if it is complete. */
+export const missingRows = (count) => count > 0 && h('p.muted', { testid: 'missing-rows' }, count === 1 ? '1 more is not shown.' : `${count} more are not shown.`);
+
 /** A feed's rows, newest first. */
 export const newestFirst = (items) => [...items].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));

@@ -201,7 +201,7 @@ pub fn account_version(user: &User) -> u64 {
     rights(user.changed_at)
 }
 
-/// Maximum length of an e-mail address.
+/// The longest e-mail address (RFC 5321).
 pub(super) const MAX_EMAIL_BYTES: usize = 254;
 
 /// Normalises an e-mail address to the form that is stored. Only the recipient's mail server knows whether it exists.

@@ -1,7 +1,7 @@
 //! Submits commands to rooms for REST operations, and reads rooms with the access recorded.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use rooms::command::Command;
 use rooms::event::Event;
@@ -60,14 +60,19 @@ pub async fn event_at(state: &AppState, room: RoomId, seq: u64) -> Result<Event,
     record.map(|record| record.event).ok_or_else(|| Problem::new(Code::Internal, "the committed event cannot be read"))
 }
 
-/// A response with its version as `ETag`.
-pub struct Versioned<T>(pub StatusCode, pub u64, pub T);
+/// A response with its version as `ETag`: the version that the resource's own actions take as `If-Match`.
+pub struct Versioned<T> {
+    /// Absent if the caller sees nothing that `If-Match` could name.
+    pub version: Option<u64>,
+    pub body: T,
+}
 
 impl<T: Serialize> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
-        let Self(status, version, body) = self;
-        let mut response = (status, Json(body)).into_response();
-        response.headers_mut().insert(header::ETAG, etag(version));
+        let mut response = Json(self.body).into_response();
+        if let Some(version) = self.version {
+            response.headers_mut().insert(header::ETAG, etag(version));
+        }
         response
     }
 }

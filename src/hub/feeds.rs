@@ -24,6 +24,7 @@ use super::connection::Connection;
 use super::send_queue::QueueItem;
 use super::submission::SubmitError;
 use crate::clock::Clock;
+use crate::store::feeds::FeedRows;
 use crate::store::{Store, StoreError};
 use crate::telemetry::panics::TaskGuard;
 
@@ -60,6 +61,8 @@ struct FeedSubscriber {
 #[derive(Default)]
 struct FeedContent {
     items: BTreeMap<String, FeedItem>,
+    /// The number of open rows that the store left out.
+    missing: u32,
     subscribers: Vec<FeedSubscriber>,
 }
 
@@ -122,10 +125,10 @@ impl Feeds {
         let mut content = feed.content.lock().await;
         content.subscribers.retain(|known| known.connection.id != connection.id || known.name != name);
         if content.subscribers.is_empty() {
-            content.items = self.inner.read(key).await?;
+            (content.items, content.missing) = self.inner.read(key).await?;
         }
         let items = content.items.values().filter(|item| is_visible(item, scope)).cloned().collect();
-        connection.send(&ServerFrame::Feed { feed: name, version: 1, items });
+        connection.send(&ServerFrame::Feed { feed: name, version: 1, items, missing: content.missing });
         content.subscribers.push(FeedSubscriber { connection: connection.clone(), name, scope, version: 1 });
         Ok(())
     }
@@ -165,14 +168,14 @@ pub fn affected_feeds(room: &Snapshot) -> Vec<FeedKey> {
 }
 
 impl FeedsInner {
-    async fn read(&self, key: FeedKey) -> Result<BTreeMap<String, FeedItem>, StoreError> {
-        let items = match key {
+    async fn read(&self, key: FeedKey) -> Result<(BTreeMap<String, FeedItem>, u32), StoreError> {
+        let FeedRows { items, missing } = match key {
             FeedKey::Me(user, Role::Courier) => self.store.courier_feed(user).await?,
             FeedKey::Me(user, role) => self.store.person_feed(user, role).await?,
             FeedKey::Lobby(doctor) => self.store.lobby_feed(doctor, self.clock.now()).await?,
             FeedKey::Queue(pharmacy) => self.store.queue_feed(pharmacy).await?,
         };
-        Ok(items.into_iter().map(|item| (item.key.clone(), item)).collect())
+        Ok((items.into_iter().map(|item| (item.key.clone(), item)).collect(), missing))
     }
 
     async fn refresh(&self, key: FeedKey) {
@@ -183,7 +186,7 @@ impl FeedsInner {
         if content.subscribers.is_empty() {
             return;
         }
-        let new = match self.read(key).await {
+        let (new, missing) = match self.read(key).await {
             Ok(new) => new,
             Err(error) => {
                 tracing::warn!(%error, "feed read failed, will retry");
@@ -195,12 +198,17 @@ impl FeedsInner {
             new.iter().filter(|(key, item)| content.items.get(*key) != Some(item)).map(|(_, item)| item).collect();
         let removed: Vec<&FeedItem> =
             content.items.iter().filter(|(key, _)| !new.contains_key(*key)).map(|(_, item)| item).collect();
-        if set.is_empty() && removed.is_empty() {
+        let missing_changed = content.missing != missing;
+        if set.is_empty() && removed.is_empty() && !missing_changed {
             return;
         }
-        let frames = content.subscribers.iter().map(|to| change_frame(to, &set, &removed)).collect::<Vec<_>>();
+        let frames = content
+            .subscribers
+            .iter()
+            .map(|to| change_frame(to, &set, &removed, missing, missing_changed))
+            .collect::<Vec<_>>();
         send(&mut content.subscribers, frames);
-        content.items = new;
+        (content.items, content.missing) = (new, missing);
     }
 
     fn retry_later(&self, key: FeedKey, feed: &LiveFeed) {
@@ -216,12 +224,18 @@ impl FeedsInner {
 }
 
 /// Returns the frame for one subscriber, or `None` if nothing changes for them.
-fn change_frame(to: &FeedSubscriber, set: &[&FeedItem], removed: &[&FeedItem]) -> Option<ServerFrame> {
+fn change_frame(
+    to: &FeedSubscriber,
+    set: &[&FeedItem],
+    removed: &[&FeedItem],
+    missing: u32,
+    missing_changed: bool,
+) -> Option<ServerFrame> {
     let set: Vec<FeedItem> = set.iter().filter(|item| is_visible(item, to.scope)).map(|item| (*item).clone()).collect();
     let removed: Vec<String> =
         removed.iter().filter(|item| is_visible(item, to.scope)).map(|item| item.key.clone()).collect();
-    let has_change = !set.is_empty() || !removed.is_empty();
-    has_change.then(|| ServerFrame::FeedChange { feed: to.name, version: to.version + 1, set, removed })
+    let has_change = !set.is_empty() || !removed.is_empty() || missing_changed;
+    has_change.then(|| ServerFrame::FeedChange { feed: to.name, version: to.version + 1, set, removed, missing })
 }
 
 /// Sends each subscriber its frame. Equal frames in a row are encoded once.

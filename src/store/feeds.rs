@@ -20,6 +20,8 @@ use super::{Store, StoreError, read};
 const MAX_FEED_ROWS: u32 = 100;
 /// The number of open rows that a feed adds, however old: a booking made months ago for today, a parcel on hold.
 const MAX_OPEN_ROWS: u32 = 200;
+/// The number of patients in a waiting room's feed.
+const MAX_WAITING_ROWS: u32 = 500;
 /// The number of a doctor's last consultations from which the waiting time is estimated.
 const ESTIMATE_SAMPLE_ROWS: i64 = 10;
 
@@ -68,13 +70,21 @@ struct DeliveryFeedRow {
     updated_at: i64,
 }
 
+/// The rows of a feed, and how many open rows it leaves out.
+#[derive(Debug, Default)]
+pub struct FeedRows {
+    pub items: Vec<FeedItem>,
+    pub missing: u32,
+}
+
 impl Store {
     /// Returns a patient's or doctor's newest consultations and all open ones.
-    pub async fn person_feed(&self, user: UserId, role: Role) -> Result<Vec<FeedItem>, StoreError> {
+    pub async fn person_feed(&self, user: UserId, role: Role) -> Result<FeedRows, StoreError> {
         let newest = self.consultations(user, role, &[], first_page(MAX_FEED_ROWS)).await?;
-        let Some(_) = newest.next else { return Ok(newest.items) };
+        let Some(_) = newest.next else { return Ok(FeedRows { items: newest.items, missing: 0 }) };
         let open = self.consultations_where(user, role, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
-        Ok(merge(newest.items, open.items))
+        let column = if role == Role::Doctor { "doctor" } else { "patient" };
+        self.merge(newest, open, "rooms", column, user.0).await
     }
 
     /// Lists a patient's or doctor's consultations, newest first. Unless `states` is empty, only those in one of them.
@@ -149,16 +159,24 @@ impl Store {
 
     /// Returns a doctor's waiting room: the called patient first, then the others in order of arrival. The estimate is the
     /// mean duration of the doctor's last ten consultations for each patient in front, plus the rest of the running one.
-    pub async fn lobby_feed(&self, doctor: UserId, now: Timestamp) -> Result<Vec<FeedItem>, StoreError> {
+    pub async fn lobby_feed(&self, doctor: UserId, now: Timestamp) -> Result<FeedRows, StoreError> {
         let sql = format!(
-            "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null order by waiting_since, id limit 200"
+            "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null order by waiting_since, id limit $2"
         );
-        let rows: Vec<RoomFeedRow> =
-            read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(doctor.0).fetch_all(db).await)?;
+        let mut rows: Vec<RoomFeedRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(doctor.0).bind(i64::from(MAX_WAITING_ROWS) + 1).fetch_all(db).await)?;
+        let missing = if rows.len() > MAX_WAITING_ROWS as usize {
+            rows.truncate(MAX_WAITING_ROWS as usize);
+            let waiting = self.count("rooms", "doctor = $1 and waiting_since is not null", doctor.0).await?;
+            waiting.saturating_sub(MAX_WAITING_ROWS)
+        } else {
+            0
+        };
         let mean = self.mean_duration(doctor).await?;
         let running = self.running_since(doctor).await?;
         let mut position = 0;
-        rows.into_iter()
+        let items = rows
+            .into_iter()
             .map(|row| {
                 let state: ConsultationState = named(&row.state)?;
                 let called = state == ConsultationState::Called;
@@ -177,7 +195,8 @@ impl Store {
                 };
                 Ok(FeedItem { key: room.to_string(), row })
             })
-            .collect()
+            .collect::<Result<_, StoreError>>()?;
+        Ok(FeedRows { items, missing })
     }
 
     /// Returns the mean duration of a doctor's last consultations in seconds; `None` before the first one.
@@ -199,11 +218,11 @@ impl Store {
     }
 
     /// Returns a pharmacy's newest dispensings and all open ones.
-    pub async fn queue_feed(&self, pharmacy: PharmacyId) -> Result<Vec<FeedItem>, StoreError> {
+    pub async fn queue_feed(&self, pharmacy: PharmacyId) -> Result<FeedRows, StoreError> {
         let newest = self.dispensings(pharmacy, &[], first_page(MAX_FEED_ROWS)).await?;
-        let Some(_) = newest.next else { return Ok(newest.items) };
+        let Some(_) = newest.next else { return Ok(FeedRows { items: newest.items, missing: 0 }) };
         let open = self.dispensings_where(pharmacy, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
-        Ok(merge(newest.items, open.items))
+        self.merge(newest, open, "dispensings", "pharmacy", pharmacy.0).await
     }
 
     /// Lists a pharmacy's dispensings, newest first. Unless `states` is empty, only those in one of them.
@@ -237,11 +256,11 @@ impl Store {
     }
 
     /// Returns a courier's newest deliveries and all open ones.
-    pub async fn courier_feed(&self, courier: UserId) -> Result<Vec<FeedItem>, StoreError> {
+    pub async fn courier_feed(&self, courier: UserId) -> Result<FeedRows, StoreError> {
         let newest = self.deliveries("courier", courier.0, first_page(MAX_FEED_ROWS)).await?;
-        let Some(_) = newest.next else { return Ok(newest.items) };
+        let Some(_) = newest.next else { return Ok(FeedRows { items: newest.items, missing: 0 }) };
         let open = self.deliveries_where("courier", courier.0, &RowFilter::Open, first_page(MAX_OPEN_ROWS)).await?;
-        Ok(merge(newest.items, open.items))
+        self.merge(newest, open, "deliveries", "courier", courier.0).await
     }
 
     /// Lists the deliveries of a courier, a pharmacy or a recipient, newest first. `column` says which of them `id` is.
@@ -271,6 +290,33 @@ impl Store {
         let items = rows.into_iter().map(|row| Ok((row.id, delivery(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         Ok(request.page(items, |item| item))
     }
+
+    /// Merges the newest rows with the open ones. Counts the open rows that neither holds: `column` of `table` is `id`.
+    async fn merge(
+        &self,
+        newest: Page<FeedItem>,
+        open: Page<FeedItem>,
+        table: &'static str,
+        column: &'static str,
+        id: Uuid,
+    ) -> Result<FeedRows, StoreError> {
+        let missing = match open.next {
+            // Both lists begin with the newest row, so the open rows hold every open one among the newest.
+            Some(_) => self.count(table, &format!("{column} = $1 and open"), id).await?.saturating_sub(MAX_OPEN_ROWS),
+            None => 0,
+        };
+        let known: HashSet<String> = newest.items.iter().map(|item| item.key.clone()).collect();
+        let older = open.items.into_iter().filter(|item| !known.contains(&item.key));
+        Ok(FeedRows { items: newest.items.into_iter().chain(older).collect(), missing })
+    }
+
+    /// Counts the rows of a table that fulfill a condition on `id`, which it calls `$1`.
+    async fn count(&self, table: &'static str, condition: &str, id: Uuid) -> Result<u32, StoreError> {
+        let sql = format!("select count(*) from {table} where {condition}");
+        let (count,): (i64,) =
+            read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id).fetch_one(db).await)?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
 }
 
 fn first_page(limit: u32) -> PageRequest {
@@ -298,13 +344,6 @@ impl RowFilter {
             Self::States(states) => format!(" and {prefix}state in ('{}')", states.join("', '")),
         }
     }
-}
-
-/// Merges two lists, without repetitions.
-fn merge(newest: Vec<FeedItem>, open: Vec<FeedItem>) -> Vec<FeedItem> {
-    let known: HashSet<String> = newest.iter().map(|item| item.key.clone()).collect();
-    let older = open.into_iter().filter(|item| !known.contains(&item.key));
-    newest.into_iter().chain(older).collect()
 }
 
 fn estimate(position: u32, mean: u32, running: Option<Timestamp>, now: Timestamp) -> u32 {

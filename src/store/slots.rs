@@ -11,6 +11,9 @@ use super::{Store, StoreError, on_tx, read, write_one};
 /// The longest slot that the table accepts, in microseconds. Slots that overlap begin at most this far apart.
 const MAX_SLOT_MICROS: i64 = 86_400_000_000;
 
+/// The most slots of one page.
+const MAX_PAGE_SLOTS: usize = 500;
+
 /// A published slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedSlot {
@@ -19,6 +22,22 @@ pub struct PublishedSlot {
     pub ends_at: Timestamp,
     /// The room that holds or has booked it.
     pub room: Option<RoomId>,
+}
+
+impl PublishedSlot {
+    /// Whether a patient can book it at `now`.
+    pub fn is_free(&self, now: Timestamp) -> bool {
+        self.room.is_none() && self.starts_at > now
+    }
+}
+
+/// A page of a doctor's slots, in the order of their start.
+#[derive(Debug)]
+pub struct SlotPage {
+    pub slots: Vec<PublishedSlot>,
+    /// The start of the first slot of the next page; `None` on the last page. Slots of a doctor never overlap, so a start
+    /// identifies one.
+    pub next: Option<Timestamp>,
 }
 
 /// The result of publishing slots.
@@ -53,18 +72,14 @@ impl Store {
         Ok(Published::All)
     }
 
-    /// Lists a doctor's slots that begin in `from..to`, at most 500.
-    pub async fn slots(
-        &self,
-        doctor: UserId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<PublishedSlot>, StoreError> {
+    /// Returns the first page of a doctor's slots that begin in `from..to`.
+    pub async fn slots(&self, doctor: UserId, from: Timestamp, to: Timestamp) -> Result<SlotPage, StoreError> {
         let sql = "select id, starts_at, ends_at, room from slots \
-            where doctor = $1 and starts_at >= $2 and starts_at < $3 order by starts_at limit 500";
+            where doctor = $1 and starts_at >= $2 and starts_at < $3 order by starts_at limit $4";
+        let limit = i64::try_from(MAX_PAGE_SLOTS + 1).unwrap_or(i64::MAX);
         let rows: Vec<(Uuid, i64, i64, Option<Uuid>)> = read!(self, db => sqlx::query_as(sql)
-            .bind(doctor.0).bind(from.micros()).bind(to.micros()).fetch_all(db).await)?;
-        Ok(rows
+            .bind(doctor.0).bind(from.micros()).bind(to.micros()).bind(limit).fetch_all(db).await)?;
+        let mut slots: Vec<PublishedSlot> = rows
             .into_iter()
             .map(|(id, starts_at, ends_at, room)| PublishedSlot {
                 id: SlotId(id),
@@ -72,7 +87,23 @@ impl Store {
                 ends_at: timestamp(ends_at),
                 room: room.map(RoomId),
             })
-            .collect())
+            .collect();
+        let next = slots.get(MAX_PAGE_SLOTS).map(|slot| slot.starts_at);
+        slots.truncate(MAX_PAGE_SLOTS);
+        Ok(SlotPage { slots, next })
+    }
+
+    /// Returns whether a doctor has a slot with each of these ids.
+    pub async fn has_slots(&self, doctor: UserId, slots: &[PublishedSlot]) -> Result<bool, StoreError> {
+        let sql = "select count(*) from slots where doctor = $1 and id = $2";
+        for slot in slots {
+            let (count,): (i64,) =
+                read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(slot.id.0).fetch_one(db).await)?;
+            if count == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Withdraws a free slot of a doctor; returns `false` if there is none with this id.
@@ -83,9 +114,9 @@ impl Store {
         Ok(deleted == 1)
     }
 
-    /// Returns the start of a doctor's first free slot from `from` on.
+    /// Returns the start of a doctor's first free slot after `from`.
     pub async fn next_free_slot(&self, doctor: UserId, from: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "select min(starts_at) from slots where doctor = $1 and room is null and starts_at >= $2";
+        let sql = "select min(starts_at) from slots where doctor = $1 and room is null and starts_at > $2";
         let (first,): (Option<i64>,) =
             read!(self, db => sqlx::query_as(sql).bind(doctor.0).bind(from.micros()).fetch_one(db).await)?;
         Ok(first.map(timestamp))

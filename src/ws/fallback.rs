@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::session::{MAX_FEEDS, MAX_ROOMS};
 use super::transport::EventStream;
 use super::upgrade::serve;
 use crate::auth::Caller;
@@ -37,9 +38,11 @@ const MAX_FRAMES_PER_POST: usize = 64;
 pub struct StreamRequest {
     /// The rooms to join, each with the client's cursor; at most 64.
     #[serde(default)]
+    #[schemars(length(max = 64))]
     pub rooms: Vec<JoinRequest>,
     /// The feeds to follow; at most 16.
     #[serde(default)]
+    #[schemars(length(max = 16))]
     pub feeds: Vec<FeedName>,
 }
 
@@ -52,10 +55,11 @@ pub struct JoinRequest {
     pub after: u64,
 }
 
-/// Frames from the client: `command`, `signal` and `mark`; at most 64.
+/// Frames from the client: `command`, `signal` and `mark`; 1 to 64.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FramesRequest {
+    #[schemars(length(min = 1, max = 64))]
     pub frames: Vec<ClientFrame>,
 }
 
@@ -67,7 +71,17 @@ pub struct FramesResponse {
 
 /// `POST /v1/stream`: sends server frames as server-sent events until either side ends the stream. A last `close` event
 /// carries the reason.
-pub async fn stream(State(state): State<AppState>, caller: Caller, Parsed(request): Parsed<StreamRequest>) -> Response {
+pub async fn stream(
+    State(state): State<AppState>,
+    caller: Caller,
+    Parsed(request): Parsed<StreamRequest>,
+) -> Result<Response, Problem> {
+    if request.rooms.len() > MAX_ROOMS {
+        return Err(Problem::invalid("rooms", "must contain at most 64 rooms"));
+    }
+    if request.feeds.len() > MAX_FEEDS {
+        return Err(Problem::invalid("feeds", "must contain at most 16 feeds"));
+    }
     let hello = ClientFrame::Hello { token: None, replaces: None };
     let joins = request.rooms.into_iter().map(|join| ClientFrame::Join { room: join.room, after: join.after });
     let feeds = request.feeds.into_iter().map(|feed| ClientFrame::Subscribe { feed });
@@ -86,7 +100,7 @@ pub async fn stream(State(state): State<AppState>, caller: Caller, Parsed(reques
         // A proxy that buffers whole responses would never forward a stream.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::from_stream(body)).into_response()
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 /// `POST /v1/frames`: submits commands, signals and marks. Responds once each command is committed or refused.
@@ -95,6 +109,9 @@ pub async fn frames(
     caller: Caller,
     Parsed(request): Parsed<FramesRequest>,
 ) -> Result<Json<FramesResponse>, Problem> {
+    if request.frames.is_empty() {
+        return Err(Problem::invalid("frames", "must contain at least one frame"));
+    }
     if request.frames.len() > MAX_FRAMES_PER_POST {
         return Err(Problem::new(Code::TooLarge, format!("send at most {MAX_FRAMES_PER_POST} frames in one post")));
     }

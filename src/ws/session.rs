@@ -19,6 +19,7 @@ use rooms::wire::close::Close;
 use rooms::wire::server::{ErrorFrame, Head, ServerFrame, Welcome};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::incoming::{MAX_FEEDS, MAX_ROOMS};
 use super::joined_rooms::JoinedRooms;
 use super::transport::{DisconnectedError, FrameTransport};
 use crate::auth::{Auth, Claims};

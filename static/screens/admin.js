@@ -10,15 +10,8 @@ export function adminHome(app) {
   const rows = h('div.rows', { testid: 'users' }, loading());
   let pharmacies = [];
   const get = async () => {
-    ({ items: pharmacies } = await api.get('/v1/pharmacies?limit=100'));
-    const users = [];
-    let cursor = '';
-    do {
-      const page = await api.get(`/v1/users?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-      users.push(...page.items);
-      cursor = page.next ?? '';
-    } while (cursor && users.length < 1000);
-    return users;
+    ({ items: pharmacies } = await api.getAll('/v1/pharmacies?limit=200'));
+    return (await api.getAll('/v1/users?limit=200')).items;
   };
   const entry = (user) => {
     const pharmacy = user.role === 'pharmacist' && h('select', { aria: { label: 'Pharmacy' } }, pharmacies.map(({ id, name }) => h('option', { value: id, selected: id === user.pharmacy }, isolate(name))));

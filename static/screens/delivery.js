@@ -42,7 +42,7 @@ export function deliveryPanel(app, room) {
     const moves = room.allowedMoves(parcel, role, 'delivery.move');
     const parts = [];
     if (room.allows(parcel, role, 'delivery.assign')) {
-      own.loadCouriers ??= app.load(own.courier, () => api.get('/v1/couriers'), ({ items }) => items.map(({ id, name }) => h('option', { value: id }, isolate(name))));
+      own.loadCouriers ??= app.load(own.courier, () => api.getAll('/v1/couriers?limit=200'), ({ items }) => items.map(({ id, name }) => h('option', { value: id }, isolate(name))));
       parts.push(own.courierField, action('Assign', () => room.submit('delivery.assign', { delivery: parcel.id, courier: own.courier.value }, parcel.version), { class: 'primary', testid: 'courier-assign' }));
     }
     if (moves.includes('delivered')) parts.push(own.proofField);

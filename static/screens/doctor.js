@@ -5,25 +5,25 @@ import { hubNow } from '../clock.js';
 import { playChime } from '../chime.js';
 import { h, fill, field, foreign, action, loading, empty } from '../dom.js';
 import { setTitleAlert } from '../title.js';
-import { stateChip, consultationRow, newestFirst } from '../widgets.js';
+import { stateChip, consultationRow, missingRows, newestFirst } from '../widgets.js';
 import { groupByDay, formatDate, approximateDuration, formatTime } from '../labels.js';
 
 export function doctorHome(app) {
   const lobby = h('div.rows', { testid: 'lobby' }, loading());
   const mine = h('div.rows', {}, loading());
   let known = null;
-  app.follow({ name: 'lobby', doctor: app.user.id }, (items) => {
+  app.follow({ name: 'lobby', doctor: app.user.id }, (items, missing) => {
     const rooms = items.filter(({ state }) => state === 'waiting').map(({ room }) => room);
     // The first list is no news.
     if (known && rooms.some((room) => !known.has(room))) playChime();
     known = new Set(rooms);
-    setTitleAlert('lobby', rooms.length ? `${rooms.length} in the waiting room` : null);
+    setTitleAlert('lobby', rooms.length ? `${rooms.length + missing} in the waiting room` : null);
     fill(lobby, items.length
-      ? [...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row))
+      ? [[...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row)), missingRows(missing)]
       : empty('Nobody waits', 'You will see and hear it here when somebody checks in.'));
   });
   app.whenLeft(() => setTitleAlert('lobby', null));
-  app.follow({ name: 'me' }, (items) => fill(mine, items.length ? newestFirst(items).map((row) => consultationRow(row, app.user.id)) : empty('No consultations yet')));
+  app.follow({ name: 'me' }, (items, missing) => fill(mine, items.length ? [newestFirst(items).map((row) => consultationRow(row, app.user.id)), missingRows(missing)] : empty('No consultations yet')));
   return h('div.columns', {},
     h('section.card', {}, h('h1', {}, 'Waiting room'), lobby, h('h2', {}, 'My slots'), slots(app)),
     h('section.card', {}, h('h2', {}, 'Consultations'), mine));
@@ -48,7 +48,7 @@ function slots(app) {
   const count = h('input', { type: 'number', min: 1, max: 24, value: 1, testid: 'slot-count' });
   const get = () => {
     const to = new Date(hubNow() + 14 * 86_400_000).toISOString();
-    return api.get(`/v1/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`);
+    return api.getAll(`/v1/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`);
   };
   const load = app.load(list, get, ({ items }) => (items.length ? groupByDay(items).map(([name, slots]) => h('div.day', {}, h('h3', {}, name), h('div.slots', {}, slots.map((slot) => entry(slot, load))))) : empty('No slots published')));
   const publish = async () => {

@@ -19,7 +19,7 @@ export function outboundPanel(app) {
     h('span.row-main', {}, h('b', {}, `${sink}: ${kind}`), h('small', {}, `${formatMoment(at)} · ${attempts} attempts · ${why ?? ''}`)),
     action('Send again', async () => { await api.send('POST', `/v1/dispatches/${id}/retry`); show(); again(); }, { testid: 'dead-letter-retry' }));
   const show = app.load(lanes, () => api.get('/v1/sinks'), ({ sinks }) => (sinks.length ? sinks.map(lane) : empty('Nothing has left the hub yet')));
-  const again = app.load(dead, () => api.get('/v1/dispatches?state=dead'), ({ items }) => (items.length ? items.map(letter) : empty('Nothing was given up')));
+  const again = app.load(dead, () => api.get('/v1/dispatches?state=dead&limit=200'), ({ items, next }) => (items.length ? [items.map(letter), next && h('p.muted', { testid: 'missing-rows' }, `Only the newest ${items.length} are shown.`)] : empty('Nothing was given up')));
   app.every(10_000, show);
   return h('section.card', {}, h('h2', {}, 'What leaves the hub'), lanes, h('h3', {}, 'Given up'), dead);
 }

@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import { hubNow } from '../clock.js';
 import { h, fill, foreign, action, loading, empty, field } from '../dom.js';
-import { consultationRow, newestFirst } from '../widgets.js';
+import { consultationRow, missingRows, newestFirst } from '../widgets.js';
 import { groupByDay, formatTime, formatMoment } from '../labels.js';
 
 export function patientHome(app, place, id) {
@@ -11,13 +11,13 @@ export function patientHome(app, place, id) {
   const mine = h('div.rows', { testid: 'my-consultations' }, loading());
   const found = h('div.rows', { testid: 'doctors' });
   const q = h('input', { type: 'search', placeholder: 'Name or specialty', testid: 'doctor-search' });
-  app.follow({ name: 'me' }, (items) => fill(mine, items.length
-    ? newestFirst(items).map((row) => consultationRow(row, app.user.id))
+  app.follow({ name: 'me' }, (items, missing) => fill(mine, items.length
+    ? [newestFirst(items).map((row) => consultationRow(row, app.user.id)), missingRows(missing)]
     : empty('No consultations yet', 'Choose a doctor to book your first one.')));
   let soon;
   q.addEventListener('input', () => { clearTimeout(soon); soon = setTimeout(() => search(), 250); });
   fill(found, loading());
-  const search = app.load(found, () => api.get(`/v1/doctors?q=${encodeURIComponent(q.value.trim())}`),
+  const search = app.load(found, () => api.getAll(`/v1/doctors?limit=200&q=${encodeURIComponent(q.value.trim())}`),
     ({ items }) => (items.length ? items.map(doctorCard) : empty('No doctor found', 'Try another name or specialty.')));
   return h('div.columns', {},
     h('section.card', {}, h('h1', {}, 'Find a doctor'), field('Search', q), found),
@@ -39,7 +39,7 @@ function doctorPage(app, id) {
     const to = new Date(hubNow() + 14 * 86_400_000).toISOString();
     return Promise.all([
       api.get(`/v1/doctors/${id}`),
-      api.get(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`),
+      api.getAll(`/v1/doctors/${id}/slots?from=${encodeURIComponent(new Date(hubNow()).toISOString())}&to=${encodeURIComponent(to)}`),
     ]);
   };
   const show = (doctor, slots) => {

@@ -2,18 +2,20 @@
 
 import * as api from '../api.js';
 import { h, fill, foreign, action, loading, empty } from '../dom.js';
-import { stateChip, newestFirst } from '../widgets.js';
+import { stateChip, missingRows, newestFirst } from '../widgets.js';
 import { formatMoment } from '../labels.js';
 
 const DONE = ['completed', 'declined', 'cancelled', 'returned_to_stock'];
+/** The number of finished rows shown. */
+const MAX_DONE_ROWS = 20;
 
 export function pharmacyHome(app) {
   const open = h('div.rows', { testid: 'queue' }, loading());
   const done = h('div.rows', {});
-  app.follow({ name: 'queue' }, (items) => {
+  app.follow({ name: 'queue' }, (items, missing) => {
     const [working, over] = [items.filter((row) => !DONE.includes(row.state)), items.filter((row) => DONE.includes(row.state))];
-    fill(open, working.length ? newestFirst(working).map((row) => entry(app, row)) : empty('The queue is empty', 'New prescriptions appear here by themselves.'));
-    fill(done, newestFirst(over).slice(0, 20).map((row) => entry(app, row)));
+    fill(open, working.length ? [newestFirst(working).map((row) => entry(app, row)), missingRows(missing)] : empty('The queue is empty', 'New prescriptions appear here by themselves.'));
+    fill(done, newestFirst(over).slice(0, MAX_DONE_ROWS).map((row) => entry(app, row)), missingRows(over.length - MAX_DONE_ROWS));
   });
   return h('div.columns', {}, h('section.card', {}, h('h1', {}, 'Prescriptions to dispense'), open), h('section.card', {}, h('h2', {}, 'Finished'), done));
 }

@@ -95,7 +95,7 @@ export function prescriptionPanel(app, room) {
         await room.submit('prescription.send', { prescription: rx.id, pharmacy, hand_over: brought ? { delivery: address.value.trim() } : 'pickup' }, current(rx.id).version);
         forms.delete(key);
       }, { class: 'primary', testid: 'rx-send' }));
-    app.load(choices, () => api.get('/v1/pharmacies?limit=50'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, foreign(name)), h('small', {}, foreign(address))))));
+    app.load(choices, () => api.getAll('/v1/pharmacies?limit=200'), ({ items }) => items.map(({ id, name, address }) => h('label.check', { testid: 'pharmacy-option', data: { name } }, h('input', { type: 'radio', name: `${key} p`, value: id }), h('span', {}, h('b', {}, foreign(name)), h('small', {}, foreign(address))))));
     forms.set(key, element);
     return element;
   };

@@ -5,6 +5,8 @@ import { h, foreign, action, empty, loading } from '../dom.js';
 import { stateLabel, formatMoment } from '../labels.js';
 
 const STEPS = ['picked_up', 'in_transit', 'out_for_delivery', 'delivered', 'attempt_failed', 'rescheduled', 'returning', 'returned', 'lost'];
+/** The most rows that the hub returns. */
+const MAX_ROWS = 50;
 
 export function sandboxPanel(app) {
   const mails = h('div.rows', { testid: 'sandbox-mail' }, loading());
@@ -29,7 +31,9 @@ export function sandboxPanel(app) {
     return h('div.row', { testid: 'sandbox-parcel', data: { state, room } },
       h('span.row-main', {}, h('b', {}, stateLabel(state, 'delivery')), h('small', {}, formatMoment(at))), to, action('Report', report, { class: 'quiet' }));
   };
-  const list = (rows, one, none) => (rows.length ? rows.map(one) : empty(none));
+  const list = (rows, one, none) => (rows.length
+    ? [rows.map(one), rows.length >= MAX_ROWS && h('p.muted', { testid: 'missing-rows' }, `Only the newest ${MAX_ROWS} are shown.`)]
+    : empty(none));
   const loadMail = app.load(mails, get('/v1/sandbox/mail'), (rows) => list(rows, mail, 'No mail in the folder'));
   const again = app.load(parcels, get('/v1/sandbox/parcels'), (rows) => list(rows, parcel, 'No parcel with the played courier'));
   return h('section.card', {}, h('h2', {}, 'Sandbox mail'), mails, action('Look again', () => Promise.all([loadMail(), again()]), { class: 'quiet' }),

@@ -29,6 +29,16 @@ test('a feed is its last full list with every later change', async () => {
   assert.deepEqual(shown(), ['z1'], 'a whole list replaces all');
 });
 
+test('a feed says how many rows it leaves out', async () => {
+  const { socket, of } = await following();
+  const missing = () => of('feed').at(-1).missing;
+  assert.equal(missing(), 0, 'absent means none');
+  socket.receive({ ...change(2, [row('c', 3)]), missing: 3 });
+  assert.equal(missing(), 3);
+  socket.receive(change(3, [], ['c']));
+  assert.equal(missing(), 0);
+});
+
 test('a missed version requests the full list once and ignores changes before it', async () => {
   const { socket, shown, of } = await following();
   socket.receive(change(3, [row('c', 3)]));

@@ -45,6 +45,21 @@ test('chat is grouped by thread into received, waiting, and refused', async (t) 
   assert.deepEqual(room.chat(pharmacy).waiting, []);
 });
 
+test('a cursor beyond the log starts the room again', async (t) => {
+  const { room, socket } = await open(t);
+  socket.receive(event(0, 1, 'r1', { data: { text: 'lost', thread: 'care' } }));
+  socket.receive(event(1, 2, 'r1', { data: { text: 'lost, too', thread: 'care' } }));
+  const error = { type: 'error', room: 'r1', code: 'invalid', message: 'no', retryable: false, detail: { field: 'after' } };
+  socket.receive(error);
+  assert.deepEqual(socket.sent('join').at(-1), { type: 'join', room: 'r1', after: 0 });
+  socket.receive(snapshot());
+  socket.receive(event(0, 1, 'r1', { data: { text: 'restored', thread: 'care' } }));
+  assert.deepEqual(room.chat('care').received.map(({ data }) => data.text), ['restored']);
+  const joins = socket.sent('join').length;
+  socket.receive({ ...error, detail: { field: 'room' } });
+  assert.equal(socket.sent('join').length, joins, 'other errors do not start it again');
+});
+
 test('an own message is shown once, whether its event or its answer arrives first', async (t) => {
   const { room, socket } = await open(t);
   await room.command('chat.send', { text: 'mine', thread: 'care' });

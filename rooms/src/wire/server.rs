@@ -79,6 +79,9 @@ pub enum ServerFrame {
         feed: FeedName,
         version: u64,
         items: Vec<FeedItem>,
+        /// The number of open rows that the feed leaves out, because it holds a limited number; 0 if absent.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missing: u32,
     },
     /// The change from version `version - 1` to `version`. A client with any other version subscribes again.
     FeedChange {
@@ -86,6 +89,9 @@ pub enum ServerFrame {
         version: u64,
         set: Vec<FeedItem>,
         removed: Vec<String>,
+        /// As in `feed`, after the change.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missing: u32,
     },
     /// The access token expires at `at`; the client sends `auth` before.
     Expiring {
@@ -138,6 +144,10 @@ pub struct ErrorFrame {
     pub retryable: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub detail: Detail,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_default(detail: &Detail) -> bool {

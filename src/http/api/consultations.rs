@@ -20,6 +20,7 @@ use crate::http::commands::{Done, Versioned, event_at, read_room, submit};
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
 use crate::http::pagination::{List, page_request};
+use crate::hub::room::RoomView;
 use crate::web::extract::{Body, Path, Query};
 use crate::web::{AppState, Problem};
 
@@ -33,7 +34,10 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/consultations/{room}", "getConsultation", show)
             .for_guests_too()
             .about(Tag::Consultations, "Shows a case as the caller may see it")
-            .answers::<Case>(200, "The case; its version is the number of the last event visible to the caller.")
+            .answers::<Case>(
+                200,
+                "The case. Its ETag is the version of its consultation, absent if the caller may not see that.",
+            )
             .versioned(),
         post("/v1/consultations/{room}/commands", "sendCommand", command)
             .for_guests_too()
@@ -125,7 +129,9 @@ async fn show(
         View::Courier(_) => CaseView::Courier,
         View::Guest { .. } => CaseView::Guest,
     };
-    Ok(Versioned(StatusCode::OK, room_view.head, Case { head: room_view.head, view, snapshot: room_view.snapshot }))
+    let RoomView { head, snapshot, .. } = room_view;
+    let version = snapshot.consultation.as_ref().map(|consultation| consultation.version);
+    Ok(Versioned { version, body: Case { head, view, snapshot } })
 }
 
 async fn command(

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use rooms::command::{AssignDelivery, Command, MoveDelivery};
 use rooms::id::{DeliveryId, UserId};
 use rooms::party::Proof;
@@ -107,7 +106,7 @@ async fn show(
     let room = state.store.room_of_delivery(id).await?;
     let (room, snapshot) = read_case(&state, &caller, "delivery.read", room, "delivery").await?;
     let part = find(snapshot.deliveries, id.0, |it| it.id.0, "delivery")?;
-    Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
+    Ok(Versioned { version: Some(part.version), body: InRoom { room, part } })
 }
 
 async fn assign(

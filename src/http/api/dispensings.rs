@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use rooms::command::{Command, MoveDispensing, Nothing};
 use rooms::id::DispensingId;
 use rooms::party::Proof;
@@ -105,7 +104,7 @@ async fn show(
     let room = state.store.room_of_dispensing(id).await?;
     let (room, snapshot) = read_case(&state, &caller, "dispensing.read", room, "dispensing").await?;
     let part = find(snapshot.dispensings, id.0, |it| it.id.0, "dispensing")?;
-    Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
+    Ok(Versioned { version: Some(part.version), body: InRoom { room, part } })
 }
 
 async fn claim(

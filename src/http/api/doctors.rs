@@ -10,9 +10,9 @@ use rooms::wire::code::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::slots::{Window, WindowQuery};
+use super::slots::{Window, WindowQuery, slot_list};
 use crate::http::operation::{Operation, Tag, get};
-use crate::http::pagination::{List, page_request};
+use crate::http::pagination::{List, SearchText, page_request};
 use crate::store::users::{Status, User};
 use crate::web::extract::{Path, Query};
 use crate::web::{AppState, Problem};
@@ -29,7 +29,10 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/doctors/{doctor}/slots", "listDoctorSlots", slots)
             .about(Tag::Doctors, "Lists a doctor's slots, both free and taken")
             .query::<WindowQuery>()
-            .answers::<List<OpenSlot>>(200, "The slots that begin within the window, at most 500.")
+            .answers::<List<OpenSlot>>(
+                200,
+                "The slots that begin within the window, in the order of their start, up to 500 per page.",
+            )
             .errors(&[Code::NotFound]),
     ]
 }
@@ -38,9 +41,11 @@ pub fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct DoctorsQuery {
     /// Text to find in name or specialty.
-    q: Option<String>,
+    #[serde(default)]
+    q: SearchText,
     /// Text to find in the specialty.
-    specialty: Option<String>,
+    #[serde(default)]
+    specialty: SearchText,
     /// `next` of the previous page.
     cursor: Option<String>,
     /// Items per page, 1 to 200; 50 if absent.
@@ -69,13 +74,14 @@ struct OpenSlot {
     id: SlotId,
     starts_at: Timestamp,
     ends_at: Timestamp,
+    /// Whether a patient can book it: nobody has, and it has not begun.
     free: bool,
 }
 
 async fn list(State(state): State<AppState>, Query(query): Query<DoctorsQuery>) -> Result<Json<List<Doctor>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let (text, specialty) = (query.q.unwrap_or_default(), query.specialty.unwrap_or_default());
-    let page = state.store.search_users(Role::Doctor, &text, &specialty, request).await?;
+    let (text, specialty) = (query.q.as_str(), query.specialty.as_str());
+    let page = state.store.search_users(Role::Doctor, text, specialty, request).await?;
     let mut list = List::of(page, doctor);
     let now = state.clock.now();
     for doctor in &mut list.items {
@@ -98,14 +104,11 @@ async fn slots(
     bookable(&state, id).await?;
     let now = state.clock.now();
     let Window { from, to } = query.window(now)?;
-    let slots = state.store.slots(id, from, to).await?;
-    let open = slots.into_iter().map(|slot| OpenSlot {
-        id: slot.id,
-        starts_at: slot.starts_at,
-        ends_at: slot.ends_at,
-        free: slot.room.is_none() && slot.ends_at > now,
-    });
-    Ok(Json(List::whole(open.collect())))
+    let page = state.store.slots(id, from, to).await?;
+    Ok(Json(slot_list(page, |slot| {
+        let free = slot.is_free(now);
+        OpenSlot { id: slot.id, starts_at: slot.starts_at, ends_at: slot.ends_at, free }
+    })))
 }
 
 /// Returns the doctor if patients may book them.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, get, post};
-use crate::http::pagination::{List, page_request};
+use crate::http::pagination::{List, SearchText, page_request};
 use crate::web::extract::{Body, Query};
 use crate::web::{AppState, Problem};
 
@@ -39,7 +39,8 @@ pub fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct SearchQuery {
     /// Text to find.
-    q: Option<String>,
+    #[serde(default)]
+    q: SearchText,
     /// `next` of the previous page.
     cursor: Option<String>,
     /// Items per page, 1 to 200; 50 if absent.
@@ -59,7 +60,7 @@ async fn list(
     Query(query): Query<SearchQuery>,
 ) -> Result<Json<List<Pharmacy>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let page = state.store.pharmacies(&query.q.unwrap_or_default(), request).await?;
+    let page = state.store.pharmacies(query.q.as_str(), request).await?;
     Ok(Json(List::of(page, |pharmacy| pharmacy)))
 }
 
@@ -78,6 +79,6 @@ async fn couriers(
     Query(query): Query<SearchQuery>,
 ) -> Result<Json<List<Person>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let page = state.store.search_users(Role::Courier, &query.q.unwrap_or_default(), "", request).await?;
+    let page = state.store.search_users(Role::Courier, query.q.as_str(), "", request).await?;
     Ok(Json(List::of(page, |user| Person { id: user.id, name: user.name })))
 }

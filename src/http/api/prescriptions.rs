@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use rooms::command::{Amend, CancelPrescription, Command, Draft, Nothing, PrescriptionRef, Reason, SendPrescription};
 use rooms::id::{PharmacyId, PrescriptionId, RoomId};
 use rooms::party::{HandOver, Person};
@@ -116,7 +115,7 @@ async fn show(
     let room = state.store.room_of_prescription(id).await?;
     let (room, snapshot) = read_case(&state, &caller, "prescription.read", room, "prescription").await?;
     let part = find(snapshot.prescriptions, id.0, |it| it.id.0, "prescription")?;
-    Ok(Versioned(StatusCode::OK, part.version, InRoom { room, part }))
+    Ok(Versioned { version: Some(part.version), body: InRoom { room, part } })
 }
 
 async fn amend(

@@ -55,7 +55,7 @@ pub fn operations() -> Vec<Operation> {
         get("/v1/sandbox/parcels", "listSandboxParcels", parcels)
             .for_roles(ADMIN)
             .about(Tag::Sandbox, "Lists the sandbox courier's most recently moved parcels")
-            .answers::<Items<SandboxParcelView>>(200, "Most recently moved first.")
+            .answers::<Items<SandboxParcelView>>(200, "Most recently moved first, at most 50.")
             .errors(&[Code::NotFound]),
         post("/v1/sandbox/parcels/{parcel}/moves", "moveSandboxParcel", move_parcel)
             .for_roles(ADMIN)
@@ -148,7 +148,12 @@ async fn find(state: &AppState, id: Uuid) -> Result<SandboxPayment, Problem> {
     payments(state)?.payment(id).await?.ok_or_else(|| Problem::not_found("payment"))
 }
 
-async fn page(State(state): State<AppState>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+async fn page(
+    State(state): State<AppState>,
+    Path(_): Path<Uuid>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     payments(&state)?;
     Ok(static_files::serve(method, Uri::from_static("/sandbox/checkout.html"), headers).await)
 }

@@ -11,7 +11,7 @@ use rooms::text::Line;
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{Caller, ClientInfo, Registration, SignedIn};
@@ -263,7 +263,7 @@ async fn sign_in_demo(
     Extension(client): Extension<ClientInfo>,
     Body(request): Body<DemoRequest>,
 ) -> Result<Response, Problem> {
-    let signed_in = state.auth.sign_in_demo(secrecy::ExposeSecret::expose_secret(&request.token), client).await?;
+    let signed_in = state.auth.sign_in_demo(request.token.expose_secret(), client).await?;
     Ok(answer(&state, signed_in, TokenTransport::Bearer))
 }
 

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::http::middleware::idempotency::IdempotencyKey;
 use crate::http::operation::{Operation, Tag, delete, get, post};
-use crate::http::pagination::List;
-use crate::store::slots::{Published, PublishedSlot};
+use crate::http::pagination::{List, decode_cursor, encode_cursor};
+use crate::store::slots::{Published, PublishedSlot, SlotPage};
 use crate::web::extract::{Body, Path, Query};
 use crate::web::{AppState, Problem};
 
@@ -46,7 +46,10 @@ pub fn operations() -> Vec<Operation> {
             .for_roles(DOCTOR)
             .about(Tag::Doctors, "Lists the caller's own slots, with the rooms of taken ones")
             .query::<WindowQuery>()
-            .answers::<List<OwnSlot>>(200, "The slots that begin within the window, at most 500."),
+            .answers::<List<OwnSlot>>(
+                200,
+                "The slots that begin within the window, in the order of their start, up to 500 per page.",
+            ),
         delete("/v1/slots/{slot}", "withdrawSlot", withdraw)
             .for_roles(DOCTOR)
             .about(Tag::Doctors, "Withdraws one of the caller's free slots")
@@ -79,6 +82,7 @@ struct OwnSlot {
     id: SlotId,
     starts_at: Timestamp,
     ends_at: Timestamp,
+    /// Whether a patient can book it: nobody has, and it has not begun.
     free: bool,
     /// The consultation that occupies it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,10 +97,13 @@ pub struct WindowQuery {
     from: Option<Timestamp>,
     /// Default: 14 days after `from`. At most 62 days after `from`.
     to: Option<Timestamp>,
+    /// `next` of the previous page, with the same `from` and `to`.
+    cursor: Option<String>,
 }
 
 /// A query's window, with defaults applied.
 pub struct Window {
+    /// The beginning of the window, or of the page that the cursor names.
     pub from: Timestamp,
     pub to: Timestamp,
 }
@@ -109,7 +116,9 @@ impl WindowQuery {
         if to <= from || to.since(from) > MAX_WINDOW {
             return Err(Problem::invalid("to", "must be later than from, by at most 62 days"));
         }
-        Ok(Window { from, to })
+        let page = self.cursor.as_deref().map(decode_cursor).transpose()?;
+        let page = page.map(|key| Timestamp::from_micros(i64::from_be_bytes(key)));
+        Ok(Window { from: page.map_or(from, |page| page.max(from)), to })
     }
 }
 
@@ -137,25 +146,15 @@ async fn publish(
         slots.push(PublishedSlot { id, starts_at, ends_at, room: None });
     }
     if let Published::Overlap(_) = state.store.publish_slots(caller.user(), &slots).await?
-        && !already_published(&state, &caller, &slots).await?
+        // An earlier call may have published exactly these slots: its node may have crashed before it responded.
+        && !state.store.has_slots(caller.user(), &slots).await?
     {
         return Err(Problem::new(
             Code::SlotOverlap,
             "at least one slot overlaps another, so none was published; choose other times",
         ));
     }
-    Ok((StatusCode::CREATED, Json(List::whole(slots.into_iter().map(own_slot).collect()))))
-}
-
-/// Returns whether an earlier call published exactly these slots: its node may have crashed before it responded.
-async fn already_published(state: &AppState, caller: &Caller, slots: &[PublishedSlot]) -> Result<bool, Problem> {
-    let (Some(first), Some(last)) =
-        (slots.iter().map(|slot| slot.starts_at).min(), slots.iter().map(|slot| slot.ends_at).max())
-    else {
-        return Ok(false);
-    };
-    let existing = state.store.slots(caller.user(), first, last).await?;
-    Ok(slots.iter().all(|slot| existing.iter().any(|other| other.id == slot.id)))
+    Ok((StatusCode::CREATED, Json(List::whole(slots.into_iter().map(|slot| own_slot(slot, now)).collect()))))
 }
 
 async fn list(
@@ -163,9 +162,10 @@ async fn list(
     caller: Caller,
     Query(query): Query<WindowQuery>,
 ) -> Result<Json<List<OwnSlot>>, Problem> {
-    let Window { from, to } = query.window(state.clock.now())?;
-    let slots = state.store.slots(caller.user(), from, to).await?;
-    Ok(Json(List::whole(slots.into_iter().map(own_slot).collect())))
+    let now = state.clock.now();
+    let Window { from, to } = query.window(now)?;
+    let page = state.store.slots(caller.user(), from, to).await?;
+    Ok(Json(slot_list(page, |slot| own_slot(slot, now))))
 }
 
 async fn withdraw(
@@ -184,7 +184,14 @@ async fn withdraw(
     }
 }
 
-fn own_slot(slot: PublishedSlot) -> OwnSlot {
+/// Makes a list of a page of slots.
+pub fn slot_list<T>(page: SlotPage, view: impl FnMut(PublishedSlot) -> T) -> List<T> {
+    let next = page.next.map(|start| encode_cursor(&start.micros().to_be_bytes()));
+    List { items: page.slots.into_iter().map(view).collect(), next }
+}
+
+fn own_slot(slot: PublishedSlot, now: Timestamp) -> OwnSlot {
+    let free = slot.is_free(now);
     let PublishedSlot { id, starts_at, ends_at, room } = slot;
-    OwnSlot { id, starts_at, ends_at, free: room.is_none(), room }
+    OwnSlot { id, starts_at, ends_at, free, room }
 }

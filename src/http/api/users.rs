@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use rooms::id::{PharmacyId, RoomId, UserId};
 use rooms::role::Role;
 use rooms::text::Line;
@@ -158,5 +157,5 @@ fn account(user: User) -> Account {
 
 fn versioned(user: User) -> Versioned<Account> {
     let account = account(user);
-    Versioned(StatusCode::OK, account.version, account)
+    Versioned { version: Some(account.version), body: account }
 }

@@ -22,8 +22,8 @@ const MAX_VIOLATIONS: u32 = 100;
 /// Maximum number of unanswered commands per connection.
 const MAX_IN_FLIGHT: u32 = 64;
 /// Maximum numbers of joined rooms and subscribed feeds per connection.
-const MAX_ROOMS: usize = 64;
-const MAX_FEEDS: usize = 16;
+pub const MAX_ROOMS: usize = 64;
+pub const MAX_FEEDS: usize = 16;
 
 impl<T: FrameTransport> RealtimeSession<T> {
     /// Handles a message from the client. Returns a frame that needs [`handle_async`](Self::handle_async).

@@ -1,8 +1,14 @@
 //! The REST API: cases, bookings, errors, idempotency, roles, and the OpenAPI document.
 
 mod bookings;
+mod bounds;
 mod case;
+mod documents;
 mod errors;
 mod idempotency;
+mod identifiers;
 mod openapi;
 mod role_matrix;
+mod search;
+mod slots;
+mod versions;

@@ -64,14 +64,14 @@ async fn open_items_stay_in_a_feed_however_many_follow(settings: DatabaseSetting
         address: Text::parse("1 Street").unwrap(),
     };
     let (doctor, appends) = closed_and_open_bookings(&store, &pharmacy).await;
-    let feed = store.person_feed(doctor.id, Role::Doctor).await.unwrap();
+    let feed = store.person_feed(doctor.id, Role::Doctor).await.unwrap().items;
     let newest = appends.iter().rev().take(100).map(|append| append.room.to_string());
     let expected: Vec<String> = newest.chain([appends[0].room.to_string()]).collect();
     assert_eq!(keys(&feed), expected);
     let FeedRow::Consultation { dispensings, .. } = &feed[100].row else { panic!("a consultation") };
     assert_eq!(dispensings, &[DispensingState::OnHold]);
 
-    let queue = store.queue_feed(pharmacy.id).await.unwrap();
+    let queue = store.queue_feed(pharmacy.id).await.unwrap().items;
     assert_eq!(queue.len(), 101);
     let held = appends[0].after.as_ref().unwrap().dispensings[0].id.to_string();
     assert_eq!(queue[100].key, held);
@@ -115,13 +115,27 @@ async fn lobby_orders_by_arrival_and_estimates_from_recent_consultations(setting
         items.into_iter().map(row).collect()
     };
     let key = |at: usize| appends[at].room.to_string();
-    let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap());
+    let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap().items);
     assert_eq!(lobby, [(key(1), 1, None), (key(2), 0, None), (key(0), 2, None)]);
     // One consultation took ten minutes, and another has run for four.
     let more = [room(&slots[4], &doctor, Completed, 0), room(&slots[5], &doctor, InProgress, 26)];
     assert_eq!(store.append(&more).await.unwrap(), vec![Appended::Committed; 2]);
-    let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap());
+    let lobby = rows(store.lobby_feed(doctor.id, minutes(30)).await.unwrap().items);
     assert_eq!(lobby, [(key(1), 1, Some(360)), (key(2), 0, Some(0)), (key(0), 2, Some(960))]);
+}
+
+async fn full_waiting_room_says_how_many_patients_are_missing(settings: DatabaseSettings) {
+    let store = open_store(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 503).await;
+    let appends: Vec<Append> =
+        (0..).zip(&slots).map(|(at, slot)| room(slot, &doctor, ConsultationState::Waiting, at)).collect();
+    for batch in appends.chunks(50) {
+        assert_eq!(store.append(batch).await.unwrap(), vec![Appended::Committed; batch.len()]);
+    }
+    let lobby = store.lobby_feed(doctor.id, minutes(600)).await.unwrap();
+    assert_eq!((lobby.items.len(), lobby.missing), (500, 3));
+    let own = store.person_feed(doctor.id, Role::Doctor).await.unwrap();
+    assert_eq!((own.items.len(), own.missing), (200, 303));
 }
 
 async fn one_of_many_concurrent_refreshes_wins(settings: DatabaseSettings) {
@@ -205,6 +219,7 @@ async fn room_is_due_from_its_wake_time_on(settings: DatabaseSettings) {
 both! {
     open_items_stay_in_a_feed_however_many_follow
     lobby_orders_by_arrival_and_estimates_from_recent_consultations
+    full_waiting_room_says_how_many_patients_are_missing
     one_of_many_concurrent_refreshes_wins
     one_of_many_requests_with_the_same_key_runs
     read_receipts_never_move_back

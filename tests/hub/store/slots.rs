@@ -29,7 +29,7 @@ async fn append(store: &Store, append: &Append) -> Appended {
 }
 
 async fn room_with_slot(store: &Store, doctor: &User, slot: SlotId) -> Option<RoomId> {
-    let slots = store.slots(doctor.id, minutes(-1_000), minutes(10_000)).await.unwrap();
+    let slots = store.slots(doctor.id, minutes(-1_000), minutes(10_000)).await.unwrap().slots;
     slots.iter().find(|it| it.id == slot).expect("the slot is published").room
 }
 
@@ -53,7 +53,7 @@ async fn slot_is_booked_once_under_concurrent_requests(settings: DatabaseSetting
         }
     }
     assert_eq!(booked, 50);
-    let taken = store.slots(doctor.id, minutes(-10), minutes(1000)).await.unwrap();
+    let taken = store.slots(doctor.id, minutes(-10), minutes(1000)).await.unwrap().slots;
     let rooms: BTreeSet<_> = taken.iter().map(|slot| slot.room.expect("each slot is booked")).collect();
     assert_eq!(rooms.len(), 50);
     assert_eq!(store.next_free_slot(doctor.id, minutes(-10)).await.unwrap(), None);

@@ -12,7 +12,7 @@ use rooms::id::{CommandId, RoomId, UserId};
 use rooms::party::Thread;
 use rooms::record::{GENESIS, Hash, Record, chain};
 use rooms::role::{By, Role};
-use rooms::text::{Line, Prose};
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -71,11 +71,11 @@ impl ChatRoom {
     /// Makes an append of the next messages, 200 bytes each, of one command.
     fn next_append(&mut self, messages: u64) -> Append {
         let command = CommandId(Uuid::now_v7());
-        let name = Line::parse("Dr Doe").expect("a name");
+        let name = Text::stored("Dr Doe").expect("a name");
         let before = self.hash;
         let records = (0..messages).map(|_| {
             self.head += 1;
-            let text = Prose::parse(&"a word ".repeat(28)).expect("a text");
+            let text = Text::stored(&"a word ".repeat(28)).expect("a text");
             let record = Record {
                 room: self.room,
                 seq: self.head,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rooms::id::{PharmacyId, SlotId, UserId};
 use rooms::role::Role;
-use rooms::text::{Line, Text};
+use rooms::text::{Name, Paragraph};
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
@@ -67,10 +67,11 @@ impl DemoPerson {
 /// Creates the parts of the demo clinic that do not exist yet.
 pub async fn prepare(state: &AppState) -> anyhow::Result<()> {
     for (at, (name, address)) in PHARMACIES.iter().enumerate() {
-        state.store.insert_pharmacy(pharmacy(at), &Line::parse(name)?, &Text::parse(address)?).await?;
+        let (name, address) = (Name::parse(name)?, Paragraph::parse(address)?);
+        state.store.insert_pharmacy(pharmacy(at), &name, &address).await?;
     }
     for person in &PEOPLE {
-        let name = Line::parse(person.name)?;
+        let name = Name::parse(person.name)?;
         let pharmacy = person.pharmacy.map(pharmacy);
         state.auth.demo_person(person.id(), &person.email(), name, person.role, pharmacy, person.profile).await?;
         if person.role == Role::Doctor {

@@ -2,15 +2,17 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use rooms::command::{CheckIn, Command, Draft, Nothing, PrescriptionRef, Request, SendPrescription};
+use rooms::command::{
+    CheckIn, Command, Draft, NewHandOver, NewItem, Nothing, PrescriptionRef, Request, SendPrescription,
+};
 use rooms::id::{CommandId, PharmacyId, PrescriptionId, RoomId, UserId};
-use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
-use rooms::text::{Line, Text};
+use rooms::text::{Line, TextError};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -35,7 +37,7 @@ pub async fn run(config: Config, rooms: u32, out: &Path) -> anyhow::Result<()> {
     let mut staff = Vec::new();
     for number in 0..groups {
         let pharmacy = PharmacyId(state.clock.fresh_id());
-        state.store.insert_pharmacy(pharmacy, &line(&format!("Pharmacy {number}")), &text("1 Test Street")).await?;
+        state.store.insert_pharmacy(pharmacy, &text(&format!("Pharmacy {number}")), &text("1 Test Street")).await?;
         let doctor = person(&state, Role::Doctor, &format!("Doctor {number}"), None).await?;
         let pharmacist = person(&state, Role::Pharmacist, &format!("Pharmacist {number}"), Some(pharmacy)).await?;
         let courier = person(&state, Role::Courier, &format!("Courier {number}"), None).await?;
@@ -89,7 +91,7 @@ async fn person(state: &AppState, role: Role, name: &str, pharmacy: Option<Pharm
     let user = User {
         id,
         email: format!("{id}@seed.invalid"),
-        name: line(name),
+        name: text(name),
         role,
         status: Status::Active,
         pharmacy,
@@ -101,7 +103,7 @@ async fn person(state: &AppState, role: Role, name: &str, pharmacy: Option<Pharm
         password_hash: String::from("-"),
     };
     state.store.insert_user(&user).await?;
-    Ok(Actor::Person { id, role, name: line(name), pharmacy })
+    Ok(Actor::Person { id, role, name: text(name), pharmacy })
 }
 
 /// Advances a consultation to where all three can write to each other.
@@ -112,15 +114,15 @@ async fn open(state: &AppState, patient: &Actor, doctor: &Actor, pharmacy: Pharm
         state.hub.submit(Submission { room, actor: actor.clone(), id, command, expect: None }).await
     };
     submit(patient, Command::Request(Request { slot: None, doctor: doctor.user(), reason: None })).await?;
-    let consent = state.config.policy.consent.clone();
-    submit(patient, Command::CheckIn(CheckIn { consent, identity: line("account") })).await?;
+    let consent = Line::parse(state.config.policy.consent.as_str())?;
+    submit(patient, Command::CheckIn(CheckIn { consent, identity: text("account") })).await?;
     submit(doctor, Command::Admit(Nothing {})).await?;
     submit(patient, Command::Enter(Nothing {})).await?;
-    let item = Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
+    let item = NewItem { medicine: text("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
     submit(doctor, Command::Draft(Draft { items: vec![item] })).await?;
     let prescription = prescription(state, room, doctor).await?;
     submit(doctor, Command::Sign(PrescriptionRef { prescription })).await?;
-    submit(patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup })).await?;
+    submit(patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over: NewHandOver::Pickup })).await?;
     Ok(room)
 }
 
@@ -129,10 +131,6 @@ async fn prescription(state: &AppState, room: RoomId, doctor: &Actor) -> anyhow:
     view.snapshot.prescriptions.first().map(|it| it.id).context("the room has no drafted prescription")
 }
 
-fn line(text: &str) -> Line {
-    Line::parse(text).expect("the literal is a valid line")
-}
-
-fn text<const MAX: usize>(text: &str) -> Text<MAX> {
-    Text::parse(text).expect("the literal is a valid text")
+fn text<T: FromStr<Err = TextError>>(text: &str) -> T {
+    text.parse().expect("the literal is a valid text")
 }

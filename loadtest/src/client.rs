@@ -165,7 +165,7 @@ impl Client {
             });
         };
         self.user = Some(welcome.user);
-        self.connection = Text::parse(&welcome.connection).ok();
+        self.connection = Text::stored(&welcome.connection).ok();
         let joins: Vec<_> = self.rooms.iter().map(|(room, joined)| (*room, joined.check.cursor())).collect();
         for (room, after) in joins {
             self.queue(&ClientFrame::Join { room, after });

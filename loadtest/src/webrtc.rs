@@ -337,7 +337,7 @@ impl WebRtcPeer {
                 };
                 let candidate = IceCandidate {
                     candidate,
-                    sdp_mid: init.sdp_mid.as_deref().and_then(|text| Text::parse(text).ok()),
+                    sdp_mid: init.sdp_mid.as_deref().and_then(|text| Text::stored(text).ok()),
                     sdp_m_line_index: init.sdp_mline_index,
                     username_fragment: None,
                 };

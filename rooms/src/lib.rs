@@ -11,6 +11,7 @@
 //! `record`, then `case`, then `room`, then `wire`.
 
 pub mod cursor;
+mod field_path;
 pub mod id;
 pub mod media;
 pub mod party;

@@ -4,19 +4,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PharmacyId, SlotId, UserId};
-use crate::text::{Line, Text};
+use crate::text::Text;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     pub id: UserId,
-    pub name: Line,
+    pub name: Text<200>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pharmacy {
     pub id: PharmacyId,
-    pub name: Line,
+    pub name: Text<200>,
     pub address: Text<400>,
 }
 
@@ -70,7 +70,7 @@ pub enum Thread {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// The version of the consent text that a patient must have agreed to.
-    pub consent: Line,
+    pub consent: Text<200>,
     /// How long a slot is held for a patient who has not confirmed, in seconds.
     pub hold_s: u32,
     /// How long a call rings, in seconds.
@@ -95,12 +95,12 @@ pub struct Policy {
     /// The price of the consultation in minor units; 0 means that there is no payment.
     pub price: u64,
     /// ISO 4217.
-    pub currency: Line,
+    pub currency: Text<200>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        let line = |text| Line::parse(text).expect("a short literal is a line");
+        let line = |text| Text::stored(text).expect("a short literal is a line");
         Self {
             consent: line("2026-1"),
             hold_s: 300,
@@ -124,7 +124,7 @@ impl Default for Policy {
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// Name and strength, e.g. `Amoxicillin 500 mg`.
-    pub medicine: Line,
+    pub medicine: Text<200>,
     /// How to take it.
     pub dosage: Text<400>,
     /// Number of units to dispense, 1 to 9999.
@@ -150,7 +150,7 @@ pub enum HandOver {
 pub struct Proof {
     pub kind: ProofKind,
     /// The code, or a reference to the signature or photo; never the picture itself.
-    pub reference: Line,
+    pub reference: Text<200>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PharmacyId, UserId};
-use crate::text::Line;
+use crate::text::Text;
 
 /// A person's role in the clinic. [`crate::permission`] defines what each role may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,7 @@ impl Role {
 /// The sender of a command. The server fills it in from a verified token; a client cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
-    Person { id: UserId, role: Role, name: Line, pharmacy: Option<PharmacyId> },
+    Person { id: UserId, role: Role, name: Text<200>, pharmacy: Option<PharmacyId> },
     System,
 }
 
@@ -56,7 +56,7 @@ pub struct By {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Line>,
+    pub name: Option<Text<200>>,
     pub role: Role,
 }
 

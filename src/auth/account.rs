@@ -1,11 +1,13 @@
 //! Accounts: registered by their owners or created by an administrator, and changed by administrators.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use rooms::id::{PharmacyId, UserId};
 use rooms::role::Role;
-use rooms::text::Line;
+use rooms::text::Name;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::demo::DemoToken;
@@ -18,7 +20,7 @@ use crate::store::users::{Status, User};
 pub struct Registration {
     pub email: String,
     pub password: SecretString,
-    pub name: Line,
+    pub name: Name,
     pub role: Role,
 }
 
@@ -35,7 +37,7 @@ pub struct AccountChange {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     #[error("{field} {why}")]
-    Invalid { field: &'static str, why: &'static str },
+    Invalid { field: &'static str, why: Cow<'static, str> },
     #[error("this e-mail address already has an account")]
     EmailTaken,
     #[error("this account does not exist")]
@@ -51,8 +53,8 @@ pub enum AccountError {
     Store(#[from] StoreError),
 }
 
-fn invalid(field: &'static str, why: &'static str) -> AccountError {
-    AccountError::Invalid { field, why }
+fn invalid(field: &'static str, why: impl Into<Cow<'static, str>>) -> AccountError {
+    AccountError::Invalid { field, why: why.into() }
 }
 
 impl Auth {
@@ -76,7 +78,7 @@ impl Auth {
     /// Creates an administrator's account and returns its password, which is stored nowhere else.
     pub async fn create_admin(&self, email: &str, name: &str) -> Result<String, AccountError> {
         let email = email_address(email)?;
-        let name = Line::parse(name).map_err(|_| invalid("name", "must be one line of 1 to 200 bytes"))?;
+        let name = Name::parse(name).map_err(|why| invalid("name", why.to_string()))?;
         let mut bytes = [0; 18];
         SystemRandom::new().fill(&mut bytes).map_err(|_| BusyError)?;
         let password = URL_SAFE_NO_PAD.encode(bytes);
@@ -91,7 +93,7 @@ impl Auth {
         &self,
         id: UserId,
         email: &str,
-        name: Line,
+        name: Name,
         role: Role,
         pharmacy: Option<PharmacyId>,
         specialty: Option<(&str, &str)>,
@@ -166,7 +168,7 @@ impl Auth {
     fn new_user(
         &self,
         email: String,
-        name: Line,
+        name: Name,
         role: Role,
         status: Status,
         pharmacy: Option<PharmacyId>,
@@ -176,7 +178,7 @@ impl Auth {
         User {
             id: UserId(self.inner.clock.fresh_id()),
             email,
-            name,
+            name: name.into(),
             role,
             status,
             pharmacy,

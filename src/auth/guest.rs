@@ -5,7 +5,7 @@
 
 use rooms::id::{RoomId, SessionId, UserId};
 use rooms::role::Role;
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ const GUEST_LINK_TYPE: &str = "guest+jwt";
 pub struct GuestLink {
     pub room: RoomId,
     pub guest: UserId,
-    pub name: Line,
+    pub name: Text<200>,
     pub until: Timestamp,
 }
 
@@ -32,7 +32,7 @@ struct GuestLinkPayload {
     aud: String,
     sub: UserId,
     room: RoomId,
-    name: Line,
+    name: Text<200>,
     exp: i64,
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use rooms::id::SessionId;
 use rooms::role::Actor;
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use tokio::sync::broadcast;
 
@@ -187,7 +187,7 @@ impl Auth {
             user: *id,
             session: SessionId(self.inner.clock.fresh_id()),
             role: *role,
-            name: Line::clone(name),
+            name: Text::clone(name),
             pharmacy: *pharmacy,
             rights: rights(now),
             issued_at: now,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
 use rooms::id::{PharmacyId, SessionId, UserId};
 use rooms::role::{Actor, Role};
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use rooms::wire::close::Close;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,7 @@ pub struct Claims {
     /// The sign-in that the token belongs to.
     pub session: SessionId,
     pub role: Role,
-    pub name: Line,
+    pub name: Text<200>,
     pub pharmacy: Option<PharmacyId>,
     /// The version of the person's rights. After a change, tokens with an older version are rejected.
     pub rights: u64,
@@ -73,7 +73,7 @@ struct AccessTokenPayload {
     sub: UserId,
     sid: SessionId,
     role: Role,
-    name: Line,
+    name: Text<200>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pharmacy: Option<PharmacyId>,
     rights: u64,
@@ -178,7 +178,7 @@ mod tests {
                 user: UserId(uuid::Uuid::now_v7()),
                 session: SessionId(uuid::Uuid::now_v7()),
                 role: Role::Doctor,
-                name: Line::parse("Dr. Test").unwrap(),
+                name: Text::stored("Dr. Test").unwrap(),
                 pharmacy: None,
                 rights: 3,
                 issued_at: self.now,

@@ -1,5 +1,6 @@
 //! The settings of the partners for payments, couriers, and mail. Each one is a sandbox, a real service, or off.
 
+use rooms::text::Name;
 use secrecy::SecretString;
 
 use super::error::{ConfigError, invalid, within};
@@ -33,7 +34,7 @@ pub struct CourierSettings {
     pub provider: Option<CourierProvider>,
     pub webhook_secret: Option<SecretString>,
     /// The name that pharmacies and patients see.
-    pub name: String,
+    pub name: Name,
     /// Whether parcels go to the partner automatically. Otherwise a pharmacy assigns them, as to any courier.
     pub assign: bool,
 }
@@ -166,9 +167,7 @@ impl RawCourier {
             return Err(invalid("courier.assign", "requires a courier partner: set courier.provider"));
         }
         let name = self.name.unwrap_or_else(|| "Sandbox courier".to_owned());
-        if rooms::text::Line::parse(&name).is_err() {
-            return Err(invalid("courier.name", "must be one line of 1 to 200 bytes"));
-        }
+        let name = Name::parse(&name).map_err(|why| invalid("courier.name", why.to_string()))?;
         Ok(CourierSettings {
             provider,
             webhook_secret: webhook_secret("courier.webhook_secret", self.webhook_secret, is_real)?,

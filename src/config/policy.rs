@@ -1,7 +1,7 @@
 //! The clinic's policy, for rooms that open from now on.
 
 use rooms::party::Policy;
-use rooms::text::Line;
+use rooms::text::{Line, Text};
 
 use super::error::{ConfigError, invalid, within};
 use super::raw::RawPolicy;
@@ -10,8 +10,8 @@ impl RawPolicy {
     /// Returns the default policy with the configured changes.
     pub(super) fn validate(self) -> Result<Policy, ConfigError> {
         let default = Policy::default();
-        let line = |setting, given: Option<String>, default: Line| match given {
-            Some(text) => Line::parse(&text).map_err(|why| invalid(setting, format!("is invalid: {why}"))),
+        let line = |setting, given: Option<String>, default: Text<200>| match given {
+            Some(text) => Line::parse(&text).map(Into::into).map_err(|why| invalid(setting, why.to_string())),
             None => Ok(default),
         };
         let seconds = |setting, given, default| within(setting, given, default, 1, 365 * 86_400);

@@ -34,5 +34,5 @@ pub(super) fn named<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, Sto
 
 /// Reads a text that was validated before it was stored.
 pub(super) fn text<const MAX: usize>(text: &str) -> Result<Text<MAX>, StoreError> {
-    Text::parse(text).map_err(|_| StoreError::Unexpected("a text that violates its own rules".into()))
+    Text::stored(text).map_err(|_| StoreError::Unexpected("a text that violates its own rules".into()))
 }

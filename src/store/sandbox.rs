@@ -1,7 +1,7 @@
 //! The sandbox partners' state: simulated payments and parcels.
 
 use rooms::id::{DeliveryId, RoomId};
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub struct SandboxPayment {
     pub id: Uuid,
     pub room: RoomId,
     pub amount: u64,
-    pub currency: Line,
+    pub currency: Text<200>,
     pub state: SandboxPaymentState,
     pub faults: SandboxFaults,
 }
@@ -130,7 +130,7 @@ impl Store {
         id: Uuid,
         room: RoomId,
         amount: u64,
-        currency: &Line,
+        currency: &Text<200>,
         now: Timestamp,
     ) -> Result<Uuid, StoreError> {
         let sql = "insert into sandbox_payments (id, room, amount, currency, state, fails, slow, twice, created_at) \

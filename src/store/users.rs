@@ -3,7 +3,7 @@
 use rooms::id::{PharmacyId, UserId};
 use rooms::party::{Person, Pharmacy};
 use rooms::role::Role;
-use rooms::text::{Line, Text};
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ impl Status {
 pub struct User {
     pub id: UserId,
     pub email: String,
-    pub name: Line,
+    pub name: Text<200>,
     pub role: Role,
     pub status: Status,
     pub pharmacy: Option<PharmacyId>,
@@ -74,7 +74,7 @@ impl Language {
 /// A person's name, address and language, for mail.
 #[derive(Clone, Debug)]
 pub struct Addressee {
-    pub name: Line,
+    pub name: Text<200>,
     pub email: String,
     pub language: Language,
 }
@@ -226,7 +226,12 @@ impl Store {
     }
 
     /// Adds a pharmacy.
-    pub async fn insert_pharmacy(&self, id: PharmacyId, name: &Line, address: &Text<400>) -> Result<(), StoreError> {
+    pub async fn insert_pharmacy(
+        &self,
+        id: PharmacyId,
+        name: &Text<200>,
+        address: &Text<400>,
+    ) -> Result<(), StoreError> {
         let sql = "insert into pharmacies (id, name, address, name_search, address_search) \
             values ($1, $2, $3, $4, $5) on conflict do nothing";
         write_one!(self, db => sqlx::query(sql)

@@ -4,8 +4,9 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use rooms::refusal::Detail;
 use rooms::wire::code::Code;
-use rooms::wire::parse_error::parse_error;
+use rooms::wire::parse_error::{ParseError, body_error};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -37,8 +38,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 /// Parses JSON. Errors name fields and never contain values.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let (code, sentence) = parse_error(&error);
-        Problem::new(code, sentence)
+        let ParseError { code, message, field } = body_error::<T>(bytes, &error);
+        Problem::new(code, message).with(Detail { field, ..Detail::default() })
     })
 }
 

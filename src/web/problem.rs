@@ -165,7 +165,7 @@ impl From<SignInError> for Problem {
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         let code = match error {
-            AccountError::Invalid { field, why } => return Self::invalid(field, why),
+            AccountError::Invalid { field, why } => return Self::invalid(field, &why),
             AccountError::EmailTaken => Code::EmailTaken,
             AccountError::NotFound => Code::NotFound,
             AccountError::OwnRights => Code::Forbidden,

@@ -41,7 +41,21 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
 /// The layers of the engine, lowest first. A module imports modules of lower layers only. Modules of the lowest layer, the
 /// vocabulary, also import each other.
 const ENGINE_LAYERS: &[&[&str]] = &[
-    &["cursor", "id", "media", "party", "reason", "refusal", "role", "sdp", "signal", "state", "text", "time"],
+    &[
+        "cursor",
+        "field_path",
+        "id",
+        "media",
+        "party",
+        "reason",
+        "refusal",
+        "role",
+        "sdp",
+        "signal",
+        "state",
+        "text",
+        "time",
+    ],
     &["event", "command"],
     &["permission", "record"],
     &["case"],

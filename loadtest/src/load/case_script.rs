@@ -1,13 +1,15 @@
 //! The script of a whole case, from the check-in to the medicine in the patient's hands.
 
+use std::str::FromStr;
+
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Note, Nothing, PrescriptionRef,
-    SendPrescription,
+    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, NewProof, Note,
+    Nothing, PrescriptionRef, SendPrescription,
 };
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, UserId};
-use rooms::party::{HandOver, Item, Proof, ProofKind, Thread};
+use rooms::party::{ProofKind, Thread};
 use rooms::state::{DeliveryState, DispensingState};
-use rooms::text::{Line, Prose, Text};
+use rooms::text::{Line, Prose, TextError};
 use serde::Deserialize;
 
 use crate::load::members::{COURIER, DOCTOR, PATIENT, PHARMACIST};
@@ -109,19 +111,20 @@ impl CaseScript {
         let chat = |thread| Command::Chat(Chat { text: self.body.clone(), thread });
         Some(match *step {
             Step::CheckIn => {
-                (PATIENT, Command::CheckIn(CheckIn { consent: self.consent.clone(), identity: line("account") }))
+                (PATIENT, Command::CheckIn(CheckIn { consent: self.consent.clone(), identity: text("account") }))
             }
             Step::Admit => (DOCTOR, Command::Admit(Nothing {})),
             Step::Enter => (PATIENT, Command::Enter(Nothing {})),
             Step::CareMessage(who) => (who, chat(Thread::Care)),
             Step::Draft => {
                 let item =
-                    Item { medicine: line("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
+                    NewItem { medicine: text("Testamol 500 mg"), dosage: text("one a day"), quantity: 10, days: 10 };
                 (DOCTOR, Command::Draft(Draft { items: vec![item] }))
             }
             Step::Sign => (DOCTOR, Command::Sign(PrescriptionRef { prescription: self.prescription? })),
             Step::Send => {
-                let hand_over = self.courier.map_or(HandOver::Pickup, |_| HandOver::Delivery(text("1 Test Street")));
+                let hand_over =
+                    self.courier.map_or(NewHandOver::Pickup, |_| NewHandOver::Delivery(text("1 Test Street")));
                 let (prescription, pharmacy) = (self.prescription?, self.pharmacy);
                 (PATIENT, Command::Send(SendPrescription { prescription, pharmacy, hand_over }))
             }
@@ -209,16 +212,12 @@ impl CaseScript {
     }
 }
 
-fn proof() -> Proof {
-    Proof { kind: ProofKind::Code, reference: line("1234") }
+fn proof() -> NewProof {
+    NewProof { kind: ProofKind::Code, reference: text("1234") }
 }
 
-fn line(text: &str) -> Line {
-    Line::parse(text).expect("a short literal is a line")
-}
-
-fn text<const MAX: usize>(text: &str) -> Text<MAX> {
-    Text::parse(text).expect("a short literal is a text")
+fn text<T: FromStr<Err = TextError>>(text: &str) -> T {
+    text.parse().expect("a short literal is a text")
 }
 
 #[cfg(test)]
@@ -229,7 +228,7 @@ mod tests {
 
     fn case(courier: bool, messages: usize) -> CaseScript {
         let courier = courier.then(|| UserId(Uuid::now_v7()));
-        CaseScript::new(PharmacyId(Uuid::now_v7()), courier, line("1"), Prose::parse("hello").unwrap(), messages)
+        CaseScript::new(PharmacyId(Uuid::now_v7()), courier, text("1"), Prose::parse("hello").unwrap(), messages)
     }
 
     fn deliver_id(case: &mut CaseScript, kind: &str, name: &str) {

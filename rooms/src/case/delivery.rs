@@ -11,7 +11,7 @@ use crate::permission::may_move_delivery;
 use crate::refusal::Refusal;
 use crate::role::Role;
 use crate::state::DeliveryState;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 /// A delivery, folded from the log. The recipient is the room's patient; the dispensing has the address.
@@ -260,7 +260,7 @@ impl DeliveryState {
 /// The data that a move carries beside its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryMoveDetails {
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     pub proof: Option<Proof>,
     pub window: Option<Timestamp>,
     /// Absent if it happened now.
@@ -286,8 +286,8 @@ impl DeliveryMoveDetails {
             return Err(Refusal::Invalid { field: "occurred_at", why: "must not be in the future" });
         }
         Ok(Self {
-            reason: command.reason.clone(),
-            proof: command.proof.clone(),
+            reason: command.reason.clone().map(Into::into),
+            proof: command.proof.clone().map(Into::into),
             window: command.window,
             occurred_at: command.occurred_at.filter(|at| *at < now),
         })

@@ -10,7 +10,7 @@ use crate::reason::HoldReason;
 use crate::refusal::Refusal;
 use crate::role::Role;
 use crate::state::{DispensingState, PrescriptionState};
-use crate::text::Prose;
+use crate::text::Text;
 
 /// A dispensing, folded from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Dispensing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DispensingMoveDetails {
     pub hold: Option<HoldReason>,
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     pub proof: Option<Proof>,
 }
 
@@ -202,6 +202,10 @@ impl DispensingMoveDetails {
             let needed = matches!(to, DispensingState::Declined | DispensingState::ReturnedToStock);
             Refusal::require(command.reason.is_some(), needed, "reason")?;
         }
-        Ok(Self { hold: command.hold, reason: command.reason.clone(), proof: command.proof.clone() })
+        Ok(Self {
+            hold: command.hold,
+            reason: command.reason.clone().map(Into::into),
+            proof: command.proof.clone().map(Into::into),
+        })
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::PaymentMoved;
 use crate::party::Party;
 use crate::state::{ConsultationState, PaymentState};
-use crate::text::Line;
+use crate::text::Text;
 
 /// A payment, as the provider last reported it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Payment {
     pub state: PaymentState,
     /// In minor units of `currency`.
     pub amount: u64,
-    pub currency: Line,
+    pub currency: Text<200>,
 }
 
 impl From<&PaymentMoved> for Payment {

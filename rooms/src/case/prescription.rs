@@ -6,7 +6,7 @@ use crate::party::Item;
 use crate::reason::ReviewVerdict;
 use crate::role::Role;
 use crate::state::{DispensingState, PrescriptionState};
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 /// A prescription, folded from the log.
@@ -229,7 +229,7 @@ impl Prescription {
     }
 
     /// Returns the event that moves it to `to`. `pharmacy` holds it and must learn of the move.
-    pub fn move_to(&self, to: PrescriptionState, pharmacy: Option<PharmacyId>, reason: Option<Prose>) -> Event {
+    pub fn move_to(&self, to: PrescriptionState, pharmacy: Option<PharmacyId>, reason: Option<Text<4000>>) -> Event {
         Event::PrescriptionMoved(PrescriptionMoved { prescription: self.id, from: self.state(), to, pharmacy, reason })
     }
 

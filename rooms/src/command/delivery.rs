@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::proof::NewProof;
 use crate::id::{DeliveryId, UserId};
-use crate::party::Proof;
 use crate::state::DeliveryState;
 use crate::text::Prose;
 use crate::time::Timestamp;
@@ -27,7 +27,7 @@ pub struct MoveDelivery {
     pub reason: Option<Prose>,
     /// Required with `delivered`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
+    pub proof: Option<NewProof>,
     /// The start of the new window; required with `rescheduled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Timestamp>,

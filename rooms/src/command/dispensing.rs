@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::proof::NewProof;
 use crate::id::DispensingId;
-use crate::party::Proof;
 use crate::reason::HoldReason;
 use crate::state::DispensingState;
 use crate::text::Prose;
@@ -23,5 +23,5 @@ pub struct MoveDispensing {
     pub reason: Option<Prose>,
     /// How the patient proved their identity at the counter; required with `completed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
+    pub proof: Option<NewProof>,
 }

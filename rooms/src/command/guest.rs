@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::UserId;
 use crate::party::GuestKind;
-use crate::text::Line;
+use crate::text::Name;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteGuest {
-    pub name: Line,
+    pub name: Name,
     pub kind: GuestKind,
 }
 

@@ -12,6 +12,7 @@ mod dispensing;
 mod guest;
 mod payment;
 mod prescription;
+mod proof;
 mod record;
 
 use schemars::JsonSchema;
@@ -25,7 +26,10 @@ pub use self::delivery::{AssignDelivery, MoveDelivery};
 pub use self::dispensing::MoveDispensing;
 pub use self::guest::{GuestRef, InviteGuest};
 pub use self::payment::RecordPayment;
-pub use self::prescription::{Amend, Answer, CancelPrescription, Draft, PrescriptionRef, Review, SendPrescription};
+pub use self::prescription::{
+    Amend, Answer, CancelPrescription, Draft, NewHandOver, NewItem, PrescriptionRef, Review, SendPrescription,
+};
+pub use self::proof::NewProof;
 pub use self::record::Purpose;
 use crate::media::Check;
 
@@ -45,6 +49,14 @@ macro_rules! commands {
             /// The name of the command's kind on the wire.
             pub fn kind(&self) -> &'static str {
                 match self { $(Command::$name(_) => $kind,)* }
+            }
+
+            /// Returns the path of the field at which `data` is no data of this kind of command.
+            pub(crate) fn path_of_error(kind: &str, data: serde_json::Value) -> Option<String> {
+                match kind {
+                    $($kind => crate::field_path::invalid_field::<$body, _>(data),)*
+                    _ => None,
+                }
             }
         }
     };

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::state::PaymentState;
-use crate::text::Line;
+use crate::text::Text;
 
+/// No person sends this, so its texts are those that the log or the provider already holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordPayment {
@@ -13,7 +14,7 @@ pub struct RecordPayment {
     /// In the currency's minor units.
     pub amount: u64,
     /// ISO 4217.
-    pub currency: Line,
+    pub currency: Text<200>,
     /// The provider's own reference.
-    pub reference: Line,
+    pub reference: Text<200>,
 }

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::party::Thread;
-use crate::text::Prose;
+use crate::text::Text;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatSent {
-    pub text: Prose,
+    pub text: Text<4000>,
     pub thread: Thread,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::SlotId;
 use crate::party::{Party, Person, Policy, Slot};
 use crate::state::ConsultationState;
-use crate::text::{Line, Prose};
+use crate::text::Text;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ pub struct Requested {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     pub policy: Policy,
 }
 
@@ -30,7 +30,7 @@ pub struct ConsultationMoved {
     pub from: ConsultationState,
     pub to: ConsultationState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     /// The missing side: with `no_show`, with `interrupted` (absent if both are missing), and with `waiting` after a call
     /// that the patient did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,8 +45,8 @@ pub struct Rescheduled {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckedIn {
-    pub consent: Line,
-    pub identity: Line,
+    pub consent: Text<200>,
+    pub identity: Text<200>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,10 +56,10 @@ pub struct Called {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Noted {
-    pub note: Prose,
+    pub note: Text<4000>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explained {
-    pub reason: Prose,
+    pub reason: Text<4000>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{DeliveryId, DispensingId, PharmacyId, UserId};
 use crate::party::{Person, Pharmacy, Proof};
 use crate::state::DeliveryState;
-use crate::text::{Prose, Text};
+use crate::text::Text;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ pub struct DeliveryMoved {
     pub from: DeliveryState,
     pub to: DeliveryState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use crate::id::{DispensingId, PharmacyId, PrescriptionId};
 use crate::party::Proof;
 use crate::reason::HoldReason;
 use crate::state::DispensingState;
-use crate::text::Prose;
+use crate::text::Text;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DispensingMoved {
@@ -19,7 +19,7 @@ pub struct DispensingMoved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }

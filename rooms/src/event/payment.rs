@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::state::PaymentState;
-use crate::text::Line;
+use crate::text::Text;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentMoved {
@@ -14,6 +14,6 @@ pub struct PaymentMoved {
     /// In minor units of `currency`.
     pub amount: u64,
     /// ISO 4217.
-    pub currency: Line,
-    pub reference: Line,
+    pub currency: Text<200>,
+    pub reference: Text<200>,
 }

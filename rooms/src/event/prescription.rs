@@ -7,7 +7,7 @@ use crate::id::{DispensingId, PharmacyId, PrescriptionId};
 use crate::party::{HandOver, Item, Person, Pharmacy};
 use crate::reason::ReviewVerdict;
 use crate::state::PrescriptionState;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,14 +51,14 @@ pub struct Reviewed {
     pub pharmacy: PharmacyId,
     pub verdict: ReviewVerdict,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Prose>,
+    pub text: Option<Text<4000>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answered {
     pub prescription: PrescriptionId,
     pub pharmacy: PharmacyId,
-    pub text: Prose,
+    pub text: Text<4000>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,5 +70,5 @@ pub struct PrescriptionMoved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pharmacy: Option<PharmacyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
 }

@@ -4,18 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::UserId;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exported {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<Prose>,
+    pub purpose: Option<Text<4000>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordOpened {
     pub by: UserId,
-    pub reason: Prose,
+    pub reason: Text<4000>,
     pub until: Timestamp,
 }

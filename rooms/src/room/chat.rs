@@ -18,6 +18,6 @@ impl Case {
             (View::Pharmacy(own), Thread::Pharmacy(pharmacy)) if *own == pharmacy => {}
             (View::Pharmacy(_) | View::Courier(_) | View::Guest { .. }, _) => return Err(Refusal::Forbidden),
         }
-        Ok(vec![Event::ChatSent(ChatSent { text: chat.text.clone(), thread: chat.thread })])
+        Ok(vec![Event::ChatSent(ChatSent { text: chat.text.clone().into(), thread: chat.thread })])
     }
 }

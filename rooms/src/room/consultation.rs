@@ -9,7 +9,7 @@ use crate::id::RoomId;
 use crate::party::{Person, Slot};
 use crate::refusal::Refusal;
 use crate::state::ConsultationState;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 /// Returns the first events of a room.
@@ -39,7 +39,7 @@ pub(super) fn open(
     };
     super::payment::check_price(policy)?;
     let hold_until = slot.is_some().then(|| context.now.plus_seconds(policy.hold_s));
-    let reason = request.reason.clone();
+    let reason = request.reason.clone().map(Into::into);
     let requested = Requested { patient, doctor, slot, hold_until, reason, policy: policy.clone() };
     let payment = super::payment::request(room, policy);
     Ok(std::iter::once(Event::Requested(requested)).chain(payment).collect())
@@ -68,7 +68,7 @@ impl Case {
         &self,
         step: ConsultationMove,
         to: ConsultationState,
-        reason: Option<&Prose>,
+        reason: Option<&Text<4000>>,
         asker: &Asker,
         context: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
@@ -104,10 +104,10 @@ impl Case {
         context: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         self.require_consultation(ConsultationMove::CheckIn, asker, context)?;
-        if check_in.consent != self.policy.consent {
+        if *check_in.consent != self.policy.consent {
             return Err(Refusal::Invalid { field: "consent", why: "must be the current version of the consent text" });
         }
-        let (consent, identity) = (check_in.consent.clone(), check_in.identity.clone());
+        let (consent, identity) = (check_in.consent.clone().into(), check_in.identity.clone().into());
         let waiting = self.consultation.move_to(ConsultationState::Waiting, None, None);
         Ok(vec![Event::CheckedIn(CheckedIn { consent, identity }), waiting])
     }
@@ -119,13 +119,13 @@ impl Case {
 
     pub(super) fn complete(&self, note: &Note, asker: &Asker, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         self.require_consultation(ConsultationMove::Complete, asker, context)?;
-        Ok(vec![Event::Noted(Noted { note: note.note.clone() })])
+        Ok(vec![Event::Noted(Noted { note: note.note.clone().into() })])
     }
 
     /// The first administrator proposes, a second one confirms.
     pub(super) fn mark_error(&self, why: &Reason, asker: &Asker, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         self.require_consultation(ConsultationMove::MarkError, asker, context)?;
-        let reason = why.reason.clone();
+        let reason = why.reason.clone().into();
         let event = match &self.consultation.phase {
             ConsultationPhase::Closed { error_proposed_by: Some(first), .. } => {
                 if context.actor.user() == Some(*first) {

@@ -73,7 +73,7 @@ impl Case {
         let (dispensing_move, prescription_move) = match command.to {
             DeliveryState::PickedUp => (dispensing.move_to(DispensingState::Released, none), None),
             DeliveryState::Delivered => {
-                let details = DispensingMoveDetails { proof: command.proof.clone(), ..none };
+                let details = DispensingMoveDetails { proof: command.proof.clone().map(Into::into), ..none };
                 (
                     dispensing.move_to(DispensingState::Completed, details),
                     self.move_prescription_of(dispensing, PrescriptionState::Completed),
@@ -83,7 +83,7 @@ impl Case {
                 (dispensing.move_to(DispensingState::ReturnedToStock, none), self.return_prescription_of(dispensing))
             }
             DeliveryState::Lost | DeliveryState::Damaged => {
-                let details = DispensingMoveDetails { reason: command.reason.clone(), ..none };
+                let details = DispensingMoveDetails { reason: command.reason.clone().map(Into::into), ..none };
                 (dispensing.move_to(DispensingState::Cancelled, details), self.return_prescription_of(dispensing))
             }
             DeliveryState::Requested

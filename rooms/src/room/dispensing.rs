@@ -11,7 +11,7 @@ use crate::id::{DispensingId, PharmacyId, PrescriptionId};
 use crate::party::HandOver;
 use crate::refusal::Refusal;
 use crate::state::{DispensingState, PrescriptionState};
-use crate::text::Prose;
+use crate::text::Text;
 
 impl Case {
     pub(super) fn move_dispensing(
@@ -75,7 +75,7 @@ impl Case {
     pub(super) fn stop_dispensing(
         &self,
         prescription: &Prescription,
-        reason: Option<Prose>,
+        reason: Option<Text<4000>>,
     ) -> impl Iterator<Item = Event> {
         let dispensing = self.active_dispensing_of(prescription);
         let details = DispensingMoveDetails { reason, ..DispensingMoveDetails::default() };

@@ -40,7 +40,7 @@ impl Case {
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         self.require_unversioned(ConsultationMove::InviteGuest, asker)?;
-        let guest = Person { id: UserId((context.fresh)()), name: invite.name.clone() };
+        let guest = Person { id: UserId((context.fresh)()), name: invite.name.clone().into() };
         let slot_end = self.consultation.slot.as_ref().map_or(context.now, |slot| slot.ends_at);
         let until = slot_end.max(context.now).plus(LINK_VALIDITY);
         Ok(vec![Event::GuestInvited(GuestInvited { guest, kind: invite.kind, until })])

@@ -9,7 +9,7 @@ use crate::party::Policy;
 use crate::record::MAX_AMOUNT;
 use crate::refusal::Refusal;
 use crate::state::{ConsultationState, PaymentState};
-use crate::text::Line;
+use crate::text::Text;
 
 /// Refuses a price that the canonical form of a record cannot carry.
 pub(super) fn check_price(policy: &Policy) -> Result<(), Refusal> {
@@ -27,7 +27,7 @@ pub(super) fn request(room: RoomId, policy: &Policy) -> Option<Event> {
             to: PaymentState::Pending,
             amount: policy.price,
             currency: policy.currency.clone(),
-            reference: Line::parse(&room.to_string()).expect("an id is a short line"),
+            reference: Text::stored(&room.to_string()).expect("an id is a short line"),
         })
     })
 }

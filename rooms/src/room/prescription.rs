@@ -5,10 +5,11 @@ use super::subject::{Asker, Move, Subject, SubjectView};
 use crate::case::consultation::{ConsultationMove, ConsultationPhase};
 use crate::case::dispensing::{Dispensing, DispensingMoveDetails};
 use crate::case::prescription::{Prescription, PrescriptionContext, PrescriptionMove, PrescriptionStage};
-use crate::command::{Amend, Answer, CancelPrescription, Context, Draft, PrescriptionRef, Review, SendPrescription};
+use crate::command::{
+    Amend, Answer, CancelPrescription, Context, Draft, NewItem, PrescriptionRef, Review, SendPrescription,
+};
 use crate::event::{Amended, Answered, Drafted, Event, Reviewed, Sent, Signed};
 use crate::id::{PharmacyId, PrescriptionId};
-use crate::party::Item;
 use crate::reason::ReviewVerdict;
 use crate::refusal::Refusal;
 use crate::state::{DispensingState, PrescriptionState};
@@ -47,7 +48,7 @@ impl Case {
             self.require_prescription(amend.prescription, PrescriptionMove::Amend, asker, context)?;
         self.check_items(&amend.items)?;
         if let PrescriptionStage::Draft = prescription.stage {
-            let items = amend.items.clone();
+            let items = amend.items.iter().cloned().map(Into::into).collect();
             return Ok(vec![Event::Amended(Amended { prescription: prescription.id, items })]);
         }
         self.check_prescription_limit()?;
@@ -77,7 +78,7 @@ impl Case {
     ) -> Result<Vec<Event>, Refusal> {
         let (prescription, _) =
             self.require_prescription(cancel.prescription, PrescriptionMove::Cancel, asker, context)?;
-        let reason = Some(cancel.reason.clone());
+        let reason = Some(cancel.reason.clone().into());
         let holder = self.holding_pharmacy(prescription);
         let mut events = vec![prescription.move_to(PrescriptionState::Cancelled, holder, reason.clone())];
         events.extend(self.stop_dispensing(prescription, reason));
@@ -110,7 +111,7 @@ impl Case {
             prescription: prescription.id,
             dispensing: (context.fresh)().into(),
             pharmacy,
-            hand_over: send.hand_over.clone(),
+            hand_over: send.hand_over.clone().into(),
             patient: self.patient.clone(),
             prescriber: self.doctor.clone(),
             items: prescription.items.clone(),
@@ -131,10 +132,13 @@ impl Case {
             prescription: prescription.id,
             pharmacy: dispensing.pharmacy.id,
             verdict: review.verdict,
-            text: review.text.clone(),
+            text: review.text.clone().map(Into::into),
         })];
         if review.verdict == ReviewVerdict::Reject {
-            let details = DispensingMoveDetails { reason: review.text.clone(), ..DispensingMoveDetails::default() };
+            let details = DispensingMoveDetails {
+                reason: review.text.clone().map(Into::into),
+                ..DispensingMoveDetails::default()
+            };
             events.push(dispensing.move_to(DispensingState::Declined, details));
         }
         Ok(events)
@@ -144,7 +148,7 @@ impl Case {
         let (prescription, subject) =
             self.require_prescription(answer.prescription, PrescriptionMove::Answer, asker, context)?;
         let pharmacy = self.holding_pharmacy(prescription).ok_or_else(|| subject.illegal())?;
-        let text = answer.text.clone();
+        let text = answer.text.clone().into();
         Ok(vec![Event::Answered(Answered { prescription: prescription.id, pharmacy, text })])
     }
 
@@ -161,7 +165,7 @@ impl Case {
         self.active_dispensing_of(prescription).map(|dispensing| dispensing.pharmacy.id)
     }
 
-    fn check_items(&self, items: &[Item]) -> Result<(), Refusal> {
+    fn check_items(&self, items: &[NewItem]) -> Result<(), Refusal> {
         if items.is_empty() || items.len() > MAX_ITEMS {
             return Err(Refusal::Invalid { field: "items", why: "must be 1 to 20" });
         }
@@ -188,6 +192,6 @@ impl Case {
     }
 }
 
-fn drafted(prescription: PrescriptionId, items: &[Item], replaces: Option<PrescriptionId>) -> Event {
-    Event::Drafted(Drafted { prescription, items: items.to_vec(), replaces })
+fn drafted(prescription: PrescriptionId, items: &[NewItem], replaces: Option<PrescriptionId>) -> Event {
+    Event::Drafted(Drafted { prescription, items: items.iter().cloned().map(Into::into).collect(), replaces })
 }

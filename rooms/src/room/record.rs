@@ -17,12 +17,12 @@ impl Case {
         if asker.role == Role::Admin && export.purpose.is_none() {
             return Err(Refusal::Invalid { field: "purpose", why: "is required of administrators" });
         }
-        Ok(vec![Event::Exported(Exported { purpose: export.purpose.clone() })])
+        Ok(vec![Event::Exported(Exported { purpose: export.purpose.clone().map(Into::into) })])
     }
 
     pub(super) fn open_record(&self, why: &Reason, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         let by = context.actor.user().ok_or(Refusal::Forbidden)?;
         let until = context.now.plus(BREAK_GLASS_DURATION);
-        Ok(vec![Event::RecordOpened(RecordOpened { by, reason: why.reason.clone(), until })])
+        Ok(vec![Event::RecordOpened(RecordOpened { by, reason: why.reason.clone().into(), until })])
     }
 }

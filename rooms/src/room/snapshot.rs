@@ -13,7 +13,7 @@ use crate::reason::HoldReason;
 use crate::role::Role;
 use crate::signal::{Mark, Presence};
 use crate::state::{CallState, ConsultationState, DeliveryState, DispensingState, PaymentState, PrescriptionState};
-use crate::text::{Line, Prose, Text};
+use crate::text::Text;
 use crate::time::Timestamp;
 
 /// The command kinds and move targets that are possible now, by the role that may use them:
@@ -61,7 +61,7 @@ impl Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestView {
     pub id: UserId,
-    pub name: Line,
+    pub name: Text<200>,
     pub kind: GuestKind,
     /// When the link expires.
     pub until: Timestamp,
@@ -105,9 +105,9 @@ pub struct ConsultationView {
     pub slot: Option<Slot>,
     /// The reason for the visit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     /// The version of the consent text that the patient must agree to at check-in.
-    pub consent: Line,
+    pub consent: Text<200>,
     /// The end of the current hold, ring or grace period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -124,7 +124,7 @@ pub struct ConsultationView {
     pub ended_at: Option<Timestamp>,
     /// The signed note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<Prose>,
+    pub note: Option<Text<4000>>,
     pub allowed: Allowed,
 }
 
@@ -178,5 +178,5 @@ pub struct DeliveryView {
 pub struct PaymentView {
     pub state: PaymentState,
     pub amount: u64,
-    pub currency: Line,
+    pub currency: Text<200>,
 }

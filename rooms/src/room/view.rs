@@ -20,7 +20,7 @@ use crate::case::prescription::Prescription;
 use crate::party::{HandOver, Person};
 use crate::permission::View;
 use crate::role::Role;
-use crate::text::Line;
+use crate::text::Text;
 
 impl Room {
     /// Returns the state as this view may see it. The hub adds presence and read receipts. A snapshot of a room without
@@ -28,7 +28,7 @@ impl Room {
     pub fn snapshot(&self, view: &View) -> Snapshot {
         let mut snapshot = Snapshot {
             room: self.id,
-            patient: Person { id: uuid::Uuid::nil().into(), name: Line::parse("-").expect("one character") },
+            patient: Person { id: uuid::Uuid::nil().into(), name: Text::stored("-").expect("one character") },
             doctor: None,
             consultation: None,
             prescriptions: Vec::new(),

@@ -1,26 +1,68 @@
 //! Parse errors, in sentences that never quote a value: a value may be patient data.
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::error::Category;
 
+use super::call::{SendCandidate, SendDescription};
 use super::code::Code;
+use crate::command::Command;
+use crate::field_path::invalid_field;
+use crate::text::JSON_ERROR_PREFIX;
 
-/// Returns the code and the sentence for JSON that does not parse. It may name fields and expected types, which belong to the
-/// protocol. It does not repeat serde's message, which can quote the input.
-pub fn parse_error(error: &serde_json::Error) -> (Code, String) {
-    let text = error.to_string();
-    match error.classify() {
-        Category::Syntax | Category::Eof | Category::Io => (
-            Code::Malformed,
-            format!("invalid JSON, or nested too deeply, at line {} column {}", error.line(), error.column()),
-        ),
-        Category::Data if RULE_PREFIXES.iter().any(|rule| text.starts_with(rule)) => {
-            (Code::Invalid, sentence(&text).to_owned())
+/// Why JSON from outside is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    pub code: Code,
+    /// May name fields and expected types, which belong to the protocol. Does not repeat serde's message, which can quote the
+    /// input.
+    pub message: String,
+    /// The path of the field that breaks a rule, e.g. `items[1].dosage`; always present with [`Code::Invalid`]. In a command
+    /// or a call signal it is relative to `data`.
+    pub field: Option<String>,
+}
+
+/// Explains why `json` is no `T`. `T` must not be a tagged enum, inside which a path is lost.
+pub fn body_error<T: DeserializeOwned>(json: &[u8], error: &serde_json::Error) -> ParseError {
+    explain(error, || invalid_field::<T, _>(&mut serde_json::Deserializer::from_slice(json)))
+}
+
+/// Explains why `json` is no frame of a client.
+pub fn frame_error(json: &str, error: &serde_json::Error) -> ParseError {
+    explain(error, || {
+        let frame: Value = serde_json::from_str(json).ok()?;
+        let part = |name: &str| (frame[name]["kind"].as_str(), frame[name]["data"].clone());
+        match (frame["type"].as_str()?, part("command"), part("signal")) {
+            ("hello", ..) => Some("replaces".to_owned()),
+            ("command", (Some(kind), data), _) => Command::path_of_error(kind, data),
+            ("call", _, (Some("candidate"), data)) => invalid_field::<SendCandidate, _>(data),
+            ("call", _, (Some("description"), data)) => invalid_field::<SendDescription, _>(data),
+            _ => None,
         }
-        Category::Data if text.starts_with("missing field ") => (Code::Malformed, sentence(&text).to_owned()),
+    })
+}
+
+fn explain(error: &serde_json::Error, path: impl FnOnce() -> Option<String>) -> ParseError {
+    let text = error.to_string();
+    let malformed = |message: String| ParseError { code: Code::Malformed, message, field: None };
+    match error.classify() {
+        Category::Syntax | Category::Eof | Category::Io => {
+            malformed(format!("invalid JSON, or nested too deeply, at line {} column {}", error.line(), error.column()))
+        }
+        Category::Data if RULE_PREFIXES.iter().any(|rule| text.starts_with(rule)) => {
+            let field = path();
+            let sentence = sentence(&text);
+            let message = match (sentence.strip_prefix(JSON_ERROR_PREFIX), &field) {
+                (Some(why), Some(field)) => format!("{field} {why}"),
+                _ => sentence.to_owned(),
+            };
+            ParseError { code: Code::Invalid, message, field }
+        }
+        Category::Data if text.starts_with("missing field ") => malformed(sentence(&text).to_owned()),
         Category::Data => match (unknown_field(&text), text.rsplit_once("expected ")) {
-            (true, _) => (Code::Malformed, "unknown field: use only the fields that the protocol defines".to_owned()),
-            (false, Some((_, expected))) => (Code::Malformed, format!("wrong value: expected {}", sentence(expected))),
-            (false, None) => (Code::Malformed, "wrong value".to_owned()),
+            (true, _) => malformed("unknown field: use only the fields that the protocol defines".to_owned()),
+            (false, Some((_, expected))) => malformed(format!("wrong value: expected {}", sentence(expected))),
+            (false, None) => malformed("wrong value".to_owned()),
         },
     }
 }
@@ -42,8 +84,13 @@ mod tests {
     use super::*;
     use crate::wire::client::ClientFrame;
 
-    fn parsed(json: &str) -> (Code, String) {
-        parse_error(&serde_json::from_str::<ClientFrame>(json).expect_err("the frame is invalid"))
+    fn parsed(json: &str) -> ParseError {
+        frame_error(json, &serde_json::from_str::<ClientFrame>(json).expect_err("the frame is invalid"))
+    }
+
+    fn command(kind: &str, data: &str) -> String {
+        let id = uuid::Uuid::nil();
+        format!(r#"{{"type":"command","id":"{id}","room":"{id}","command":{{"kind":"{kind}","data":{data}}}}}"#)
     }
 
     #[test]
@@ -56,20 +103,44 @@ mod tests {
             r#"{"type":"beat""SECRET"#,
             r#"["SECRET"]"#,
         ] {
-            let (_, message) = parsed(json);
+            let ParseError { message, .. } = parsed(json);
             assert!(!message.contains("SECRET"), "{message}");
         }
     }
 
     #[test]
     fn invalid_text_and_a_malformed_frame_have_different_codes() {
-        let chat = |text: &str| {
-            format!(
-                r#"{{"type":"command","id":"{0}","room":"{0}","command":{{"kind":"chat.send","data":{{"text":"{text}"}}}}}}"#,
-                uuid::Uuid::nil()
-            )
+        let invalid = parsed(&command("chat.send", r#"{"text":"  "}"#));
+        assert_eq!((invalid.code, invalid.message.as_str()), (Code::Invalid, "text must not be empty"));
+        let malformed = parsed(r#"{"type":"leave"}"#);
+        assert_eq!((malformed.code, malformed.message.as_str()), (Code::Malformed, "missing field `room`"));
+    }
+
+    #[test]
+    fn an_invalid_text_names_its_field() {
+        let id = uuid::Uuid::nil();
+        let item = |medicine: &str, dosage: &str| {
+            format!(r#"{{"medicine":"{medicine}","dosage":"{dosage}","quantity":1,"days":1}}"#)
         };
-        assert_eq!(parsed(&chat("   ")), (Code::Invalid, "text must not be empty".to_owned()));
-        assert_eq!(parsed(r#"{"type":"leave"}"#), (Code::Malformed, "missing field `room`".to_owned()));
+        let items = format!(r#"{{"items":[{},{}]}}"#, item("A", "b"), item("A", ""));
+        let address = format!(r#"{{"prescription":"{id}","pharmacy":"{id}","hand_over":{{"delivery":"\u200b"}}}}"#);
+        let candidate = format!(
+            r#"{{"type":"call","room":"{id}","call":"{id}","signal":{{"kind":"candidate","data":
+            {{"to":"{id}","epoch":1,"candidate":{{"candidate":"","sdp_mid":""}}}}}}}}"#
+        );
+        for (json, field) in [
+            (command("chat.send", r#"{"text":""}"#), "text"),
+            (command("consultation.cancel", r#"{"reason":""}"#), "reason"),
+            (command("guest.invite", r#"{"name":"a\nb","kind":"relative"}"#), "name"),
+            (command("consultation.complete", r#"{"note":"\u3164"}"#), "note"),
+            (command("prescription.draft", &items), "items[1].dosage"),
+            (command("prescription.send", &address), "hand_over.delivery"),
+            (r#"{"type":"hello","replaces":""}"#.to_owned(), "replaces"),
+            (candidate, "candidate.sdp_mid"),
+        ] {
+            let error = parsed(&json);
+            assert_eq!((error.code, error.field.as_deref()), (Code::Invalid, Some(field)), "{json}");
+            assert!(error.message.starts_with(&format!("{field} must ")), "{}", error.message);
+        }
     }
 }

@@ -77,7 +77,7 @@ pub fn prescription_command(key: &str, view: &PrescriptionView, pick: u128) -> C
         "prescription.send" => Command::Send(SendPrescription {
             prescription,
             pharmacy: pharmacy_id(1 + pick % 3),
-            hand_over: if pick.is_multiple_of(2) { to_home() } else { rooms::party::HandOver::Pickup },
+            hand_over: if pick.is_multiple_of(2) { to_home() } else { NewHandOver::Pickup },
         }),
         "prescription.review" => Command::Review(Review {
             prescription,

@@ -59,7 +59,7 @@ fn bad() -> Vec<(&'static str, String)> {
         ("raw line feed in a string", chat("\"a\nb\"")),
         ("half a surrogate pair", chat(r#""\ud800""#)),
         ("too long a text", chat(&format!("\"{}\"", "a".repeat(4001)))),
-        ("too long in bytes", chat(&format!("\"{}\"", "ü".repeat(2001)))),
+        ("too long in characters of four bytes", chat(&format!("\"{}\"", "\u{1f600}".repeat(4001)))),
         ("deep array", deep("[", "]")),
         ("deep object", deep(r#"{"a":"#, "}").replace("}}", "1}}")),
         ("deep array as data", frame(&format!(r#"{{"kind":"chat.send","data":{}}}"#, deep("[", "]")))),
@@ -98,8 +98,8 @@ fn malformed_frames_are_rejected() {
 
 #[test]
 fn texts_are_trimmed_and_never_printed() {
-    let parsed: rooms::text::Line = text("  Ünï\u{202e}code\t ");
-    assert_eq!(parsed.as_str(), "Ünï\u{202e}code");
+    let parsed: rooms::text::Line = text("  Ünïcode\t ");
+    assert_eq!(parsed.as_str(), "Ünïcode");
     assert!(!format!("{parsed:?}").contains("code"));
     let secret = frame(&format!(r#"{{"kind":"chat.send","data":{{"text":"I have{}"}}}}"#, " HIV".repeat(2000)));
     let error = serde_json::from_str::<ClientFrame>(&secret).expect_err("too long");

@@ -15,4 +15,5 @@ mod random;
 mod record;
 mod sdp;
 mod support;
+mod text;
 mod wire;

@@ -2,7 +2,7 @@
 
 use rooms::command::*;
 use rooms::event::Event;
-use rooms::party::{HandOver, Policy, Thread};
+use rooms::party::{Policy, Thread};
 use rooms::permission::View;
 use rooms::reason::ReviewVerdict;
 use rooms::refusal::Refusal;
@@ -33,7 +33,7 @@ fn prescription_moves_from_draft_to_hand_over_at_the_counter() {
     let prescription = clinic.prescription();
     assert_eq!(clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription })), ["prescription.signed"]);
     assert_eq!(clinic.medicine_states().0, "released");
-    clinic.send(1, HandOver::Pickup);
+    clinic.send(1, NewHandOver::Pickup);
     assert_eq!(clinic.medicine_states(), ("released", "received", ""));
     let dispensing = clinic.dispensing();
     let accepted = clinic.ok(&pharmacist(1), move_dispensing(dispensing, "accepted"));
@@ -65,7 +65,7 @@ fn prescribing_requires_a_conversation() {
 fn items_are_bounded() {
     let mut clinic = Clinic::with_default_policy();
     clinic.in_progress();
-    let with = |change: &dyn Fn(&mut rooms::party::Item)| {
+    let with = |change: &dyn Fn(&mut NewItem)| {
         let mut one = item();
         change(&mut one);
         Command::Draft(Draft { items: vec![one] })
@@ -104,7 +104,7 @@ fn draft_changes_in_place_and_signed_prescription_is_superseded() {
 #[test]
 fn superseding_cancels_the_work_of_a_pharmacy_that_has_not_claimed_it() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let kinds = clinic.ok(&doctor(), amend(&clinic));
     assert_eq!(kinds, ["prescription.moved", "dispensing.moved", "prescription.drafted"]);
     let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
@@ -113,7 +113,7 @@ fn superseding_cancels_the_work_of_a_pharmacy_that_has_not_claimed_it() {
     assert_eq!(seen.prescriptions.len(), 1, "the new draft is not in the pharmacy's view");
 
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted"]);
+    clinic.sent(1, NewHandOver::Pickup).dispense(1, &["accepted"]);
     assert!(matches!(clinic.submit(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
 }
 
@@ -123,21 +123,21 @@ fn doctor_can_cancel_until_the_hand_over() {
         [&[][..], &["accepted"], &["accepted", "preparing", "on_hold"], &["accepted", "preparing", "checked", "ready"]]
     {
         let mut clinic = Clinic::with_default_policy();
-        clinic.sent(1, HandOver::Pickup).dispense(1, steps);
+        clinic.sent(1, NewHandOver::Pickup).dispense(1, steps);
         clinic.ok(&doctor(), cancel(&clinic));
         assert_eq!(clinic.medicine_states(), ("cancelled", "cancelled", ""));
         let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
         assert_eq!(seen.prescriptions[0].state.as_str(), "cancelled");
     }
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted", "preparing", "checked", "ready", "completed"]);
+    clinic.sent(1, NewHandOver::Pickup).dispense(1, &["accepted", "preparing", "checked", "ready", "completed"]);
     assert!(matches!(clinic.submit(&doctor(), cancel(&clinic)), Err(Refusal::Illegal { .. })));
 }
 
 #[test]
 fn declined_prescription_can_be_sent_to_another_pharmacy() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup).dispense(1, &["accepted", "declined"]);
+    clinic.sent(1, NewHandOver::Pickup).dispense(1, &["accepted", "declined"]);
     assert_eq!(clinic.medicine_states(), ("released", "declined", ""));
     assert_eq!(clinic.care().prescriptions[0].pharmacy, None);
     let before = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
@@ -151,10 +151,14 @@ fn declined_prescription_can_be_sent_to_another_pharmacy() {
 #[test]
 fn patient_can_move_an_unclaimed_prescription_to_another_pharmacy() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let again = |n| {
         let pharmacy = pharmacy_id(n);
-        Command::Send(SendPrescription { prescription: clinic.prescription(), pharmacy, hand_over: HandOver::Pickup })
+        Command::Send(SendPrescription {
+            prescription: clinic.prescription(),
+            pharmacy,
+            hand_over: NewHandOver::Pickup,
+        })
     };
     let (same, other, none) = (again(1), again(2), again(9));
     assert!(matches!(clinic.decide(&patient(), &same, None), Err(Refusal::Invalid { field: "pharmacy", .. })));
@@ -170,7 +174,7 @@ fn nothing_is_dispensed_under_review_before_the_verdict() {
     let mut clinic = under_review();
     clinic.signed();
     assert_eq!(clinic.medicine_states().0, "signed");
-    clinic.send(1, HandOver::Pickup);
+    clinic.send(1, NewHandOver::Pickup);
     assert_eq!(clinic.medicine_states(), ("in_review", "received", ""));
     let accept = move_dispensing(clinic.dispensing(), "accepted");
     assert!(matches!(clinic.submit(&pharmacist(1), accept.clone()), Err(Refusal::Illegal { .. })));
@@ -186,28 +190,28 @@ fn nothing_is_dispensed_under_review_before_the_verdict() {
     clinic.ok(&pharmacist(1), accept);
     // One review is enough for every pharmacy.
     clinic.dispense(1, &["declined"]);
-    clinic.send(2, HandOver::Pickup);
+    clinic.send(2, NewHandOver::Pickup);
     assert_eq!(clinic.medicine_states(), ("released", "received", ""));
 }
 
 #[test]
 fn rejected_or_declined_review_ends_the_pharmacys_work() {
     let mut clinic = under_review();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let mut declined = clinic.clone();
     let kinds = clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Reject, Some("interaction")));
     assert_eq!(kinds, ["prescription.reviewed", "dispensing.moved"]);
     assert_eq!(clinic.medicine_states(), ("rejected", "declined", ""));
     declined.dispense(1, &["declined"]);
     assert_eq!(declined.medicine_states(), ("signed", "declined", ""));
-    declined.send(2, HandOver::Pickup);
+    declined.send(2, NewHandOver::Pickup);
     assert_eq!(declined.medicine_states(), ("in_review", "received", ""), "still not reviewed");
 }
 
 #[test]
 fn amending_a_queried_prescription_creates_a_new_draft() {
     let mut clinic = under_review();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     clinic.ok(&pharmacist(1), review(&clinic, ReviewVerdict::Query, Some("twice?")));
     clinic.ok(&doctor(), amend(&clinic));
     let care = clinic.care();
@@ -219,7 +223,7 @@ fn amending_a_queried_prescription_creates_a_new_draft() {
 #[test]
 fn unclaimed_prescription_expires() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup).ok(&doctor(), Command::End(Nothing {}));
+    clinic.sent(1, NewHandOver::Pickup).ok(&doctor(), Command::End(Nothing {}));
     let valid_until = clinic.care().prescriptions[0].valid_until.expect("signed");
     assert_eq!(clinic.room.wake_at(), Some(valid_until));
     let mut claimed = clinic.clone();
@@ -233,7 +237,7 @@ fn unclaimed_prescription_expires() {
 #[test]
 fn each_dispensing_move_requires_exactly_its_own_data() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let dispensing = clinic.dispensing();
     let bare = |to: &str| MoveDispensing { dispensing, to: named(to), hold: None, reason: None, proof: None };
     let field = |clinic: &Clinic, step: MoveDispensing| match clinic.decide(
@@ -259,11 +263,11 @@ fn each_dispensing_move_requires_exactly_its_own_data() {
 #[test]
 fn pharmacy_sees_nothing_of_another_pharmacys_work() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let dispensing = clinic.dispensing();
     assert_eq!(clinic.submit(&pharmacist(2), move_dispensing(dispensing, "accepted")), Err(Refusal::Forbidden));
     clinic.dispense(1, &["declined"]);
-    clinic.send(2, HandOver::Pickup);
+    clinic.send(2, NewHandOver::Pickup);
     let second = clinic.dispensing();
     assert_eq!(clinic.submit(&pharmacist(1), move_dispensing(second, "accepted")), Err(Refusal::NoSuch("dispensing")));
     assert_eq!(
@@ -277,7 +281,7 @@ fn pharmacy_sees_nothing_of_another_pharmacys_work() {
 #[test]
 fn each_thread_has_its_own_members() {
     let mut clinic = Clinic::with_default_policy();
-    clinic.sent(1, HandOver::Pickup);
+    clinic.sent(1, NewHandOver::Pickup);
     let own = Thread::Pharmacy(pharmacy_id(1));
     for who in [patient(), doctor(), pharmacist(1)] {
         clinic.ok(&who, chat(own));
@@ -304,10 +308,10 @@ fn prescriptions_of_a_room_are_bounded() {
     let prescription = clinic.prescription();
     clinic.ok(&doctor(), Command::Sign(PrescriptionRef { prescription }));
     for n in 0..rooms::room::MAX_DISPENSINGS as u128 {
-        clinic.send(1 + n % 2, HandOver::Pickup);
+        clinic.send(1 + n % 2, NewHandOver::Pickup);
     }
     let pharmacy = pharmacy_id(3);
-    let again = Command::Send(SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup });
+    let again = Command::Send(SendPrescription { prescription, pharmacy, hand_over: NewHandOver::Pickup });
     assert!(matches!(clinic.submit(&patient(), again), Err(Refusal::Invalid { field: "pharmacy", .. })));
 }
 
@@ -319,7 +323,7 @@ fn nothing_new_follows_from_a_consultation_entered_in_error() {
         clinic.ok(&admin(n), Command::MarkError(reason()));
     }
     let prescription = clinic.prescription();
-    let send = SendPrescription { prescription, pharmacy: pharmacy_id(1), hand_over: HandOver::Pickup };
+    let send = SendPrescription { prescription, pharmacy: pharmacy_id(1), hand_over: NewHandOver::Pickup };
     assert!(matches!(clinic.submit(&patient(), Command::Send(send)), Err(Refusal::Illegal { .. })));
     assert!(matches!(clinic.submit(&doctor(), amend(&clinic)), Err(Refusal::Illegal { .. })));
     let cancelled = cancel(&clinic);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rooms::sdp::{Candidate, MAX_CANDIDATE_BYTES, MAX_SDP_BYTES, Sdp, SdpError};
 use rooms::wire::client::ClientFrame;
 use rooms::wire::code::Code;
-use rooms::wire::parse_error::parse_error;
+use rooms::wire::parse_error::{ParseError, frame_error};
 
 const FINGERPRINT: &str = "a=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08";
 
@@ -130,8 +130,9 @@ fn invalid_description_has_its_own_code_and_is_not_quoted() {
     let frame = format!(
         r#"{{"type":"call","room":"{nil}","call":"{nil}","signal":{{"kind":"description","data":{{"to":"{nil}","epoch":1,"description":{{"type":"offer","sdp":"SECRET"}}}}}}}}"#
     );
-    let (code, message) = parse_error(&serde_json::from_str::<ClientFrame>(&frame).unwrap_err());
-    assert_eq!(code, Code::Invalid);
+    let error = serde_json::from_str::<ClientFrame>(&frame).unwrap_err();
+    let ParseError { code, message, field } = frame_error(&frame, &error);
+    assert_eq!((code, field.as_deref()), (Code::Invalid, Some("description.sdp")));
     assert!(message.starts_with("sdp must") && !message.contains("SECRET"), "{message}");
 }
 

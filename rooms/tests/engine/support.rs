@@ -1,26 +1,27 @@
 //! A small clinic without a server: people, a room, its log and a manual clock.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use rooms::command::*;
 use rooms::event::Event;
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, SlotId, UserId};
-use rooms::party::{HandOver, Item, Party, Person, Pharmacy, Policy, Slot, Thread};
+use rooms::party::{Party, Person, Pharmacy, Policy, Slot, Thread};
 use rooms::permission::View;
 use rooms::record::Record;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
 use rooms::room::Room;
 use rooms::room::snapshot::Snapshot;
-use rooms::text::Text;
+use rooms::text::TextError;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 
 /// 2026-03-02T09:00:00Z.
 pub const START: i64 = 1_772_442_000_000_000;
 
-pub fn text<const MAX: usize>(raw: &str) -> Text<MAX> {
-    Text::parse(raw).expect("a test's text is fine")
+pub fn text<T: FromStr<Err = TextError>>(raw: &str) -> T {
+    raw.parse().expect("a test's text is fine")
 }
 
 pub fn start() -> Timestamp {
@@ -130,12 +131,12 @@ pub fn reason() -> Reason {
     Reason { reason: text("because") }
 }
 
-pub fn item() -> Item {
-    Item { medicine: text("Amoxicillin 500 mg"), dosage: text("three times a day"), quantity: 21, days: 7 }
+pub fn item() -> NewItem {
+    NewItem { medicine: text("Amoxicillin 500 mg"), dosage: text("three times a day"), quantity: 21, days: 7 }
 }
 
-pub fn to_home() -> HandOver {
-    HandOver::Delivery(text("2 Side Street"))
+pub fn to_home() -> NewHandOver {
+    NewHandOver::Delivery(text("2 Side Street"))
 }
 
 /// A room under test.
@@ -289,13 +290,13 @@ impl Clinic {
         self
     }
 
-    pub fn sent(&mut self, n: u128, hand_over: HandOver) -> &mut Self {
+    pub fn sent(&mut self, n: u128, hand_over: NewHandOver) -> &mut Self {
         self.signed();
         self.send(n, hand_over);
         self
     }
 
-    pub fn send(&mut self, n: u128, hand_over: HandOver) {
+    pub fn send(&mut self, n: u128, hand_over: NewHandOver) {
         let prescription = self.prescription();
         self.ok(&patient(), Command::Send(SendPrescription { prescription, pharmacy: pharmacy_id(n), hand_over }));
     }
@@ -377,8 +378,8 @@ pub fn assign(delivery: DeliveryId, n: u128) -> Command {
     Command::AssignDelivery(AssignDelivery { delivery, courier: user(&courier(n)) })
 }
 
-pub fn proof() -> rooms::party::Proof {
-    rooms::party::Proof { kind: rooms::party::ProofKind::Code, reference: text("4711") }
+pub fn proof() -> NewProof {
+    NewProof { kind: rooms::party::ProofKind::Code, reference: text("4711") }
 }
 
 /// Parses a state from its name on the wire.

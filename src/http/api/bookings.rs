@@ -9,7 +9,7 @@ use rooms::command::{Command, Nothing, Reason, Request, Reschedule};
 use rooms::id::RoomId;
 use rooms::role::Role;
 use rooms::state::{ConsultationState, PaymentState};
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::wire::code::Code;
 use rooms::wire::feed::FeedItem;
 use schemars::JsonSchema;
@@ -89,7 +89,7 @@ struct PaymentStatus {
     state: PaymentState,
     /// In the minor unit of `currency`.
     amount: u64,
-    currency: Line,
+    currency: Text<200>,
     /// The page to pay on. Absent until the provider has created it, and once nothing is left to pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkout_url: Option<String>,

@@ -2,9 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use rooms::command::{AssignDelivery, Command, MoveDelivery};
+use rooms::command::{AssignDelivery, Command, MoveDelivery, NewProof};
 use rooms::id::{DeliveryId, UserId};
-use rooms::party::Proof;
 use rooms::role::Role;
 use rooms::room::snapshot::DeliveryView;
 use rooms::state::DeliveryState;
@@ -69,7 +68,7 @@ struct DeliveryMove {
     reason: Option<Prose>,
     /// Required with `delivered`.
     #[serde(default)]
-    proof: Option<Proof>,
+    proof: Option<NewProof>,
     /// The start of the new window; required with `rescheduled`.
     #[serde(default)]
     window: Option<Timestamp>,

@@ -2,9 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use rooms::command::{Command, MoveDispensing, Nothing};
+use rooms::command::{Command, MoveDispensing, NewProof, Nothing};
 use rooms::id::DispensingId;
-use rooms::party::Proof;
 use rooms::reason::HoldReason;
 use rooms::role::Role;
 use rooms::room::snapshot::DispensingView;
@@ -79,7 +78,7 @@ struct DispensingMove {
     reason: Option<Prose>,
     /// How the patient proved their identity; required with `completed` at the counter.
     #[serde(default)]
-    proof: Option<Proof>,
+    proof: Option<NewProof>,
 }
 
 async fn list(

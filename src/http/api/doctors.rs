@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use rooms::id::{SlotId, UserId};
 use rooms::role::Role;
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
@@ -57,7 +57,7 @@ struct DoctorsQuery {
 #[derive(Serialize, JsonSchema)]
 struct Doctor {
     id: UserId,
-    name: Line,
+    name: Text<200>,
     #[serde(skip_serializing_if = "Option::is_none")]
     specialty: Option<String>,
     /// As the profile lists them, e.g. `en, de`.

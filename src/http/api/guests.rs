@@ -5,7 +5,7 @@ use axum::extract::State;
 use rooms::command::{Command, Nothing};
 use rooms::id::{CommandId, RoomId, UserId};
 use rooms::role::Role;
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
@@ -66,7 +66,7 @@ struct GuestEntered {
 #[derive(Serialize, JsonSchema)]
 struct Guest {
     id: UserId,
-    name: Line,
+    name: Text<200>,
     role: Role,
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use rooms::id::PharmacyId;
 use rooms::party::{Person, Pharmacy};
 use rooms::role::Role;
-use rooms::text::{Line, Text};
+use rooms::text::{Name, Paragraph};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -51,8 +51,8 @@ struct SearchQuery {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PharmacyRequest {
-    name: Line,
-    address: Text<400>,
+    name: Name,
+    address: Paragraph,
 }
 
 async fn list(
@@ -71,7 +71,7 @@ async fn add(
 ) -> Result<(StatusCode, Json<Pharmacy>), Problem> {
     let id = PharmacyId(key.fresh);
     state.store.insert_pharmacy(id, &name, &address).await?;
-    Ok((StatusCode::CREATED, Json(Pharmacy { id, name, address })))
+    Ok((StatusCode::CREATED, Json(Pharmacy { id, name: name.into(), address: address.into() })))
 }
 
 async fn couriers(

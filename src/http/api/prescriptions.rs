@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use rooms::command::{Amend, CancelPrescription, Command, Draft, Nothing, PrescriptionRef, Reason, SendPrescription};
+use rooms::command::{
+    Amend, CancelPrescription, Command, Draft, NewHandOver, Nothing, PrescriptionRef, Reason, SendPrescription,
+};
 use rooms::id::{PharmacyId, PrescriptionId, RoomId};
-use rooms::party::{HandOver, Person};
+use rooms::party::Person;
 use rooms::role::Role;
 use rooms::room::snapshot::PrescriptionView;
 use rooms::state::PrescriptionState;
@@ -92,7 +94,7 @@ pub struct InRoom<T> {
 #[serde(deny_unknown_fields)]
 struct SendRequest {
     pharmacy: PharmacyId,
-    hand_over: HandOver,
+    hand_over: NewHandOver,
 }
 
 async fn list(

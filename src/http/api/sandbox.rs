@@ -7,7 +7,7 @@ use axum::response::Response;
 use rooms::id::{DeliveryId, RoomId};
 use rooms::role::Role;
 use rooms::state::DeliveryState;
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
@@ -77,7 +77,7 @@ pub fn operations() -> Vec<Operation> {
 struct SandboxPaymentView {
     room: RoomId,
     amount: u64,
-    currency: Line,
+    currency: Text<200>,
     state: SandboxPaymentState,
     whims: SandboxFaults,
 }

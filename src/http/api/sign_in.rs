@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
 use rooms::id::{PharmacyId, SessionId, UserId};
 use rooms::role::Role;
-use rooms::text::Line;
+use rooms::text::{Name, Text};
 use rooms::time::Timestamp;
 use rooms::wire::code::Code;
 use schemars::JsonSchema;
@@ -130,7 +130,7 @@ struct RegisterRequest {
     /// At least 8 characters, at most 256 bytes, and not a commonly used password.
     #[schemars(with = "String", length(min = 8, max = 256))]
     password: SecretString,
-    name: Line,
+    name: Name,
     #[serde(default)]
     role: RegistrationRole,
 }
@@ -150,7 +150,7 @@ enum RegistrationRole {
 #[derive(Serialize, JsonSchema)]
 pub struct AccountHolder {
     pub id: UserId,
-    pub name: Line,
+    pub name: Text<200>,
     pub email: String,
     pub role: Role,
     pub status: Status,

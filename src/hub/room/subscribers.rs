@@ -208,7 +208,7 @@ mod tests {
     use rooms::id::{PharmacyId, SessionId};
     use rooms::party::Thread;
     use rooms::role::Actor;
-    use rooms::text::Prose;
+    use rooms::text::Text;
 
     fn connection() -> Arc<Connection> {
         let (session, user) = (SessionId(Uuid::now_v7()), UserId(Uuid::now_v7()));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn chat(thread: Thread) -> Event {
-        Event::ChatSent(ChatSent { text: Prose::parse("hello").unwrap(), thread })
+        Event::ChatSent(ChatSent { text: Text::stored("hello").unwrap(), thread })
     }
 
     fn publish(subscribers: &mut Subscribers, seqs: std::ops::RangeInclusive<u64>, thread: Thread) {

@@ -9,7 +9,7 @@ use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
 use rooms::room::snapshot::DeliveryView;
 use rooms::state::DeliveryState;
-use rooms::text::Line;
+use rooms::text::Text;
 use uuid::Uuid;
 
 use super::sandbox::SimulatedStep;
@@ -42,7 +42,7 @@ pub struct CourierAdapter {
     hub: Hub,
     clock: Clock,
     client: CourierClient,
-    name: Line,
+    name: Text<200>,
     assign: bool,
     secret: WebhookSecret,
 }
@@ -52,7 +52,7 @@ impl CourierAdapter {
     pub fn new(settings: &CourierSettings, egress: &Egress, hub: Hub, clock: Clock) -> Option<Self> {
         let provider = settings.provider.as_ref()?;
         let client = CourierClient::new(provider, egress, hub.store().clone(), clock.clone());
-        let name = Line::parse(&settings.name).expect("checked with the settings");
+        let name = settings.name.clone().into();
         let secret = WebhookSecret::configured_or_random(settings.webhook_secret.as_ref());
         Some(Self { hub, clock, client, name, assign: settings.assign, secret })
     }
@@ -155,7 +155,8 @@ impl CourierAdapter {
         let Some(parcel) = self.parcel(room, delivery).await?.filter(is_ours) else {
             return Ok(Outcome::gone("the parcel is assigned to another courier, or cancelled"));
         };
-        let stop = |name: &Line, address: &str| Stop { name: name.as_str().to_owned(), address: address.to_owned() };
+        let stop =
+            |name: &Text<200>, address: &str| Stop { name: name.as_str().to_owned(), address: address.to_owned() };
         let order = CourierOrder {
             room,
             delivery,

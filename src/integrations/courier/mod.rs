@@ -7,8 +7,8 @@ pub mod adapter;
 mod http;
 pub mod sandbox;
 
+use rooms::command::NewProof;
 use rooms::id::{DeliveryId, RoomId};
-use rooms::party::Proof;
 use rooms::state::DeliveryState;
 use rooms::text::Prose;
 use rooms::time::Timestamp;
@@ -47,7 +47,7 @@ pub struct DeliveryReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Prose>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
+    pub proof: Option<NewProof>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Timestamp>,
 }

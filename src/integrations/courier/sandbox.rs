@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rooms::party::{Proof, ProofKind};
+use rooms::command::NewProof;
+use rooms::party::ProofKind;
 use rooms::state::DeliveryState;
 use rooms::text::{Line, Prose};
 use rooms::time::Timestamp;
@@ -88,7 +89,7 @@ impl SandboxCourier {
         if matches!(to, Requested | Assigned | Cancelled | Restocked | Disposed) {
             return None;
         }
-        let proof = Proof { kind: ProofKind::Code, reference: Line::parse("0000").expect("digits are a line") };
+        let proof = NewProof { kind: ProofKind::Code, reference: Line::parse("0000").expect("digits are a line") };
         let reason = Prose::parse("nobody opened").expect("two words are prose");
         let report = DeliveryReport {
             delivery: parcel.delivery,

@@ -1,6 +1,6 @@
 //! The texts of mails, in each language, as plain text and as HTML.
 
-use rooms::text::Line;
+use rooms::text::Text;
 use rooms::time::Timestamp;
 
 use crate::store::users::Language;
@@ -40,7 +40,7 @@ impl MailKind {
 pub struct MailTemplate<'a> {
     pub kind: MailKind,
     /// The recipient's name.
-    pub name: &'a Line,
+    pub name: &'a Text<200>,
     /// When the consultation begins; absent without an appointment.
     pub starts_at: Option<Timestamp>,
     /// The offset of the clinic's local time from UTC.
@@ -182,7 +182,7 @@ fn escape_html(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn template(kind: MailKind, name: &Line) -> MailTemplate<'_> {
+    fn template(kind: MailKind, name: &Text<200>) -> MailTemplate<'_> {
         MailTemplate {
             kind,
             name,
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_mail_states_its_facts_in_every_language() {
-        let name = Line::parse("Pat <Ient>").expect("a name");
+        let name = Text::stored("Pat <Ient>").expect("a name");
         for kind in MailKind::ALL {
             assert_eq!(MailKind::from_name(kind.as_str()), Some(kind));
             let rendered = Language::ALL.map(|language| template(kind, &name).render(language));

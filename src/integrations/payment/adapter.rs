@@ -7,7 +7,7 @@ use rooms::refusal::Refusal;
 use rooms::role::Actor;
 use rooms::room::snapshot::Snapshot;
 use rooms::state::PaymentState;
-use rooms::text::Line;
+use rooms::text::Text;
 use uuid::Uuid;
 
 use super::{IntentReport, IntentStatus, PaymentClient, PaymentEvent, PaymentOrder};
@@ -152,7 +152,7 @@ impl PaymentAdapter {
             IntentStatus::Released => self.state_after_release(room).await?,
         };
         let (amount, currency) = (report.amount, report.currency.clone());
-        let reference = Line::parse(reference).expect("a checked reference is a short line");
+        let reference = Text::stored(reference).expect("a checked reference is a short line");
         let command = Command::RecordPayment(RecordPayment { to, amount, currency, reference });
         let id = CommandId(self.clock.fresh_id());
         let submission = Submission { room, actor: Actor::System, id, command, expect: None };

@@ -9,7 +9,7 @@ pub mod sandbox;
 mod stripe;
 
 use rooms::id::RoomId;
-use rooms::text::Line;
+use rooms::text::Text;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ pub struct PaymentOrder {
     pub room: RoomId,
     /// In minor units of `currency`.
     pub amount: u64,
-    pub currency: Line,
+    pub currency: Text<200>,
 }
 
 /// A provider's payment intent.
@@ -58,7 +58,7 @@ pub enum IntentStatus {
 pub struct IntentReport {
     pub status: IntentStatus,
     pub amount: u64,
-    pub currency: Line,
+    pub currency: Text<200>,
 }
 
 /// A report that a provider sends by webhook.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rooms::text::Line;
+use rooms::text::Text;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -121,7 +121,7 @@ impl SandboxPayments {
         let id: Uuid = reference.parse().map_err(|_| not_found())?;
         let payment = self.store.sandbox_payment(id).await?.ok_or_else(not_found)?;
         simulate_faults(&payment).await?;
-        let (amount, currency): (u64, Line) = (payment.amount, payment.currency.clone());
+        let (amount, currency): (u64, Text<200>) = (payment.amount, payment.currency.clone());
         let mut is_done = payment.state == to;
         for from in from {
             is_done = is_done || self.store.move_sandbox_payment(id, *from, to).await?;

@@ -1,7 +1,7 @@
 //! A client for the payment intents API (`/v1/payment_intents`) that Stripe and compatible providers offer.
 
 use reqwest::Method;
-use rooms::text::Line;
+use rooms::text::Text;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -134,8 +134,8 @@ pub(super) fn intent_status(status: &str) -> Option<IntentStatus> {
 }
 
 /// Parses a currency into the upper-case form that rooms use.
-pub(super) fn currency(text: &str) -> Result<Line, PartnerError> {
-    Line::parse(&text.to_ascii_uppercase()).map_err(|_| PartnerError::retryable("the provider's currency is unusable"))
+pub(super) fn currency(text: &str) -> Result<Text<200>, PartnerError> {
+    Text::stored(&text.to_ascii_uppercase()).map_err(|_| PartnerError::retryable("the provider's currency is unusable"))
 }
 
 /// Returns whether a browser may be sent to this page.

@@ -7,7 +7,7 @@ use rooms::signal::Mark;
 use rooms::wire::client::{ClientFrame, FeedName};
 use rooms::wire::close::Close;
 use rooms::wire::code::Code;
-use rooms::wire::parse_error::parse_error;
+use rooms::wire::parse_error::{ParseError, frame_error};
 use rooms::wire::server::{ErrorFrame, ServerFrame};
 use tokio::time::Instant;
 
@@ -54,8 +54,8 @@ impl<T: FrameTransport> RealtimeSession<T> {
             Ok(frame) => self.handle(frame),
             Err(error) => {
                 self.count_violation(Close::Protocol)?;
-                let (code, message) = parse_error(&error);
-                self.reject_text(code, &message, Detail::default(), &text);
+                let ParseError { code, message, field } = frame_error(&text, &error);
+                self.reject_text(code, &message, Detail { field, ..Detail::default() }, &text);
                 Ok(None)
             }
         }

@@ -9,7 +9,7 @@ use rooms::id::{CommandId, RoomId, UserId};
 use rooms::party::Thread;
 use rooms::record::{GENESIS, Record, chain};
 use rooms::role::{Actor, By, Role};
-use rooms::text::{Line, Prose};
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,8 +35,8 @@ async fn stored_and_exported(store: &Store) -> (RoomId, Vec<String>) {
     let mut hash = GENESIS;
     for seq in 1..=EVENTS as u64 {
         let command = CommandId(Uuid::now_v7());
-        let actor = By { id: Some(sender), name: Some(Line::parse("Ann").unwrap()), role: Role::Patient };
-        let text = Prose::parse(&format!("message {seq}, \"quoted\" \\ and 한국어 €")).unwrap();
+        let actor = By { id: Some(sender), name: Some(Text::stored("Ann").unwrap()), role: Role::Patient };
+        let text = Text::stored(&format!("message {seq}, \"quoted\" \\ and 한국어 €")).unwrap();
         let event = Event::ChatSent(ChatSent { text, thread: Thread::Care });
         let at = Timestamp::from_micros(1_790_000_000_000_000 + seq as i64);
         let record = Record { room, seq, at, actor, command: Some(command), event };
@@ -140,8 +140,8 @@ async fn export_of_a_long_record_ends_where_it_was_when_the_export_began(databas
     let mut log = RoomLog::new();
     for size in [600, 700] {
         let (sender, command) = new_ids();
-        let actor = Actor::Person { id: sender, role: Role::Patient, name: Line::parse("P").unwrap(), pharmacy: None };
-        let text = Prose::parse("x").unwrap();
+        let actor = Actor::Person { id: sender, role: Role::Patient, name: Text::stored("P").unwrap(), pharmacy: None };
+        let text = Text::stored("x").unwrap();
         let events = vec![Event::ChatSent(ChatSent { text, thread: Thread::Care }); size];
         let append = log.append(&actor, command, events);
         assert_eq!(store.append(std::slice::from_ref(&append)).await.unwrap(), [Appended::Committed]);

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rooms::id::PharmacyId;
 use rooms::role::Role;
-use rooms::text::{Line, Text};
+use rooms::text::Text;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
@@ -140,7 +140,7 @@ async fn active_pharmacist_needs_a_pharmacy_and_admins_cannot_change_their_own_r
     let (admin, token) = rest.person_with_token(Role::Admin, None).await;
     let user = rest.register("phil@example.org", "pharmacist").await;
     let pharmacy = PharmacyId(Uuid::now_v7());
-    let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
+    let (name, address) = (Text::stored("Pharmacy").unwrap(), Text::stored("1 Street").unwrap());
     rest.server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
     let change = |id: String, body: Value| {
         let path = format!("/v1/users/{id}");

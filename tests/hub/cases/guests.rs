@@ -8,7 +8,7 @@ use rooms::command::{Chat, Command, GuestRef, InviteGuest, Nothing};
 use rooms::id::RoomId;
 use rooms::party::{GuestKind, Thread};
 use rooms::role::Actor;
-use rooms::text::{Line, Prose};
+use rooms::text::{Name, Prose};
 use rooms::wire::client::Token;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -31,7 +31,7 @@ impl Invitation {
         let rest = RestClient::start(database).await;
         let case = rest.server.case().await;
         send_as(&rest, case.room, &case.patient, "from before").await;
-        let invite = InviteGuest { name: Line::parse("Inter Preter").unwrap(), kind: GuestKind::Interpreter };
+        let invite = InviteGuest { name: Name::parse("Inter Preter").unwrap(), kind: GuestKind::Interpreter };
         rest.server.submit(case.room, &case.doctor, Command::InviteGuest(invite)).await.unwrap();
         let doctor = rest.server.token(&case.doctor).0;
         let seen = rest.get(&format!("/v1/consultations/{}", case.room)).bearer(&doctor).send().await.ok();

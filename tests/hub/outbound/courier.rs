@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use rooms::command::{
-    AssignDelivery, Command, Draft, MoveDelivery, MoveDispensing, Nothing, PrescriptionRef, SendPrescription,
+    AssignDelivery, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, Nothing, PrescriptionRef,
+    SendPrescription,
 };
 use rooms::id::{DeliveryId, PharmacyId, RoomId, UserId};
-use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
 use rooms::room::snapshot::DeliveryView;
-use rooms::text::{Line, Prose, Text};
+use rooms::text::{Line, Paragraph, Prose, Text};
 use rooms::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -32,19 +32,19 @@ struct CourierCase {
 impl CourierCase {
     async fn start(clinic: PaidClinic) -> Self {
         let (server, pharmacy) = (clinic.server(), PharmacyId(Uuid::now_v7()));
-        let (name, address) = (Line::parse("Corner Pharmacy").unwrap(), Text::parse("1 Main Street").unwrap());
+        let (name, address) = (Text::stored("Corner Pharmacy").unwrap(), Text::stored("1 Main Street").unwrap());
         server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
         let pharmacist = server.person(Role::Pharmacist, "Phil", Some(pharmacy)).await;
         let room = server.waiting_room(&clinic.patient, &clinic.doctor).await;
         let say = async |actor: &Actor, command: Command| server.submit(room, actor, command).await.unwrap();
         say(&clinic.doctor, Command::Admit(Nothing {})).await;
         say(&clinic.patient, Command::Enter(Nothing {})).await;
-        let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
-        let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
+        let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Paragraph::parse("one a day").unwrap());
+        let items = vec![NewItem { medicine, dosage, quantity: 10, days: 10 }];
         say(&clinic.doctor, Command::Draft(Draft { items })).await;
         let prescription = clinic.snapshot(room).await.prescriptions[0].id;
         say(&clinic.doctor, Command::Sign(PrescriptionRef { prescription })).await;
-        let hand_over = HandOver::Delivery(Text::parse("5 Home Road").unwrap());
+        let hand_over = NewHandOver::Delivery(Paragraph::parse("5 Home Road").unwrap());
         say(&clinic.patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
         let dispensing = clinic.snapshot(room).await.dispensings[0].id;
         for to in ["accepted", "preparing", "checked", "ready"] {

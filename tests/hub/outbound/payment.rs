@@ -95,7 +95,8 @@ async fn cancellation_and_absent_doctor_are_refunded(database: DatabaseSettings)
     let alone = clinic.book_slot(clinic.slot(Duration::from_secs(7200)).await).await;
     let page = clinic.checkout_url(alone).await;
     settle(&clinic, alone, "pay").await;
-    let (consent, identity) = (clinic.server().state.config.policy.consent.clone(), Line::parse("account").unwrap());
+    let consent = clinic.server().state.config.policy.consent.as_str().parse().unwrap();
+    let identity = Line::parse("account").unwrap();
     let check_in = Command::CheckIn(CheckIn { consent, identity });
     clinic.server().submit(alone, &clinic.patient, check_in).await.unwrap();
     clinic.advance_clock(Duration::from_secs(4 * 3600));

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use rooms::command::StartCall;
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, Nothing, PrescriptionRef, Request,
-    SendPrescription,
+    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, Nothing,
+    PrescriptionRef, Request, SendPrescription,
 };
 use rooms::id::{PharmacyId, RoomId};
 use rooms::media::Media;
-use rooms::party::{HandOver, Item, Thread};
+use rooms::party::Thread;
 use rooms::role::{Actor, Role};
 use rooms::signal::Mark;
 use rooms::state::{DeliveryState, DispensingState};
-use rooms::text::{Line, Prose, Text};
+use rooms::text::{Line, Paragraph, Prose, Text};
 use uuid::Uuid;
 use wardroom::config::{DatabaseSettings, PushService as Allowed};
 use wardroom::store::devices::{NoticeKind, Preferences, Quiet, Subscription};
@@ -86,7 +86,7 @@ async fn each_kind_reaches_each_device_of_absent_people_once(database: DatabaseS
     let service = PushService::start().await;
     let server = server(database, &service).await;
     let pharmacy = PharmacyId(Uuid::now_v7());
-    let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
+    let (name, address) = (Text::stored("Pharmacy").unwrap(), Text::stored("1 Street").unwrap());
     server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
     let people = [
         (server.person(Role::Patient, "Pat", None).await, "phone"),
@@ -107,20 +107,20 @@ async fn each_kind_reaches_each_device_of_absent_people_once(database: DatabaseS
         async move { server.submit(room, &who, command).await.unwrap().last }
     };
     submit(&patient, Command::Request(Request { slot: None, doctor: doctor.user(), reason: None })).await;
-    let consent = server.state.config.policy.consent.clone();
+    let consent = server.state.config.policy.consent.as_str().parse().unwrap();
     submit(&patient, Command::CheckIn(CheckIn { consent, identity: Line::parse("account").unwrap() })).await;
     submit(&doctor, Command::Admit(Nothing {})).await;
     submit(&patient, Command::Enter(Nothing {})).await;
     let started = Instant::now();
     submit(&doctor, Command::StartCall(StartCall { media: Media::Video })).await;
     submit(&doctor, Command::Chat(Chat { text: Prose::parse("hello").unwrap(), thread: Thread::Care })).await;
-    let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
-    let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
+    let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Paragraph::parse("one a day").unwrap());
+    let items = vec![NewItem { medicine, dosage, quantity: 10, days: 10 }];
     submit(&doctor, Command::Draft(Draft { items })).await;
     let view = server.state.hub.read(room, &doctor).await.unwrap().snapshot;
     let prescription = view.prescriptions[0].id;
     submit(&doctor, Command::Sign(PrescriptionRef { prescription })).await;
-    let hand_over = HandOver::Delivery(Text::parse("2 Lane").unwrap());
+    let hand_over = NewHandOver::Delivery(Paragraph::parse("2 Lane").unwrap());
     submit(&patient, Command::Send(SendPrescription { prescription, pharmacy, hand_over })).await;
     let dispensing = server.state.hub.read(room, &patient).await.unwrap().snapshot.dispensings[0].id;
     use DispensingState::*;

@@ -22,7 +22,7 @@ use rooms::party::Thread;
 use rooms::permission::{View, sees};
 use rooms::record::Record;
 use rooms::role::{Actor, Role};
-use rooms::text::{Line, Prose};
+use rooms::text::{Prose, Text};
 use rooms::wire::client::Token;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -170,7 +170,7 @@ impl Member {
 
     fn actor(&self) -> Actor {
         let pharmacy = (self.who.role == Role::Pharmacist).then_some(self.room.pharmacy);
-        Actor::Person { id: self.who.user, role: self.who.role, name: Line::parse("X").unwrap(), pharmacy }
+        Actor::Person { id: self.who.user, role: self.who.role, name: Text::stored("X").unwrap(), pharmacy }
     }
 
     /// Breaks the connection once, with commands in flight.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rooms::id::PharmacyId;
 use rooms::role::Role;
-use rooms::text::{Line, Text};
+use rooms::text::Text;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wardroom::archive;
@@ -34,7 +34,7 @@ impl Participants {
     async fn start(database: DatabaseSettings) -> Self {
         let rest = RestClient::start(database).await;
         let pharmacy = PharmacyId(Uuid::now_v7());
-        let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
+        let (name, address) = (Text::stored("Pharmacy").unwrap(), Text::stored("1 Street").unwrap());
         rest.server.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
         let (courier, courier_token) = rest.person_with_token(Role::Courier, None).await;
         let (doctor, doctor_token) = rest.person_with_token(Role::Doctor, None).await;

@@ -8,7 +8,7 @@ use rooms::role::Role;
 use rooms::room::snapshot::{Allowed, DispensingView};
 use rooms::signal::Mark;
 use rooms::state::{ConsultationState, DispensingState};
-use rooms::text::{Line, Text};
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use rooms::wire::feed::{FeedItem, FeedRow};
 use uuid::Uuid;
@@ -60,8 +60,8 @@ async fn open_items_stay_in_a_feed_however_many_follow(settings: DatabaseSetting
     let store = open_store(&settings).await;
     let pharmacy = Pharmacy {
         id: PharmacyId(Uuid::now_v7()),
-        name: Line::parse("Pharmacy").unwrap(),
-        address: Text::parse("1 Street").unwrap(),
+        name: Text::stored("Pharmacy").unwrap(),
+        address: Text::stored("1 Street").unwrap(),
     };
     let (doctor, appends) = closed_and_open_bookings(&store, &pharmacy).await;
     let feed = store.person_feed(doctor.id, Role::Doctor).await.unwrap().items;

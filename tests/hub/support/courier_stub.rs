@@ -53,7 +53,7 @@ impl CourierStub {
         CourierSettings {
             provider: Some(CourierProvider::Http { url, key: "ck_test".into() }),
             webhook_secret: Some(SECRET.into()),
-            name: "Swift Parcels".to_owned(),
+            name: rooms::text::Name::parse("Swift Parcels").unwrap(),
             assign,
         }
     }

@@ -120,7 +120,7 @@ impl PaidClinic {
     /// Runs the consultation to its signed note.
     pub async fn complete(&self, room: RoomId) {
         let server = self.server();
-        let consent = server.state.config.policy.consent.clone();
+        let consent = server.state.config.policy.consent.as_str().parse().unwrap();
         let identity = Line::parse("account").unwrap();
         server.submit(room, &self.patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
         server.submit(room, &self.doctor, Command::Admit(Nothing {})).await.unwrap();

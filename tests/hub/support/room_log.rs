@@ -12,7 +12,7 @@ use rooms::role::{Actor, Role};
 use rooms::room::Room;
 use rooms::room::snapshot::{Allowed, PrescriptionView};
 use rooms::state::PrescriptionState;
-use rooms::text::{Line, Prose};
+use rooms::text::Text;
 use rooms::time::Timestamp;
 use uuid::Uuid;
 use wardroom::config::DatabaseSettings;
@@ -82,8 +82,8 @@ impl RoomLog {
 
     /// Returns an append of a chat message, whose text is also the command's content.
     pub fn chat(&self, sender: UserId, command: CommandId, text: &str) -> Append {
-        let actor = Actor::Person { id: sender, role: Role::Patient, name: Line::parse("P").unwrap(), pharmacy: None };
-        let event = Event::ChatSent(ChatSent { text: Prose::parse(text).unwrap(), thread: Thread::Care });
+        let actor = Actor::Person { id: sender, role: Role::Patient, name: Text::stored("P").unwrap(), pharmacy: None };
+        let event = Event::ChatSent(ChatSent { text: Text::stored(text).unwrap(), thread: Thread::Care });
         let command_hash = chain(&GENESIS, text);
         Append { command_hash, ..self.append(&actor, command, vec![event]) }
     }
@@ -113,7 +113,7 @@ pub fn new_user(name: &str, role: Role) -> User {
     User {
         id,
         email: format!("{id}@example.org"),
-        name: Line::parse(name).unwrap(),
+        name: Text::stored(name).unwrap(),
         role,
         status: Status::Active,
         pharmacy: None,
@@ -138,7 +138,7 @@ pub fn slot_request(slot: &PublishedSlot, doctor: &User) -> (RoomLog, Append) {
     let patient = Actor::Person {
         id: UserId(Uuid::now_v7()),
         role: Role::Patient,
-        name: Line::parse("Patient").unwrap(),
+        name: Text::stored("Patient").unwrap(),
         pharmacy: None,
     };
     let doctor = Person { id: doctor.id, name: doctor.name.clone() };

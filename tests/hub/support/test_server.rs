@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use loadtest::client::Client;
 use loadtest::target::Target;
-use rooms::command::{CheckIn, Command, Draft, Nothing, PrescriptionRef, Request, SendPrescription};
+use rooms::command::{
+    CheckIn, Command, Draft, NewHandOver, NewItem, Nothing, PrescriptionRef, Request, SendPrescription,
+};
 use rooms::id::{CommandId, PharmacyId, RoomId, UserId};
-use rooms::party::{HandOver, Item};
 use rooms::role::{Actor, Role};
-use rooms::text::{Line, Text};
+use rooms::text::{Line, Paragraph, Text};
 use rooms::wire::client::Token;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -85,7 +86,7 @@ impl TestServer {
         let user = User {
             id,
             email: format!("{id}@example.org"),
-            name: Line::parse(name).unwrap(),
+            name: Text::stored(name).unwrap(),
             role,
             status: Status::Active,
             pharmacy,
@@ -128,7 +129,7 @@ impl TestServer {
         let room = RoomId(Uuid::now_v7());
         let request = Request { slot: None, doctor: doctor.user(), reason: None };
         self.submit(room, patient, Command::Request(request)).await.unwrap();
-        let consent = self.state.config.policy.consent.clone();
+        let consent = self.state.config.policy.consent.as_str().parse().unwrap();
         let identity = Line::parse("account").unwrap();
         self.submit(room, patient, Command::CheckIn(CheckIn { consent, identity })).await.unwrap();
         room
@@ -137,7 +138,7 @@ impl TestServer {
     /// Opens a consultation in progress with a prescription that was sent to a pharmacy.
     pub async fn case(&self) -> Case {
         let pharmacy = PharmacyId(Uuid::now_v7());
-        let (name, address) = (Line::parse("Pharmacy").unwrap(), Text::parse("1 Street").unwrap());
+        let (name, address) = (Text::stored("Pharmacy").unwrap(), Text::stored("1 Street").unwrap());
         self.state.store.insert_pharmacy(pharmacy, &name, &address).await.unwrap();
         let patient = self.person(Role::Patient, "Pat", None).await;
         let doctor = self.person(Role::Doctor, "Doc", None).await;
@@ -145,13 +146,13 @@ impl TestServer {
         let room = self.waiting_room(&patient, &doctor).await;
         self.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
         self.submit(room, &patient, Command::Enter(Nothing {})).await.unwrap();
-        let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Text::parse("one a day").unwrap());
-        let items = vec![Item { medicine, dosage, quantity: 10, days: 10 }];
+        let (medicine, dosage) = (Line::parse("Testamol").unwrap(), Paragraph::parse("one a day").unwrap());
+        let items = vec![NewItem { medicine, dosage, quantity: 10, days: 10 }];
         self.submit(room, &doctor, Command::Draft(Draft { items })).await.unwrap();
         let view = self.state.hub.read(room, &doctor).await.unwrap();
         let prescription = view.snapshot.prescriptions[0].id;
         self.submit(room, &doctor, Command::Sign(PrescriptionRef { prescription })).await.unwrap();
-        let send = SendPrescription { prescription, pharmacy, hand_over: HandOver::Pickup };
+        let send = SendPrescription { prescription, pharmacy, hand_over: NewHandOver::Pickup };
         self.submit(room, &patient, Command::Send(send)).await.unwrap();
         Case { room, patient, doctor, pharmacist, pharmacy }
     }

@@ -379,7 +379,7 @@ async fn consent(client: &mut Client, room: RoomId) -> anyhow::Result<Line> {
     while let Ok(Ok(received)) = timeout(Duration::ZERO, client.next()).await {
         if matches!(received.summary, FrameSummary::Joined { .. }) {
             let ServerFrame::Joined { snapshot, .. } = serde_json::from_str(&received.text)? else { break };
-            return Ok(snapshot.consultation.context("a patient sees the consultation")?.consent);
+            return Ok(snapshot.consultation.context("a patient sees the consultation")?.consent.as_str().parse()?);
         }
     }
     anyhow::bail!("the hub sent no snapshot")

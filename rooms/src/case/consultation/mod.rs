@@ -7,7 +7,7 @@ use crate::id::UserId;
 use crate::party::{Party, Slot};
 use crate::role::Role;
 use crate::state::ConsultationState;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 /// A consultation, folded from the log.
@@ -18,7 +18,7 @@ pub struct Consultation {
     /// The slot it was booked for; absent for a walk-in.
     pub slot: Option<Slot>,
     /// The reason for the visit.
-    pub reason: Option<Prose>,
+    pub reason: Option<Text<4000>>,
     pub phase: ConsultationPhase,
 }
 
@@ -90,7 +90,7 @@ pub struct Interval {
 /// How a consultation closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsultationEnd {
-    Completed { interval: Interval, note: Prose },
+    Completed { interval: Interval, note: Text<4000> },
     Cancelled,
     Expired,
     NoShow { missing: Party },

@@ -5,12 +5,12 @@ use crate::event::{ConsultationMoved, Event};
 use crate::id::UserId;
 use crate::party::{Party, Policy, Slot};
 use crate::state::ConsultationState;
-use crate::text::Prose;
+use crate::text::Text;
 use crate::time::Timestamp;
 
 impl Consultation {
     /// Returns the event that moves it to `to`.
-    pub fn move_to(&self, to: ConsultationState, party: Option<Party>, reason: Option<Prose>) -> Event {
+    pub fn move_to(&self, to: ConsultationState, party: Option<Party>, reason: Option<Text<4000>>) -> Event {
         Event::ConsultationMoved(ConsultationMoved { from: self.state(), to, reason, party })
     }
 
@@ -132,7 +132,7 @@ impl Consultation {
     }
 
     /// Applies the signed note.
-    pub fn apply_note(&mut self, note: &Prose, seq: u64) {
+    pub fn apply_note(&mut self, note: &Text<4000>, seq: u64) {
         self.version = seq;
         if let Phase::WrapUp { interval } = self.phase {
             self.phase = Phase::Closed {

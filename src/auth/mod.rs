@@ -8,6 +8,7 @@
 mod account;
 mod caller;
 mod demo;
+mod email;
 mod guest;
 mod keys;
 mod limits;

@@ -3,6 +3,7 @@
 //! Attempts from unknown devices share a part of these threads, behind a queue of limited length. People who have signed
 //! in from the same network before wait behind one such attempt at most, however many strangers try at the same time.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::config::edge::MAX_HASHING_QUEUE;
 
@@ -39,6 +41,28 @@ pub enum DeviceHistory {
 #[derive(Debug, thiserror::Error)]
 #[error("too many people are signing in; try again in a few seconds")]
 pub struct BusyError;
+
+/// Whether a password matches a stored hash.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PasswordMatch {
+    No,
+    Yes,
+    /// The hash is from before passwords were normalized; `hash` is to replace it.
+    OldForm {
+        hash: String,
+    },
+}
+
+/// Omits the hash.
+impl fmt::Debug for PasswordMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PasswordMatch::No => "No",
+            PasswordMatch::Yes => "Yes",
+            PasswordMatch::OldForm { .. } => "OldForm",
+        })
+    }
+}
 
 /// Hashes and verifies passwords.
 #[derive(Clone)]
@@ -69,23 +93,32 @@ impl Passwords {
         }
     }
 
-    /// Returns the hash to store, with its own salt.
+    /// Returns the hash to store, with its own salt. Normalizes the password to NFC first, because keyboards differ in how
+    /// they compose a letter.
     pub async fn hash(&self, password: SecretString) -> Result<String, BusyError> {
-        self.with_thread(DeviceHistory::Unknown, move || hash(password.expose_secret().as_bytes())).await
+        self.with_thread(DeviceHistory::Unknown, move || hash(composed(&password).expose_secret().as_bytes())).await
     }
 
-    /// Returns whether the password matches the stored hash. Without a stored hash the answer is `false`, after the
-    /// same work.
+    /// Returns whether the password matches the stored hash. Without a stored hash the answer is [`PasswordMatch::No`],
+    /// after the same work.
     pub async fn verify(
         &self,
         password: SecretString,
         stored: Option<String>,
         device: DeviceHistory,
-    ) -> Result<bool, BusyError> {
+    ) -> Result<PasswordMatch, BusyError> {
         let dummy_hash = self.dummy_hash.clone();
         self.with_thread(device, move || {
-            let matches = hash_matches(password.expose_secret().as_bytes(), stored.as_deref().unwrap_or(&dummy_hash));
-            matches && stored.is_some()
+            let expected = stored.as_deref().unwrap_or(&dummy_hash);
+            let matches = |form: &SecretString| hash_matches(form.expose_secret().as_bytes(), expected);
+            let composed = composed(&password);
+            if matches(&composed) {
+                return if stored.is_some() { PasswordMatch::Yes } else { PasswordMatch::No };
+            }
+            match old_forms(&password, &composed).iter().any(matches) && stored.is_some() {
+                true => PasswordMatch::OldForm { hash: hash(composed.expose_secret().as_bytes()) },
+                false => PasswordMatch::No,
+            }
         })
         .await
     }
@@ -125,7 +158,7 @@ impl Default for Passwords {
 /// Returns why a password is rejected, or `None` if it is acceptable. It must also differ from the account's address
 /// and name.
 pub fn weakness(password: &str, email: &str, name: &str) -> Option<&'static str> {
-    let length = password.chars().count();
+    let length = password.nfc().count();
     let lower = password.to_lowercase();
     if length < MIN_PASSWORD_CHARS {
         Some("must have at least 8 characters")
@@ -138,6 +171,26 @@ pub fn weakness(password: &str, email: &str, name: &str) -> Option<&'static str>
     } else {
         None
     }
+}
+
+/// Returns the password in the form that is hashed.
+fn composed(password: &SecretString) -> SecretString {
+    password.expose_secret().nfc().collect::<String>().into()
+}
+
+/// Returns the forms in which a password may have been hashed before it was normalized: as it is typed here, or as a keyboard
+/// that decomposes letters typed it.
+fn old_forms(password: &SecretString, composed: &SecretString) -> Vec<SecretString> {
+    let (typed, composed) = (password.expose_secret(), composed.expose_secret());
+    let decomposed: String = typed.nfd().collect();
+    let mut forms: Vec<SecretString> = Vec::new();
+    if decomposed != composed {
+        forms.push(decomposed.clone().into());
+    }
+    if typed != composed && typed != decomposed {
+        forms.push(typed.into());
+    }
+    forms
 }
 
 fn argon2() -> Argon2<'static> {
@@ -163,11 +216,40 @@ mod tests {
         let passwords = Passwords::new();
         let stored = passwords.hash("correct horse".into()).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        let verify = |password: &str, stored| passwords.verify(password.into(), stored, DeviceHistory::Unknown);
-        assert!(verify("correct horse", Some(stored.clone())).await.unwrap());
-        assert!(!verify("wrong horse", Some(stored)).await.unwrap());
-        assert!(!verify("nobody has this password", None).await.unwrap());
-        assert!(!verify("x", Some("not a hash".to_owned())).await.unwrap());
+        let verify = async |password: &str, stored: Option<String>| {
+            passwords.verify(password.into(), stored, DeviceHistory::Unknown).await.unwrap()
+        };
+        assert_eq!(verify("correct horse", Some(stored.clone())).await, PasswordMatch::Yes);
+        assert_eq!(verify("wrong horse", Some(stored)).await, PasswordMatch::No);
+        assert_eq!(verify("nobody has this password", None).await, PasswordMatch::No);
+        assert_eq!(verify("x", Some("not a hash".to_owned())).await, PasswordMatch::No);
+    }
+
+    #[tokio::test]
+    async fn password_matches_however_its_letters_are_composed() {
+        let passwords = Passwords::new();
+        let (composed, decomposed) = ("caf\u{e9} cr\u{e8}me", "cafe\u{301} cre\u{300}me");
+        let verify = async |password: &str, stored: &str| {
+            passwords.verify(password.into(), Some(stored.to_owned()), DeviceHistory::Unknown).await.unwrap()
+        };
+        let stored = passwords.hash(decomposed.into()).await.unwrap();
+        assert_eq!(verify(composed, &stored).await, PasswordMatch::Yes);
+        assert_eq!(verify(decomposed, &stored).await, PasswordMatch::Yes);
+        for old in [composed, decomposed, "cafe\u{301} cr\u{e8}me"] {
+            let old_hash = hash(old.as_bytes());
+            let matched = verify(old, &old_hash).await;
+            if let PasswordMatch::OldForm { hash } = &matched {
+                assert_eq!(verify(composed, hash).await, PasswordMatch::Yes);
+            }
+            assert_eq!(matched == PasswordMatch::Yes, old == composed, "{matched:?}");
+            assert_ne!(matched, PasswordMatch::No);
+        }
+        assert_ne!(
+            verify(composed, &hash(decomposed.as_bytes())).await,
+            PasswordMatch::No,
+            "typed on another keyboard"
+        );
+        assert_eq!(verify("cafe creme", &stored).await, PasswordMatch::No);
     }
 
     #[tokio::test]

@@ -8,9 +8,9 @@ use rooms::role::Role;
 use rooms::time::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::account::MAX_EMAIL_BYTES;
+use super::email::{EmailAddress, MAX_EMAIL_BYTES};
 use super::limits::{RateLimitSubject, network};
-use super::password::{BusyError, DeviceHistory, MAX_PASSWORD_BYTES};
+use super::password::{BusyError, DeviceHistory, MAX_PASSWORD_BYTES, PasswordMatch};
 use super::recent_fingerprints::fingerprint;
 use super::refresh::{Redemption, RefreshToken, redemption};
 use super::token::{self, Claims};
@@ -94,8 +94,9 @@ impl Auth {
         password: SecretString,
         client: ClientInfo,
     ) -> (Option<UserId>, Result<SignedIn, SignInError>) {
-        let email = email.trim().to_lowercase();
-        let user = match self.find_account(&email, client.address).await {
+        let typed = email.trim().to_lowercase();
+        let email = EmailAddress::parse(email).map_or_else(|_| typed.clone(), EmailAddress::into_string);
+        let user = match self.find_account(&email, &typed, client.address).await {
             Ok(user) => user,
             Err(error) => return (None, Err(error)),
         };
@@ -103,12 +104,15 @@ impl Auth {
         (id, self.verify_and_start(&email, user, password, client).await)
     }
 
-    /// Counts the attempt, and looks the account up.
-    async fn find_account(&self, email: &str, address: IpAddr) -> Result<Option<User>, SignInError> {
+    /// Counts the attempt, and looks the account up. `typed` is the address as accounts had it before it was parsed.
+    async fn find_account(&self, email: &str, typed: &str, address: IpAddr) -> Result<Option<User>, SignInError> {
         let limiter = self.limiter();
         limiter.count(&RateLimitSubject::SignIn(email, address)).map_err(SignInError::RateLimited)?;
         limiter.count_across_nodes(&self.inner.bus, email, address).await.map_err(SignInError::RateLimited)?;
-        Ok(self.inner.store.user_by_email(email).await?)
+        match self.inner.store.user_by_email(email).await? {
+            None if typed != email => Ok(self.inner.store.user_by_email(typed).await?),
+            user => Ok(user),
+        }
     }
 
     async fn verify_and_start(
@@ -122,14 +126,15 @@ impl Auth {
         let device =
             if self.inner.known_devices.contains(&device_id) { DeviceHistory::Known } else { DeviceHistory::Unknown };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let matches = self.inner.passwords.verify(password, stored, device).await?;
-        match user.filter(|_| matches) {
-            Some(user) => {
-                self.inner.known_devices.insert(device_id);
-                self.start_session(user, client).await
-            }
-            None => Err(SignInError::BadCredentials),
+        let matched = self.inner.passwords.verify(password, stored, device).await?;
+        let Some(user) = user.filter(|_| matched != PasswordMatch::No) else {
+            return Err(SignInError::BadCredentials);
+        };
+        if let PasswordMatch::OldForm { hash } = &matched {
+            self.inner.store.replace_password_hash(user.id, &user.password_hash, hash).await?;
         }
+        self.inner.known_devices.insert(device_id);
+        self.start_session(user, client).await
     }
 
     /// Signs in with a demo link's token.

@@ -136,6 +136,12 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
+    /// Replaces a password's hash, unless it has changed since the caller read it.
+    pub async fn replace_password_hash(&self, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
+        let sql = "update users set password_hash = $3 where id = $1 and password_hash = $2";
+        write_one!(self, db => sqlx::query(sql).bind(id.0).bind(old).bind(new).execute(db).await.map(drop))
+    }
+
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let sql = "select * from users where id = $1";
         let row: Option<UserRow> = read!(self, db => sqlx::query_as(sql).bind(id.0).fetch_optional(db).await)?;

@@ -11,6 +11,7 @@ mod error;
 mod limits;
 mod log;
 mod partners;
+pub mod payment_units;
 mod policy;
 mod push;
 mod raw;
@@ -144,7 +145,7 @@ impl Config {
             cookie_domain: settings.cookie_domain,
             behind_proxy,
             demo,
-            payment: settings.payment.validate(policy.price, is_local)?,
+            payment: settings.payment.validate(is_local, &policy)?,
             courier: settings.courier.validate(is_local)?,
             mail: settings.mail.validate(is_local)?,
             policy,

@@ -1,11 +1,13 @@
 //! The settings of the partners for payments, couriers, and mail. Each one is a sandbox, a real service, or off.
 
+use rooms::money::Currency;
+use rooms::party::Policy;
 use rooms::text::Name;
 use secrecy::SecretString;
 
 use super::error::{ConfigError, invalid, within};
 use super::raw::{RawCourier, RawMail, RawPayment};
-use super::{BaseUrl, MIN_SECRET_BYTES};
+use super::{BaseUrl, MIN_SECRET_BYTES, payment_units};
 
 /// The payment provider.
 #[derive(Clone, Debug)]
@@ -122,7 +124,7 @@ fn webhook_secret(
 }
 
 impl RawPayment {
-    pub(super) fn validate(self, price: u64, is_local: bool) -> Result<PaymentSettings, ConfigError> {
+    pub(super) fn validate(self, is_local: bool, policy: &Policy) -> Result<PaymentSettings, ConfigError> {
         let kind = provider_kind("payment.provider", self.provider.as_deref(), "http", self.url.is_some(), is_local)?;
         let provider = match kind {
             ProviderKind::Real => {
@@ -133,10 +135,16 @@ impl RawPayment {
                 {
                     return Err(invalid("payment.checkout_url", "must begin with https://"));
                 }
+                let currency = Currency::parse(policy.currency.as_str());
+                if policy.price > 0 && currency.and_then(|it| payment_units::to_provider(policy.price, it)).is_none() {
+                    let why = "must be a price that the payment provider can charge in policy.currency: see its list of \
+                        currencies, e.g. whole ariary, or dinars with a last digit of 0";
+                    return Err(invalid("policy.price", why));
+                }
                 let (url, key) = (api_url("payment.url", self.url)?, key("payment.key", self.key)?);
                 PaymentProvider::Http { url, key, checkout_url }
             }
-            ProviderKind::Off if price > 0 => {
+            ProviderKind::Off if policy.price > 0 => {
                 return Err(invalid(
                     "payment.provider",
                     "must be http, or sandbox to charge nobody, when policy.price is not 0",

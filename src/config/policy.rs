@@ -1,5 +1,6 @@
 //! The clinic's policy, for rooms that open from now on.
 
+use rooms::money::Currency;
 use rooms::party::Policy;
 use rooms::text::{Line, Text};
 
@@ -32,7 +33,14 @@ impl RawPolicy {
             review: self.review.unwrap_or(default.review),
             relay_only: self.relay_only.unwrap_or(default.relay_only),
             price: self.price.unwrap_or(default.price),
-            currency: line("policy.currency", self.currency, default.currency)?,
+            currency: currency(self.currency.as_deref(), default.currency)?,
         })
     }
+}
+
+fn currency(given: Option<&str>, default: Text<200>) -> Result<Text<200>, ConfigError> {
+    let Some(code) = given else { return Ok(default) };
+    let why = || invalid("policy.currency", "must be a currency by ISO 4217, in capitals, e.g. EUR");
+    let currency = Currency::parse(code).ok_or_else(why)?;
+    Text::stored(currency.code()).map_err(|_| why())
 }

@@ -122,3 +122,38 @@ fn origin_is_normalised() {
         assert!(Origin::parse(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn currency_is_of_iso_4217_and_the_provider_can_charge_the_price() {
+    for currency in ["eur", "EURO", "XAU", "E"] {
+        let error = rejection("", &[("WARDROOM_POLICY_CURRENCY", currency)]);
+        assert!(error.contains("WARDROOM_POLICY_CURRENCY") && error.contains("ISO 4217"), "{error}");
+    }
+    let paid = |price: u64, currency: &str| {
+        format!(
+            "[policy]\nprice = {price}\ncurrency = \"{currency}\"\n[payment]\nprovider = \"http\"\n\
+             url = \"https://api.example.org\"\nkey = \"k\"\nwebhook_secret = \"0123456789abcdef\"\n"
+        )
+    };
+    for (price, currency) in [(500_050, "MGA"), (1_255, "KWD"), (25_000_000, "IQD")] {
+        let error = rejection(&paid(price, currency), &[]);
+        assert!(error.contains("WARDROOM_POLICY_PRICE") && error.contains("policy.currency"), "{error}");
+    }
+    for (price, currency) in [(500_000, "MGA"), (1_250, "KWD"), (5_000, "ISK"), (2_500, "EUR")] {
+        load(&paid(price, currency), &[]).unwrap();
+    }
+}
+
+#[test]
+fn names_and_lines_in_settings_follow_the_rules_of_texts() {
+    for (setting, value) in [
+        ("WARDROOM_COURIER_NAME", "a\nb"),
+        ("WARDROOM_COURIER_NAME", "www.example.org"),
+        ("WARDROOM_POLICY_CONSENT", "\u{200b}"),
+    ] {
+        let error = rejection("", &[(setting, value)]);
+        assert!(error.contains(setting) && error.contains("must "), "{error}");
+    }
+    let config = load("", &[("WARDROOM_POLICY_CONSENT", "e\u{301}")]).unwrap();
+    assert_eq!(config.policy.consent.as_str(), "\u{e9}");
+}

@@ -1,5 +1,6 @@
 //! The texts of mails, in each language, as plain text and as HTML.
 
+use rooms::money::format_amount;
 use rooms::text::Text;
 use rooms::time::Timestamp;
 
@@ -148,21 +149,6 @@ impl MailTemplate<'_> {
     }
 }
 
-/// Formats an amount with its currency's decimals (ISO 4217).
-fn format_amount(amount: u64, currency: &str) -> String {
-    let decimals: u32 = match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        _ => 2,
-    };
-    let unit = 10_u64.pow(decimals);
-    match decimals {
-        0 => format!("{amount} {currency}"),
-        _ => format!("{}.{:0width$} {currency}", amount / unit, amount % unit, width = decimals as usize),
-    }
-}
-
 /// Escapes text for HTML.
 fn escape_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -210,12 +196,5 @@ mod tests {
         }
         let walk_in = MailTemplate { starts_at: None, ..template(MailKind::Receipt, &name) }.render(Language::En);
         assert!(walk_in.text.contains("for your consultation. Thank you."));
-    }
-
-    #[test]
-    fn amounts_have_the_decimals_of_their_currency() {
-        assert_eq!(format_amount(2505, "EUR"), "25.05 EUR");
-        assert_eq!(format_amount(30_000, "KRW"), "30000 KRW");
-        assert_eq!(format_amount(1_250, "KWD"), "1.250 KWD");
     }
 }

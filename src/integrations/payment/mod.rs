@@ -9,16 +9,17 @@ pub mod sandbox;
 mod stripe;
 
 use rooms::id::RoomId;
+use rooms::money::Currency;
 use rooms::text::Text;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::sandbox::SandboxPayments;
-use self::stripe::{IntentBody, Stripe, currency};
+use self::stripe::{IntentBody, Stripe};
 use super::partner::{PartnerClient, PartnerError, reference};
 use crate::clock::Clock;
-use crate::config::{PaymentProvider, PaymentSettings};
+use crate::config::{PaymentProvider, PaymentSettings, payment_units};
 use crate::egress::Egress;
 use crate::store::Store;
 
@@ -57,8 +58,20 @@ pub enum IntentStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntentReport {
     pub status: IntentStatus,
+    /// In minor units of `currency`.
     pub amount: u64,
     pub currency: Text<200>,
+}
+
+impl IntentReport {
+    /// Converts what the provider reports: its amount in its own units, and the currency in small letters.
+    fn from_provider(status: IntentStatus, amount: u64, currency: &str) -> Result<Self, PartnerError> {
+        let unusable = || PartnerError::retryable("the provider's amount or currency is unusable");
+        let currency = Currency::parse(&currency.to_ascii_uppercase()).ok_or_else(unusable)?;
+        let amount = payment_units::from_provider(amount, currency).ok_or_else(unusable)?;
+        let currency = Text::stored(currency.code()).map_err(|_| unusable())?;
+        Ok(Self { status, amount, currency })
+    }
 }
 
 /// A report that a provider sends by webhook.
@@ -164,11 +177,11 @@ pub fn parse_event(body: &[u8]) -> Result<Option<PaymentEvent>, PartnerError> {
     };
     if status == IntentStatus::Refunded {
         let charge: Charge = serde_json::from_value(event.data.object).map_err(mismatch)?;
-        let report = IntentReport { status, amount: charge.amount_refunded, currency: currency(&charge.currency)? };
+        let report = IntentReport::from_provider(status, charge.amount_refunded, &charge.currency)?;
         return Ok(Some(PaymentEvent { reference: reference(&charge.payment_intent)?, room: None, report }));
     }
     let intent: IntentBody = serde_json::from_value(event.data.object).map_err(mismatch)?;
     let amount = if status == IntentStatus::Captured { intent.amount_received } else { intent.amount };
-    let report = IntentReport { status, amount, currency: currency(&intent.currency)? };
+    let report = IntentReport::from_provider(status, amount, &intent.currency)?;
     Ok(Some(PaymentEvent { reference: reference(&intent.id)?, room: intent.metadata.room.map(RoomId), report }))
 }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use rooms::money::Currency;
 use rooms::text::Text;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Intent, IntentReport, IntentStatus, PaymentOrder};
 use crate::clock::Clock;
+use crate::config::payment_units;
 use crate::integrations::partner::PartnerError;
 use crate::store::sandbox::{SandboxFaults, SandboxPayment, SandboxPaymentState};
 use crate::store::{Store, StoreError};
@@ -96,12 +98,14 @@ impl SandboxPayments {
         if !self.store.move_sandbox_payment(payment.id, SandboxPaymentState::Open, to).await? && payment.state != to {
             return Ok(None);
         }
+        let currency = Currency::parse(payment.currency.as_str());
+        let amount = currency.and_then(|it| payment_units::to_provider(payment.amount, it));
         let event = json!({
             "id": Uuid::new_v5(&payment.id, kind.as_bytes()),
             "type": kind,
             "data": {"object": {
                 "id": payment.id,
-                "amount": payment.amount,
+                "amount": amount.unwrap_or(payment.amount),
                 "currency": payment.currency.as_str().to_ascii_lowercase(),
                 "status": status,
                 "metadata": {"room": payment.room},

@@ -1,11 +1,12 @@
 //! A client for the payment intents API (`/v1/payment_intents`) that Stripe and compatible providers offer.
 
 use reqwest::Method;
-use rooms::text::Text;
+use rooms::money::Currency;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Intent, IntentReport, IntentStatus, PaymentOrder};
+use crate::config::payment_units;
 use crate::integrations::partner::{PartnerClient, PartnerError, RequestBody, reference};
 
 /// A client of the provider's API.
@@ -64,6 +65,9 @@ impl Stripe {
     /// Creates an intent that reserves the price once the patient pays. The hub captures it later.
     pub async fn authorize(&self, order: &PaymentOrder, key: Uuid) -> Result<Intent, PartnerError> {
         let PaymentOrder { room, amount, currency } = order;
+        let charged = Currency::parse(currency.as_str()).and_then(|it| payment_units::to_provider(*amount, it));
+        let amount =
+            charged.ok_or_else(|| PartnerError::Refused("the provider cannot charge this price".to_owned()))?;
         let currency = currency.as_str().to_ascii_lowercase();
         // Digits, letters, and a UUID need no escaping.
         let form = format!("amount={amount}&currency={currency}&capture_method=manual&metadata%5Broom%5D={room}");
@@ -90,11 +94,7 @@ impl Stripe {
         let body: RefundBody =
             self.partner.call(Method::POST, "/v1/refunds", Some(key), RequestBody::Form(form)).await?;
         match body.status.as_str() {
-            "succeeded" | "pending" => Ok(IntentReport {
-                status: IntentStatus::Refunded,
-                amount: body.amount,
-                currency: currency(&body.currency)?,
-            }),
+            "succeeded" | "pending" => IntentReport::from_provider(IntentStatus::Refunded, body.amount, &body.currency),
             _ => Err(PartnerError::Refused("the provider refused the refund".to_owned())),
         }
     }
@@ -119,7 +119,7 @@ impl Stripe {
         let status =
             intent_status(&body.status).ok_or_else(|| PartnerError::retryable("the intent has not settled yet"))?;
         let amount = if status == IntentStatus::Captured { body.amount_received } else { body.amount };
-        Ok(IntentReport { status, amount, currency: currency(&body.currency)? })
+        IntentReport::from_provider(status, amount, &body.currency)
     }
 }
 
@@ -131,11 +131,6 @@ pub(super) fn intent_status(status: &str) -> Option<IntentStatus> {
         "canceled" => Some(IntentStatus::Released),
         _ => None,
     }
-}
-
-/// Parses a currency into the upper-case form that rooms use.
-pub(super) fn currency(text: &str) -> Result<Text<200>, PartnerError> {
-    Text::stored(&text.to_ascii_uppercase()).map_err(|_| PartnerError::retryable("the provider's currency is unusable"))
 }
 
 /// Returns whether a browser may be sent to this page.

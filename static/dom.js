@@ -1,9 +1,11 @@
 // Builds elements without markup in strings, so text is never parsed as HTML.
 
+import { limitChars } from './text-limit.js';
+
 /**
  * Makes an element: `h('button.primary', { onclick, testid: 'send' }, 'Send')`.
  * @param {string} what  tag and classes
- * @param {Record<string, any>} [props]  `testid`, `data`, `aria`, handlers, properties and attributes
+ * @param {Record<string, any>} [props]  `testid`, `maxChars`, `data`, `aria`, handlers, properties and attributes
  * @param {...any} children  nodes, texts, arrays; null and false are left out
  */
 export function h(what, props = {}, ...children) {
@@ -12,7 +14,8 @@ export function h(what, props = {}, ...children) {
   if (classes.length) element.className = classes.join(' ');
   for (const [name, value] of Object.entries(props)) {
     if (value === undefined || value === null || value === false) continue;
-    if (name === 'testid') element.dataset.testid = value;
+    if (name === 'maxChars') limitChars(element, value);
+    else if (name === 'testid') element.dataset.testid = value;
     else if (name === 'data') Object.assign(element.dataset, value);
     else if (name === 'aria') for (const [k, v] of Object.entries(value)) element.setAttribute(`aria-${k}`, v);
     else if (name.startsWith('on')) element.addEventListener(name.slice(2), (event) => guard(() => value(event)));

@@ -59,10 +59,18 @@ export const formatTime = (at) => timeFormat.format(new Date(at));
 export const formatDate = (at) => dateFormat.format(new Date(at));
 export const formatMoment = (at) => (new Date(at).toDateString() === new Date(hubNow()).toDateString() ? `today ${formatTime(at)}` : `${formatDate(at)}, ${formatTime(at)}`);
 
+// The currencies that have other than two decimals by ISO 4217. Browsers know what is usual in cash instead, e.g. none for HUF.
+const DECIMALS = {
+  0: 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF',
+  3: 'BHD IQD JOD KWD LYD OMR TND',
+  4: 'CLF UYW',
+};
+
 /** Formats an amount given in minor units. */
 export function formatPrice({ amount, currency }) {
-  const format = new Intl.NumberFormat(undefined, { style: 'currency', currency });
-  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+  const decimals = Number(Object.keys(DECIMALS).find((key) => DECIMALS[key].split(' ').includes(currency)) ?? 2);
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return new Intl.NumberFormat(undefined, { style: 'currency', currency, ...digits }).format(amount / 10 ** decimals);
 }
 
 /** Groups items by the day on which they start: `[[day, items], …]`. */

@@ -9,7 +9,7 @@ const RECEIPTS = { waiting: '… waiting', sent: '✓ sent', delivered: '✓✓ 
 export function chatBox(app, room, thread) {
   const list = h('ol.messages', { aria: { live: 'polite', label: `Messages: ${thread.title}` } });
   const typing = h('p.typing', { testid: 'typing' });
-  const input = h('textarea', { rows: 1, maxLength: 4000, dir: 'auto', placeholder: `Write to ${thread.title}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
+  const input = h('textarea', { rows: 1, maxChars: 4000, dir: 'auto', placeholder: `Write to ${thread.title}…`, testid: 'chat-input', aria: { label: `Message to ${thread.title}` } });
   const lines = new Map();
   let last = 0;
   input.addEventListener('input', () => {

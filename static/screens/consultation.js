@@ -13,7 +13,7 @@ export function consultationPanel(app, room) {
   const role = app.user.role;
   const place = h('p.place', { testid: 'lobby-place', aria: { live: 'polite' } });
   const countdown = h('b.countdown', { testid: 'countdown' });
-  const note = h('textarea', { rows: 4, maxLength: 4000, dir: 'auto', testid: 'note-input' });
+  const note = h('textarea', { rows: 4, maxChars: 4000, dir: 'auto', testid: 'note-input' });
   const noteField = field('Note', note, 'The patient can read it. Signing completes the consultation.');
   const consent = h('input', { type: 'checkbox', testid: 'consent' });
   const consentText = h('span');

@@ -23,7 +23,7 @@ export function deliveryPanel(app, room) {
   };
 
   const create = (id) => {
-    const proof = h('input', { testid: 'proof-reference', maxLength: 200 });
+    const proof = h('input', { testid: 'proof-reference', maxChars: 200 });
     const courier = h('select', { testid: 'courier-select' });
     return {
       box: h('article.rx', { testid: 'delivery', data: { id } }),

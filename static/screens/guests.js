@@ -9,7 +9,7 @@ const KINDS = { interpreter: 'Interpreter', relative: 'Relative' };
 export function guestsPanel(app, room) {
   const box = h('section.panel', { testid: 'guests-panel' });
   const mayInvite = ['patient', 'doctor'].includes(app.user.role);
-  const name = h('input', { maxLength: 60, autocomplete: 'off', testid: 'guest-name' });
+  const name = h('input', { maxChars: 200, autocomplete: 'off', testid: 'guest-name' });
   const kind = h('select', { testid: 'guest-kind' }, Object.entries(KINDS).map(([value, text]) => h('option', { value }, text)));
   const form = h('details', { testid: 'guest-invite' }, h('summary', {}, 'Invite a guest'),
     h('p', {}, 'A relative or an interpreter comes in by a link, without an account. They see the chat and the calls from then on, and nothing from before.'),

@@ -43,7 +43,7 @@ function doctorPage(app, id) {
     ]);
   };
   const show = (doctor, slots) => {
-    const reason = h('textarea', { rows: 2, maxLength: 2000, dir: 'auto', placeholder: 'What is it about? Only your doctor reads this.', testid: 'reason' });
+    const reason = h('textarea', { rows: 2, maxChars: 4000, dir: 'auto', placeholder: 'What is it about? Only your doctor reads this.', testid: 'reason' });
     const why = () => (reason.value.trim() ? { reason: reason.value.trim() } : {});
     const hold = async (slot) => {
       const { room } = await api.send('POST', '/v1/bookings', { slot: slot.id, ...why() });

@@ -59,8 +59,8 @@ export function prescriptionPanel(app, room) {
     const rows = h('div.rx-rows');
     const add = (item = {}) => {
       const input = (props, value) => h('input', { required: true, dir: 'auto', ...props, value: value ?? '' });
-      const medicine = input({ testid: 'rx-medicine', maxLength: 200 }, item.medicine);
-      const dosage = input({ testid: 'rx-dosage', maxLength: 400 }, item.dosage);
+      const medicine = input({ testid: 'rx-medicine', maxChars: 200 }, item.medicine);
+      const dosage = input({ testid: 'rx-dosage', maxChars: 400 }, item.dosage);
       const quantity = input({ type: 'number', min: 1, max: 9999, testid: 'rx-quantity' }, item.quantity);
       const days = input({ type: 'number', min: 1, max: 366, testid: 'rx-days' }, item.days);
       const row = h('fieldset', {}, field('Medicine and strength', medicine), field('How to take it', dosage), h('div.pair', {}, field('Units', quantity), field('Days', days)),
@@ -84,7 +84,7 @@ export function prescriptionPanel(app, room) {
     const key = `send ${rx.id}`;
     if (forms.has(key)) return forms.get(key);
     const choices = h('div.choices', {}, loading('Pharmacies…'));
-    const address = h('textarea', { rows: 2, maxLength: 400, dir: 'auto', testid: 'delivery-address', disabled: true });
+    const address = h('textarea', { rows: 2, maxChars: 400, dir: 'auto', testid: 'delivery-address', disabled: true });
     const way = (value, label) => h('label.check', {}, h('input', { type: 'radio', name: key, value, checked: value === 'pickup', testid: `handover-${value}`, onchange: () => (address.disabled = value !== 'delivery') }), h('span', {}, label));
     const element = h('div.send', {}, h('h3', {}, 'Choose your pharmacy'), choices, way('pickup', 'I collect it'), way('delivery', 'Bring it to me'), field('Address for the delivery', address),
       action('Send the prescription', async () => {

@@ -8,7 +8,7 @@ export function reviewPanel(app, room) {
   /** One text field per prescription and purpose, kept across refreshes. */
   const form = (key, label, hint, testid, buttons) => {
     if (!forms.has(key)) {
-      const text = h('textarea', { rows: 2, maxLength: 2000, dir: 'auto', testid });
+      const text = h('textarea', { rows: 2, maxChars: 4000, dir: 'auto', testid });
       const read = () => {
         if (!text.value.trim()) throw new Error(`${label}: write it first.`);
         return text.value.trim();

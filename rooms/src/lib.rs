@@ -14,6 +14,7 @@ pub mod cursor;
 mod field_path;
 pub mod id;
 pub mod media;
+pub mod money;
 pub mod party;
 pub mod reason;
 pub mod refusal;

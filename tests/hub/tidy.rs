@@ -46,6 +46,7 @@ const ENGINE_LAYERS: &[&[&str]] = &[
         "field_path",
         "id",
         "media",
+        "money",
         "party",
         "reason",
         "refusal",

@@ -52,7 +52,7 @@ macro_rules! commands {
             }
 
             /// Returns the path of the field at which `data` is no data of this kind of command.
-            pub(crate) fn path_of_error(kind: &str, data: serde_json::Value) -> Option<String> {
+            pub(crate) fn invalid_field(kind: &str, data: &serde_json::Value) -> Option<String> {
                 match kind {
                     $($kind => crate::field_path::invalid_field::<$body, _>(data),)*
                     _ => None,

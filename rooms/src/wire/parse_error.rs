@@ -1,10 +1,12 @@
 //! Parse errors, in sentences that never quote a value: a value may be patient data.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
 
 use super::call::{SendCandidate, SendDescription};
+use super::client::ClientFrame;
 use super::code::Code;
 use crate::command::Command;
 use crate::field_path::invalid_field;
@@ -22,24 +24,38 @@ pub struct ParseError {
     pub field: Option<String>,
 }
 
-/// Explains why `json` is no `T`. `T` must not be a tagged enum, inside which a path is lost.
+/// Explains why `json` is no `T`. Inside a tagged enum a path is lost, unless it is a command in `command` or a frame in
+/// `frames`.
 pub fn body_error<T: DeserializeOwned>(json: &[u8], error: &serde_json::Error) -> ParseError {
-    explain(error, || invalid_field::<T, _>(&mut serde_json::Deserializer::from_slice(json)))
+    explain(error, || {
+        let body: Value = serde_json::from_slice(json).ok()?;
+        let mut frames = body["frames"].as_array().into_iter().flatten().enumerate();
+        let frame = frames.find(|(_, frame)| ClientFrame::deserialize(*frame).is_err());
+        let in_frame = frame.and_then(|(at, frame)| Some(format!("frames[{at}].{}", field_of_frame(frame)?)));
+        in_frame
+            .or_else(|| field_of_command(&body["command"]))
+            .or_else(|| invalid_field::<T, _>(&mut serde_json::Deserializer::from_slice(json)))
+    })
 }
 
 /// Explains why `json` is no frame of a client.
 pub fn frame_error(json: &str, error: &serde_json::Error) -> ParseError {
-    explain(error, || {
-        let frame: Value = serde_json::from_str(json).ok()?;
-        let part = |name: &str| (frame[name]["kind"].as_str(), frame[name]["data"].clone());
-        match (frame["type"].as_str()?, part("command"), part("signal")) {
-            ("hello", ..) => Some("replaces".to_owned()),
-            ("command", (Some(kind), data), _) => Command::path_of_error(kind, data),
-            ("call", _, (Some("candidate"), data)) => invalid_field::<SendCandidate, _>(data),
-            ("call", _, (Some("description"), data)) => invalid_field::<SendDescription, _>(data),
-            _ => None,
-        }
-    })
+    explain(error, || field_of_frame(&serde_json::from_str(json).ok()?))
+}
+
+fn field_of_frame(frame: &Value) -> Option<String> {
+    let signal = &frame["signal"];
+    match (frame["type"].as_str()?, signal["kind"].as_str()) {
+        ("hello", _) => Some("replaces".to_owned()),
+        ("command", _) => field_of_command(&frame["command"]),
+        ("call", Some("candidate")) => invalid_field::<SendCandidate, _>(&signal["data"]),
+        ("call", Some("description")) => invalid_field::<SendDescription, _>(&signal["data"]),
+        _ => None,
+    }
+}
+
+fn field_of_command(command: &Value) -> Option<String> {
+    Command::invalid_field(command["kind"].as_str()?, &command["data"])
 }
 
 fn explain(error: &serde_json::Error, path: impl FnOnce() -> Option<String>) -> ParseError {
@@ -82,7 +98,6 @@ fn sentence(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::client::ClientFrame;
 
     fn parsed(json: &str) -> ParseError {
         frame_error(json, &serde_json::from_str::<ClientFrame>(json).expect_err("the frame is invalid"))

@@ -52,3 +52,24 @@ fn referenced_links_and_files_exist() {
     }
     assert!(missing.is_empty(), "referenced but missing:\n{}", missing.join("\n"));
 }
+
+#[test]
+fn pages_know_the_decimals_of_every_currency() {
+    use rooms::money::Currency;
+
+    let labels = read("static/labels.js");
+    let table = labels.split("const DECIMALS = {").nth(1).and_then(|rest| rest.split("};").next()).expect("the table");
+    let decimals_on_pages = |code: &str| {
+        let line = table.lines().find(|line| line.split([' ', '\'']).any(|word| word == code));
+        line.map_or(2, |line| line.trim().split(':').next().and_then(|digits| digits.parse().ok()).expect("digits"))
+    };
+    let letters = || 'A'..='Z';
+    let codes =
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+    let mut known = 0;
+    for currency in codes.filter_map(|code| Currency::parse(&code)) {
+        known += 1;
+        assert_eq!(decimals_on_pages(currency.code()), currency.exponent(), "{}", currency.code());
+    }
+    assert!(known > 150, "{known}");
+}

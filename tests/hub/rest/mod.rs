@@ -11,4 +11,6 @@ mod openapi;
 mod role_matrix;
 mod search;
 mod slots;
+mod text_types;
+mod texts;
 mod versions;

@@ -108,8 +108,8 @@ async fn a_password_is_known_however_it_is_composed(database: DatabaseSettings) 
 }
 
 both! {
-    an_invalid_text_is_refused_with_its_field;
-    every_language_may_write_the_same_number_of_letters;
-    an_address_is_known_in_each_of_its_forms;
-    a_password_is_known_however_it_is_composed;
+    an_invalid_text_is_refused_with_its_field
+    every_language_may_write_the_same_number_of_letters
+    an_address_is_known_in_each_of_its_forms
+    a_password_is_known_however_it_is_composed
 }

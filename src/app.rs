@@ -24,7 +24,7 @@ use crate::integrations::Integrations;
 use crate::integrations::push::adapter::PushAdapter;
 use crate::jobs;
 use crate::keyfile;
-use crate::lifecycle::{SPARE_CONNECTIONS, Server};
+use crate::lifecycle::{self, Server};
 use crate::outbound;
 use crate::outbound::dispatcher::Dispatcher;
 use crate::outbound::lane::Destinations;
@@ -64,10 +64,11 @@ impl App {
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
         let (outbox_batches, committed) = mpsc::channel(outbound::outbox::QUEUE_CAPACITY);
         let appender = Appender::start(store.clone(), clock.clone(), outbox_batches);
-        let hub = Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), {
-            let relay = relay.clone();
-            Arc::new(move |session| relay.servers(session))
-        });
+        let hub =
+            Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), config.limits.connections, {
+                let relay = relay.clone();
+                Arc::new(move |session| relay.servers(session))
+            });
         let stop = CancellationToken::new();
         hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);
@@ -125,7 +126,7 @@ impl App {
 
     /// Serves on `listener` until stopped.
     pub async fn run(self, listener: TcpListener) {
-        let connections = self.state.config.limits.connections + SPARE_CONNECTIONS;
+        let connections = lifecycle::max_tcp_connections(self.state.config.limits.connections);
         let hub = self.state.hub.clone();
         Server::new(http::router(self.state), hub, connections, self.stop).run(listener).await;
     }

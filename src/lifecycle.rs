@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,14 +15,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rooms::wire::close::Close;
 use rooms::wire::server::ServerFrame;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::config::edge::MAX_REQUEST_HEAD_BYTES;
+use crate::auth::network;
+use crate::config::edge::{MAX_REQUEST_HEAD_BYTES, RESERVED_DESCRIPTORS};
 use crate::hub::Hub;
-use crate::hub::connection::ConnectionPermit;
+use crate::hub::connection_pool::{ConnectionPermit, ConnectionPool};
+use crate::web::client_stream::ClientStream;
 
 /// How long a client may take to send a request's head. Without this a silent connection stays open for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +45,25 @@ pub const SPARE_CONNECTIONS: usize = 2_000;
 /// fewer (`net.core.somaxconn`).
 const ACCEPT_BACKLOG: u32 = 4_096;
 
+/// Returns how many TCP connections the listener may have open: those that `sockets` needs, or as many as the process's
+/// limit on open files allows.
+pub fn max_tcp_connections(sockets: usize) -> usize {
+    let wanted = sockets + SPARE_CONNECTIONS;
+    let Some(files) = max_open_files() else { return wanted };
+    let allowed = files.saturating_sub(RESERVED_DESCRIPTORS).max(files / 2);
+    if allowed < wanted {
+        tracing::warn!(wanted, allowed, "limit on open files is too low for limits.connections; raise it (ulimit -n)");
+    }
+    allowed.min(wanted)
+}
+
+/// Returns how many files the process may have open, or `None` if the system sets no limit.
+pub fn max_open_files() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Listens on this address.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -59,7 +78,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Server {
     router: Router,
     hub: Hub,
-    permits: Arc<Semaphore>,
+    pool: ConnectionPool,
     tasks: TaskTracker,
     sockets: TaskTracker,
     stop: CancellationToken,
@@ -68,8 +87,9 @@ pub struct Server {
 impl Server {
     /// A server for at most `connections` connections of any kind. Cancelling `stop` drains it.
     pub fn new(router: Router, hub: Hub, connections: usize, stop: CancellationToken) -> Self {
-        let permits = Arc::new(Semaphore::new(connections));
-        Self { router, hub, permits, tasks: TaskTracker::new(), sockets: TaskTracker::new(), stop }
+        let sockets = TaskTracker::new();
+        let pool = ConnectionPool::new(connections, sockets.clone());
+        Self { router, hub, pool, tasks: TaskTracker::new(), sockets, stop }
     }
 
     /// Serves until stopped, then drains: it admits no sockets, tells each client when to reconnect, and finishes
@@ -101,23 +121,25 @@ impl Server {
             // A burst of connects must not delay existing connections: all runnable tasks run once before the next
             // accept. The rest waits in the kernel.
             tokio::task::yield_now().await;
-            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
-                Ok((stream, peer)) => self.serve(stream, peer, permit),
+                Ok((stream, peer)) => {
+                    let permit = self.pool.admit(network(peer.ip())).await;
+                    self.serve(stream, peer, permit);
+                }
                 Err(error) => {
                     // Usually no file descriptors are left. Waiting lets other connections close; spinning would not.
                     tracing::warn!(%error, "accept failed");
+                    self.pool.shed();
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
         // Without Nagle's algorithm, so that small frames are not delayed.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
-        let permit = ConnectionPermit::new(permit, self.sockets.clone());
         let connection_permit = permit.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -135,14 +157,18 @@ impl Server {
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_buf_size(MAX_REQUEST_HEAD_BYTES)
                 .keep_alive(!is_draining)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(ClientStream::new(stream)), service)
                 .with_upgrades();
             let mut connection = std::pin::pin!(connection);
             let result = tokio::select! {
                 result = connection.as_mut() => result,
+                () = connection_permit.shed() => Ok(()),
                 () = stop.cancelled(), if !is_draining => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        result = connection.as_mut() => result,
+                        () = connection_permit.shed() => Ok(()),
+                    }
                 }
             };
             if let Err(error) = result {

@@ -82,7 +82,7 @@ impl RequestLimiter {
 }
 
 /// Returns the address itself, or its /64 for IPv6, which belongs to one customer as a whole.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {

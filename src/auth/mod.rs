@@ -35,7 +35,7 @@ pub use self::caller::Caller;
 pub use self::demo::DemoToken;
 pub use self::guest::GuestLink;
 pub use self::keys::KeyError;
-pub use self::limits::{RateLimitSubject, RequestLimiter};
+pub use self::limits::{RateLimitSubject, RequestLimiter, network};
 pub use self::revocations::Revocation;
 pub use self::sign_in::{ClientInfo, SignInError, SignedIn};
 pub use self::token::{AuthError, Claims};

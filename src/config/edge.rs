@@ -21,11 +21,15 @@ pub const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RESERVED_DESCRIPTORS: usize = 128;
 /// Sockets and streams that one person may have, over all of their devices.
 pub const MAX_CONNECTIONS_PER_PERSON: usize = 32;
+/// The part of `limits.connections` that one person may use at most: one quarter.
+pub const CONNECTION_SHARE_PER_PERSON: usize = 4;
 /// The part of `limits.connections` that one address may use for sockets and streams: one quarter.
 pub const CONNECTION_SHARE_PER_ADDRESS: usize = 4;
 
-/// Bytes per second that a WebSocket client may send. The hub reads more only in the next second.
+/// What a WebSocket client may send per second, in bytes; the hub reads more only in the next second. Each read counts as
+/// `MIN_READ_BYTES` at least, because many small packets cost as much as large ones.
 pub const MAX_RECEIVED_BYTES_PER_SECOND: usize = 256 * 1024;
+pub const MIN_READ_BYTES: usize = 256;
 /// Messages that a client may send before its `hello`.
 pub const MAX_MESSAGES_BEFORE_HELLO: usize = 8;
 

@@ -7,13 +7,12 @@ use std::time::Duration;
 use super::Finding;
 use crate::bus::{Bus, BusState};
 use crate::config::Config;
-use crate::lifecycle::SPARE_CONNECTIONS;
+use crate::config::edge::RESERVED_DESCRIPTORS;
+use crate::lifecycle::{SPARE_CONNECTIONS, max_open_files};
 use crate::store::Store;
 
 /// How long a connection to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(4);
-/// Open files besides connections: database, keys, and logs.
-const OTHER_OPEN_FILES: usize = 100;
 
 /// Checks that the folder for keys and secrets is writable, or can be created.
 pub fn data_dir(config: &Config) -> Finding {
@@ -100,11 +99,8 @@ pub fn address(config: &Config) -> Vec<Finding> {
 /// Checks that the system allows enough open files, since each connection is one.
 pub fn descriptors(config: &Config) -> Finding {
     let about = "open files";
-    let needed = config.limits.connections + SPARE_CONNECTIONS + OTHER_OPEN_FILES;
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let allowed = line.and_then(|line| line.split_whitespace().next()).and_then(|text| text.parse::<usize>().ok());
-    match allowed {
+    let needed = config.limits.connections + SPARE_CONNECTIONS + RESERVED_DESCRIPTORS;
+    match max_open_files() {
         None => Finding::ok(about, "the system sets no limit"),
         Some(allowed) if allowed >= needed => Finding::ok(about, format!("{allowed} allowed, {needed} needed")),
         Some(allowed) => Finding::warn(

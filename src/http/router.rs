@@ -7,6 +7,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
+use super::middleware::drain::drain_body;
 use super::middleware::guard::{Guarded, Rule, guard};
 use super::middleware::outer_layer::{self, ResponseHeaders};
 use super::{api, static_files};
@@ -27,6 +28,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(static_files::serve)
         .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
         .layer(from_fn(outer_layer::convert_errors))
+        .layer(from_fn_with_state(state.config.limits.body_bytes, drain_body))
         .layer(compression())
         .layer(from_fn_with_state(ResponseHeaders::new(&state.config), outer_layer::add_headers))
         .with_state(state)

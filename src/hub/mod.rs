@@ -10,6 +10,7 @@ pub mod appender;
 mod call;
 mod cluster;
 pub mod connection;
+pub mod connection_pool;
 pub mod fair_queue;
 pub mod feeds;
 pub mod marks;
@@ -60,8 +61,16 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
-        let services = Services::new(store, appender, bus, clock, policy, ice);
+    pub fn new(
+        store: Store,
+        appender: Appender,
+        bus: Bus,
+        clock: Clock,
+        policy: Policy,
+        max_connections: usize,
+        ice: IceSource,
+    ) -> Self {
+        let services = Services::new(store, appender, bus, clock, policy, max_connections, ice);
         Self { rooms: Arc::new(Rooms::new(Arc::new(services))), wakes: Arc::default() }
     }
 

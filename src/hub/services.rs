@@ -47,7 +47,15 @@ pub struct Services {
 }
 
 impl Services {
-    pub fn new(store: Store, appender: Appender, bus: Bus, clock: Clock, policy: Policy, ice: IceSource) -> Self {
+    pub fn new(
+        store: Store,
+        appender: Appender,
+        bus: Bus,
+        clock: Clock,
+        policy: Policy,
+        max_connections: usize,
+        ice: IceSource,
+    ) -> Self {
         let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
         Self {
             feeds: Feeds::start(store.clone(), clock.clone()),
@@ -59,7 +67,7 @@ impl Services {
             peers: Peers::default(),
             clock,
             policy,
-            connections: Connections::default(),
+            connections: Connections::new(max_connections),
             ice,
             replays,
             connect_queue: FairQueue::default(),

@@ -1,6 +1,7 @@
 //! Shared by REST handlers and WebSockets: the application's state, problems, origin checks and extractors.
 
 pub mod client_address;
+pub mod client_stream;
 pub mod extract;
 pub mod origin;
 pub mod problem;

@@ -3,11 +3,11 @@
 //! The two are independent: a post has its own response and a stream its own cursors. They may therefore reach different
 //! nodes, and a proxy may cut either at any time.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rooms::id::RoomId;
@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 
 use super::session::{MAX_FEEDS, MAX_ROOMS};
 use super::transport::EventStream;
-use super::upgrade::serve;
-use crate::auth::Caller;
+use super::upgrade::{RequestClient, serve};
+use crate::auth::{Caller, ClientInfo};
 use crate::hub::{Submission, SubmitError};
 use crate::web::{AppState, Body as Parsed, Problem};
 
@@ -73,6 +73,7 @@ pub struct FramesResponse {
 /// carries the reason.
 pub async fn stream(
     State(state): State<AppState>,
+    Extension(client): Extension<ClientInfo>,
     caller: Caller,
     Parsed(request): Parsed<StreamRequest>,
 ) -> Result<Response, Problem> {
@@ -91,7 +92,8 @@ pub async fn stream(
         .map(|frame| serde_json::to_string(&frame).expect("a frame has string keys").into())
         .collect();
     let (sender, mut receiver) = mpsc::channel::<Bytes>(BODY_BUFFER_FRAMES);
-    tokio::spawn(serve(state, EventStream::new(requested, sender), Some(caller.claims)));
+    let client = RequestClient { claims: Some(caller.claims), address: client.address };
+    tokio::spawn(serve(state, EventStream::new(requested, sender), client));
     let body = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
         .map(Ok::<_, std::convert::Infallible>);
     let headers = [

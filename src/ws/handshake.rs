@@ -13,11 +13,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rooms::wire::SUBPROTOCOL;
 use rooms::wire::code::Code;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::socket::Socket;
 use crate::web::Problem;
+use crate::web::client_stream::ClientStream;
 
 /// The only version of the WebSocket protocol that the RFC defines.
 pub const WEBSOCKET_VERSION: HeaderValue = HeaderValue::from_static("13");
@@ -67,8 +67,8 @@ impl Handshake {
         let response = (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response();
         let upgrade = self.upgrade;
         (response, async move {
-            let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-            Some(Socket::new(parts.io.into_inner(), parts.read_buf.to_vec()))
+            let parts = upgrade.await.ok()?.downcast::<TokioIo<ClientStream>>().ok()?;
+            Some(Socket::new(parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
         })
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::transport::{FrameTransport, Incoming};
 use crate::auth::Claims;
+use crate::config::edge::MAX_MESSAGES_BEFORE_HELLO;
 use crate::hub::admission::AdmissionTimeout;
 use crate::web::AppState;
 
@@ -49,11 +50,12 @@ pub async fn receive_hello<T: FrameTransport>(
 }
 
 async fn first_text<T: FrameTransport>(transport: &mut T) -> Option<Utf8Bytes> {
-    loop {
+    for _ in 0..MAX_MESSAGES_BEFORE_HELLO {
         match transport.next().await {
             Incoming::Text(text) => return Some(text),
             Incoming::Keepalive => {}
             Incoming::Unsupported | Incoming::End => return None,
         }
     }
+    None
 }

@@ -6,6 +6,7 @@ pub mod fallback;
 mod handshake;
 mod hello;
 mod joined_rooms;
+mod read_allowance;
 mod session;
 mod socket;
 mod transport;

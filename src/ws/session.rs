@@ -28,6 +28,7 @@ use crate::hub::connection::Connection;
 use crate::hub::send_queue::SendQueue;
 use crate::hub::{Hub, SubmitError};
 use crate::telemetry::panics::contain;
+use crate::telemetry::security::{self, SecurityEvent};
 
 /// Interval between two beats from the hub.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -136,6 +137,14 @@ impl<T: FrameTransport> RealtimeSession<T> {
         };
         let close = async {
             if let SessionEnd::Close(why) = end {
+                if why == Close::Flood {
+                    security::record(
+                        SecurityEvent::FloodClosed,
+                        Some(connection.user),
+                        Some(connection.address),
+                        "socket",
+                    );
+                }
                 tracing::debug!(connection = %connection.id, code = why.code(), "connection closed by hub");
                 transport.close(why).await;
             }

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::read_allowance::ReadAllowance;
 use super::transport::{CLOSE_TIMEOUT, DisconnectedError, FrameTransport, Incoming, WRITE_TIMEOUT};
 
 /// Size of the read buffer, which an idle connection keeps. Larger frames take several reads.
@@ -52,7 +53,7 @@ impl Socket {
             .max_message_size(Some(MAX_FRAME_BYTES))
             .max_frame_size(Some(MAX_FRAME_BYTES));
         let inner = WebSocket::from_partially_read(
-            Tcp { stream, waker: Waker::noop().clone() },
+            Tcp { stream, waker: Waker::noop().clone(), allowance: ReadAllowance::default() },
             read_ahead,
             Role::Server,
             Some(config),
@@ -266,13 +267,21 @@ struct Tcp {
     stream: TcpStream,
     /// Wakes the task that awaits readable data.
     waker: Waker,
+    allowance: ReadAllowance,
 }
 
 impl Read for Tcp {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(&self.waker), &mut buffer) {
-            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+        let mut context = Context::from_waker(&self.waker);
+        if self.allowance.poll_ready(&mut context).is_pending() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        match Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer) {
+            Poll::Ready(read) => {
+                self.allowance.spend(buffer.filled().len());
+                read.map(|()| buffer.filled().len())
+            }
             Poll::Pending => Err(ErrorKind::WouldBlock.into()),
         }
     }
@@ -295,6 +304,8 @@ mod tests {
     use tokio_tungstenite::WebSocketStream;
 
     use super::*;
+    use crate::config::edge::MAX_RECEIVED_BYTES_PER_SECOND;
+    use crate::ws::read_allowance::ALLOWANCE_PERIOD;
 
     type Peer = WebSocketStream<TcpStream>;
 
@@ -389,5 +400,27 @@ mod tests {
         assert_eq!((whole, u16::from(why.code)), (20 - unsent + 1, Close::Slow.code()));
         client.flush().await.unwrap();
         server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn empty_fragments_are_read_at_a_bounded_rate() {
+        const FLOOD_SECONDS: usize = 2;
+        let (mut socket, client) = pair().await;
+        let server = tokio::spawn(async move { socket.next().await });
+        let mut client = client.into_inner();
+        // The first fragment of a text, then continuations without content, each with an empty mask.
+        client.write_all(&[0x01, 0x80, 0, 0, 0, 0]).await.unwrap();
+        let fragments = [0x00, 0x80, 0, 0, 0, 0].repeat(10_000);
+        let mut sent = 0;
+        let flood = async {
+            loop {
+                sent += client.write(&fragments).await.unwrap();
+            }
+        };
+        let _: Result<(), _> = timeout(ALLOWANCE_PERIOD * u32::try_from(FLOOD_SECONDS).unwrap(), flood).await;
+        // The kernel buffers some more.
+        let most = (FLOOD_SECONDS + 1) * MAX_RECEIVED_BYTES_PER_SECOND + (6 << 20);
+        assert!(sent < most, "{sent} bytes in {FLOOD_SECONDS} s");
+        assert!(!server.is_finished());
     }
 }

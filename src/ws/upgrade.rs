@@ -1,7 +1,9 @@
 //! `GET /v1/ws`: upgrades the request, authenticates the client and starts its session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -12,20 +14,38 @@ use super::handshake::{Handshake, WEBSOCKET_VERSION};
 use super::hello::{AuthenticatedClient, receive_hello};
 use super::session::RealtimeSession;
 use super::transport::FrameTransport;
-use crate::auth::Claims;
-use crate::hub::connection::{Connection, ConnectionPermit};
+use crate::auth::{Claims, ClientInfo, network};
+use crate::hub::connection::{ConnectedClient, Connection};
+use crate::hub::connection_pool::ConnectionPermit;
+use crate::telemetry::security::{self, SecurityEvent};
 use crate::web::{AppState, Problem};
 
+/// What the request that opens a connection tells about its client.
+pub struct RequestClient {
+    /// Those of the request's token, already verified; `None` without a token.
+    pub claims: Option<Claims>,
+    pub address: IpAddr,
+}
+
 /// Upgrades to a WebSocket. Clients may send their token in the `Authorization` header; browsers send it in `hello`.
-pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Response {
+pub async fn upgrade(
+    State(state): State<AppState>,
+    Extension(client): Extension<ClientInfo>,
+    mut request: Request,
+) -> Response {
     state.hub.connect_queue().wait_turn().await;
     if let Err(problem) = state.origin_allowed(request.headers()) {
+        security::record(SecurityEvent::OriginRejected, None, Some(client.address), "socket");
         return problem.into_response();
     }
     let header_claims = match state.auth.bearer(request.headers(), state.clock.now()) {
         Ok(claims) => claims,
-        Err(error) => return Problem::from(error).into_response(),
+        Err(error) => {
+            security::record(SecurityEvent::TokenRejected, None, Some(client.address), "socket");
+            return Problem::from(error).into_response();
+        }
     };
+    let client = RequestClient { claims: header_claims, address: client.address };
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
         // The RFC requires the response to name the supported version.
@@ -43,15 +63,19 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
     };
     let (response, socket) = handshake.accept();
     permit.sockets().spawn(async move {
-        let _permit = permit;
         // Boxed, so that an established connection keeps no space for its opening.
-        let session = Box::pin(async move {
+        let opening = Box::pin(async {
             match socket.await {
-                Some(socket) => open_session(state, socket, header_claims).await,
+                Some(socket) => open_session(state, socket, client).await,
                 None => None,
             }
         });
-        if let Some(session) = session.await {
+        let session = tokio::select! {
+            session = opening => session,
+            () = permit.shed() => None,
+        };
+        if let Some(session) = session {
+            permit.mark_signed_in();
             session.run().await;
         }
     });
@@ -59,8 +83,8 @@ pub async fn upgrade(State(state): State<AppState>, mut request: Request) -> Res
 }
 
 /// Authenticates and serves one client over any transport.
-pub async fn serve<T: FrameTransport>(state: AppState, transport: T, header_claims: Option<Claims>) {
-    if let Some(session) = Box::pin(open_session(state, transport, header_claims)).await {
+pub async fn serve<T: FrameTransport>(state: AppState, transport: T, client: RequestClient) {
+    if let Some(session) = Box::pin(open_session(state, transport, client)).await {
         session.run().await;
     }
 }
@@ -69,27 +93,34 @@ pub async fn serve<T: FrameTransport>(state: AppState, transport: T, header_clai
 async fn open_session<T: FrameTransport>(
     state: AppState,
     mut transport: T,
-    header_claims: Option<Claims>,
+    client: RequestClient,
 ) -> Option<Box<RealtimeSession<T>>> {
-    let AuthenticatedClient { claims, replaces } = match receive_hello(&mut transport, &state, header_claims).await {
+    let address = client.address;
+    let AuthenticatedClient { claims, replaces } = match receive_hello(&mut transport, &state, client.claims).await {
         Ok(client) => client,
         Err(why) => {
+            if matches!(why, Close::Unauthenticated | Close::Revoked | Close::TokenExpired) {
+                security::record(SecurityEvent::TokenRejected, None, Some(address), "hello");
+            }
             transport.close(why).await;
             return None;
         }
     };
     let connections = state.hub.connections();
-    if connections.len() >= state.config.limits.connections {
-        transport.close(Close::Overloaded).await;
-        return None;
-    }
     if let Some(former) = replaces {
         state.hub.replace(former, claims.session);
     }
     let id = state.clock.fresh_id();
     let max_queue_bytes = state.config.limits.outbox_bytes;
-    let connection = Arc::new(Connection::new(id, claims.session, claims.user, claims.actor(), max_queue_bytes));
-    connections.insert(connection.clone());
+    let (session, user, actor) = (claims.session, claims.user, claims.actor());
+    let connected = ConnectedClient { session, user, actor, address: network(address) };
+    let connection = Arc::new(Connection::new(id, connected, max_queue_bytes));
+    if let Err(limit) = connections.insert(connection.clone()) {
+        tracing::debug!(?limit, "connection limit reached");
+        security::record(SecurityEvent::ConnectionsLimited, Some(user), Some(address), "socket");
+        transport.close(Close::Overloaded).await;
+        return None;
+    }
     // Check again now that the connection is registered: since the token was verified, it may have been revoked, or
     // the hub may have begun to stop.
     if state.auth.is_revoked(&claims) {

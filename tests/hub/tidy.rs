@@ -34,7 +34,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("web", &["hub", "auth", "store", "echo", "integrations", "outbound", "turn"]),
     ("ws", &["hub", "auth", "web"]),
     ("http", &["web", "hub", "auth", "store", "ws", "archive", "echo", "integrations", "outbound", "bus"]),
-    ("lifecycle", &["hub"]),
+    ("lifecycle", &["auth", "hub", "web"]),
     ("doctor", &["bus", "lifecycle", "integrations", "store"]),
 ];
 

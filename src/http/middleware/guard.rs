@@ -15,6 +15,7 @@ use super::idempotency;
 use crate::auth::{AuthError, Caller, Claims, ClientInfo, RateLimitSubject};
 use crate::config::edge::MAX_ANONYMOUS_BODY_BYTES;
 use crate::http::operation::{Audience, Operation, ResponseCache};
+use crate::hub::connection_pool::ConnectionPermit;
 use crate::telemetry::security::{self, SecurityEvent};
 use crate::web::origin::{Verdict, judge};
 use crate::web::{ACCESS_COOKIE, AppState, Problem};
@@ -58,6 +59,9 @@ pub async fn guard(State(Guarded { state, rule }): State<Guarded>, mut request: 
         DefaultBodyLimit::max(MAX_ANONYMOUS_BODY_BYTES.min(state.config.limits.body_bytes)).apply(&mut request);
     }
     let Some(caller) = caller else { return next.run(request).await };
+    if let Some(permit) = request.extensions().get::<ConnectionPermit>() {
+        permit.mark_signed_in();
+    }
     let user = caller.user();
     request.extensions_mut().insert(caller);
     match rule.cache {

@@ -203,6 +203,8 @@ impl Subscribers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
+
     use rooms::cursor::{Cursor, Verdict};
     use rooms::event::ChatSent;
     use rooms::id::{PharmacyId, SessionId};
@@ -210,9 +212,13 @@ mod tests {
     use rooms::role::Actor;
     use rooms::text::Text;
 
+    use crate::hub::connection::ConnectedClient;
+
     fn connection() -> Arc<Connection> {
         let (session, user) = (SessionId(Uuid::now_v7()), UserId(Uuid::now_v7()));
-        Arc::new(Connection::new(Uuid::now_v7(), session, user, Actor::System, 1 << 20))
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let client = ConnectedClient { session, user, actor: Actor::System, address };
+        Arc::new(Connection::new(Uuid::now_v7(), client, 1 << 20))
     }
 
     fn chat(thread: Thread) -> Event {

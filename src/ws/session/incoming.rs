@@ -29,6 +29,11 @@ impl<T: FrameTransport> RealtimeSession<T> {
     /// Handles a message from the client. Returns a frame that needs [`handle_async`](Self::handle_async).
     pub(super) fn receive(&mut self, incoming: Incoming) -> Result<Option<Box<ClientFrame>>, SessionEnd> {
         self.last_received_at = Instant::now();
+        // Everything that wakes the session counts against its rate, before the kind of message matters.
+        let is_over_rate = self.limiter.check().is_err();
+        if is_over_rate {
+            self.count_violation(Close::Flood)?;
+        }
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Keepalive => return Ok(None),
@@ -39,8 +44,7 @@ impl<T: FrameTransport> RealtimeSession<T> {
         if self.clock.now() >= self.expires_at {
             return Err(SessionEnd::Close(Close::TokenExpired));
         }
-        if self.limiter.check().is_err() {
-            self.count_violation(Close::Flood)?;
+        if is_over_rate {
             let detail = Detail { retry_after_ms: Some(1_000), ..Detail::default() };
             self.reject_text(
                 Code::RateLimited,

@@ -4,6 +4,7 @@ mod bookings;
 mod bounds;
 mod case;
 mod documents;
+mod early_errors;
 mod errors;
 mod idempotency;
 mod identifiers;

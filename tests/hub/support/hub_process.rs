@@ -23,6 +23,7 @@ pub struct HubProcess {
     address: Option<SocketAddr>,
     output_lines: Vec<String>,
     log: Option<PathBuf>,
+    max_open_files: Option<u32>,
 }
 
 impl HubProcess {
@@ -39,13 +40,27 @@ impl HubProcess {
             ("WARDROOM_LOG_FILTER", "warn".to_owned()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Self { data, environment, mode, child: None, address: None, output_lines: Vec::new(), log: None }
+        Self {
+            data,
+            environment,
+            mode,
+            child: None,
+            address: None,
+            output_lines: Vec::new(),
+            log: None,
+            max_open_files: None,
+        }
     }
 
     /// Changes a setting for the next start.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// Limits the files that the process may have open, from the next start on.
+    pub fn limit_open_files(&mut self, count: u32) {
+        self.max_open_files = Some(count);
     }
 
     /// Writes the log to this file from the next start on.
@@ -64,7 +79,15 @@ impl HubProcess {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wardroom"));
+        let program = env!("CARGO_BIN_EXE_wardroom");
+        let mut command = match self.max_open_files {
+            None => Command::new(program),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {count} && exec \"$0\" \"$@\"")).arg(program);
+                shell
+            }
+        };
         command.current_dir(self.data()).stdin(Stdio::null());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WARDROOM_")) {
             command.env_remove(name);

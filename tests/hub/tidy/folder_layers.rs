@@ -24,6 +24,7 @@ const FOLDERS: [Folder; 2] = [
             ("wakes", &[]),
             ("access_log", &["submission"]),
             ("connection", &["send_queue"]),
+            ("connection_pool", &[]),
             ("feeds", &["connection", "send_queue", "submission"]),
             ("cluster", &["feeds"]),
             ("call", &[]),

@@ -245,7 +245,7 @@ static LIST: LazyLock<String> = LazyLock::new(|| {
     let known = known_sinks();
     format!(
         "select {COLUMNS} from dispatches where ($1 is null or sink = $1) and ($2 is null or state = $2) \
-        and sink in ({known}) and id < $3 order by id desc limit $4"
+        and ($5 is null or lane = $5) and sink in ({known}) and id < $3 order by id desc limit $4"
     )
 });
 
@@ -343,16 +343,17 @@ impl Store {
         row.map(Dispatch::try_from).transpose()
     }
 
-    /// Lists deliveries, newest first, optionally of one sink and in one state.
+    /// Lists deliveries, newest first, optionally of one sink, to one receiver and in one state.
     pub async fn dispatches(
         &self,
         sink: Option<Sink>,
+        lane: Option<&str>,
         state: Option<DispatchState>,
         request: PageRequest,
     ) -> Result<Page<Dispatch>, StoreError> {
         let rows: Vec<DispatchRow> = read!(self, db => sqlx::query_as(LIST.as_str())
             .bind(sink.map(Sink::as_str)).bind(state.map(DispatchState::as_str))
-            .bind(request.below()).bind(request.rows()).fetch_all(db).await)?;
+            .bind(request.below()).bind(request.rows()).bind(lane).fetch_all(db).await)?;
         let rows = rows
             .into_iter()
             .map(|row| Dispatch::try_from(row).map(|dispatch| (dispatch.id, dispatch)))

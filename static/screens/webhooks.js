@@ -20,10 +20,9 @@ export function webhooksPanel(app) {
     await load();
   };
   const log = async (id, box) => {
-    const { items } = await api.get('/v1/dispatches?sink=webhook&limit=200');
-    const own = items.filter(({ lane }) => lane === id).slice(0, 10);
-    fill(box, own.length ? own.map(({ kind, state, created_at: at, attempts, last_error: why }) => h('li', { testid: 'webhook-delivery', data: { state, kind } },
-      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${formatMoment(at)} · ${attempts === 1 ? '1 attempt' : `${attempts} attempts`}${why ? ` · ${why}` : ''}`)) : h('li', {}, 'Nothing was sent yet.'));
+    const { items, next } = await api.get(`/v1/dispatches?sink=webhook&lane=${id}&limit=10`);
+    fill(box, items.length ? [items.map(({ kind, state, created_at: at, attempts, last_error: why }) => h('li', { testid: 'webhook-delivery', data: { state, kind } },
+      h(`span.chip.${STATES[state]}`, {}, state), ` ${kind} · ${formatMoment(at)} · ${attempts === 1 ? '1 attempt' : `${attempts} attempts`}${why ? ` · ${why}` : ''}`)), next && h('li', { testid: 'missing-rows' }, `Only the newest ${items.length} are shown.`)] : h('li', {}, 'Nothing was sent yet.'));
   };
   const entry = ({ id, url: to, kinds: wanted, disabled }) => {
     const deliveries = h('ul.deliveries');

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rooms::id::RoomId;
 use rooms::role::Role;
+use rooms::text::Line;
 use rooms::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,8 @@ struct Lane {
 struct DispatchQuery {
     /// Returns only deliveries of this sink.
     sink: Option<Sink>,
+    /// Returns only deliveries to this receiver, e.g. a webhook's id.
+    lane: Option<Line>,
     /// Returns only deliveries in this state.
     state: Option<DispatchState>,
     /// `next` of the previous page.
@@ -174,7 +177,8 @@ async fn list(
     Query(query): Query<DispatchQuery>,
 ) -> Result<Json<List<DispatchView>>, Problem> {
     let request = page_request(query.cursor.as_deref(), query.limit)?;
-    let page = state.store.dispatches(query.sink, query.state, request).await?;
+    let page =
+        state.store.dispatches(query.sink, query.lane.as_ref().map(|lane| lane.as_str()), query.state, request).await?;
     Ok(Json(List::of(page, |it: Dispatch| DispatchView {
         id: it.id,
         sink: it.sink,

@@ -135,9 +135,9 @@ async fn delivery_is_recorded_once(settings: DatabaseSettings) {
     store.report(&reports, later).await.unwrap();
     assert_eq!(store.enqueue(&wishes, later, Uuid::now_v7).await.unwrap(), 0);
     store.sweep_dispatches(later.plus(seconds(6 * 86_400))).await.unwrap();
-    assert_eq!(store.dispatches(None, None, FIRST_PAGE).await.unwrap().items.len(), 200);
+    assert_eq!(store.dispatches(None, None, None, FIRST_PAGE).await.unwrap().items.len(), 200);
     store.sweep_dispatches(later.plus(seconds(8 * 86_400))).await.unwrap();
-    assert!(store.dispatches(None, None, FIRST_PAGE).await.unwrap().items.is_empty());
+    assert!(store.dispatches(None, None, None, FIRST_PAGE).await.unwrap().items.is_empty());
 }
 
 async fn delivery_is_claimed_by_one_node_at_a_time(settings: DatabaseSettings) {

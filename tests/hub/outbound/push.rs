@@ -46,7 +46,7 @@ async fn send_chat(server: &TestServer, room: RoomId, who: &Actor, text: &str) -
 
 /// Returns this hub's push deliveries in the order of their creation.
 async fn pushes(server: &TestServer) -> Vec<Dispatch> {
-    let mut all = server.state.store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
+    let mut all = server.state.store.dispatches(Some(Sink::Push), None, None, FIRST_PAGE).await.unwrap().items;
     all.reverse();
     all
 }

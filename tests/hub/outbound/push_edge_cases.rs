@@ -116,7 +116,7 @@ async fn internal_addresses_are_never_contacted(database: DatabaseSettings) {
     }
     let end = Instant::now() + Duration::from_secs(30);
     loop {
-        let all = server.state.store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
+        let all = server.state.store.dispatches(Some(Sink::Push), None, None, FIRST_PAGE).await.unwrap().items;
         let over = |state| matches!(state, DispatchState::Dropped | DispatchState::Dead);
         if all.len() == hostile.len() && all.iter().all(|it| over(it.state)) {
             break;
@@ -312,7 +312,7 @@ async fn killed_hub_loses_no_notification_between_commit_and_delivery() {
             break;
         }
         if Instant::now() > end {
-            let known = store.dispatches(Some(Sink::Push), None, FIRST_PAGE).await.unwrap().items;
+            let known = store.dispatches(Some(Sink::Push), None, None, FIRST_PAGE).await.unwrap().items;
             panic!("{} of {} did not arrive; {:?}", left.len(), sent.len(), known.first());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -153,6 +153,22 @@ async fn rotated_and_former_secret_both_sign_for_a_day(database: DatabaseSetting
     assert!(is_signed(present, &received) && !is_signed(&former, &received), "{received:?}");
 }
 
+async fn deliveries_to_a_quiet_endpoint_are_listed_beside_those_to_a_busy_one(database: DatabaseSettings) {
+    let (rest, admin) = hub(database).await;
+    let integrator = Integrator::start().await;
+    let (quiet, _) = add(&rest, &admin, &integrator, json!([])).await;
+    let (busy, _) = add(&rest, &admin, &integrator, json!([])).await;
+    let test = |id: &str| rest.post(&format!("/v1/webhooks/{id}/test")).bearer(&admin).send();
+    let sent = test(&quiet).await.ok();
+    for _ in 0..5 {
+        test(&busy).await.ok();
+    }
+    let listed =
+        rest.get(&format!("/v1/dispatches?sink=webhook&lane={quiet}&limit=2")).bearer(&admin).send().await.ok();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!((&listed["items"][0]["id"], &listed["next"]), (&sent["dispatch"], &Value::Null));
+}
+
 async fn rejected_webhook_is_retried_under_its_id_until_410(database: DatabaseSettings) {
     let (rest, admin) = hub(database).await;
     let integrator = Integrator::start().await;
@@ -208,6 +224,7 @@ async fn endpoint_must_be_external_unless_configured_otherwise(database: Databas
 both! {
     integrator_receives_subscribed_events_signed_and_without_names
     rotated_and_former_secret_both_sign_for_a_day
+    deliveries_to_a_quiet_endpoint_are_listed_beside_those_to_a_busy_one
     rejected_webhook_is_retried_under_its_id_until_410
     endpoint_must_be_external_unless_configured_otherwise
 }

@@ -2,6 +2,8 @@
 //!
 //! Runs on SQLite in a temporary folder, or on the throwaway database that WARDROOM_DATABASE_URL names.
 
+#![allow(clippy::disallowed_methods, reason = "benches make their own ids")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

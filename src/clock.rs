@@ -51,6 +51,7 @@ impl Clock {
     }
 
     /// Draws a new id. Ids sort by the time at which they were drawn.
+    #[allow(clippy::disallowed_methods, reason = "the home of ids")]
     pub fn fresh_id(&self) -> Uuid {
         Uuid::now_v7()
     }
@@ -62,6 +63,7 @@ impl Clock {
 }
 
 /// Returns the system clock in microseconds.
+#[allow(clippy::disallowed_methods, reason = "the home of time")]
 fn system() -> i64 {
     Timestamp::new(chrono::Utc::now()).micros()
 }

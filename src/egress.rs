@@ -61,6 +61,7 @@ impl Egress {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the home of outgoing calls")]
 fn client_builder() -> ClientBuilder {
     Client::builder()
         .redirect(Policy::none())

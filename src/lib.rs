@@ -5,6 +5,9 @@
 //! delivers notifications to people and partners ([`outbound`], [`integrations`]). Imports point down only: app → http,
 //! ws, jobs → outbound → integrations → hub → store → `rooms`.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own times and ids"))]
+
 pub mod app;
 pub mod archive;
 pub mod auth;

@@ -75,10 +75,11 @@ pub async fn play(plan: CallsPlan) -> anyhow::Result<CallsReport> {
         plan.rooms.len()
     );
     let (progress, relay_times) = (Arc::new(Mutex::new(CallsProgress::default())), RelayTimes::default());
-    let start = Instant::now() + CONNECT_LEAD_TIME;
+    let begin = Instant::now();
+    let start = begin + CONNECT_LEAD_TIME;
     let mut calls = JoinSet::new();
     for (number, (at, room)) in times.into_iter().zip(plan.rooms.clone()).enumerate() {
-        tokio::time::sleep_until((start + at - CONNECT_LEAD_TIME).into()).await;
+        tokio::time::sleep_until((begin + at).into()).await;
         let (of_call, relay_times, hold) = (progress.clone(), relay_times.clone(), plan.hold);
         let nodes = [0, 1].map(|member| plan.targets[node_of(plan.targets.len(), number, member)]);
         calls.spawn(async move {

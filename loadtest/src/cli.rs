@@ -246,6 +246,7 @@ pub struct ClinicDayArgs {
 }
 
 /// The bounds; breaking one makes the exit code 1.
+#[allow(clippy::struct_field_names, reason = "the names are those of the options")]
 #[derive(Debug, Args)]
 pub struct Limits {
     /// Bound on the p99 of acks.

@@ -8,7 +8,7 @@ const MAX_LATENCY_MICROS: u64 = 60_000_000;
 
 /// The quantiles of a curve's points.
 const QUANTILES: [f64; 15] =
-    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 0.999999];
+    [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 0.999_999];
 
 /// A histogram up to 60 s with three significant digits.
 #[derive(Clone, Debug)]

@@ -3,6 +3,9 @@
 //! Depends on the wire protocol (`rooms::wire`) and on nothing of the server, so a passing run proves the protocol, not
 //! the implementation.
 
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a client has its own clock and ids")]
+
 pub mod arrivals;
 pub mod calls;
 pub mod client;

@@ -2,6 +2,8 @@
 //!
 //! The exit code is 0 when every bound holds, 1 when one is broken, and 2 when the run cannot be carried out.
 
+#![allow(clippy::disallowed_methods, reason = "a client has its own clock")]
+
 mod cli;
 mod profiles;
 

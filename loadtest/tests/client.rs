@@ -1,5 +1,7 @@
 //! The client against a scripted hub.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own times and ids")]
+
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};

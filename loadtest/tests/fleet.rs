@@ -1,5 +1,7 @@
 //! The fleet against a small hub that keeps its promises or breaks one on purpose, which the fleet must report.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own times and ids")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,18 +60,18 @@ struct Node {
     /// Connections accepted so far.
     accepted: Arc<AtomicUsize>,
     /// Dropping it breaks all connections and stops accepting new ones.
-    _stop_on_drop: oneshot::Sender<()>,
+    stop_on_drop: oneshot::Sender<()>,
 }
 
 /// Starts a hub on its own thread for the rest of the test.
 fn hub(fault: Fault) -> Target {
     let node = node(fault, Logs::default());
-    std::mem::forget(node._stop_on_drop);
+    std::mem::forget(node.stop_on_drop);
     node.target
 }
 
 fn node(fault: Fault, logs: Logs) -> Node {
-    let (_stop_on_drop, stopped) = oneshot::channel::<()>();
+    let (stop_on_drop, stopped) = oneshot::channel::<()>();
     let accepted = Arc::new(AtomicUsize::new(0));
     let count = accepted.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -92,7 +94,7 @@ fn node(fault: Fault, logs: Logs) -> Node {
             }
         });
     });
-    Node { target: Target::new(addr).unwrap(), accepted, _stop_on_drop }
+    Node { target: Target::new(addr).unwrap(), accepted, stop_on_drop }
 }
 
 async fn serve(stream: TcpStream, fault: Fault, logs: Logs) {

@@ -10,6 +10,9 @@
 //! The modules form layers, and imports point down only: the vocabulary, then `event` and `command`, then `permission` and
 //! `record`, then `case`, then `room`, then `wire`.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their own times and ids"))]
+
 pub mod cursor;
 mod field_path;
 pub mod id;

@@ -1,6 +1,6 @@
 //! REST: a thin layer over the hub and the store.
 //!
-//! [`api`] lists every operation; the [`router`] and the [`openapi`] document are made from it. A request passes the
+//! [`api`] lists every operation; the [`mod@router`] and the [`openapi`] document are made from it. A request passes the
 //! outer layer (headers, time limit, errors as problems), its operation's guard (token, role, rates,
 //! `Idempotency-Key`), then a handler of a few lines. Handlers change a room through `hub.submit`, as sockets do.
 

@@ -180,7 +180,7 @@ async fn run(store: Store, outbox: OutboxSender, mut requests: mpsc::Receiver<Ap
         {
             leftover = match request {
                 AppenderRequest::Append(append, reply) => batch.add(append, reply),
-                finish => Some(finish),
+                finish @ AppenderRequest::Finish(_) => Some(finish),
             };
         }
         if !batch.appends.is_empty() {

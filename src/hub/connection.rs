@@ -162,7 +162,7 @@ impl Connections {
 
     /// Calls `f` with each connection.
     pub fn for_each(&self, mut f: impl FnMut(&Connection)) {
-        for connection in self.by_id.iter() {
+        for connection in &self.by_id {
             f(connection.value());
         }
     }

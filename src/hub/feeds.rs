@@ -113,7 +113,7 @@ impl Feeds {
 
     /// Invalidates all feeds, because changes may have been missed.
     pub fn invalidate_all(&self) {
-        for feed in self.inner.feeds.iter() {
+        for feed in &self.inner.feeds {
             self.enqueue(*feed.key(), feed.value());
         }
     }

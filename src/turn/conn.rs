@@ -2,7 +2,7 @@
 //! `recv_from` and `send_to` only.
 
 /// The result of a `Conn` method.
-pub type ConnResult<T> = std::result::Result<T, webrtc_util::Error>;
+pub type ConnResult<T> = Result<T, webrtc_util::Error>;
 
 /// Returns the error of the methods that need a connected socket.
 pub fn unsupported() -> webrtc_util::Error {

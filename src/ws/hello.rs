@@ -31,9 +31,8 @@ pub async fn receive_hello<T: FrameTransport>(
     state: &AppState,
     header_claims: Option<Claims>,
 ) -> Result<AuthenticatedClient, Close> {
-    let text = match timeout(HELLO_TIMEOUT, first_text(transport)).await {
-        Ok(Some(text)) => text,
-        Ok(None) | Err(_) => return Err(Close::NoHello),
+    let Ok(Some(text)) = timeout(HELLO_TIMEOUT, first_text(transport)).await else {
+        return Err(Close::NoHello);
     };
     let Ok(ClientFrame::Hello { token, replaces }) = serde_json::from_str(&text) else {
         return Err(Close::NoHello);

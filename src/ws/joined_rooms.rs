@@ -34,7 +34,7 @@ pub struct Replay {
 impl JoinedRoom {
     /// Creates a room that replays from the store after `cursor`.
     pub fn replaying(view: View, cursor: u64) -> Self {
-        Self { view, cursor: Cursor::new(cursor), source: EventSource::Replay(Replay::after(cursor)) }
+        Self { view, cursor: Cursor::new(cursor), source: EventSource::Replay(Box::new(Replay::after(cursor))) }
     }
 
     pub fn is_replaying(&self) -> bool {
@@ -56,8 +56,8 @@ impl JoinedRoom {
 }
 
 impl Replay {
-    pub fn after(seq: u64) -> Box<Self> {
-        Box::new(Self { read_up_to: seq, started_at: Instant::now() })
+    pub fn after(seq: u64) -> Self {
+        Self { read_up_to: seq, started_at: Instant::now() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tests of the server: one binary, a folder per subject.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own times and ids")]
+
 mod support;
 
 mod archive;

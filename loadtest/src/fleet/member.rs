@@ -328,7 +328,7 @@ impl Member {
         while self.missing(room) > 0 && self.client.is_connected() && Instant::now() < end {
             self.drain(DELIVERY_POLL_INTERVAL).await;
         }
-        let before = self.client.delivery_check(room).map_or(0, |check| check.delivered());
+        let before = self.client.delivery_check(room).map_or(0, super::super::delivery_check::DeliveryCheck::delivered);
         if self.client.join(room).await.is_err() {
             return unreachable;
         }

@@ -145,8 +145,8 @@ impl Case {
             Command::MoveDispensing(command) => self.move_dispensing(command, asker, context),
             Command::AssignDelivery(assign) => self.assign_delivery(assign, asker, context),
             Command::MoveDelivery(command) => self.move_delivery(command, asker, context),
-            Command::Export(export) => self.export(export, asker),
-            Command::OpenRecord(why) => self.open_record(why, context),
+            Command::Export(export) => Self::export(export, asker),
+            Command::OpenRecord(why) => Self::open_record(why, context),
         }
     }
 }

@@ -13,14 +13,14 @@ use crate::role::Role;
 pub const BREAK_GLASS_DURATION: Duration = Duration::from_secs(15 * 60);
 
 impl Case {
-    pub(super) fn export(&self, export: &Purpose, asker: &Asker) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn export(export: &Purpose, asker: &Asker) -> Result<Vec<Event>, Refusal> {
         if asker.role == Role::Admin && export.purpose.is_none() {
             return Err(Refusal::Invalid { field: "purpose", why: "is required of administrators" });
         }
         Ok(vec![Event::Exported(Exported { purpose: export.purpose.clone().map(Into::into) })])
     }
 
-    pub(super) fn open_record(&self, why: &Reason, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn open_record(why: &Reason, context: &Context<'_>) -> Result<Vec<Event>, Refusal> {
         let by = context.actor.user().ok_or(Refusal::Forbidden)?;
         let until = context.now.plus(BREAK_GLASS_DURATION);
         Ok(vec![Event::RecordOpened(RecordOpened { by, reason: why.reason.clone().into(), until })])

@@ -10,7 +10,7 @@ impl Room {
     /// at once.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let case = self.case.as_deref()?;
-        let expiries = case.prescriptions.iter().filter_map(|prescription| prescription.deadline());
+        let expiries = case.prescriptions.iter().filter_map(super::super::case::prescription::Prescription::deadline);
         let ringing = case.call.as_ref().and_then(|call| call.deadline());
         let links = case.admitted_guests().map(|guest| guest.until);
         case.consultation.deadline().into_iter().chain(expiries).chain(ringing).chain(links).min()

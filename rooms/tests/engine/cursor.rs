@@ -72,7 +72,7 @@ fn read(log: &[Record], view: &View, fates: &[Fate], cuts: &[Option<usize>], sta
             Fate::Late(by) => arriving.push((index + by, index, *frame)),
         }
     }
-    arriving.sort();
+    arriving.sort_unstable();
     let start = start.min(log.len() as u64);
     let mut reader = Reader { cursor: Cursor::new(start), got: Vec::new() };
     let mut joins = cuts.iter().cycle();

@@ -244,7 +244,7 @@ proptest! {
         let mut replayed = Room::new(clinic.room.id());
         for record in &clinic.log {
             let line = record.canonical();
-            let read: rooms::record::Record = serde_json::from_str(&line).expect("a record reads back");
+            let read: Record = serde_json::from_str(&line).expect("a record reads back");
             prop_assert_eq!(&read, record);
             prop_assert!(replayed.apply(&read));
         }

@@ -74,7 +74,7 @@ proptest! {
         let Ok(text) = rooms::text::Prose::parse(&raw) else { return Ok(()) };
         let mut clinic = Clinic::with_default_policy();
         clinic.request();
-        let chat = rooms::command::Chat { text, thread: Default::default() };
+        let chat = rooms::command::Chat { text, thread: rooms::party::Thread::default() };
         clinic.ok(&patient(), rooms::command::Command::Chat(chat));
         check(clinic.log.last().expect("a message"));
     }

@@ -3,7 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use rooms::command::*;
+use rooms::command::{
+    AssignDelivery, Chat, CheckIn, Command, Context, Draft, Facts, MoveDelivery, MoveDispensing, Need, Nothing,
+    PrescriptionRef, PresenceChange, Reason, Request, SendPrescription,
+};
 use rooms::event::Event;
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, SlotId, UserId};
 use rooms::party::{Party, Person, Pharmacy, Policy, Slot, Thread};

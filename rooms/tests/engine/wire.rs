@@ -46,7 +46,7 @@ fn kinds_match_the_wire() {
     assert_eq!(Command::KINDS.iter().collect::<BTreeSet<_>>().len(), Command::KINDS.len());
     assert_eq!(Event::KINDS.iter().collect::<BTreeSet<_>>().len(), Event::KINDS.len());
     let mut clinic = Clinic::with_default_policy();
-    clinic.assigned_delivery().deliver(&["picked_up"]).ok(&patient(), chat(Default::default()));
+    clinic.assigned_delivery().deliver(&["picked_up"]).ok(&patient(), chat(rooms::party::Thread::default()));
     for command in all_commands(&clinic.care(), 0, clinic.now) {
         let wire = serde_json::to_value(&command).expect("commands are JSON");
         assert_eq!(wire["kind"], command.kind());

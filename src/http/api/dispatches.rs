@@ -74,6 +74,7 @@ struct StuckTimer {
 
 /// Deliveries that share a circuit breaker within a sink: those to one push service, webhook endpoint or partner.
 #[derive(Serialize, JsonSchema)]
+#[allow(clippy::struct_field_names, reason = "the name is published")]
 struct Lane {
     sink: Sink,
     lane: String,

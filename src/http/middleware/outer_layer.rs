@@ -69,6 +69,7 @@ impl ResponseHeaders {
 
 /// Adds the response headers, and answers preflight requests.
 pub async fn add_headers(State(headers): State<ResponseHeaders>, request: Request, next: Next) -> Response {
+    #[allow(clippy::disallowed_methods, reason = "the id of a log span, which no state depends on")]
     let id = Uuid::now_v7();
     let verdict = judge(&headers.config, request.headers());
     let preflight = is_preflight(&request).then(|| request.headers().clone());

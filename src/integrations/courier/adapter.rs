@@ -143,7 +143,7 @@ impl CourierAdapter {
         }
         let command = Command::AssignDelivery(AssignDelivery { delivery, courier: PARTNER_ACCOUNT });
         match self.submit(room, Actor::System, self.clock.fresh_id(), command).await {
-            Ok(_) => Ok(Outcome::done().unasked()),
+            Ok(()) => Ok(Outcome::done().unasked()),
             Err(error) if error.is_retryable() => {
                 Err(PartnerError::Postponed("the hub is temporarily unavailable".to_owned()))
             }

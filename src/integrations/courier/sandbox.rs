@@ -59,7 +59,7 @@ impl SandboxCourier {
     pub async fn due(&self) -> Result<Vec<SimulatedStep>, StoreError> {
         let now = self.clock.now();
         let parcels = self.store.lease_due_sandbox_parcels(now, now.plus(STEP_LEASE)).await?;
-        Ok(parcels.iter().filter_map(|parcel| self.step(parcel, next_step(&parcel.state)?, now)).collect())
+        Ok(parcels.iter().filter_map(|parcel| Self::step(parcel, next_step(&parcel.state)?, now)).collect())
     }
 
     /// Returns the parcels, the last moved first.
@@ -77,14 +77,14 @@ impl SandboxCourier {
         let parcel = self.store.sandbox_parcel(id).await?;
         let step = |parcel: SandboxParcel| {
             let is_late = at.is_some_and(|at| at < parcel.updated_at);
-            let step = self.step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))?;
+            let step = Self::step(&parcel, to, at.unwrap_or_else(|| self.clock.now()))?;
             Some(SimulatedStep { is_late, ..step })
         };
         Ok(parcel.and_then(step))
     }
 
     /// Builds the report of a step; `None` for a step that no courier makes.
-    fn step(&self, parcel: &SandboxParcel, to: DeliveryState, at: Timestamp) -> Option<SimulatedStep> {
+    fn step(parcel: &SandboxParcel, to: DeliveryState, at: Timestamp) -> Option<SimulatedStep> {
         use DeliveryState::*;
         if matches!(to, Requested | Assigned | Cancelled | Restocked | Disposed) {
             return None;

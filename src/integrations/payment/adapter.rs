@@ -138,7 +138,7 @@ impl PaymentAdapter {
     /// Records the provider's answer. Succeeds if the room is in that state already.
     async fn record(&self, room: RoomId, reference: &str, report: &IntentReport) -> Result<(), PartnerError> {
         match self.submit(room, reference, report).await {
-            Ok(_) | Err(SubmitError::Refused(Refusal::Illegal { .. })) => Ok(()),
+            Ok(()) | Err(SubmitError::Refused(Refusal::Illegal { .. })) => Ok(()),
             Err(error) => Err(not_recorded(error)),
         }
     }

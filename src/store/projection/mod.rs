@@ -1,6 +1,6 @@
 //! Projections: tables for queries, written from the room's state in the transaction of its events.
 //!
-//! Their content is a pure function of that state, [`Projection::of`]. [`write`] stores it, and the verification of a
+//! Their content is a pure function of that state, [`Projection::of`]. [`mod@write`] stores it, and the verification of a
 //! database compares the tables with it.
 
 mod write;

@@ -48,7 +48,7 @@ impl<T: FrameTransport> RealtimeSession<T> {
             Verdict::Repeat => {}
             Verdict::Gap => {
                 if !joined.is_replaying() {
-                    joined.source = EventSource::Replay(Replay::after(joined.cursor.position()));
+                    joined.source = EventSource::Replay(Box::new(Replay::after(joined.cursor.position())));
                 }
             }
         }
@@ -91,7 +91,7 @@ impl<T: FrameTransport> RealtimeSession<T> {
         let Some(cursor) = self.rooms.get_mut(room).map(|joined| joined.cursor.position()) else { return };
         match self.hub.attach(room, &self.connection, cursor).await {
             Ok(AttachOutcome::Live { room_view, missing, head }) => {
-                self.become_live(room, room_view.head, missing, head)
+                self.become_live(room, room_view.head, missing, head);
             }
             Ok(AttachOutcome::NeedsReplay { .. }) => {}
             Err(error) => self.evict(room, &error).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rooms::command::{Chat, Command};
 use rooms::id::RoomId;
+use rooms::party::Thread;
 use rooms::signal::Mark;
 use rooms::text::Prose;
 use wardroom::archive::{Violation, verify_database};
@@ -54,7 +55,7 @@ async fn tampering_is_found_in_the_room_it_affects(database: DatabaseSettings) {
     let mut expected = BTreeMap::new();
     for (sql, violation) in tampers {
         let case = server.case().await;
-        let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Default::default() };
+        let chat = Chat { text: Prose::parse("it hurts").unwrap(), thread: Thread::default() };
         let sent = server.submit(case.room, &case.patient, Command::Chat(chat)).await.unwrap();
         let mark = Mark { delivered: sent.last, seen: sent.last };
         store.save_marks(&[(case.room, case.doctor.user().unwrap(), mark)]).await.unwrap();

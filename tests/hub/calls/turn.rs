@@ -115,7 +115,7 @@ async fn allocation_outlives_its_five_minute_credentials() {
     let servers = relay.servers(session);
     let (username, password) = credentials(&servers.ice_servers);
     assert_eq!(servers.expires_at.unwrap().since(clock.now()).as_secs(), CREDENTIAL_LIFETIME.as_secs() - 1);
-    clock.advance(CREDENTIAL_LIFETIME - Duration::from_secs(5));
+    clock.advance(CREDENTIAL_LIFETIME.checked_sub(Duration::from_secs(5)).unwrap());
     let address = relay.address().unwrap();
     let early = client(address, Transport::Udp, &username, &password).await;
     let allocation = early.allocate().await.expect("the credentials are valid");

@@ -157,7 +157,7 @@ async fn forged_bus_messages_change_nothing() {
     .iter()
     .map(Value::to_string)
     .collect();
-    bodies.extend(["".to_owned(), "{".to_owned(), "é".repeat(40), "[".repeat(10_000)]);
+    bodies.extend([String::new(), "{".to_owned(), "é".repeat(40), "[".repeat(10_000)]);
     for body in bodies {
         for channel in
             [format!("{{{room}}}"), "{all}".to_owned(), format!("node:{{{}}}", nodes[1].state.hub.bus().node())]

@@ -27,7 +27,9 @@ fn documented_settings_match_the_code() {
 #[test]
 fn referenced_links_and_files_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec![root.join("README.md")];
+    let top =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "migrations/README.md", "loadtest/README.md"];
+    let mut pages: Vec<_> = top.iter().map(|page| root.join(page)).collect();
     pages.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
     pages.retain(|path| path.extension().is_some_and(|it| it == "md"));
     assert!(pages.len() > 6);

@@ -115,7 +115,7 @@ async fn cancelled_and_moved_appointments_cause_no_reminder(database: DatabaseSe
     let reason = Prose::parse("better").unwrap();
     clinic.server().submit(cancelled, &clinic.patient, Command::Cancel(Reason { reason })).await.unwrap();
     // An hour earlier than due, or the first reminder would still be for an appointment ahead.
-    let sooner = clinic.slot(2 * ONE_DAY - Duration::from_secs(3600)).await;
+    let sooner = clinic.slot((2 * ONE_DAY).checked_sub(Duration::from_secs(3600)).unwrap()).await;
     let reschedule = Command::Reschedule(Reschedule { slot: sooner });
     clinic.server().submit(moved, &clinic.patient, reschedule).await.unwrap();
     mails(&clinic, 3).await;

@@ -132,7 +132,7 @@ async fn unknown_and_malformed_webhooks_get_the_documented_answer(database: Data
     let nameless = with("/data/object/id", json!("pi_98"));
     send(&nameless).await.assert_problem(400, "malformed");
     for broken in [
-        "".to_owned(),
+        String::new(),
         "null".to_owned(),
         "[]".to_owned(),
         "{\"id\":\"\"}".to_owned(),

@@ -30,7 +30,7 @@ const FIRST_PAGE: PageRequest = PageRequest { after: None, limit: 200 };
 
 /// Returns an unused idempotency key.
 fn unused_key() -> String {
-    uuid::Uuid::now_v7().to_string()
+    Uuid::now_v7().to_string()
 }
 
 /// Starts a listener that counts connections; returns its port and the count.

@@ -106,7 +106,7 @@ async fn hostile_frames_get_an_error_code_and_change_nothing(database: DatabaseS
         (json!({"type": "subscribe", "feed": {"name": "queue"}}).to_string(), Code::Forbidden),
     ] {
         client.queue_text(text.clone());
-        assert_eq!(error_of(&mut client).await, code, "{:.80}", text);
+        assert_eq!(error_of(&mut client).await, code, "{text:.80}");
     }
     assert_eq!(head(&server, room).await, before);
     // However large the frame: the close reason arrives, although the rest of the frame is still in transit.

@@ -96,8 +96,9 @@ async fn answer(
         let id = inner.orders.entry(call.key).or_insert(next).clone();
         return axum::Json(json!({"id": id, "status": "accepted"})).into_response();
     }
-    match uri.path().ends_with("/cancel") {
-        true => axum::Json(Value::Null).into_response(),
-        false => StatusCode::NOT_FOUND.into_response(),
+    if uri.path().ends_with("/cancel") {
+        axum::Json(Value::Null).into_response()
+    } else {
+        StatusCode::NOT_FOUND.into_response()
     }
 }

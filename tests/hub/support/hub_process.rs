@@ -130,7 +130,7 @@ impl HubProcess {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
                 Ok(line) => self.output_lines.push(line),
-                Err(_) => panic!("the hub did not start; its output: {:?}", self.output_lines),
+                Err(error) => panic!("the hub did not start ({error}); its output: {:?}", self.output_lines),
             }
         }
         let text = self

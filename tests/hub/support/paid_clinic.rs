@@ -102,9 +102,9 @@ impl PaidClinic {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
-            panic!("states are {last:?}, expected {wanted:?}; {:?}", self.delivery_counts(Sink::Payment).await);
-        }
+        let is_reached = tokio::time::timeout(Duration::from_secs(60), reached).await.is_ok();
+        let counts = self.delivery_counts(Sink::Payment).await;
+        assert!(is_reached, "states are {last:?}, expected {wanted:?}; {counts:?}");
     }
 
     /// Returns the checkout page's URL once the provider has named it.

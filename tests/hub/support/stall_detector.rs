@@ -33,7 +33,7 @@ pub fn running_time(from: Instant, to: Instant) -> Duration {
         if observed.until.is_some_and(|until| until >= to) {
             let within =
                 |(begin, end): &(Instant, Instant)| (*end).min(to).saturating_duration_since((*begin).max(from));
-            return time - observed.stalls.iter().map(within).sum::<Duration>();
+            return time.checked_sub(observed.stalls.iter().map(within).sum::<Duration>()).unwrap();
         }
         drop(observed);
         thread::sleep(SAMPLE_INTERVAL);

@@ -139,7 +139,7 @@ struct PreferencesRow {
 }
 
 impl PreferencesRow {
-    fn into_preferences(self) -> Result<Preferences, StoreError> {
+    fn into_preferences(self) -> Preferences {
         let muted = self.muted.unwrap_or_default();
         // A newer node may have stored a kind that this one does not know, and does not send either.
         let muted = muted.split(',').filter_map(|kind| named(kind).ok()).collect();
@@ -149,7 +149,7 @@ impl PreferencesRow {
             until: small(until),
             offset: i16::try_from(self.offset_minutes.unwrap_or(0)).unwrap_or(0),
         });
-        Ok(Preferences { muted, quiet })
+        Preferences { muted, quiet }
     }
 }
 
@@ -249,7 +249,7 @@ impl Store {
     pub async fn preferences(&self, user: UserId) -> Result<Preferences, StoreError> {
         let sql = "select muted, quiet_from, quiet_until, offset_minutes from push_preferences where user_id = $1";
         let row: Option<PreferencesRow> = read!(self, db => sqlx::query_as(sql).bind(user.0).fetch_optional(db).await)?;
-        row.map_or_else(|| Ok(Preferences::default()), PreferencesRow::into_preferences)
+        Ok(row.map(PreferencesRow::into_preferences).unwrap_or_default())
     }
 
     pub async fn save_preferences(&self, user: UserId, preferences: &Preferences) -> Result<(), StoreError> {
@@ -291,8 +291,7 @@ impl Store {
             })?;
             for row in rows {
                 let DeviceRow { asked, user_id, id, endpoint, muted, quiet_from, quiet_until, offset_minutes } = row;
-                let preferences =
-                    PreferencesRow { muted, quiet_from, quiet_until, offset_minutes }.into_preferences()?;
+                let preferences = PreferencesRow { muted, quiet_from, quiet_until, offset_minutes }.into_preferences();
                 devices.push(Device {
                     requested_for: asked,
                     user: UserId(user_id),

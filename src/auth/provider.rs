@@ -25,7 +25,6 @@ pub fn install() {
     let _ = PROVIDER.install_default();
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the type of the provider's function")]
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     if *algorithm != Algorithm::ES256 || key.family() != AlgorithmFamily::Ec {
         return Err(ErrorKind::InvalidAlgorithm.into());
@@ -36,7 +35,6 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
     Ok(Box::new(Es256Signer { pair, random }))
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the type of the provider's function")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if *algorithm != Algorithm::ES256 || key.family() != AlgorithmFamily::Ec {
         return Err(ErrorKind::InvalidAlgorithm.into());

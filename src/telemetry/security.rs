@@ -111,7 +111,7 @@ pub fn record(event: SecurityEvent, user: Option<UserId>, address: Option<IpAddr
     if outcome == "rejected" && REJECTION_LINES.check().is_err() {
         return;
     }
-    let user = user.map(|user| tracing::field::display(user));
+    let user = user.map(tracing::field::display);
     let address = address.map(tracing::field::display);
     let event = event.as_str();
     match outcome {

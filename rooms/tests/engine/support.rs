@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Context, Draft, Facts, MoveDelivery, MoveDispensing, Need, Nothing,
-    PrescriptionRef, PresenceChange, Reason, Request, SendPrescription,
+    AssignDelivery, Chat, CheckIn, Command, Context, Draft, Facts, MoveDelivery, MoveDispensing, Need, NewHandOver,
+    NewItem, NewProof, Nothing, PrescriptionRef, PresenceChange, Reason, Request, SendPrescription,
 };
 use rooms::event::Event;
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, SlotId, UserId};

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use wardroom::config::DatabaseSettings;
 
 use crate::support::both;
-use crate::support::database::Database;
 use crate::support::rest::{PASSWORD, RestClient, RestResponse};
 
 fn assert_invalid(answer: &RestResponse, field: &str) {

@@ -9,7 +9,7 @@ use crate::id::RoomId;
 use crate::party::{Person, Slot};
 use crate::refusal::Refusal;
 use crate::state::ConsultationState;
-use crate::text::Text;
+use crate::text::{Line, Text};
 use crate::time::Timestamp;
 
 /// Returns the first events of a room.
@@ -104,7 +104,8 @@ impl Case {
         context: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         self.require_consultation(ConsultationMove::CheckIn, asker, context)?;
-        if *check_in.consent != self.policy.consent {
+        // The policy of an old room may be in another Unicode form.
+        if Line::parse(self.policy.consent.as_str()).as_ref() != Ok(&check_in.consent) {
             return Err(Refusal::Invalid { field: "consent", why: "must be the current version of the consent text" });
         }
         let (consent, identity) = (check_in.consent.clone().into(), check_in.identity.clone().into());

@@ -27,13 +27,9 @@ impl Rule {
             return Err(TextError::Empty);
         }
         let text = normalize(text);
-        let text = match self {
-            Rule::Prose => unify_line_breaks(text),
-            Rule::Name | Rule::Line => text,
-        };
-        let len = match self {
-            Rule::Prose => check_prose(&text)?,
-            Rule::Name | Rule::Line => check_line(&text)?,
+        let (text, len) = match self {
+            Rule::Prose => clean_prose(text)?,
+            Rule::Name | Rule::Line => check_line(&text).map(|len| (text, len))?,
         };
         check_length(len, max)?;
         if self == Rule::Name && contains_link(&text) {
@@ -56,26 +52,31 @@ fn normalize(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Turns CR LF, CR and Unicode's line and paragraph separators into line feeds.
-fn unify_line_breaks(text: Cow<'_, str>) -> Cow<'_, str> {
-    const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
-    if !text.contains(BREAKS) {
-        return text;
-    }
-    Cow::Owned(text.replace("\r\n", "\n").replace(BREAKS, "\n"))
-}
+/// What becomes a line feed: CR, NEL, and Unicode's line and paragraph separators. CR LF is one of them.
+const LINE_BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// Checks text of several lines, and returns its length in characters.
-fn check_prose(text: &str) -> Result<usize, TextError> {
-    let (mut len, mut visible) = (0, false);
+/// Checks text of several lines in one pass, and returns it with line feeds as its only line breaks, and its length in
+/// characters.
+fn clean_prose(text: Cow<'_, str>) -> Result<(Cow<'_, str>, usize), TextError> {
+    let (mut len, mut is_visible, mut has_breaks) = (0, false, false);
     for c in text.chars() {
         len += 1;
-        if c.is_control() && !matches!(c, '\n' | '\t') {
+        if LINE_BREAKS.contains(&c) {
+            has_breaks = true;
+        } else if c.is_control() && !matches!(c, '\n' | '\t') {
             return Err(TextError::Control);
         }
-        visible = visible || class(c) == Class::Visible;
+        is_visible = is_visible || class(c) == Class::Visible;
     }
-    if visible { Ok(len) } else { Err(TextError::Invisible) }
+    if !is_visible {
+        return Err(TextError::Invisible);
+    }
+    if !has_breaks {
+        return Ok((text, len));
+    }
+    let text = text.replace("\r\n", "\n").replace(LINE_BREAKS, "\n");
+    let len = text.chars().count();
+    Ok((Cow::Owned(text), len))
 }
 
 /// Checks one line, and returns its length in characters.

@@ -255,7 +255,7 @@ impl RoomTask {
             Code::MediaTaken => "another session of yours owns camera and microphone; attach with take to take over",
             Code::RateLimited => "too many candidates for one description; send the next description first",
             Code::Unavailable => "the hub cannot do this now; send it again",
-            Code::Invalid => "held: must not name more peers than a call has",
+            Code::Invalid => "held must not name more peers than a call has",
             _ => "this session is not attached to that call; join the call, then attach",
         };
         let error = ErrorFrame {
@@ -264,7 +264,7 @@ impl RoomTask {
             code,
             message: message.to_owned(),
             retryable: code.retryable(),
-            detail: Detail::default(),
+            detail: Detail { field: (code == Code::Invalid).then(|| "held".to_owned()), ..Detail::default() },
         };
         connection.send(&ServerFrame::Error(error));
     }

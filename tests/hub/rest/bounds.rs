@@ -42,7 +42,7 @@ fn is(schema: &Value, kind: &str) -> bool {
 fn text(field: &str, length: u64) -> String {
     let filler = "Quartz7sphinx".chars().cycle();
     let count = usize::try_from(length).unwrap();
-    let domain = format!("@{}.example.org", "sub-domain.".repeat(25));
+    let domain = format!("@{}example.org", "sub-domain.".repeat(25));
     match field {
         "email" if count > 100 => {
             let domain = &domain[domain.len() - (count - 20)..];

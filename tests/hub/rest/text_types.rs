@@ -11,10 +11,23 @@ const TEXTS: &[&str] = &["Name", "Line", "Paragraph", "Prose"];
 /// Strings with other rules, and where the rules are.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("Candidate", "a line of RFC 8839: `rooms::sdp`"),
+    ("DemoRequest.token", "compared with the links of the demo: `auth::demo`"),
+    ("EnterRequest.token", "a signed token: `auth::guest`"),
+    ("RefreshRequest.refresh_token", "a signed token: `auth::token`"),
+    ("RegisterRequest.email", "`auth::email::EmailAddress`"),
+    ("RegisterRequest.password", "bounded, and hashed in NFC: `auth::password`"),
     ("Sdp", "a description of RFC 8866: `rooms::sdp`"),
+    ("SignInRequest.email", "bounded, and compared only: `auth::sign_in`"),
+    ("SignInRequest.password", "bounded, and compared only: `auth::password`"),
+    ("SubscriptionKeys.auth", "a key in base64: `integrations::push`"),
+    ("SubscriptionKeys.p256dh", "a key in base64: `integrations::push`"),
+    ("SubscriptionRequest.endpoint", "a URL of a known push service: `integrations::push`"),
+    ("Text200", "payments, which only the hub itself records: `command::payment`"),
     ("Text256", "an ICE user name fragment, relayed as it is"),
     ("Text64", "an id of a connection or a media section, compared or relayed as it is"),
     ("Token", "a signed token: `auth::token`"),
+    ("WebhookRequest.kinds", "names from a closed list: `http::api::webhooks`"),
+    ("WebhookRequest.url", "a URL that may be called: `egress`"),
 ];
 
 /// Collects the strings of a schema that have neither a format nor a closed list of values, by the name of their type or

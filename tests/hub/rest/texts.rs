@@ -83,7 +83,7 @@ async fn every_language_may_write_the_same_number_of_letters(database: DatabaseS
 }
 
 async fn last_text(rest: &RestClient, room: &str, token: &str) -> String {
-    let page = rest.get(&format!("/v1/consultations/{room}/events?limit=500")).bearer(token).send().await.ok();
+    let page = rest.get(&format!("/v1/rooms/{room}/events?limit=500")).bearer(token).send().await.ok();
     let events = page["items"].as_array().or(page["events"].as_array()).cloned().unwrap_or_default();
     let chat = events.iter().rev().find(|event| event["kind"] == "chat.sent").expect("a message");
     chat["data"]["text"].as_str().unwrap().to_owned()

@@ -16,7 +16,7 @@ export function playChime() {
       last = tone;
     }
     // Browsers allow few open audio contexts.
-    last.onended = () => audio.close();
+    last.onended = () => audio.close().catch(() => {});
   } catch {
     // A browser without sound still shows the title and the screen.
   }

@@ -58,8 +58,10 @@ export class CallSession extends EventTarget {
     on('error', ({ code }) => (code === 'media_taken' || code === 'not_in_call') && this.refused(code));
     on('error', ({ id, code }) => code === 'unavailable' && !id && this.scheduleReattach());
     on('live', () => this.attach());
-    this.statsTimer = setInterval(() => this.updateQuality(), STATS_INTERVAL_MS);
-    this.silenceTimer = setInterval(() => this.checkSilence(), SILENCE_CHECK_INTERVAL_MS);
+    // Statistics of a connection that closes meanwhile cannot be read: the next round follows anyway.
+    const attempt = (run) => () => run().catch((error) => console.warn('call statistics:', error.name));
+    this.statsTimer = setInterval(attempt(() => this.updateQuality()), STATS_INTERVAL_MS);
+    this.silenceTimer = setInterval(attempt(() => this.checkSilence()), SILENCE_CHECK_INTERVAL_MS);
   }
 
   /** Attaches this page's media at the hub; once for each connection. */

@@ -3,7 +3,7 @@
 
 import * as devices from '../call/devices.js';
 import { CallSession } from '../call/session.js';
-import { h, fill, action, field, isolate, toast } from '../dom.js';
+import { h, fill, action, field, guard, isolate, toast } from '../dom.js';
 import { roleLabel } from '../labels.js';
 
 /** Identifies this page while it is loaded. */
@@ -271,7 +271,7 @@ export class Calls {
     const [track] = (await navigator.mediaDevices.getDisplayMedia({ video: true })).getVideoTracks();
     this.stream.getVideoTracks().forEach((it) => it.stop());
     this.shared = track;
-    track.onended = () => this.shared === track && this.share();
+    track.onended = () => this.shared === track && guard(() => this.share());
     await session.replace('video', track);
     session.shareState({ screen: true });
   }

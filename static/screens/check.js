@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import * as devices from '../call/devices.js';
 import { callEcho, checkRoute, meterLevel, playTone, startingMedia } from '../call/check.js';
-import { h, fill, action } from '../dom.js';
+import { h, fill, action, guard } from '../dom.js';
 
 const TITLES = { camera: 'Camera', microphone: 'Microphone', speaker: 'Speaker', socket: 'Connection', stun: 'Way out', turn_udp: 'Relay', turn_tcp: 'Relay by TCP' };
 const FINDINGS = { ok: ['good', '✓', 'works'], failed: ['bad', '✕', 'does not work'], skipped: ['plain', '–', 'not checked'], running: ['plain', '…', 'checking'] };
@@ -71,10 +71,10 @@ export function checkScreen(app, id) {
     picture.srcObject = current.stream;
     const state = h('p', { role: 'status', testid: 'echo-state' }, 'Connecting…');
     fill(heard, picture, state, h('button', { testid: 'echo-stop', onclick: hangUp }, 'Hang up'));
-    const watch = setInterval(async () => {
+    const watch = setInterval(() => guard(async () => {
       const { audio } = await current.packetsReceived();
       if (audio) state.textContent = 'Say something: you should hear it a moment later. If you do, so will the other side.';
-    }, 300);
+    }), 300);
     current.ended.then(() => {
       clearInterval(watch);
       if (echoCall !== current) return;
@@ -124,7 +124,7 @@ export function checkScreen(app, id) {
   app.on(window, 'hashchange', close);
   fill(rows.speaker.more, h('button', { testid: 'play-tone', onclick: testSpeaker }, 'Play a tone'));
   set('speaker', 'skipped');
-  run();
+  guard(run);
   return h('section.card', {},
     h('a.back', { href: `#/room/${id}` }, '← Back'),
     h('h1', {}, 'Is everything ready for a call?'), verdict,

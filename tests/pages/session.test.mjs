@@ -155,3 +155,17 @@ test('new ICE servers reach existing connections', (t) => {
   client.signal('servers', { ice_servers: [{ urls: ['turn:example.org'] }], expires_at: new Date(Date.now() + 300_000).toISOString() });
   assert.equal(it.peers.get('doctor').negotiator.pc.config.iceServers[0].urls[0], 'turn:example.org');
 });
+
+test('statistics that cannot be read leave the call as it is', async (t) => {
+  const { it, meet } = session(t);
+  meet(7);
+  const { pc } = it.peers.get('doctor').negotiator;
+  pc.connectionState = 'connected';
+  let reads = 0;
+  pc.getStats = async () => {
+    reads += 1;
+    throw new DOMException('the connection is closed', 'InvalidStateError');
+  };
+  // An unhandled rejection would end this test.
+  await waitUntil(() => reads >= 2, 'both rounds of statistics');
+});

@@ -36,6 +36,7 @@ export class Room extends EventTarget {
     on('error', (error) => !this.snapshot && (this.accessError = error.code));
     on('queued', () => {});
     on('ack', () => {});
+    document.addEventListener('visibilitychange', () => this.markDelivered(), { signal: this.lifetime.signal });
     client.join(id);
   }
 
@@ -72,10 +73,11 @@ export class Room extends EventTarget {
     }, 500);
   }
 
+  /** A hidden tab confirms nothing: nobody may be sitting there, and other devices must still be notified. */
   mark() {
+    if (document.visibilityState !== 'visible') return;
     const old = this.marks[this.me] ?? { delivered: 0, seen: 0 };
-    const seen = document.visibilityState === 'visible' && this.shown ? this.head() : old.seen;
-    const mark = { delivered: this.head(), seen };
+    const mark = { delivered: this.head(), seen: this.shown ? this.head() : old.seen };
     if (old.delivered >= mark.delivered && old.seen >= mark.seen) return;
     // If the mark is lost, the next snapshot shows that it is missing.
     this.marks[this.me] = mark;

@@ -188,10 +188,10 @@ static OF_PHARMACIES: LazyLock<BatchSql> = LazyLock::new(|| {
     })
 });
 
-static DELIVERED: LazyLock<BatchSql> = LazyLock::new(|| {
+static SEEN: LazyLock<BatchSql> = LazyLock::new(|| {
     BatchSql::new(2, |rows| {
         format!(
-            "with wanted (room, user_id) as (values {rows}) select marks.room, marks.user_id, marks.delivered \
+            "with wanted (room, user_id) as (values {rows}) select marks.room, marks.user_id, marks.seen \
             from wanted join marks on marks.room = wanted.room and marks.user_id = wanted.user_id"
         )
     })
@@ -304,11 +304,11 @@ impl Store {
         Ok(devices)
     }
 
-    /// Returns the last event that each of these people has confirmed in a room, without the pairs that confirmed none.
-    pub async fn delivered(&self, wanted: &[(RoomId, UserId)]) -> Result<Vec<((RoomId, UserId), u64)>, StoreError> {
-        let mut delivered = Vec::new();
+    /// Returns the last event that each of these people has seen in a room, without the pairs that have seen none.
+    pub async fn seen(&self, wanted: &[(RoomId, UserId)]) -> Result<Vec<((RoomId, UserId), u64)>, StoreError> {
+        let mut seen = Vec::new();
         for wanted in chunks(wanted) {
-            let sql = DELIVERED.get(self, wanted.len());
+            let sql = SEEN.get(self, wanted.len());
             let rows: Vec<(Uuid, Uuid, i64)> = read!(self, db => {
                 let mut query = sqlx::query_as(sql);
                 for (room, user) in wanted {
@@ -317,10 +317,10 @@ impl Store {
                 query.fetch_all(db).await
             })?;
             for (room, user, seq) in rows {
-                delivered.push(((RoomId(room), UserId(user)), unsigned(seq)?));
+                seen.push(((RoomId(room), UserId(user)), unsigned(seq)?));
             }
         }
-        Ok(delivered)
+        Ok(seen)
     }
 }
 

@@ -55,7 +55,6 @@ export function roomScreen(app, id) {
   app.on(app.client, 'queued', show);
   app.on(app.client, 'ack', show);
   app.on(app.client, 'dismissed', show);
-  app.on(document, 'visibilitychange', () => room.markDelivered());
   app.every(1000, () => panels.forEach(({ tick }) => tick?.()));
   app.whenLeft(() => (room.shown = false));
   show();

@@ -1,12 +1,15 @@
 //! Connects notices to people's devices by Web Push: keeps subscriptions, makes one delivery per device, and sends it.
 //!
-//! Called with notices whose grace period is over. Recipients who have confirmed the event in an open session by then,
-//! and those whose preferences exclude it, get no delivery.
+//! Called with notices whose grace period is over. Recipients who have seen the event on a screen or answered the call by
+//! then, and those whose preferences exclude it, get no delivery. That an event reached a device counts for nothing: it may
+//! be a hidden tab on a desk that nobody sits at.
 
 use std::collections::{BTreeSet, HashMap};
 
 use reqwest::Url;
-use rooms::id::{PharmacyId, UserId};
+use rooms::event::Event;
+use rooms::id::{PharmacyId, RoomId, UserId};
+use rooms::record::Record;
 use rooms::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +25,8 @@ use crate::store::devices::{Device, NoticeKind, Subscription};
 use crate::store::dispatches::{Dispatch, Sink, Wish};
 use crate::store::{Store, StoreError};
 
+/// The events after a ring that are searched for its answer. More of them in the two seconds until then are chat.
+const MAX_LATER_EVENTS: u32 = 64;
 /// Bytes of an endpoint's URL.
 const MAX_ENDPOINT_BYTES: usize = 1000;
 
@@ -89,7 +94,7 @@ impl PushAdapter {
         Some((service, url))
     }
 
-    /// Returns a delivery for each device whose user has not confirmed the event and wants the notice.
+    /// Returns a delivery for each device whose user has neither seen the event nor answered the call, and wants the notice.
     pub async fn deliveries_for(&self, notices: &[Notice]) -> Result<Vec<Wish>, StoreError> {
         let now = self.clock.now();
         let (people, pharmacies) = distinct_recipients(notices);
@@ -110,10 +115,36 @@ impl PushAdapter {
         }
         let readers: BTreeSet<_> = needed.iter().map(|(notice, device)| (notice.room, device.user)).collect();
         let readers: Vec<_> = readers.into_iter().collect();
-        let confirmed: HashMap<_, _> = self.store.delivered(&readers).await?.into_iter().collect();
-        needed
-            .retain(|(notice, device)| confirmed.get(&(notice.room, device.user)).is_none_or(|seq| *seq < notice.seq));
+        let seen: HashMap<_, _> = self.store.seen(&readers).await?.into_iter().collect();
+        needed.retain(|(notice, device)| seen.get(&(notice.room, device.user)).is_none_or(|seq| *seq < notice.seq));
+        let answered = self.answered_calls(&needed).await?;
+        needed.retain(|(notice, device)| !answered.contains(&(notice.room, notice.seq, device.user)));
         Ok(needed.into_iter().filter_map(|(notice, device)| self.delivery(notice, device, now)).collect())
+    }
+
+    /// Returns which ringing calls, by room, event and user, are over for that user: they have answered, or it rings no
+    /// more.
+    async fn answered_calls(
+        &self,
+        needed: &[(&Notice, &Device)],
+    ) -> Result<BTreeSet<(RoomId, u64, UserId)>, StoreError> {
+        let calls = needed.iter().filter(|(notice, _)| notice.kind == NoticeKind::Call);
+        let rings: BTreeSet<_> = calls.clone().map(|(notice, _)| (notice.room, notice.seq)).collect();
+        let mut later: HashMap<_, Vec<Record>> = HashMap::new();
+        for (room, seq) in rings {
+            let stored = self.store.events_after(room, seq, MAX_LATER_EVENTS).await?;
+            let records = stored.iter().filter_map(|event| serde_json::from_str(&event.canonical).ok());
+            later.insert((room, seq), records.collect());
+        }
+        let is_over = |record: &Record, user| match &record.event {
+            Event::CallJoined(_) | Event::CallLeft(_) => record.actor.id == Some(user),
+            Event::CallEnded(_) | Event::ConsultationMoved(_) => true,
+            _ => false,
+        };
+        let answered = calls.filter(|(notice, device)| {
+            later.get(&(notice.room, notice.seq)).is_some_and(|it| it.iter().any(|record| is_over(record, device.user)))
+        });
+        Ok(answered.map(|(notice, device)| (notice.room, notice.seq, device.user)).collect())
     }
 
     fn delivery(&self, notice: &Notice, device: &Device, now: Timestamp) -> Option<Wish> {

@@ -6,13 +6,13 @@ use web_push::Urgency;
 
 use crate::store::devices::NoticeKind;
 
-/// How long a recipient has to confirm an event before a notification is sent.
-const DEFAULT_GRACE: Duration = Duration::from_secs(5);
-/// The same for a ringing call.
+/// How long a recipient has to see an event before a notification is sent. Long enough to turn to an open tab.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// How long a recipient has to see or answer a ringing call before a notification is sent.
 const CALL_GRACE: Duration = Duration::from_secs(2);
 
 impl NoticeKind {
-    /// Returns how long recipients have to confirm the event before a notification is sent.
+    /// Returns how long recipients have to see the event before a notification is sent.
     pub fn grace_period(self) -> Duration {
         match self {
             NoticeKind::Call => CALL_GRACE,

@@ -19,11 +19,11 @@ pub enum Recipient {
     Pharmacy(PharmacyId),
 }
 
-/// A notification that is sent unless its recipient confirms the event in time.
+/// A notification that is sent unless its recipient sees the event, or answers the call, in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     pub room: RoomId,
-    /// The event. A recipient who has confirmed it is not notified.
+    /// The event. A recipient who has seen it is not notified.
     pub seq: u64,
     pub kind: NoticeKind,
     pub recipient: Recipient,

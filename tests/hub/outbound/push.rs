@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rooms::command::StartCall;
 use rooms::command::{
-    AssignDelivery, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, Nothing,
-    PrescriptionRef, Request, SendPrescription,
+    AssignDelivery, CallRef, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, Nothing,
+    PrescriptionRef, Request, SendPrescription, StartCall,
 };
 use rooms::id::{PharmacyId, RoomId};
 use rooms::media::Media;
@@ -234,20 +233,20 @@ async fn every_push_service_response_has_its_documented_effect(database: Databas
     assert!(asked[1] - asked[0] >= Duration::from_secs(4), "not before Retry-After");
 }
 
-async fn read_receipts_on_any_node_suppress_notifications(database: DatabaseSettings) {
+async fn seen_events_on_any_node_suppress_notifications_and_delivered_ones_do_not(database: DatabaseSettings) {
     let service = PushService::start().await;
     let here = server(database.clone(), &service).await;
     let there = server(database, &service).await;
     let doctor = here.person(Role::Doctor, "Doc", None).await;
     let mut rooms = Vec::new();
-    for name in ["here", "there", "away", "late"] {
+    for name in ["here", "there", "away", "late", "hidden tab"] {
         let patient = here.person(Role::Patient, name, None).await;
         subscribe(&here, &service, &patient, name).await;
         let room = here.waiting_room(&patient, &doctor).await;
         rooms.push((name, room, patient));
     }
     let mark = |server: &TestServer, room, who: &Actor, seq| {
-        server.state.hub.mark(room, who, None, Mark { delivered: seq, seen: 0 });
+        server.state.hub.mark(room, who, None, Mark { delivered: seq, seen: seq });
     };
     for (name, room, patient) in &rooms {
         // The person joins the room, so that the read receipt is accepted.
@@ -264,13 +263,38 @@ async fn read_receipts_on_any_node_suppress_notifications(database: DatabaseSett
                 mark(&there, *room, patient, seq);
             }
             "late" => mark(&here, *room, patient, seq - 1),
+            "hidden tab" => here.state.hub.mark(*room, patient, None, Mark { delivered: seq, seen: seq - 1 }),
             _ => {}
         }
     }
-    service.wait_until("people who are away", |it| it.len() >= 2).await;
+    service.wait_until("people who are away", |it| it.len() >= 3).await;
     advance_past_grace_periods(&here).await;
     let notified: BTreeSet<String> = service.received().into_iter().map(|it| it.device).collect();
-    assert_eq!(notified, ["away", "late"].map(str::to_owned).into());
+    assert_eq!(notified, ["away", "late", "hidden tab"].map(str::to_owned).into());
+}
+
+async fn a_call_is_pushed_unless_it_is_answered(database: DatabaseSettings) {
+    let service = PushService::start().await;
+    let server = server(database, &service).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    for (name, answers) in [("answers", true), ("rings on", false)] {
+        let patient = server.person(Role::Patient, name, None).await;
+        let room = server.waiting_room(&patient, &doctor).await;
+        server.submit(room, &doctor, Command::Admit(Nothing {})).await.unwrap();
+        server.submit(room, &patient, Command::Enter(Nothing {})).await.unwrap();
+        subscribe(&server, &service, &patient, name).await;
+        let seq =
+            server.submit(room, &doctor, Command::StartCall(StartCall { media: Media::Video })).await.unwrap().last;
+        // The ring reached a device. That alone does not keep the others silent.
+        server.state.hub.mark(room, &patient, None, Mark { delivered: seq, seen: 0 });
+        if answers {
+            let call = server.state.hub.read(room, &patient).await.unwrap().snapshot.call.unwrap().id;
+            server.submit(room, &patient, Command::JoinCall(CallRef { call })).await.unwrap();
+        }
+    }
+    service.wait_until("the call that rings on", |it| it.iter().any(|it| it.kind == "call")).await;
+    advance_past_grace_periods(&server).await;
+    assert!(service.received().iter().all(|it| it.kind != "call" || it.device == "rings on"));
 }
 
 async fn muted_kinds_and_quiet_hours_suppress_notifications(database: DatabaseSettings) {
@@ -334,7 +358,8 @@ async fn expired_notifications_are_not_sent(database: DatabaseSettings) {
 both! {
     each_kind_reaches_each_device_of_absent_people_once
     every_push_service_response_has_its_documented_effect
-    read_receipts_on_any_node_suppress_notifications
+    seen_events_on_any_node_suppress_notifications_and_delivered_ones_do_not
+    a_call_is_pushed_unless_it_is_answered
     muted_kinds_and_quiet_hours_suppress_notifications
     expired_notifications_are_not_sent
 }

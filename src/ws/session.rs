@@ -39,6 +39,10 @@ const EXPIRY_WARNING_TIME: Duration = Duration::from_secs(60);
 /// Frames per second that a client may send on average, and in a burst.
 const FRAMES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 const MAX_BURST_FRAMES: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
+/// Rejected frames over that rate that the hub tolerates: a second, and at once. A client that keeps 16 commands in flight
+/// and pauses for a second after `rate_limited` has at most 16 frames rejected a second, however many it has to send.
+const EXCESS_FRAMES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
+const MAX_EXCESS_FRAMES: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 
 /// Limits the rate of received frames. It uses the system's clock, because creating the library's own clock per connection
 /// executes CPUID, which is slow in a virtual machine.
@@ -71,7 +75,9 @@ pub struct RealtimeSession<T> {
     last_received_at: Instant,
     next_beat_at: Instant,
     limiter: FrameRateLimiter,
-    violations: u32,
+    /// Frames over the rate that are forgiven.
+    excess: FrameRateLimiter,
+    malformed: u32,
 }
 
 impl<T: FrameTransport> RealtimeSession<T> {
@@ -81,6 +87,7 @@ impl<T: FrameTransport> RealtimeSession<T> {
         // A random delay of the first beat spreads the beats of clients that reconnected together.
         let first_delay = BEAT_INTERVAL.mul_f64(f64::from(connection.id.as_fields().2) / f64::from(u16::MAX));
         let quota = Quota::per_second(FRAMES_PER_SECOND).allow_burst(MAX_BURST_FRAMES);
+        let excess = Quota::per_second(EXCESS_FRAMES_PER_SECOND).allow_burst(MAX_EXCESS_FRAMES);
         let mut session = Self {
             hub,
             auth,
@@ -94,7 +101,8 @@ impl<T: FrameTransport> RealtimeSession<T> {
             last_received_at: now,
             next_beat_at: now + first_delay,
             limiter: RateLimiter::direct_with_clock(quota, MonotonicClock),
-            violations: 0,
+            excess: RateLimiter::direct_with_clock(excess, MonotonicClock),
+            malformed: 0,
         };
         session.send_welcome(claims);
         session

@@ -17,8 +17,8 @@ use crate::hub::{Submission, SubmitError};
 use crate::ws::joined_rooms::JoinedRoom;
 use crate::ws::transport::{FrameTransport, Incoming};
 
-/// Frames over the rate limit, and malformed frames, that a connection may send before the hub closes it.
-const MAX_VIOLATIONS: u32 = 100;
+/// Malformed frames that a connection may send before the hub closes it.
+const MAX_MALFORMED_FRAMES: u32 = 100;
 /// Maximum number of unanswered commands per connection.
 const MAX_IN_FLIGHT: u32 = 64;
 /// Maximum numbers of joined rooms and subscribed feeds per connection.
@@ -31,8 +31,8 @@ impl<T: FrameTransport> RealtimeSession<T> {
         self.last_received_at = Instant::now();
         // Everything that wakes the session counts against its rate, before the kind of message matters.
         let is_over_rate = self.limiter.check().is_err();
-        if is_over_rate {
-            self.count_violation(Close::Flood)?;
+        if is_over_rate && self.excess.check().is_err() {
+            return Err(SessionEnd::Close(Close::Flood));
         }
         let text = match incoming {
             Incoming::Text(text) => text,
@@ -57,17 +57,15 @@ impl<T: FrameTransport> RealtimeSession<T> {
         match serde_json::from_str::<ClientFrame>(&text) {
             Ok(frame) => self.handle(frame),
             Err(error) => {
-                self.count_violation(Close::Protocol)?;
+                self.malformed += 1;
+                if self.malformed > MAX_MALFORMED_FRAMES {
+                    return Err(SessionEnd::Close(Close::Protocol));
+                }
                 let ParseError { code, message, field } = frame_error(&text, &error);
                 self.reject_text(code, &message, Detail { field, ..Detail::default() }, &text);
                 Ok(None)
             }
         }
-    }
-
-    fn count_violation(&mut self, close: Close) -> Result<(), SessionEnd> {
-        self.violations += 1;
-        if self.violations > MAX_VIOLATIONS { Err(SessionEnd::Close(close)) } else { Ok(()) }
     }
 
     /// Sends an error for a rejected frame. Names its command and room if the text has readable ids.

@@ -34,7 +34,7 @@ export function prescriptionPanel(app, room) {
     const may = (kind) => room.allows(rx, role, `prescription.${kind}`);
     fill(box, stateChip(rx.state, 'prescription'), medicineList(rx.items), rx.pharmacy && h('p.muted', {}, foreign(rx.pharmacy.name)),
       may('sign') && action('Sign', () => room.submit('prescription.sign', { prescription: rx.id }, rx.version), { class: 'primary', testid: 'rx-sign' }),
-      may('amend') && rx.state === 'draft' && amendForm(rx),
+      may('amend') && amendForm(rx),
       may('send') && sendForm(rx),
       review.show(rx),
       may('cancel') && action('Cancel the prescription', async () => {
@@ -47,8 +47,9 @@ export function prescriptionPanel(app, room) {
   const amendForm = (rx) => {
     // A form for another version starts from the changed items.
     const key = `amend ${rx.id} ${rx.version}`;
+    const draft = rx.state === 'draft';
     const save = (items) => room.submit('prescription.amend', { prescription: rx.id, items }, rx.version);
-    if (!forms.has(key)) forms.set(key, h('details', {}, h('summary', {}, 'Change'), form(`items of ${key}`, rx.items, save, 'Save the change', 'rx-amend')));
+    if (!forms.has(key)) forms.set(key, h('details', {}, h('summary', {}, draft ? 'Change' : 'Replace it by a new prescription'), form(`items of ${key}`, rx.items, save, draft ? 'Save the change' : 'Save as a new draft', 'rx-amend')));
     return forms.get(key);
   };
   const current = (id) => room.snapshot.prescriptions.find((rx) => rx.id === id);

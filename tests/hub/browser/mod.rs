@@ -6,3 +6,4 @@ mod guest;
 mod notifications;
 mod payment;
 mod resilience;
+mod review;

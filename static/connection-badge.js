@@ -12,7 +12,7 @@ export function connectionBadge(client) {
     const queued = waiting ? ` · ${waiting} waiting to be sent` : '';
     const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - hubNow()) / 1000));
     const texts = {
-      live: fallback ? 'Live (by another way)' : 'Live', connecting: 'Connecting…', idle: 'Connecting…',
+      live: fallback ? 'Live (fallback)' : 'Live', connecting: 'Connecting…', idle: 'Connecting…',
       waiting: `Reconnecting in ${seconds} s`, offline: 'Offline', stopped: `Disconnected: ${reason ?? ''}`,
     };
     box.dataset.state = state;

@@ -93,7 +93,7 @@ export function describeDevice(label) {
 export const approximateDuration = (seconds) => (seconds < 90 ? 'about a minute' : `about ${Math.round(seconds / 60)} minutes`);
 
 const CALL_END_REASONS = {
-  hangup: 'hung up', ice_failed: 'no way between the networks', device: 'a device failed', declined: 'declined', missed: 'not answered', consultation: 'the consultation moved on',
+  hangup: 'hung up', ice_failed: 'no network path', device: 'a device failed', declined: 'declined', missed: 'not answered', consultation: 'the consultation moved on',
 };
 
 /** An exact duration. */
@@ -106,7 +106,7 @@ const describeCallQuality = ({ path, protocol, round_trip_ms: trip, loss_permill
 /** The timeline's text for an event; null if another part of the page shows it. */
 export function describeEvent({ kind, data }) {
   switch (kind) {
-    case 'consultation.requested': return data.slot ? `Consultation requested for ${formatMoment(data.slot.starts_at)}` : 'Came without an appointment';
+    case 'consultation.requested': return data.slot ? `Consultation requested for ${formatMoment(data.slot.starts_at)}` : 'Walk-in without an appointment';
     case 'consultation.moved': return `Consultation: ${stateLabel(data.to)}${data.reason ? ` (${isolate(data.reason)})` : ''}`;
     case 'consultation.rescheduled': return `Moved to ${formatMoment(data.slot.starts_at)}`;
     case 'consultation.checked_in': return `Checked in, consent ${data.consent} recorded`;
@@ -116,14 +116,14 @@ export function describeEvent({ kind, data }) {
     case 'call.started': return data.media === 'video' ? 'Video call' : 'Audio call';
     case 'call.joined': return 'Call answered';
     case 'call.left': return `Left the call${data.why === 'hangup' ? '' : ` (${CALL_END_REASONS[data.why]})`}`;
-    case 'call.connected': return 'Picture and sound arrive';
+    case 'call.connected': return 'Call connected';
     case 'call.interrupted': return `Call interrupted: ${{ network: 'network', device: 'device', unknown: 'cause unknown' }[data.cause]}`;
     case 'call.ended': return `Call ended: ${CALL_END_REASONS[data.why] ?? data.why}${data.lasted_s ? `, ${exactDuration(data.lasted_s)}` : ''}`;
     case 'call.reported': return describeCallQuality(data.quality);
     case 'call.checked': return `Devices checked: ${data.check.start ?? 'chat only'}`;
     case 'guest.invited': return `Invited: ${isolate(data.guest.name)} (${data.kind})`;
-    case 'guest.entered': return `${isolate(data.guest.name)} came in (${data.kind})`;
-    case 'guest.dismissed': return { removed: 'A guest was asked to leave', expired: 'A guest\'s link has ended', consultation: 'The guest has left with the end of the talk' }[data.why];
+    case 'guest.entered': return `${isolate(data.guest.name)} joined (${data.kind})`;
+    case 'guest.dismissed': return { removed: 'A guest was asked to leave', expired: 'A guest\'s link has ended', consultation: 'The guest\'s access ended with the consultation' }[data.why];
     case 'prescription.drafted': return `Prescription drafted: ${data.items.map((item) => isolate(item.medicine)).join(', ')}`;
     case 'prescription.amended': return 'Prescription changed';
     case 'prescription.signed': return 'Prescription signed';
@@ -137,7 +137,7 @@ export function describeEvent({ kind, data }) {
     case 'delivery.moved': return `Delivery: ${stateLabel(data.to, 'delivery')}`;
     case 'delivery.reported': return `Late report: ${stateLabel(data.to, 'delivery')}`;
     case 'payment.moved': return `Payment: ${stateLabel(data.to)}`;
-    case 'record.exported': return 'A copy of the record was taken';
+    case 'record.exported': return 'The record was exported';
     case 'record.opened': return `An administrator opened the record: ${isolate(data.reason)}`;
     default: return kind === 'chat.sent' ? null : kind;
   }

@@ -237,7 +237,7 @@ export class CallSession extends EventTarget {
   async updateQuality() {
     for (const peer of this.peers.values()) {
       if (peer.negotiator.pc.connectionState !== 'connected') {
-        peer.grade = peer.sample && { level: 0, cause: 'the connection broke off' };
+        peer.grade = peer.sample && { level: 0, cause: 'the connection was lost' };
         continue;
       }
       peer.sample = sampleStats(await peer.negotiator.pc.getStats(), peer.sample);

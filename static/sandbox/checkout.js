@@ -10,7 +10,7 @@ const address = `/v1/sandbox/payments/${encodeURIComponent(id)}`;
 const FAULTS = {
   fails: ['Fail', 'The provider fails whenever the hub asks it for something.'],
   slow: ['Be slow', 'The provider answers after ten seconds.'],
-  twice: ['Say everything twice', 'The hub hears of each thing two times.'],
+  twice: ['Send everything twice', 'The hub receives each notification two times.'],
 };
 const SETTLED_TEXTS = {
   authorized: ['Reserved', 'The price is reserved. It is taken when the consultation is completed.'],
@@ -46,7 +46,7 @@ function show(payment) {
       ? [h('h2', {}, settled[0]), h('p', {}, settled[1])]
       : h('div.buttons', {}, action('Pay', settle('pay'), { class: 'primary', testid: 'pay' }), action('Decline', settle('decline'), { class: 'quiet', testid: 'decline' })),
     h('p', {}, h('a', { href: `/#/room/${payment.room}`, testid: 'back' }, 'Back to your consultation')),
-    h('details', { open: Object.values(payment.whims).some(Boolean) }, h('summary', { testid: 'whims' }, 'Let the provider have a bad day'),
+    h('details', { open: Object.values(payment.whims).some(Boolean) }, h('summary', { testid: 'whims' }, 'Simulate faults of the provider'),
       Object.entries(FAULTS).map(([name, [label, what]]) =>
         h('label.check', {}, h('input', { type: 'checkbox', checked: payment.whims[name], onchange: toggleFault(name), testid: `whim-${name}` }), h('span', {}, h('b', {}, label), ' ', what))))));
 }

@@ -12,7 +12,7 @@ function languagePanel(app) {
   const box = h('div.rows', {}, loading());
   app.load(box, () => api.get('/v1/me/language'), ({ language }) => {
     const choice = h('select', { testid: 'mail-language' }, Object.entries(LANGUAGES).map(([code, name]) => h('option', { value: code, selected: code === language }, name)));
-    choice.addEventListener('change', () => api.send('PUT', '/v1/me/language', { language: choice.value }).then(() => toast('Kept.'), (error) => toast(error.message, 'bad')));
+    choice.addEventListener('change', () => api.send('PUT', '/v1/me/language', { language: choice.value }).then(() => toast('Saved.'), (error) => toast(error.message, 'bad')));
     return field('Language of mail', choice);
   });
   return box;
@@ -23,7 +23,7 @@ export function accountScreen(app) {
   const entry = (session) => h('div.row', { testid: 'session-row', data: { current: session.current } },
     h('span.row-main', {}, h('b', {}, describeDevice(session.label ?? '')), h('small', {}, `Signed in ${formatMoment(session.created_at)} · last seen ${formatMoment(session.last_seen_at)}`)),
     session.current
-      ? h('span.chip.good', {}, h('i', { aria: { hidden: 'true' } }, '✓'), 'this one')
+      ? h('span.chip.good', {}, h('i', { aria: { hidden: 'true' } }, '✓'), 'this device')
       : action('Sign out', async () => { await api.send('DELETE', `/v1/auth/sessions/${session.id}`); await load(); }, { testid: 'session-end' }));
   const load = app.load(rows, () => api.get('/v1/auth/sessions'), ({ items }) => (items.length ? items.map(entry) : empty('No sign-ins')));
   return h('section.card.account', {},
@@ -32,6 +32,6 @@ export function accountScreen(app) {
     notificationsPanel(app),
     languagePanel(app),
     h('h2', {}, 'Where you are signed in'), rows,
-    h('p.muted', {}, 'A device that you do not know, or lost? Sign it out here: it is cut off within a second.'),
+    h('p.muted', {}, 'Lost a device, or do not recognize one? Sign it out here: it is disconnected within a second.'),
     action('Sign out everywhere', async () => { await api.send('POST', '/v1/auth/sign-out-everywhere'); app.leave(); }, { testid: 'sign-out-everywhere' }));
 }

@@ -11,7 +11,7 @@ const DEVICE = crypto.randomUUID();
 const GRADE_LABELS = ['no connection', 'poor connection', 'fair connection', 'good connection'];
 const END_TEXTS = {
   hangup: 'The call is over.', declined: 'The call was declined.', missed: 'Nobody answered.', consultation: 'The consultation has moved on; the call is over.',
-  device: 'The call ended: a camera or microphone could not be used.', ice_failed: 'The call ended: no way between the two networks was found.',
+  device: 'The call ended: a camera or microphone could not be used.', ice_failed: 'The call ended: no network path between the two sides was found.',
 };
 
 export class Calls {
@@ -77,7 +77,7 @@ export class Calls {
       return this.render(open ? `in:${call.id}:${call.state === 'ringing'}` : '', () => this.incoming(room, call));
     }
     if (!this.session && this.stream) this.begin(room, call);
-    if (!this.session) return this.render(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call goes on without this page.'));
+    if (!this.session) return this.render(`off:${call.id}`, () => this.elsewhere(room, call, 'Your call continues without this page.'));
     if (this.session.elsewhere) return this.render(`else:${call.id}`, () => this.elsewhere(room, call, 'This call is on another device or tab of yours.'));
     this.render(`on:${call.id}`, () => this.stage(room, call));
     this.update(room, call);
@@ -89,7 +89,7 @@ export class Calls {
     for (const type of ['change', 'elsewhere']) session.addEventListener(type, () => this.show(room));
     session.addEventListener('taken', () => {
       this.release();
-      toast('You went on with this call on another device or tab.');
+      toast('You continued this call on another device or tab.');
       this.show(room);
     });
     session.attach(take);
@@ -143,7 +143,7 @@ export class Calls {
     const accept = (media, label, testid, style) => action(label, () => this.answer(room, call.id, media), { class: style, testid });
     const ringing = call.state === 'ringing';
     return h('div.incoming', { role: 'alertdialog', aria: { label: `Call from ${from}` }, testid: 'call-incoming' },
-      h('h2', {}, ringing ? `${from} calls` : `A call with ${from} is going on`),
+      h('h2', {}, ringing ? `${from} is calling` : `A call with ${from} is in progress`),
       h('div.buttons', {},
         call.media === 'video' && accept('video', ringing ? 'Answer with video' : 'Join with video', 'call-accept', 'primary'),
         accept('audio', ringing ? 'Answer without camera' : 'Join without camera', 'call-accept-audio', call.media === 'audio' ? 'primary' : ''),
@@ -192,16 +192,16 @@ export class Calls {
     show(this.local, this.stream);
     const peers = others.map((user) => ({ name: names(room, [user]), ...session.peers.get(user) }));
     const muted = peers.filter(({ remoteState }) => remoteState?.microphone === false).map(({ name }) => `${name} has muted the microphone.`);
-    const dark = peers.map(({ name, remoteState }) => (remoteState?.paused ? `${name}'s picture is paused to keep the sound.` : remoteState?.camera === false && `${name} has the camera off.`));
+    const dark = peers.map(({ name, remoteState }) => (remoteState?.paused ? `${name}'s video is paused to keep the audio.` : remoteState?.camera === false && `${name} has the camera off.`));
     const texts = {
-      ringing: `Calling ${isolate(otherSide(room, this.app.user.id)?.name ?? '')}…`, connecting: 'Connecting…', reconnecting: 'The connection broke off. Looking for another way…',
+      ringing: `Calling ${isolate(otherSide(room, this.app.user.id)?.name ?? '')}…`, connecting: 'Connecting…', reconnecting: 'The connection was lost. Reconnecting…',
     };
     const state = call.state === 'ringing' ? 'ringing' : connectionState(peers);
     this.box.dataset.state = state;
     this.status.textContent = texts[state] ?? [...muted, ...dark.filter(Boolean)].join(' ');
     const [grade] = peers.flatMap((peer) => peer.grade ?? []).sort((one, two) => one.level - two.level);
     this.quality.dataset.level = grade?.level ?? '';
-    this.quality.textContent = grade ? `${GRADE_LABELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your picture is paused to keep the sound.' : ''}` : '';
+    this.quality.textContent = grade ? `${GRADE_LABELS[grade.level]}${grade.cause ? `: ${grade.cause}` : ''}${session.ownState.paused ? '. Your video is paused to keep the audio.' : ''}` : '';
     const { microphone, camera, screen } = session.ownState;
     label(this.buttons.microphone, microphone ? 'Mute' : 'Unmute', !microphone);
     label(this.buttons.camera, camera ? 'Camera off' : 'Camera on', !camera);

@@ -5,7 +5,7 @@ import * as devices from '../call/devices.js';
 import { callEcho, checkRoute, meterLevel, playTone, startingMedia } from '../call/check.js';
 import { h, fill, action, guard } from '../dom.js';
 
-const TITLES = { camera: 'Camera', microphone: 'Microphone', speaker: 'Speaker', socket: 'Connection', stun: 'Way out', turn_udp: 'Relay', turn_tcp: 'Relay by TCP' };
+const TITLES = { camera: 'Camera', microphone: 'Microphone', speaker: 'Speaker', socket: 'Connection', stun: 'Public address', turn_udp: 'Relay', turn_tcp: 'Relay by TCP' };
 const FINDINGS = { ok: ['good', '✓', 'works'], failed: ['bad', '✕', 'does not work'], skipped: ['plain', '–', 'not checked'], running: ['plain', '…', 'checking'] };
 const HELP = {
   socket: 'This page has no connection to the hub. Check your internet connection; chat will be sent as soon as it is back.',
@@ -79,7 +79,7 @@ export function checkScreen(app, id) {
       clearInterval(watch);
       if (echoCall !== current) return;
       hangUp();
-      fill(heard, h('p', { role: 'status' }, 'The echo is over.'));
+      fill(heard, h('p', { role: 'status' }, 'The echo call has ended.'));
     });
   };
 

@@ -67,24 +67,24 @@ export function consultationPanel(app, room) {
     if (c.state === 'requested' && room.snapshot.payment?.state === 'pending') parts.push(h('p', {}, 'This booking is held for another ', countdown, '.'));
     if (role === 'patient' && room.snapshot.payment) parts.push(payment.box);
     if (may('check_in')) {
-      consentText.textContent = `I agree to a consultation at a distance and its limits (consent text ${c.consent}), and I am the person this account belongs to.`;
+      consentText.textContent = `I agree to a remote consultation and its limits (consent text ${c.consent}), and I am the person this account belongs to.`;
       parts.push(h('h2', {}, 'Check in'), consentField, action('Check in', async () => {
         if (!consent.checked) throw new Error('Please agree first.');
         await room.submit('consultation.check_in', { consent: c.consent, identity: 'account' });
       }, { class: 'primary', testid: 'check-in' }));
     }
-    if (c.state === 'waiting') parts.push(h('h2', {}, role === 'patient' ? 'You are in the waiting room' : 'The patient waits'), role === 'patient' ? place : null);
+    if (c.state === 'waiting') parts.push(h('h2', {}, role === 'patient' ? 'You are in the waiting room' : 'The patient is waiting'), role === 'patient' ? place : null);
     if (may('admit')) parts.push(commandButton('Admit the patient', 'consultation.admit', {}, { class: 'primary', testid: 'admit' }));
     if (c.state === 'called') {
       parts.push(role === 'patient'
         ? h('div.ring', { role: 'alert' }, h('h2', {}, 'The doctor is ready for you'), h('p', {}, 'Answer within ', countdown, '.'), commandButton('Enter the consultation', 'consultation.enter', {}, { class: 'primary', testid: 'enter-call' }))
         : h('p', {}, 'Calling the patient… ', countdown));
     }
-    if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'The connection of one side broke off. The chat stays open. ', countdown));
+    if (c.state === 'interrupted') parts.push(h('p.held', { role: 'status' }, 'One side lost its connection. The chat stays open. ', countdown));
     parts.push(callButtons(app, room));
     if (may('end')) parts.push(commandButton('End the consultation', 'consultation.end', {}, { testid: 'end-consultation' }));
     if (may('put_back')) parts.push(commandButton('Back to the waiting room', 'consultation.put_back', {}, { class: 'quiet', testid: 'put-back' }));
-    if (may('refer')) parts.push(reasonedButton('Refer elsewhere', 'consultation.refer', 'Why is this not the right way? The patient will see it.', { class: 'quiet', testid: 'refer' }));
+    if (may('refer')) parts.push(reasonedButton('Refer elsewhere', 'consultation.refer', 'Why do you refer the patient elsewhere? The patient will see it.', { class: 'quiet', testid: 'refer' }));
     if (may('complete')) {
       parts.push(noteField, action('Sign and complete', async () => {
         if (!note.value.trim()) throw new Error('Write a note first.');
@@ -92,7 +92,7 @@ export function consultationPanel(app, room) {
       }, { class: 'primary', testid: 'complete' }));
     }
     if (c.note) parts.push(h('h2', {}, 'Note'), h('p.note', { testid: 'note' }, foreign(c.note)));
-    if (may('cancel')) parts.push(reasonedButton('Cancel', 'consultation.cancel', 'Why do you cancel?', { class: 'quiet', testid: 'cancel-booking' }));
+    if (may('cancel')) parts.push(reasonedButton('Cancel', 'consultation.cancel', 'Why are you canceling?', { class: 'quiet', testid: 'cancel-booking' }));
     fill(box, h('p.state', { testid: 'consultation-state', data: { state: c.state } }, stateLabel(c.state)), c.reason && h('blockquote', {}, foreign(c.reason)), parts);
     tick();
   };

@@ -20,7 +20,7 @@ export function doctorHome(app) {
     setTitleAlert('lobby', rooms.length ? `${rooms.length + missing} in the waiting room` : null);
     fill(lobby, items.length
       ? [[...items].sort((a, b) => a.position - b.position || (a.since < b.since ? -1 : 1)).map((row) => waiting(app, row)), missingRows(missing)]
-      : empty('Nobody waits', 'You will see and hear it here when somebody checks in.'));
+      : empty('Nobody is waiting', 'You will see and hear it here when somebody checks in.'));
   });
   app.whenLeft(() => setTitleAlert('lobby', null));
   app.follow({ name: 'me' }, (items, missing) => fill(mine, items.length ? [newestFirst(items).map((row) => consultationRow(row, app.user.id)), missingRows(missing)] : empty('No consultations yet')));

@@ -35,7 +35,7 @@ export function guestsPanel(app, room) {
   };
 
   const entry = (guest) => h('li', { testid: 'guest', data: { name: guest.name, entered: guest.entered } },
-    h('span', {}, h('b', {}, foreign(guest.name)), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is here' : 'is not connected') : `link good until ${formatTime(guest.until)}`),
+    h('span', {}, h('b', {}, foreign(guest.name)), ` ${KINDS[guest.kind].toLowerCase()}, `, guest.entered ? (room.presence.has(guest.id) ? 'is online' : 'is offline') : `link good until ${formatTime(guest.until)}`),
     mayInvite && (links.has(guest.id)
       ? field('Pass this link on to your guest alone: whoever has it can come in', h('input', { readOnly: true, value: links.get(guest.id), testid: 'guest-url', onfocus: ({ target }) => target.select() }))
       : action('Show the link', () => pass(guest), { testid: 'guest-link' })),

@@ -36,7 +36,7 @@ function device(app) {
   return [
     h('label.check', {}, toggle, 'Notify this device when I am away'),
     field('Language of notifications here', language),
-    h('p.muted', {}, 'A notification says what kind of news there is, and nothing of what is in it.'),
+    h('p.muted', {}, 'A notification names the kind of news, never its content.'),
   ];
 }
 

@@ -10,7 +10,7 @@ const CHECKOUT_POLL_INTERVAL_MS = 1500;
 const PAYMENT_TEXTS = {
   authorized: 'Your payment is reserved. It is taken when the consultation is completed.',
   captured: 'Paid. Thank you.',
-  refunded: 'Your payment goes back to you.',
+  refunded: 'Your payment is being refunded.',
   failed: 'Nothing was paid. Book again if you still want to come.',
 };
 
@@ -42,7 +42,7 @@ export function paymentLine(app, room) {
     box.dataset.state = payment.state;
     if (payment.state !== 'pending') fill(box, h('p', { role: 'status' }, PAYMENT_TEXTS[payment.state]));
     else if (open) {
-      fill(box, h('p', { role: 'status' }, `To confirm the booking, pay ${formatPrice(payment)}. Asking the provider for its page…`));
+      fill(box, h('p', { role: 'status' }, `To confirm the booking, pay ${formatPrice(payment)}. Opening the checkout…`));
       pollTimer ??= setTimeout(requestCheckout, 0);
     } else fill(box, h('p', {}, 'Nothing was paid.'));
   };

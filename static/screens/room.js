@@ -15,17 +15,17 @@ export function roomScreen(app, id) {
   const room = app.room(id);
   room.shown = true;
   const head = h('div.room-head');
-  const todo = h('section.card.todo', { aria: { label: 'What is to be done' } });
+  const todo = h('section.card.todo', { aria: { label: 'Next step' } });
   const timeline = h('ol.timeline', { testid: 'timeline' });
   const threads = h('div.threads');
-  const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), todo, h('section.card.past', {}, h('h2', {}, 'What happened'), timeline)));
+  const box = h('div', {}, head, h('div.room', {}, h('section.card.talk', {}, threads), todo, h('section.card.past', {}, h('h2', {}, 'Timeline'), timeline)));
   const chats = new Map();
   const entries = new Map();
   const panels = [consultationPanel, prescriptionPanel, dispensingPanel, deliveryPanel, guestsPanel].map((make) => make(app, room));
   fill(todo, panels.map(({ box }) => box));
 
   const show = () => {
-    if (room.accessError) return fill(box, empty('This room is not open to you', 'You have no part in it, or not any more.'), h('a', { href: '#/' }, 'Back'));
+    if (room.accessError) return fill(box, empty('You have no access to this room', 'You are not part of this case, or no longer.'), h('a', { href: '#/' }, 'Back'));
     const snapshot = room.snapshot;
     if (!snapshot) return fill(head, loading('Entering the room…'));
     const [side, sideRole] = app.user.id === snapshot.patient.id ? [snapshot.doctor, 'doctor'] : [snapshot.patient, 'patient'];
@@ -44,7 +44,7 @@ export function roomScreen(app, id) {
       }
       chats.get(key).show();
     }
-    if (!chats.size) fill(threads, empty('No conversation here', 'A courier sees the parcel, and nothing else.'));
+    if (!chats.size) fill(threads, empty('No conversation here', 'A courier sees only the delivery.'));
     panels.forEach(({ show }) => show());
     const items = room.events.map((event) => [event, describeEvent(event)]).filter(([, text]) => text);
     fill(timeline, items.reverse().map(([event, text]) => cached(entries, event.seq, text, () => h('li', { testid: 'timeline-item', data: { kind: event.kind, seq: event.seq } },
@@ -64,7 +64,7 @@ export function roomScreen(app, id) {
 function presence(room, side) {
   if (!side) return null;
   const here = room.presence.has(side.id);
-  return h('p.presence', { testid: 'presence', data: { here } }, h('i', { aria: { hidden: 'true' } }), here ? 'is here' : 'is not connected');
+  return h('p.presence', { testid: 'presence', data: { here } }, h('i', { aria: { hidden: 'true' } }), here ? 'is online' : 'is offline');
 }
 
 /** The conversations that this user takes part in. */

@@ -34,8 +34,8 @@ export function sandboxPanel(app) {
   const list = (rows, one, none) => (rows.length
     ? [rows.map(one), rows.length >= MAX_ROWS && h('p.muted', { testid: 'missing-rows' }, `Only the newest ${MAX_ROWS} are shown.`)]
     : empty(none));
-  const loadMail = app.load(mails, get('/v1/sandbox/mail'), (rows) => list(rows, mail, 'No mail in the folder'));
-  const again = app.load(parcels, get('/v1/sandbox/parcels'), (rows) => list(rows, parcel, 'No parcel with the played courier'));
-  return h('section.card', {}, h('h2', {}, 'Sandbox mail'), mails, action('Look again', () => Promise.all([loadMail(), again()]), { class: 'quiet' }),
+  const loadMail = app.load(mails, get('/v1/sandbox/mail'), (rows) => list(rows, mail, 'No mail yet'));
+  const again = app.load(parcels, get('/v1/sandbox/parcels'), (rows) => list(rows, parcel, 'No parcels with the sandbox courier'));
+  return h('section.card', {}, h('h2', {}, 'Sandbox mail'), mails, action('Refresh', () => Promise.all([loadMail(), again()]), { class: 'quiet' }),
     h('h2', {}, 'Sandbox courier'), parcels);
 }

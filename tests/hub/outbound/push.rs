@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rooms::command::{
-    AssignDelivery, CallRef, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem, Nothing,
-    PrescriptionRef, Request, SendPrescription, StartCall,
+    AssignDelivery, CallRef, Chat, CheckIn, Command, Draft, MoveDelivery, MoveDispensing, NewHandOver, NewItem,
+    Nothing, PrescriptionRef, Request, SendPrescription, StartCall,
 };
 use rooms::id::{PharmacyId, RoomId};
 use rooms::media::Media;

@@ -125,4 +125,20 @@ mod tests {
         destinations.finish(Sink::Webhook, "a", Evidence::Works, now + FIRST_COOLDOWN);
         assert_eq!(destinations.begin(Sink::Webhook, "a", now + FIRST_COOLDOWN), 4);
     }
+
+    #[test]
+    fn destinations_without_a_state_worth_keeping_are_forgotten() {
+        let (destinations, now) = (Destinations::default(), Instant::now());
+        for host in 0..1_000 {
+            let lane = format!("{host}.push.example.org");
+            assert!(destinations.begin(Sink::Push, &lane, now) > 0);
+            destinations.return_unused(Sink::Push, &lane, 15);
+            destinations.finish(Sink::Push, &lane, Some(true), now);
+            destinations.breaker_state(Sink::Push, &lane, now);
+        }
+        assert_eq!(destinations.lock().len(), 0);
+        destinations.begin(Sink::Push, "failing", now);
+        destinations.finish(Sink::Push, "failing", Some(false), now);
+        assert_eq!(destinations.lock().len(), 1, "failures in a row are remembered");
+    }
 }

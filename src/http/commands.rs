@@ -44,7 +44,7 @@ pub async fn submit(
 
 /// Turns a stale version into HTTP's `precondition_failed`, for versions sent as `If-Match`.
 pub fn by_precondition(problem: Problem) -> Problem {
-    if problem.code() == Code::StaleVersion { problem.coded(Code::PreconditionFailed) } else { problem }
+    if problem.code() == Code::StaleVersion { problem.with_code(Code::PreconditionFailed) } else { problem }
 }
 
 /// Returns a room's snapshot as visible to the caller. Fails with `not_found` if the caller may see nothing of it.

@@ -47,7 +47,7 @@ pub fn encode_cursor(key: &[u8]) -> String {
 /// Decodes the key of a page.
 pub fn decode_cursor<const LENGTH: usize>(cursor: &str) -> Result<[u8; LENGTH], Problem> {
     let key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| bytes.try_into().ok());
-    let malformed = || Problem::invalid("cursor", "must be the next of the previous page").coded(Code::Malformed);
+    let malformed = || Problem::invalid("cursor", "must be the next of the previous page").with_code(Code::Malformed);
     key.ok_or_else(malformed)
 }
 

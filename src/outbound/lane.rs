@@ -133,12 +133,12 @@ mod tests {
             let lane = format!("{host}.push.example.org");
             assert!(destinations.begin(Sink::Push, &lane, now) > 0);
             destinations.return_unused(Sink::Push, &lane, 15);
-            destinations.finish(Sink::Push, &lane, Some(true), now);
+            destinations.finish(Sink::Push, &lane, Evidence::Works, now);
             destinations.breaker_state(Sink::Push, &lane, now);
         }
         assert_eq!(destinations.lock().len(), 0);
         destinations.begin(Sink::Push, "failing", now);
-        destinations.finish(Sink::Push, "failing", Some(false), now);
+        destinations.finish(Sink::Push, "failing", Evidence::Fails, now);
         assert_eq!(destinations.lock().len(), 1, "failures in a row are remembered");
     }
 }

@@ -72,7 +72,7 @@ fn query_problem(query: &str, error: &serde_path_to_error::Error<serde::de::valu
     } else {
         "has a wrong value; /docs lists its type and bounds"
     };
-    Problem::invalid(&name, why).coded(Code::Malformed)
+    Problem::invalid(&name, why).with_code(Code::Malformed)
 }
 
 /// The path parameters, which are ids. Ids have one spelling; a text that is not an id in any spelling names no resource.

@@ -73,12 +73,12 @@ impl Problem {
     }
 
     /// Replaces the sentence.
-    pub fn saying(self, sentence: String) -> Self {
+    pub fn with_sentence(self, sentence: String) -> Self {
         Self { sentence, ..self }
     }
 
     /// Replaces the code.
-    pub fn coded(self, code: Code) -> Self {
+    pub fn with_code(self, code: Code) -> Self {
         Self { code, ..self }
     }
 
@@ -155,7 +155,7 @@ impl From<SignInError> for Problem {
             SignInError::Pending | SignInError::Disabled => Code::AccountInactive,
             SignInError::Ended => Code::Unauthenticated,
             SignInError::RateLimited(wait) => return Self::limited(wait),
-            SignInError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).saying(error.to_string()),
+            SignInError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).with_sentence(error.to_string()),
             SignInError::Store(error) => return Self::from(error),
         };
         Self::new(code, error.to_string())
@@ -170,7 +170,7 @@ impl From<AccountError> for Problem {
             AccountError::NotFound => Code::NotFound,
             AccountError::OwnRights => Code::Forbidden,
             AccountError::Outdated => Code::PreconditionFailed,
-            AccountError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).saying(error.to_string()),
+            AccountError::Busy(_) => return Self::limited(HASHING_RETRY_AFTER).with_sentence(error.to_string()),
             AccountError::Store(error) => return Self::from(error),
         };
         Self::new(code, error.to_string())

@@ -79,9 +79,9 @@ async fn start_echo(
 ) -> Result<Json<EchoAnswer>, Problem> {
     match state.echo.answer(caller.user(), caller.claims.session, &offer.sdp).await {
         Ok(sdp) => Ok(Json(EchoAnswer { sdp })),
-        Err(error @ EchoError::UnsupportedOffer) => Err(Problem::invalid("sdp", "").saying(error.to_string())),
-        Err(error @ EchoError::TooSoon(wait)) => Err(Problem::limited(wait).saying(error.to_string())),
-        Err(error @ EchoError::Busy) => Err(Problem::limited(MAX_ECHO_DURATION).saying(error.to_string())),
+        Err(error @ EchoError::UnsupportedOffer) => Err(Problem::invalid("sdp", "").with_sentence(error.to_string())),
+        Err(error @ EchoError::TooSoon(wait)) => Err(Problem::limited(wait).with_sentence(error.to_string())),
+        Err(error @ EchoError::Busy) => Err(Problem::limited(MAX_ECHO_DURATION).with_sentence(error.to_string())),
         Err(error @ EchoError::Unavailable) => Err(Problem::new(Code::Unavailable, error.to_string())),
     }
 }

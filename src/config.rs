@@ -5,6 +5,7 @@
 //! otherwise have no effect without notice.
 
 mod address;
+mod clinic;
 mod database;
 pub mod edge;
 mod error;
@@ -26,6 +27,7 @@ use rooms::party::Policy;
 use secrecy::SecretString;
 
 pub use self::address::{BaseUrl, Origin, is_loopback_host, split_port};
+pub use self::clinic::ClinicSettings;
 pub use self::database::{DatabaseSettings, RedisSettings};
 pub use self::error::ConfigError;
 use self::error::{invalid, within};
@@ -70,6 +72,7 @@ pub struct Config {
     pub payment: PaymentSettings,
     pub courier: CourierSettings,
     pub mail: MailSettings,
+    pub clinic: ClinicSettings,
     pub push: PushSettings,
     /// Whether webhook endpoints may be in private networks and without TLS.
     pub private_webhooks: bool,
@@ -148,6 +151,7 @@ impl Config {
             payment: settings.payment.validate(is_local, &policy)?,
             courier: settings.courier.validate(is_local)?,
             mail: settings.mail.validate(is_local)?,
+            clinic: settings.clinic.validate()?,
             policy,
             tokens: settings.tokens.validate(public_url.as_ref())?,
             limits: settings.limits.validate()?,

@@ -43,6 +43,12 @@ impl Timestamp {
         Self::from_micros(self.micros().saturating_add(micros))
     }
 
+    /// Returns `self - span`; a difference beyond chrono's range becomes 1970.
+    pub fn minus(self, span: Duration) -> Self {
+        let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.micros().saturating_sub(micros))
+    }
+
     /// Returns this instant plus whole seconds, the unit of every policy.
     pub fn plus_seconds(self, seconds: u32) -> Self {
         self.plus(Duration::from_secs(seconds.into()))

@@ -5,7 +5,7 @@ use rooms::party::Policy;
 use rooms::text::Name;
 use secrecy::SecretString;
 
-use super::error::{ConfigError, invalid, within};
+use super::error::{ConfigError, invalid};
 use super::raw::{RawCourier, RawMail, RawPayment};
 use super::{BaseUrl, MIN_SECRET_BYTES, payment_units};
 
@@ -58,8 +58,6 @@ pub struct MailSettings {
     pub provider: Option<MailProvider>,
     /// The sender, e.g. `Wardroom <no-reply@example.org>`.
     pub from: String,
-    /// The clinic's offset from UTC, for times in mails.
-    pub offset_minutes: i32,
 }
 
 #[derive(Clone, Debug)]
@@ -209,7 +207,6 @@ impl RawMail {
         if matches!(provider, Some(MailProvider::Smtp(_))) && from.ends_with(".invalid>") {
             return Err(invalid("mail.from", "must be set to an address that your mail server may send from"));
         }
-        let offset_minutes = within("mail.offset_minutes", self.offset_minutes, 0, -840, 840)?;
-        Ok(MailSettings { provider, from, offset_minutes })
+        Ok(MailSettings { provider, from })
     }
 }

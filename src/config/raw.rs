@@ -21,6 +21,8 @@ pub struct RawSettings {
     pub cookie_domain: Option<String>,
     pub behind_proxy: Option<bool>,
     #[serde(default)]
+    pub clinic: RawClinic,
+    #[serde(default)]
     pub policy: RawPolicy,
     #[serde(default)]
     pub tokens: RawTokens,
@@ -125,11 +127,16 @@ pub struct RawCourier {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct RawClinic {
+    pub zone: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RawMail {
     pub provider: Option<String>,
     pub url: Option<String>,
     pub from: Option<String>,
-    pub offset_minutes: Option<i32>,
 }
 
 #[derive(Default, Deserialize)]

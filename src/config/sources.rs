@@ -27,6 +27,7 @@ const SETTINGS: &[(&str, ValueKind)] = &[
     ("allowed_origins", ValueKind::List),
     ("cookie_domain", ValueKind::Text),
     ("behind_proxy", ValueKind::Flag),
+    ("clinic.zone", ValueKind::Text),
     ("policy.consent", ValueKind::Text),
     ("policy.hold_s", ValueKind::Number),
     ("policy.ring_s", ValueKind::Number),
@@ -73,7 +74,6 @@ const SETTINGS: &[(&str, ValueKind)] = &[
     ("mail.provider", ValueKind::Text),
     ("mail.url", ValueKind::Text),
     ("mail.from", ValueKind::Text),
-    ("mail.offset_minutes", ValueKind::Number),
     ("push.subject", ValueKind::Text),
     ("push.key", ValueKind::Text),
     ("push.services", ValueKind::List),
@@ -83,6 +83,12 @@ const SETTINGS: &[(&str, ValueKind)] = &[
     ("log.format", ValueKind::Text),
 ];
 
+/// Settings that no longer exist, each with the remedy. An operator who upgrades must learn what replaced them.
+const RETIRED_SETTINGS: &[(&str, &str)] = &[(
+    "mail.offset_minutes",
+    "is replaced by clinic.zone, which knows daylight saving: set it to the clinic's time zone, e.g. Europe/Berlin",
+)];
+
 /// Prefixes of variables that are no settings: those of the command line and the test suite.
 const RESERVED_PREFIXES: &[&str] = &["WARDROOM_CONFIG", "WARDROOM_TEST_"];
 
@@ -90,12 +96,25 @@ const RESERVED_PREFIXES: &[&str] = &["WARDROOM_CONFIG", "WARDROOM_TEST_"];
 pub fn read(file: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<RawSettings, ConfigError> {
     let mut table: Table =
         file.parse().map_err(|error: toml::de::Error| ConfigError::Toml(error_without_values(&error, file)))?;
+    for (setting, remedy) in RETIRED_SETTINGS {
+        let is_set = setting.split('.').try_fold(&table, |table, part| match table.get(part) {
+            Some(Value::Table(section)) => Ok(section),
+            Some(_) => Err(true),
+            None => Err(false),
+        });
+        if is_set == Err(true) {
+            return Err(invalid(setting, *remedy));
+        }
+    }
     for (name, text) in environment {
         let Some(rest) = name.strip_prefix("WARDROOM_") else { continue };
         if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let wanted = rest.to_lowercase();
+        if let Some((setting, remedy)) = RETIRED_SETTINGS.iter().find(|(name, _)| name.replace('.', "_") == wanted) {
+            return Err(invalid(setting, *remedy));
+        }
         let Some((setting, kind)) = SETTINGS.iter().find(|(setting, _)| setting.replace('.', "_") == wanted) else {
             let hint = nearest(&wanted);
             return Err(ConfigError::Unknown { name, hint });

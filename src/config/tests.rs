@@ -68,6 +68,8 @@ fn every_error_names_the_setting() {
         ("WARDROOM_ALLOWED_ORIGINS", "https://a.example/path"),
         ("WARDROOM_COOKIE_DOMAIN", "example.org"),
         ("WARDROOM_BEHIND_PROXY", "perhaps"),
+        ("WARDROOM_CLINIC_ZONE", "Berlin"),
+        ("WARDROOM_MAIL_OFFSET_MINUTES", "60"),
         ("WARDROOM_POLICY_HOLD_S", "0"),
         ("WARDROOM_POLICY_HOLD_S", "soon"),
         ("WARDROOM_TOKENS_ACCESS_S", "100000"),
@@ -79,6 +81,8 @@ fn every_error_names_the_setting() {
     }
     let error = rejection("", &[("WARDROOM_POLICY_HOLD_S", "-1")]);
     assert!(error.contains("hold_s"), "{error}");
+    let error = rejection("[mail]\noffset_minutes = 60", &[]);
+    assert!(error.contains("clinic.zone") && error.contains("Europe/Berlin"), "{error}");
     let error = rejection("[policy]\nhold_s = \"long\"", &[]);
     assert!(error.contains("hold_s"), "{error}");
 }

@@ -32,9 +32,6 @@ pub enum InboundError {
     InvalidSignature(#[from] SignatureError),
     #[error("the message does not match the documentation: {0}")]
     Malformed(&'static str),
-    /// The subject may become known soon, so the partner should send the message again.
-    #[error("the hub does not know this subject yet; send the message again later")]
-    UnknownSubject,
     /// An earlier message is still missing, so the partner should send this one again.
     #[error("this step cannot follow yet; send the message again later")]
     TooEarly,
@@ -54,7 +51,7 @@ pub fn separate_refusal<T>(result: Result<T, SubmitError>) -> Result<Result<T, R
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(SubmitError::Refused(refusal)) => Ok(Err(refusal)),
-        Err(SubmitError::NotFound) => Err(InboundError::UnknownSubject),
+        Err(SubmitError::NotFound) => Ok(Err(Refusal::NoSuch("room"))),
         Err(SubmitError::IdConflict) => Err(InboundError::Malformed("this id was used before with other content")),
         Err(SubmitError::Unavailable | SubmitError::Shed | SubmitError::StorageFull) => Err(InboundError::Unavailable),
     }

@@ -69,6 +69,9 @@ pub struct Subscription {
     pub endpoint: String,
     pub p256dh: String,
     pub auth: String,
+    /// The hub's public key with which the device subscribed. The push service accepts no other. Absent for devices from
+    /// before the hub recorded it.
+    pub vapid_key: Option<String>,
 }
 
 /// A person's choice of notifications, by kind and hour.
@@ -161,6 +164,7 @@ struct SubscriptionRow {
     endpoint: String,
     p256dh: String,
     auth: String,
+    vapid_key: Option<String>,
 }
 
 /// Joins the devices of active users whose sign-in on the device has not been revoked.
@@ -200,14 +204,14 @@ static SEEN: LazyLock<BatchSql> = LazyLock::new(|| {
 impl Store {
     /// Adds a device, or updates its keys and owner. Returns its id.
     pub async fn save_subscription(&self, it: &Subscription, now: Timestamp) -> Result<Uuid, StoreError> {
-        let sql = "insert into push_subscriptions (id, user_id, session, endpoint, p256dh, auth, created_at) \
-            values ($1, $2, $3, $4, $5, $6, $7) on conflict (endpoint) do update set user_id = excluded.user_id, \
+        let sql = "insert into push_subscriptions (id, user_id, session, endpoint, p256dh, auth, vapid_key, created_at) \
+            values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (endpoint) do update set user_id = excluded.user_id, \
             session = excluded.session, p256dh = excluded.p256dh, auth = excluded.auth, \
-            created_at = excluded.created_at returning id";
+            vapid_key = excluded.vapid_key, created_at = excluded.created_at returning id";
         let mut tx = self.begin().await?;
         let (id,): (Uuid,) = on_tx!(&mut tx, db => sqlx::query_as(sql)
             .bind(it.id).bind(it.user.0).bind(it.session.0).bind(&it.endpoint).bind(&it.p256dh).bind(&it.auth)
-            .bind(now.micros()).fetch_one(db).await)?;
+            .bind(&it.vapid_key).bind(now.micros()).fetch_one(db).await)?;
         let sql = "delete from push_subscriptions where user_id = $1 and id not in \
             (select id from push_subscriptions where user_id = $1 order by created_at desc limit $2)";
         on_tx!(&mut tx, db => sqlx::query(sql).bind(it.user.0).bind(MAX_DEVICES).execute(db).await.map(drop))?;
@@ -227,6 +231,7 @@ impl Store {
             endpoint: row.endpoint,
             p256dh: row.p256dh,
             auth: row.auth,
+            vapid_key: row.vapid_key,
         }))
     }
 

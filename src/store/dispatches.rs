@@ -249,6 +249,13 @@ static LIST: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+static SIBLINGS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "select {COLUMNS} from dispatches where sink = $1 and target = $2 and room = $3 and id <> $4 \
+        order by seq desc limit 500"
+    )
+});
+
 impl Store {
     /// Stores deliveries; existing ones stay unchanged. Returns how many are new.
     pub async fn enqueue(
@@ -341,6 +348,25 @@ impl Store {
         let sql = "select * from dispatches where id = $1";
         let row: Option<DispatchRow> = read!(self, db => sqlx::query_as(sql).bind(id).fetch_optional(db).await)?;
         row.map(Dispatch::try_from).transpose()
+    }
+
+    /// Lists the other deliveries to the same target about the same room, the last event first: at most 500.
+    pub async fn sibling_deliveries(&self, delivery: &Dispatch) -> Result<Vec<Dispatch>, StoreError> {
+        let rows: Vec<DispatchRow> = read!(self, db => sqlx::query_as(SIBLINGS.as_str())
+            .bind(delivery.sink.as_str()).bind(&delivery.target).bind(delivery.room.0).bind(delivery.id)
+            .fetch_all(db).await)?;
+        rows.into_iter().map(Dispatch::try_from).collect()
+    }
+
+    /// Counts the deliveries to the same target that were sent since `since`, or are being sent and were created before this
+    /// one.
+    pub async fn deliveries_since(&self, delivery: &Dispatch, since: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select count(*) from dispatches where sink = $1 and target = $2 and id <> $3 \
+            and ((state = 'done' and done_at >= $4) or (state = 'sending' and id < $3))";
+        let (count,): (i64,) = read!(self, db => sqlx::query_as(sql)
+            .bind(delivery.sink.as_str()).bind(&delivery.target).bind(delivery.id).bind(since.micros())
+            .fetch_one(db).await)?;
+        unsigned(count)
     }
 
     /// Lists deliveries, newest first, optionally of one sink, to one receiver and in one state.

@@ -62,6 +62,12 @@ impl Store {
         Ok(row.map(|(reference,)| reference))
     }
 
+    /// Removes the reference to a delivery whose order was cancelled.
+    pub async fn remove_courier_order(&self, delivery: DeliveryId, reference: &str) -> Result<(), StoreError> {
+        let sql = "delete from courier_orders where delivery = $1 and reference = $2";
+        write_one!(self, db => sqlx::query(sql).bind(delivery.0).bind(reference).execute(db).await.map(drop))
+    }
+
     /// Whether a partner's webhook took effect before.
     pub async fn is_processed_event(&self, partner: &str, id: &str) -> Result<bool, StoreError> {
         let sql = "select received_at from partner_events where partner = $1 and id = $2";

@@ -82,7 +82,7 @@ impl From<InboundError> for Problem {
         let code = match error {
             InboundError::InvalidSignature(_) => Code::Unauthenticated,
             InboundError::Malformed(_) => Code::Malformed,
-            InboundError::NotConfigured | InboundError::UnknownSubject => Code::NotFound,
+            InboundError::NotConfigured => Code::NotFound,
             InboundError::TooEarly => Code::IllegalTransition,
             InboundError::Unavailable => Code::Unavailable,
         };

@@ -109,7 +109,7 @@ async fn subscribe(
 ) -> Result<(StatusCode, Json<SubscriptionView>), Problem> {
     let SubscriptionRequest { endpoint, keys: SubscriptionKeys { p256dh, auth }, .. } = request;
     let (id, user, session) = (state.clock.fresh_id(), caller.user(), caller.claims.session);
-    let device = Subscription { id, user, session, endpoint, p256dh, auth };
+    let device = Subscription { id, user, session, endpoint, p256dh, auth, vapid_key: None };
     match state.integrations.push().subscribe(&device).await {
         Ok(id) => Ok((StatusCode::CREATED, Json(SubscriptionView { id }))),
         Err(error @ (SubscribeError::Service | SubscribeError::Forbidden(_))) => {

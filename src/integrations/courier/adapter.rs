@@ -128,7 +128,7 @@ impl CourierAdapter {
         let (room, key) = (dispatch.room, dispatch.id);
         let result = match dispatch.kind.as_str() {
             "assign" => self.assign(room, delivery).await,
-            "order" => self.order(room, delivery, key).await,
+            "order" => self.order(dispatch, delivery).await,
             "cancel" => self.cancel(room, delivery, key).await,
             _ => Err(PartnerError::Unsendable("there is no such kind of delivery".to_owned())),
         };
@@ -151,10 +151,19 @@ impl CourierAdapter {
         }
     }
 
-    async fn order(&self, room: RoomId, delivery: DeliveryId, key: Uuid) -> Result<Outcome, PartnerError> {
+    /// Orders a parcel, once however often it was given to the partner and taken away again.
+    async fn order(&self, dispatch: &Dispatch, delivery: DeliveryId) -> Result<Outcome, PartnerError> {
+        let (store, room, key) = (self.hub.store(), dispatch.room, dispatch.id);
         let Some(parcel) = self.parcel(room, delivery).await?.filter(is_ours) else {
             return Ok(Outcome::gone("the parcel is assigned to another courier, or cancelled"));
         };
+        let is_last = |it: &Dispatch| it.kind != dispatch.kind || it.seq < dispatch.seq;
+        if !store.sibling_deliveries(dispatch).await?.iter().all(is_last) {
+            return Ok(Outcome::gone("the parcel was assigned to the partner again"));
+        }
+        if store.courier_order(delivery).await?.is_some() {
+            return Ok(Outcome::gone("the parcel's first order still stands"));
+        }
         let stop =
             |name: &Text<200>, address: &str| Stop { name: name.as_str().to_owned(), address: address.to_owned() };
         let order = CourierOrder {
@@ -164,10 +173,11 @@ impl CourierAdapter {
             dropoff: stop(&parcel.recipient.name, parcel.address.as_str()),
         };
         let reference = self.client.order(&order, key).await?;
-        self.hub.store().save_courier_order(room, delivery, &reference, self.clock.now()).await?;
+        store.save_courier_order(room, delivery, &reference, self.clock.now()).await?;
         // Cancelled while the order was under way: the cancellation may have found no order.
         if !self.parcel(room, delivery).await?.is_some_and(|parcel| is_ours(&parcel)) {
             self.client.cancel(&reference, Uuid::new_v5(&key, b"cancel")).await?;
+            store.remove_courier_order(delivery, &reference).await?;
         }
         Ok(Outcome::done())
     }
@@ -180,6 +190,7 @@ impl CourierAdapter {
             return Ok(Outcome::gone("the parcel is assigned to the partner again"));
         }
         self.client.cancel(&reference, key).await?;
+        self.hub.store().remove_courier_order(delivery, &reference).await?;
         Ok(Outcome::done())
     }
 
@@ -213,7 +224,10 @@ impl CourierAdapter {
                 self.apply_event(&event).await?
             }
         };
-        message.record(store, PARTNER_NAME, self.clock.now()).await?;
+        // A report without effect may be followed by a corrected one.
+        if accepted == Accepted::Applied {
+            message.record(store, PARTNER_NAME, self.clock.now()).await?;
+        }
         Ok(accepted)
     }
 
@@ -236,7 +250,8 @@ impl CourierAdapter {
         // Check the report before taking the steps that it left out.
         DeliveryMoveDetails::check(&command(event, data.status), self.clock.now())
             .map_err(|_| InboundError::Malformed(STEP_DATA_ERROR))?;
-        let room = self.hub.store().room_of_delivery(data.delivery).await?.ok_or(InboundError::UnknownSubject)?;
+        // An order follows the commit of its parcel, so an unknown parcel never becomes known: it is somebody else's.
+        let Some(room) = self.hub.store().room_of_delivery(data.delivery).await? else { return Ok(Accepted::Ignored) };
         // Try the reported step first: a late report is recorded as it is.
         let state = match self.step(room, event, data.status).await? {
             Ok(()) => return Ok(Accepted::Applied),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use lettre::Address;
 use lettre::message::Mailbox;
 use rooms::event::Event;
@@ -11,6 +12,7 @@ use rooms::role::Actor;
 use rooms::state::{ConsultationState, PaymentState};
 use rooms::time::Timestamp;
 
+use super::recipient::presentable_name;
 use super::template::{MailKind, MailTemplate};
 use super::transport::{MailTransport, OutgoingMail};
 use crate::clock::Clock;
@@ -18,11 +20,17 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::integrations::outcome::Outcome;
 use crate::integrations::partner::PartnerError;
-use crate::store::dispatches::{Dispatch, Sink, Wish};
+use crate::store::StoreError;
+use crate::store::dispatches::{Dispatch, DispatchState, Sink, Wish};
 use crate::store::outbox::CommittedChange;
 
 /// How long before a consultation patients are reminded: the first of these that is still ahead.
 const REMINDER_LEAD_TIME_OPTIONS: [Duration; 2] = [Duration::from_secs(86_400), Duration::from_secs(3_600)];
+
+/// Mails that one account's address gets within a day. Whoever registers with the address of somebody else, and books
+/// again and again, could otherwise flood them in the clinic's name.
+const MAX_DAILY_MAILS: u64 = 20;
+const DAY_LENGTH: Duration = Duration::from_secs(86_400);
 
 /// See the module.
 #[derive(Clone)]
@@ -33,7 +41,7 @@ pub struct MailAdapter {
     from: Mailbox,
     /// The hub's public URL, without a trailing slash.
     base_url: String,
-    offset_minutes: i32,
+    zone: Tz,
 }
 
 impl MailAdapter {
@@ -42,8 +50,8 @@ impl MailAdapter {
         let Some(transport) = MailTransport::new(&config.mail, &config.data_dir)? else { return Ok(None) };
         let base_url =
             config.public_url.as_ref().map_or_else(|| format!("http://{}", config.listen), ToString::to_string);
-        let (from, offset_minutes) = (config.mail.from.parse()?, config.mail.offset_minutes);
-        Ok(Some(Self { hub, clock, transport, from, base_url, offset_minutes }))
+        let (from, zone) = (config.mail.from.parse()?, config.clinic.zone);
+        Ok(Some(Self { hub, clock, transport, from, base_url, zone }))
     }
 
     pub fn transport(&self) -> &MailTransport {
@@ -116,6 +124,9 @@ impl MailAdapter {
                 return Ok(Outcome::gone("the appointment has changed since"));
             }
         }
+        if let Some(why) = self.superfluous(kind, delivery).await? {
+            return Ok(Outcome::gone(why));
+        }
         let Some(person) = self.hub.store().addressee(user).await? else {
             return Ok(Outcome::gone("there is no such active account"));
         };
@@ -123,19 +134,53 @@ impl MailAdapter {
             return Ok(Outcome::refused("the account has no address that mail can be sent to"));
         };
         let link = format!("{}/#/room/{}", self.base_url, delivery.room);
+        let name = presentable_name(person.name.as_str());
         let template = MailTemplate {
             kind,
-            name: &person.name,
+            name,
             starts_at: slot.map(|slot| slot.starts_at),
-            offset_minutes: self.offset_minutes,
+            zone: self.zone,
             amount: snapshot.payment.as_ref().map(|payment| (payment.amount, payment.currency.as_str())),
             link: &link,
         };
-        let to = Mailbox::new(Some(person.name.as_str().to_owned()), address);
+        let to = Mailbox::new(name.map(str::to_owned), address);
         let rendered = template.render(person.language);
         let mail = OutgoingMail { id: delivery.id, at: self.clock.now(), from: &self.from, to, rendered };
         self.transport.send(mail).await?;
         Ok(Outcome::done())
+    }
+}
+
+impl MailAdapter {
+    /// Returns why a mail that is still true need not be sent, if so.
+    async fn superfluous(&self, kind: MailKind, delivery: &Dispatch) -> Result<Option<&'static str>, StoreError> {
+        let store = self.hub.store();
+        let siblings = store.sibling_deliveries(delivery).await?;
+        if let Some(why) = superseded(kind, delivery, &siblings) {
+            return Ok(Some(why));
+        }
+        let since = self.clock.now().minus(DAY_LENGTH);
+        let is_over = store.deliveries_since(delivery, since).await? >= MAX_DAILY_MAILS;
+        Ok(is_over.then_some("the address has had as many mails within a day as it may"))
+    }
+}
+
+/// Returns why another mail about the same appointment makes this one superfluous, if so. A patient may move an appointment
+/// away and back; each slot is announced by the last move to it, and its reminder is sent once.
+fn superseded(kind: MailKind, delivery: &Dispatch, siblings: &[Dispatch]) -> Option<&'static str> {
+    let same_kind = || siblings.iter().filter(|it| it.kind == delivery.kind);
+    match kind {
+        MailKind::Moved if same_kind().any(|it| it.seq > delivery.seq) => Some("the appointment has moved again"),
+        MailKind::Reminder => {
+            let is_sent = |it: &Dispatch| match it.state {
+                DispatchState::Done => true,
+                // Both are under way: the first one wins.
+                DispatchState::Sending => it.id < delivery.id,
+                DispatchState::Waiting | DispatchState::Dropped | DispatchState::Dead => false,
+            };
+            same_kind().any(|it| it.body == delivery.body && is_sent(it)).then_some("the reminder was sent before")
+        }
+        MailKind::Booked | MailKind::Moved | MailKind::Receipt | MailKind::Refund => None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The texts of mails, in each language, as plain text and as HTML.
 
+use chrono::{Offset, TimeDelta, TimeZone};
+use chrono_tz::Tz;
 use rooms::money::format_amount;
-use rooms::text::Text;
 use rooms::time::Timestamp;
 
 use crate::store::users::Language;
@@ -40,12 +41,12 @@ impl MailKind {
 #[derive(Clone, Debug)]
 pub struct MailTemplate<'a> {
     pub kind: MailKind,
-    /// The recipient's name.
-    pub name: &'a Text<200>,
+    /// The recipient's name, if the mail may show it.
+    pub name: Option<&'a str>,
     /// When the consultation begins; absent without an appointment.
     pub starts_at: Option<Timestamp>,
-    /// The offset of the clinic's local time from UTC.
-    pub offset_minutes: i32,
+    /// The clinic's time zone. The hub does not know the reader's own, so each time names its zone.
+    pub zone: Tz,
     /// In minor units, and the currency.
     pub amount: Option<(u64, &'a str)>,
     /// The URL of the consultation's page.
@@ -107,7 +108,7 @@ impl MailTemplate<'_> {
         };
         MailText {
             subject,
-            greeting: format!("Hello {},", self.name.as_str()),
+            greeting: self.name.map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},")),
             body,
             link: "Open your consultation",
             goodbye: "Wardroom sent this mail automatically. Please do not reply to it.",
@@ -127,23 +128,25 @@ impl MailTemplate<'_> {
         };
         MailText {
             subject,
-            greeting: format!("{}님, 안녕하세요.", self.name.as_str()),
+            greeting: self.name.map_or_else(|| "안녕하세요.".to_owned(), |name| format!("{name}님, 안녕하세요.")),
             body,
             link: "상담 열기",
             goodbye: "Wardroom이 보낸 메일입니다. 회신은 확인하지 않습니다.",
         }
     }
 
-    /// Formats an instant in the clinic's local time, with its UTC offset.
+    /// Formats an instant in the clinic's local time, with the zone and its UTC offset at that instant.
     fn local_time(&self, at: Timestamp, format: &str) -> String {
-        let minutes = self.offset_minutes;
-        let local = at.utc() + chrono::TimeDelta::minutes(minutes.into());
-        let sign = if minutes < 0 { '-' } else { '+' };
-        let (hours, rest) = (minutes.unsigned_abs() / 60, minutes.unsigned_abs() % 60);
-        let zone = match (hours, rest) {
-            (0, 0) => "UTC".to_owned(),
-            (hours, 0) => format!("UTC{sign}{hours}"),
-            (hours, rest) => format!("UTC{sign}{hours}:{rest:02}"),
+        let utc = at.utc().naive_utc();
+        let offset = self.zone.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+        // No sum only at the ends of the calendar, a quarter of a million years away.
+        let local = utc.checked_add_signed(TimeDelta::seconds(offset.into())).unwrap_or(utc);
+        let sign = if offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (offset.unsigned_abs() / 3600, offset.unsigned_abs() / 60 % 60);
+        let zone = match (self.zone, hours, minutes) {
+            (Tz::UTC, ..) => "UTC".to_owned(),
+            (zone, hours, 0) => format!("{zone}, UTC{sign}{hours}"),
+            (zone, hours, minutes) => format!("{zone}, UTC{sign}{hours}:{minutes:02}"),
         };
         format!("{} ({zone})", local.format(format))
     }
@@ -168,12 +171,12 @@ fn escape_html(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn template(kind: MailKind, name: &Text<200>) -> MailTemplate<'_> {
+    fn template(kind: MailKind, name: &str) -> MailTemplate<'_> {
         MailTemplate {
             kind,
-            name,
+            name: Some(name),
             starts_at: Some(Timestamp::from_micros(1_772_442_000_000_000)),
-            offset_minutes: 540,
+            zone: Tz::Asia__Seoul,
             amount: Some((2500, "EUR")),
             link: "https://hub.example.org/#/room/1",
         }
@@ -181,20 +184,37 @@ mod tests {
 
     #[test]
     fn every_mail_states_its_facts_in_every_language() {
-        let name = Text::stored("Pat <Ient>").expect("a name");
+        let name = "Pat <Ient>";
         for kind in MailKind::ALL {
             assert_eq!(MailKind::from_name(kind.as_str()), Some(kind));
-            let rendered = Language::ALL.map(|language| template(kind, &name).render(language));
+            let rendered = Language::ALL.map(|language| template(kind, name).render(language));
             assert_ne!(rendered[0].subject, rendered[1].subject);
             for rendered in rendered {
                 assert!(rendered.text.contains("Pat <Ient>") && rendered.html.contains("Pat &lt;Ient&gt;"));
-                assert!(rendered.text.contains("18:00 (UTC+9)"), "{}", rendered.text);
+                assert!(rendered.text.contains("18:00 (Asia/Seoul, UTC+9)"), "{}", rendered.text);
                 assert!(rendered.html.contains("href=\"https://hub.example.org/#/room/1\""));
                 let has_amount = rendered.text.contains("25.00 EUR");
                 assert_eq!(has_amount, matches!(kind, MailKind::Receipt | MailKind::Refund), "{}", rendered.text);
             }
         }
-        let walk_in = MailTemplate { starts_at: None, ..template(MailKind::Receipt, &name) }.render(Language::En);
+        let walk_in = MailTemplate { starts_at: None, ..template(MailKind::Receipt, name) }.render(Language::En);
         assert!(walk_in.text.contains("for your consultation. Thank you."));
+    }
+
+    #[test]
+    fn times_follow_daylight_saving_and_name_their_zone() {
+        let line = |zone: Tz, micros: i64| {
+            let starts_at = Some(Timestamp::from_micros(micros));
+            MailTemplate { zone, starts_at, ..template(MailKind::Booked, "Pat") }.render(Language::En).text
+        };
+        let (winter, summer) = (1_768_478_400_000_000, 1_784_116_800_000_000);
+        assert!(line(Tz::Europe__Berlin, winter).contains("15 January 2026, 13:00 (Europe/Berlin, UTC+1)"));
+        assert!(line(Tz::Europe__Berlin, summer).contains("15 July 2026, 14:00 (Europe/Berlin, UTC+2)"));
+        assert!(line(Tz::America__St_Johns, winter).contains("08:30 (America/St_Johns, UTC-3:30)"));
+        assert!(line(Tz::UTC, summer).contains("15 July 2026, 12:00 (UTC)"));
+        // The hour that the change to winter time repeats: 02:30 comes twice, an hour apart.
+        let twice = [1_792_888_200_000_000, 1_792_891_800_000_000].map(|at| line(Tz::Europe__Berlin, at));
+        assert!(twice[0].contains("02:30 (Europe/Berlin, UTC+2)"), "{}", twice[0]);
+        assert!(twice[1].contains("02:30 (Europe/Berlin, UTC+1)"), "{}", twice[1]);
     }
 }

@@ -155,7 +155,7 @@ fn require_tls(url: &str) -> String {
     }
 }
 
-fn message(mail: &OutgoingMail<'_>) -> Result<Message, lettre::error::Error> {
+pub(super) fn message(mail: &OutgoingMail<'_>) -> Result<Message, lettre::error::Error> {
     let domain = mail.from.email.domain();
     let rendered = &mail.rendered;
     Message::builder()

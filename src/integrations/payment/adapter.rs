@@ -8,6 +8,7 @@ use rooms::role::Actor;
 use rooms::room::snapshot::Snapshot;
 use rooms::state::PaymentState;
 use rooms::text::Text;
+use rooms::wire::code::Code;
 use uuid::Uuid;
 
 use super::{IntentReport, IntentStatus, PaymentClient, PaymentEvent, PaymentOrder};
@@ -174,13 +175,11 @@ impl PaymentAdapter {
         if message.is_known(store, PARTNER_NAME).await? {
             return Ok(Accepted::Ignored);
         }
-        let event = super::parse_event(message.body)
-            .map_err(|_| InboundError::Malformed("the body is no event of a payment intent"))?;
-        let accepted = match event {
-            Some(event) => self.apply_event(&event).await?,
-            None => Accepted::Ignored,
-        };
-        message.record(store, PARTNER_NAME, self.clock.now()).await?;
+        let Some(event) = super::parse_event(message.body) else { return Ok(Accepted::Ignored) };
+        let accepted = self.apply_event(&event).await?;
+        if accepted == Accepted::Applied {
+            message.record(store, PARTNER_NAME, self.clock.now()).await?;
+        }
         Ok(accepted)
     }
 
@@ -194,18 +193,10 @@ impl PaymentAdapter {
         let store = self.hub.store();
         let room = match store.room_of_payment(&event.reference).await? {
             Some(room) => room,
-            // The answer that names the intent is still under way, or was lost.
-            None => {
-                let room = event.room.ok_or(InboundError::UnknownSubject)?;
-                let link = PaymentLink { reference: event.reference.clone(), checkout_url: None };
-                separate_refusal(self.hub.read(room, &Actor::System).await)?
-                    .map_err(|_| InboundError::UnknownSubject)?;
-                store.save_payment_link(room, &link, self.clock.now()).await?;
-                if store.room_of_payment(&event.reference).await? != Some(room) {
-                    return Err(InboundError::Malformed("the room has another payment"));
-                }
-                room
-            }
+            None => match self.adopt_intent(event).await? {
+                Some(room) => room,
+                None => return Ok(Accepted::Ignored),
+            },
         };
         match separate_refusal(self.submit(room, &event.reference, &event.report).await)? {
             Ok(()) => Ok(Accepted::Applied),
@@ -213,9 +204,29 @@ impl PaymentAdapter {
                 self.handle_conflict(room, &state, event).await?;
                 Ok(Accepted::Ignored)
             }
-            Err(Refusal::NoSuch(_)) => Err(InboundError::UnknownSubject),
-            Err(_) => Err(InboundError::Malformed("amount and currency must be those of the order")),
+            // Repeating the event would change nothing; only a person can.
+            Err(refusal) => {
+                let code = Code::from(&refusal).as_str();
+                tracing::error!(%room, code, "provider's report does not fit the order; compare it at the provider");
+                Ok(Accepted::Ignored)
+            }
         }
+    }
+
+    /// Finds the room of an intent whose creation was answered too late, or not at all. Returns `None` for the intents of
+    /// others: of another product on the same account, or of another hub.
+    async fn adopt_intent(&self, event: &PaymentEvent) -> Result<Option<RoomId>, InboundError> {
+        let Some(room) = event.room else { return Ok(None) };
+        if separate_refusal(self.hub.read(room, &Actor::System).await)?.is_err() {
+            return Ok(None);
+        }
+        let (store, link) = (self.hub.store(), PaymentLink { reference: event.reference.clone(), checkout_url: None });
+        store.save_payment_link(room, &link, self.clock.now()).await?;
+        if store.room_of_payment(&event.reference).await? == Some(room) {
+            return Ok(Some(room));
+        }
+        tracing::error!(%room, "provider reports a second intent for this room; compare it at the provider");
+        Ok(None)
     }
 
     /// Releases money that the provider holds for a payment that has failed.

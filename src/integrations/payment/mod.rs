@@ -11,12 +11,11 @@ mod stripe;
 use rooms::id::RoomId;
 use rooms::money::Currency;
 use rooms::text::Text;
-use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::sandbox::SandboxPayments;
-use self::stripe::{IntentBody, Stripe};
+use self::stripe::Stripe;
 use super::partner::{PartnerClient, PartnerError, reference};
 use crate::clock::Clock;
 use crate::config::{PaymentProvider, PaymentSettings, payment_units};
@@ -142,46 +141,34 @@ impl PaymentClient {
     }
 }
 
-/// The envelope of a provider's event.
-#[derive(Deserialize)]
-struct EventBody {
-    #[serde(rename = "type")]
-    kind: String,
-    data: EventData,
-}
-
-#[derive(Deserialize)]
-struct EventData {
-    object: Value,
-}
-
-/// The object of a refund event, which names the charge instead of the intent.
-#[derive(Deserialize)]
-struct Charge {
-    payment_intent: String,
-    amount_refunded: u64,
-    currency: String,
-}
-
-/// Parses a webhook. Returns `None` if the event is irrelevant, and an error if it does not match the API.
-pub fn parse_event(body: &[u8]) -> Result<Option<PaymentEvent>, PartnerError> {
-    let mismatch = |_| PartnerError::retryable("the event does not match the API");
-    let event: EventBody = serde_json::from_slice(body).map_err(mismatch)?;
-    let status = match event.kind.as_str() {
-        "payment_intent.amount_capturable_updated" => IntentStatus::Authorized,
-        "payment_intent.succeeded" => IntentStatus::Captured,
-        "payment_intent.canceled" => IntentStatus::Released,
-        "charge.refunded" => IntentStatus::Refunded,
+/// Parses a webhook. Returns `None` if it reports nothing that the hub applies: another kind of event, an object of another
+/// product on the same account, a part of the amount, or an object without the fields that the hub needs.
+///
+/// A signed event is never an error: the provider would repeat it for days and then disable the endpoint.
+pub fn parse_event(body: &[u8]) -> Option<PaymentEvent> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let object = event.pointer("/data/object")?;
+    let text = |name: &str| object.get(name)?.as_str();
+    let (status, id, amount) = match event.get("type")?.as_str()? {
+        // The amount that can be captured may also change because it was captured.
+        "payment_intent.amount_capturable_updated" if text("status").is_none_or(|it| it == "requires_capture") => {
+            (IntentStatus::Authorized, "id", "amount")
+        }
+        "payment_intent.succeeded" => (IntentStatus::Captured, "id", "amount_received"),
+        "payment_intent.canceled" => (IntentStatus::Released, "id", "amount"),
+        // The object is a charge. `refunded` is false after a partial refund.
+        "charge.refunded" if object.get("refunded").and_then(Value::as_bool) != Some(false) => {
+            (IntentStatus::Refunded, "payment_intent", "amount_refunded")
+        }
         // Includes declined cards: the patient may try another one until the booking hold expires.
-        _ => return Ok(None),
+        _ => return None,
     };
-    if status == IntentStatus::Refunded {
-        let charge: Charge = serde_json::from_value(event.data.object).map_err(mismatch)?;
-        let report = IntentReport::from_provider(status, charge.amount_refunded, &charge.currency)?;
-        return Ok(Some(PaymentEvent { reference: reference(&charge.payment_intent)?, room: None, report }));
+    let number = |name: &str| object.get(name)?.as_u64();
+    let amount = number(amount)?;
+    if status == IntentStatus::Refunded && number("amount").is_some_and(|whole| amount < whole) {
+        return None;
     }
-    let intent: IntentBody = serde_json::from_value(event.data.object).map_err(mismatch)?;
-    let amount = if status == IntentStatus::Captured { intent.amount_received } else { intent.amount };
-    let report = IntentReport::from_provider(status, amount, &intent.currency)?;
-    Ok(Some(PaymentEvent { reference: reference(&intent.id)?, room: intent.metadata.room.map(RoomId), report }))
+    let report = IntentReport::from_provider(status, amount, text("currency")?).ok()?;
+    let room = object.pointer("/metadata/room").and_then(Value::as_str).and_then(|room| room.parse().ok());
+    Some(PaymentEvent { reference: reference(text(id)?).ok()?, room, report })
 }

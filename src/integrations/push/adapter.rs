@@ -73,7 +73,7 @@ impl PushAdapter {
         self.vapid.public_key()
     }
 
-    /// Stores a subscription and returns its id.
+    /// Stores a subscription with the present public key, and returns its id.
     pub async fn subscribe(&self, device: &Subscription) -> Result<Uuid, SubscribeError> {
         let (service, url) = self.service_of(&device.endpoint).ok_or(SubscribeError::Service)?;
         if !matches!(service, PushService::Origin(_)) {
@@ -83,7 +83,8 @@ impl PushAdapter {
             return Err(SubscribeError::Keys);
         }
         // Store the URL in its normalised form, so that no other parser reads it differently.
-        let device = Subscription { endpoint: url.into(), ..device.clone() };
+        let vapid_key = Some(self.vapid.public_key().to_owned());
+        let device = Subscription { endpoint: url.into(), vapid_key, ..device.clone() };
         Ok(self.store.save_subscription(&device, self.clock.now()).await?)
     }
 
@@ -185,6 +186,10 @@ impl PushAdapter {
         let Some(to) = self.store.subscription(id).await? else {
             return Ok(Outcome::gone("the device is signed out"));
         };
+        if to.vapid_key.as_deref().is_some_and(|key| key != self.vapid.public_key()) {
+            self.store.remove_subscription(id, None).await?;
+            return Ok(Outcome::gone("the device subscribed with a former key of this hub; it is removed"));
+        }
         let Some((service, url)) = self.service_of(&to.endpoint) else {
             return Ok(Outcome::gone("its push service may not be called"));
         };
@@ -210,6 +215,18 @@ impl PushAdapter {
             404 | 410 => {
                 self.store.remove_subscription(id, None).await?;
                 Outcome::gone("the device has unsubscribed").answered()
+            }
+            // The services' answers to a signature by another key than the subscription's.
+            400 | 401 | 403 if to.vapid_key.is_none() => {
+                self.store.remove_subscription(id, None).await?;
+                Outcome::gone(format!("{status}: the device seems to have subscribed with another key; it is removed"))
+                    .answered()
+            }
+            // The subscription's key is this hub's, so the signature itself is refused, with every message alike. Dead
+            // deliveries would be of no use to anybody.
+            401 | 403 => {
+                tracing::warn!(%status, "push service refuses this hub's signature; check the clock and push.subject");
+                Outcome::gone(format!("{status}: the push service refuses this hub's signature")).answered()
             }
             408 | 429 | 500..=599 => {
                 Outcome::retry(status.to_string()).not_before(egress::retry_after(response.headers(), now))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use rooms::id::RoomId;
 use serde::Serialize;
@@ -49,6 +49,15 @@ impl PushMessage<'_> {
         url: Url,
         (vapid, subject): (&Vapid, &str),
     ) -> Result<Response, PushError> {
+        Ok(self.request(client, url, (vapid, subject))?.send().await?)
+    }
+
+    fn request(
+        &self,
+        client: &Client,
+        url: Url,
+        (vapid, subject): (&Vapid, &str),
+    ) -> Result<RequestBuilder, PushError> {
         let info = SubscriptionInfo::new(url.as_str(), &self.to.p256dh, &self.to.auth);
         let mut signature = vapid.signer().add_sub_info(&info);
         signature.add_claim("sub", subject);
@@ -79,7 +88,7 @@ impl PushMessage<'_> {
             }
             request = request.body(payload.content);
         }
-        Ok(request.send().await?)
+        Ok(request)
     }
 
     /// Returns the topic at the push service, hashed, so that it reveals neither the room nor its members.
@@ -109,4 +118,58 @@ pub fn are_valid_keys(p256dh: &str, auth: &str) -> bool {
     point.len() == 65
         && agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, point), |_| ()).is_ok()
         && URL_SAFE_NO_PAD.decode(auth).is_ok_and(|secret| secret.len() == 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rooms::id::{SessionId, UserId};
+
+    use super::*;
+
+    /// A key as a device gives it, or anything else that a row may hold.
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[A-Za-z0-9_-]{0,100}",
+            prop::collection::vec(any::<u8>(), 0..70).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
+            Just("BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4".to_owned()),
+            Just("BTBZMqHH6r4Tts7J_aSIgg".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_stored_key_or_lifetime_breaks_a_request(
+            (p256dh, auth) in (key(), key()),
+            kind in prop::sample::select(NoticeKind::ALL.to_vec()),
+            (room, id) in (any::<u128>(), any::<u128>()),
+            lifetime_s in any::<u64>(),
+            path in "[ -~]{0,60}",
+        ) {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let Ok(url) = Url::parse(&format!("https://push.example.org/{path}")) else { return Ok(()) };
+            let to = Subscription {
+                id: Uuid::from_u128(id),
+                user: UserId(Uuid::nil()),
+                session: SessionId(Uuid::nil()),
+                endpoint: url.to_string(),
+                p256dh,
+                auth,
+                vapid_key: None,
+            };
+            let (room, id) = (RoomId(Uuid::from_u128(room)), Uuid::from_u128(id));
+            let message = PushMessage { to: &to, kind, room, id, lifetime: Duration::from_secs(lifetime_s) };
+            let signer = (&Vapid::for_test(), "mailto:admin@example.org");
+            // A message that cannot be encrypted is an error of its own, never a panic.
+            if let Ok(request) = message.request(&Client::new(), url.clone(), signer) {
+                let request = request.build().expect("its headers are valid");
+                prop_assert_eq!(request.url().host_str(), Some("push.example.org"));
+                let allowed = ["ttl", "urgency", "topic", "content-type", "content-encoding", "authorization", "crypto-key"];
+                for name in request.headers().keys() {
+                    prop_assert!(allowed.contains(&name.as_str()), "{}", name);
+                }
+            }
+        }
+    }
 }

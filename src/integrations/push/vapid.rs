@@ -47,6 +47,12 @@ impl Vapid {
         }
     }
 
+    /// Returns a key of its own for a test.
+    #[cfg(test)]
+    pub fn for_test() -> Self {
+        generate().ok().and_then(|key| Self::parse(&key)).expect("a fresh key is valid")
+    }
+
     fn parse(key: &str) -> Option<Self> {
         let key = key.trim();
         // The library does not check the length.

@@ -141,6 +141,29 @@ async fn order_contains_pickup_and_destination_and_nothing_else(database: Databa
     assert_eq!(parcel.state().await, "assigned");
 }
 
+async fn parcel_given_away_and_back_during_an_outage_is_ordered_once(database: DatabaseSettings) {
+    let courier = CourierStub::start().await;
+    let settings = courier.settings(false);
+    let parcel = CourierCase::start(PaidClinic::free(database, |config| config.courier = settings).await).await;
+    let partner = parcel.partner("Swift Parcels").await;
+    let person = parcel.clinic.server().person(Role::Courier, "Casey", None).await.user().unwrap();
+    courier.is_down(true);
+    for to in [partner, person, partner] {
+        parcel.assign(to).await;
+    }
+    eventually("the partner was asked", async || (!courier.calls().is_empty()).then_some(())).await;
+    courier.is_down(false);
+    parcel.clinic.wait_until_settled(Sink::Courier).await;
+    assert_eq!(courier.orders(), 1);
+    // With the partner up, each change counts.
+    parcel.assign(person).await;
+    let cancelled = async || courier.calls().iter().find(|it| it.what.ends_with("/cancel")).map(drop);
+    eventually("the order was cancelled", cancelled).await;
+    parcel.clinic.wait_until_settled(Sink::Courier).await;
+    parcel.assign(partner).await;
+    eventually("the parcel was ordered again", async || (courier.orders() == 2).then_some(())).await;
+}
+
 async fn signed_reports_move_a_delivery_to_its_end(database: DatabaseSettings) {
     let (parcel, _) = ordered(database).await;
     for status in ["picked_up", "in_transit", "out_for_delivery", "attempt_failed", "rescheduled", "out_for_delivery"] {
@@ -214,7 +237,7 @@ async fn forged_malformed_and_unknown_reports_are_rejected(database: DatabaseSet
     clinic.send_webhook("courier", SECRET, long_ago, &event.to_string()).await.assert_problem(401, "unauthenticated");
     let mut stranger = event.clone();
     stranger["data"]["delivery"] = json!(Uuid::now_v7());
-    parcel.report(&stranger).await.assert_problem(404, "not_found");
+    assert_eq!(parcel.report(&stranger).await.ok(), json!({"taken": false}));
     let mut unproven = parcel.event("evt_2", "delivered", parcel.now());
     unproven["data"]["proof"] = Value::Null;
     let mut unheard = event.clone();
@@ -297,6 +320,7 @@ async fn sandbox_courier_delivers_by_itself_and_by_hand(database: DatabaseSettin
 
 both! {
     order_contains_pickup_and_destination_and_nothing_else
+    parcel_given_away_and_back_during_an_outage_is_ordered_once
     signed_reports_move_a_delivery_to_its_end
     late_and_repeated_reports_never_move_a_delivery_back
     premature_report_is_requested_again

@@ -53,7 +53,7 @@ async fn pay(clinic: &PaidClinic, room: RoomId) {
 }
 
 async fn each_letter_is_sent_once_in_the_recipients_language_without_clinical_data(database: DatabaseSettings) {
-    let clinic = PaidClinic::start(database, |config| config.mail.offset_minutes = 540).await;
+    let clinic = PaidClinic::start(database, |config| config.clinic.zone = chrono_tz::Tz::Asia__Seoul).await;
     let chosen = clinic
         .rest
         .call("put", "/v1/me/language")
@@ -72,7 +72,7 @@ async fn each_letter_is_sent_once_in_the_recipients_language_without_clinical_da
     assert_eq!(subjects(&all), ["예약이 확정되었습니다", "상담 시간이 다가옵니다", "영수증"]);
     assert!(all[2]["text"].as_str().unwrap().contains("25.00 EUR"));
     let starts_at = clinic.snapshot(room).await.consultation.unwrap().slot.unwrap().starts_at;
-    let local = (starts_at.utc() + chrono::TimeDelta::hours(9)).format("%H:%M (UTC+9)").to_string();
+    let local = (starts_at.utc() + chrono::TimeDelta::hours(9)).format("%H:%M (Asia/Seoul, UTC+9)").to_string();
     for mail in &all {
         let whole = mail.to_string();
         assert!(whole.contains(&format!("/#/room/{room}")) && whole.contains(&local), "{whole}");

@@ -2,6 +2,7 @@
 
 mod courier;
 mod mail;
+mod mail_bounds;
 mod outbox;
 mod partner_outages;
 mod payment;

@@ -220,7 +220,8 @@ async fn every_push_service_response_has_its_documented_effect(database: Databas
         let found = all.iter().find(|it| it.room == room).unwrap();
         let (state, attempts, stays) = match name {
             "gone" | "unknown" => (DispatchState::Dropped, 1, false),
-            "large" | "stranger" | "elsewhere" => (DispatchState::Dead, 1, true),
+            "large" | "elsewhere" => (DispatchState::Dead, 1, true),
+            "stranger" => (DispatchState::Dropped, 1, true),
             "busy" => (DispatchState::Done, 2, true),
             "ill" => (DispatchState::Done, 3, true),
             _ => (DispatchState::Done, 1, true),
@@ -355,6 +356,36 @@ async fn expired_notifications_are_not_sent(database: DatabaseSettings) {
     assert_eq!(service.kinds("phone"), ["missed_call"], "the expired ring does not follow it");
 }
 
+/// Devices that subscribed before the hub's key changed: with a known former key, and from before keys were recorded.
+async fn devices_with_another_key_are_removed_at_the_first_message(database: DatabaseSettings) {
+    let service = PushService::start().await;
+    let server = server(database, &service).await;
+    let doctor = server.person(Role::Doctor, "Doc", None).await;
+    let patient = server.person(Role::Patient, "Pat", None).await;
+    let (user, now) = (patient.user().unwrap(), server.state.clock.now());
+    let former = Some("a former key".to_owned());
+    for (name, vapid_key, answer) in
+        [("former", former, 201), ("old 1", None, 401), ("old 2", None, 403), ("old 3", None, 400)]
+    {
+        let device = Subscription { vapid_key, ..service.device(user, name) };
+        server.state.store.save_subscription(&device, now).await.unwrap();
+        service.fail(name, [Fault::status(answer)]);
+    }
+    subscribe(&server, &service, &patient, "phone").await;
+    let room = server.waiting_room(&patient, &doctor).await;
+    send_chat(&server, room, &doctor, "one").await;
+    service.wait_until("the phone", |it| !it.is_empty()).await;
+    advance_past_grace_periods(&server).await;
+    wait_until_delivered(&server).await;
+    let devices = server.state.store.devices_of_users(&[user]).await.unwrap();
+    assert_eq!(devices.len(), 1, "only the phone is left");
+    assert!(service.attempts("former").is_empty(), "a message that cannot arrive is not sent");
+    send_chat(&server, room, &doctor, "two").await;
+    service.wait_until("the phone again", |it| it.len() >= 2).await;
+    wait_until_delivered(&server).await;
+    assert!(pushes(&server).await.iter().all(|it| it.state != DispatchState::Dead));
+}
+
 both! {
     each_kind_reaches_each_device_of_absent_people_once
     every_push_service_response_has_its_documented_effect
@@ -362,4 +393,5 @@ both! {
     a_call_is_pushed_unless_it_is_answered
     muted_kinds_and_quiet_hours_suppress_notifications
     expired_notifications_are_not_sent
+    devices_with_another_key_are_removed_at_the_first_message
 }

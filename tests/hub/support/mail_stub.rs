@@ -26,6 +26,8 @@ pub struct ReceivedMail {
 
 struct Inner {
     reply: SmtpReply,
+    /// Local parts whose mail is deferred, whatever `reply` says.
+    deferred: Vec<String>,
     attempts: usize,
     received: Vec<ReceivedMail>,
 }
@@ -40,7 +42,7 @@ pub struct MailStub {
 impl MailStub {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let inner = Inner { reply: SmtpReply::Accept, attempts: 0, received: Vec::new() };
+        let inner = Inner { reply: SmtpReply::Accept, deferred: Vec::new(), attempts: 0, received: Vec::new() };
         let mailbox = Self { address: listener.local_addr().unwrap(), inner: Arc::new(Mutex::new(inner)) };
         let server = mailbox.clone();
         tokio::spawn(async move {
@@ -54,6 +56,11 @@ impl MailStub {
 
     pub fn respond_with(&self, reply: SmtpReply) {
         self.inner.lock().unwrap().reply = reply;
+    }
+
+    /// Defers mail to this local part from now on, as a server does whose mailbox is full.
+    pub fn defer(&self, local_part: &str) {
+        self.inner.lock().unwrap().deferred.push(local_part.to_owned());
     }
 
     /// Returns how many deliveries were attempted.
@@ -83,7 +90,9 @@ impl MailStub {
                     mail.to = address();
                     let mut inner = self.inner.lock().unwrap();
                     inner.attempts += 1;
-                    match inner.reply {
+                    let is_deferred =
+                        mail.to.split('@').next().is_some_and(|it| inner.deferred.iter().any(|d| d == it));
+                    match if is_deferred { SmtpReply::Defer } else { inner.reply } {
                         SmtpReply::Accept => "250 ok",
                         SmtpReply::Defer => "451 come back later",
                         SmtpReply::Reject => "550 nobody of that name",

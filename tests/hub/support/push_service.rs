@@ -110,6 +110,7 @@ impl PushService {
             endpoint: format!("{}/push/{name}", self.origin),
             p256dh,
             auth: URL_SAFE_NO_PAD.encode(auth),
+            vapid_key: None,
         }
     }
 

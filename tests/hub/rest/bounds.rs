@@ -141,10 +141,19 @@ fn variants(field: &str, schema: &Value) -> Vec<Variant> {
     found
 }
 
+/// Returns the name at the end of a field's path, e.g. `dosage` of `items[0].dosage`.
+fn last_name(path: &str) -> &str {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    last.split('[').next().unwrap_or(last)
+}
+
 fn check(what: &str, variant: &Variant, answer: &RestResponse) {
     let refused = match answer.status.as_u16() {
         400 | 413 => true,
-        422 => answer.json["field"].as_str().is_none_or(|field| field == variant.field) && answer.code() == "invalid",
+        422 => {
+            answer.json["field"].as_str().is_none_or(|path| last_name(path) == variant.field)
+                && answer.code() == "invalid"
+        }
         _ => false,
     };
     let size = variant.value.to_string().len();

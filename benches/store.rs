@@ -100,6 +100,7 @@ impl ChatRoom {
             after: None,
             wake_at: None,
             parties: Some((self.sender, self.sender)),
+            booking_limits: None,
         }
     }
 }

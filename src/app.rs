@@ -17,9 +17,9 @@ use crate::config::Config;
 use crate::echo::{Echo, MediaAddress};
 use crate::egress::{AddressPolicy, Egress};
 use crate::http;
-use crate::hub::Hub;
 use crate::hub::admission::AdmissionQueue;
 use crate::hub::appender::Appender;
+use crate::hub::{Hub, HubSettings};
 use crate::integrations::Integrations;
 use crate::integrations::push::adapter::PushAdapter;
 use crate::jobs;
@@ -64,11 +64,15 @@ impl App {
             Arc::new(Relay::start(&config.turn, clock.clone()).await.context("cannot start the relay for calls")?);
         let (outbox_batches, committed) = mpsc::channel(outbound::outbox::QUEUE_CAPACITY);
         let appender = Appender::start(store.clone(), clock.clone(), outbox_batches);
-        let hub =
-            Hub::new(store.clone(), appender, bus, clock.clone(), config.policy.clone(), config.limits.connections, {
-                let relay = relay.clone();
-                Arc::new(move |session| relay.servers(session))
-            });
+        let settings = HubSettings {
+            policy: config.policy.clone(),
+            limits: config.limits.business,
+            max_connections: config.limits.connections,
+        };
+        let hub = Hub::new(store.clone(), appender, bus, clock.clone(), settings, {
+            let relay = relay.clone();
+            Arc::new(move |session| relay.servers(session))
+        });
         let stop = CancellationToken::new();
         hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);

@@ -154,7 +154,7 @@ impl Config {
             clinic: settings.clinic.validate()?,
             policy,
             tokens: settings.tokens.validate(public_url.as_ref())?,
-            limits: settings.limits.validate()?,
+            limits: settings.limits.validate(demo)?,
             metrics_token: metrics_token(settings.metrics.token)?,
             log: LogSettings::new(settings.log.filter, settings.log.format),
             public_url,

@@ -19,6 +19,8 @@ export class ApiError extends Error {
     super(problem.detail ?? problem.title ?? 'The hub did not answer.');
     this.code = problem.code ?? 'unreachable';
     this.status = problem.status ?? 0;
+    /** The own consultation that stands against the request, if there is one. */
+    this.room = problem.room;
     /** Whether a retry cannot succeed. Only the hub's own answer is final: a proxy's 403 says nothing about the sign-in. */
     this.final = FINAL_CODES.includes(problem.code);
   }

@@ -16,6 +16,7 @@
 pub mod cursor;
 mod field_path;
 pub mod id;
+pub mod limits;
 pub mod media;
 pub mod money;
 pub mod party;

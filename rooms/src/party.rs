@@ -81,6 +81,10 @@ pub struct Policy {
     pub doctor_grace_s: u32,
     /// How late a patient with a slot may check in, in seconds.
     pub patient_grace_s: u32,
+    /// How long before the slot's start a patient may check in, in seconds. Absent in rooms from before this limit: at any
+    /// time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_in_s: Option<u32>,
     /// How long an interrupted consultation waits for the missing side, in seconds.
     pub interrupted_s: u32,
     /// How long a pharmacy may claim a signed prescription, in seconds.
@@ -108,6 +112,7 @@ impl Default for Policy {
             rings: 3,
             doctor_grace_s: 3600,
             patient_grace_s: 900,
+            check_in_s: None,
             interrupted_s: 300,
             prescription_valid_s: 7 * 86_400,
             max_days: 90,

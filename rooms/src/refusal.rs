@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::RoomId;
+use crate::time::Timestamp;
+
 /// The engine's closed list of reasons.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -32,9 +35,30 @@ pub enum Refusal {
     /// Somebody else holds or booked the slot.
     #[error("this slot is no longer free; book another slot")]
     SlotTaken,
-    /// The room has reached its maximum number of events.
-    #[error("this room is full: a room holds at most {max} events")]
+    /// The patient holds as many slots as one may.
+    #[error("you hold {max} slots already; confirm or cancel one of them first")]
+    TooManyHolds { max: u32 },
+    /// The patient has as many bookings, or waits with as many doctors, as one may.
+    #[error("you have {max} open bookings already; cancel one of them first")]
+    TooManyBookings { max: u32 },
+    /// The patient has another booking at that time.
+    #[error("you have another booking at that time; cancel or reschedule it, or book another slot")]
+    BookingOverlap { room: RoomId },
+    /// The patient waits with this doctor already.
+    #[error("you wait with this doctor already; go back to that consultation")]
+    AlreadyWaiting { room: RoomId },
+    /// The doctor is not connected, so nobody would see who waits.
+    #[error("the doctor is not here now; book a slot")]
+    DoctorAway,
+    /// The patient checks in before the check-in opens.
+    #[error("check-in opens at {opens_at}")]
+    TooEarly { opens_at: Timestamp },
+    /// The room has no space left except for closing, cancelling, exporting and break-glass.
+    #[error("this room is full: after {max} events it can only be closed, cancelled, exported or opened for reading")]
     RoomFull { max: u64 },
+    /// The actor has used up what one person may write in this room.
+    #[error("you have reached the maximum of {max} {what} in this room; you can still close and cancel")]
+    BudgetSpent { what: &'static str, max: u64 },
 }
 
 impl Refusal {
@@ -67,6 +91,12 @@ pub struct Detail {
     /// The field that breaks a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The caller's consultation that stands against the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
+    /// When the command becomes possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<Timestamp>,
     /// How long to wait before the next try, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,

@@ -54,6 +54,11 @@ impl Timestamp {
         self.plus(Duration::from_secs(seconds.into()))
     }
 
+    /// Returns this instant minus whole seconds; an instant before 1970 becomes 1970.
+    pub fn minus_seconds(self, seconds: u32) -> Self {
+        Self::from_micros(self.micros().saturating_sub(i64::from(seconds) * 1_000_000).max(0))
+    }
+
     /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.micros().saturating_sub(earlier.micros())).unwrap_or(0))

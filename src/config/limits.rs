@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use rooms::limits::{MAX_ROOM_BYTES, MAX_ROOM_EVENTS};
+
 use super::error::{ConfigError, within};
 use super::raw::RawLimits;
 
@@ -22,12 +24,18 @@ pub struct Limits {
     pub sign_ins_per_minute: u32,
     /// Calls per minute from one address that need no token: sign-in, registration, refresh.
     pub anonymous_per_minute: u32,
+    /// How much one person may write in a room, and hold at the clinic.
+    pub business: rooms::limits::Limits,
+    /// Whether a patient may walk in only to a doctor who is connected.
+    pub walk_ins_need_doctor: bool,
 }
 
 impl RawLimits {
-    pub(super) fn validate(self) -> Result<Limits, ConfigError> {
+    /// In demo mode one person at one browser plays everybody, so a walk-in does not need the doctor there.
+    pub(super) fn validate(self, demo: bool) -> Result<Limits, ConfigError> {
         let [min, default, max] =
             [1, 5_000, 1_000_000].map(|number| NonZeroU32::new(number).expect("the number is not zero"));
+        let business = rooms::limits::Limits::default();
         Ok(Limits {
             connections: within("limits.connections", self.connections, 15_000, 1, 1_000_000)?,
             arrivals_per_second: within("limits.arrivals_per_second", self.arrivals_per_second, default, min, max)?,
@@ -36,6 +44,38 @@ impl RawLimits {
             requests_per_second: within("limits.requests_per_second", self.requests_per_second, 50, 1, 100_000)?,
             sign_ins_per_minute: within("limits.sign_ins_per_minute", self.sign_ins_per_minute, 10, 1, 100_000)?,
             anonymous_per_minute: within("limits.anonymous_per_minute", self.anonymous_per_minute, 300, 1, 1_000_000)?,
+            walk_ins_need_doctor: self.walk_ins_need_doctor.unwrap_or(!demo),
+            business: rooms::limits::Limits {
+                person_events: within(
+                    "limits.person_events",
+                    self.person_events,
+                    business.person_events,
+                    100,
+                    MAX_ROOM_EVENTS,
+                )?,
+                person_bytes: within(
+                    "limits.person_bytes",
+                    self.person_bytes,
+                    business.person_bytes,
+                    64 << 10,
+                    MAX_ROOM_BYTES,
+                )?,
+                open_holds: within("limits.open_holds", self.open_holds, business.open_holds, 1, 1_000_000)?,
+                open_bookings: within(
+                    "limits.open_bookings",
+                    self.open_bookings,
+                    business.open_bookings,
+                    1,
+                    1_000_000,
+                )?,
+                waiting_walk_ins: within(
+                    "limits.waiting_walk_ins",
+                    self.waiting_walk_ins,
+                    business.waiting_walk_ins,
+                    1,
+                    1_000_000,
+                )?,
+            },
         })
     }
 }

@@ -7,6 +7,9 @@ use rooms::text::{Line, Text};
 use super::error::{ConfigError, invalid, within};
 use super::raw::RawPolicy;
 
+/// How long before the start a patient may check in, in seconds, unless the clinic says otherwise.
+const CHECK_IN_S: u32 = 3_600;
+
 impl RawPolicy {
     /// Returns the default policy with the configured changes.
     pub(super) fn validate(self) -> Result<Policy, ConfigError> {
@@ -23,6 +26,7 @@ impl RawPolicy {
             rings: within("policy.rings", self.rings, default.rings, 1, 100)?,
             doctor_grace_s: seconds("policy.doctor_grace_s", self.doctor_grace_s, default.doctor_grace_s)?,
             patient_grace_s: seconds("policy.patient_grace_s", self.patient_grace_s, default.patient_grace_s)?,
+            check_in_s: Some(seconds("policy.check_in_s", self.check_in_s, CHECK_IN_S)?),
             interrupted_s: seconds("policy.interrupted_s", self.interrupted_s, default.interrupted_s)?,
             prescription_valid_s: seconds(
                 "policy.prescription_valid_s",

@@ -55,6 +55,7 @@ pub struct RawPolicy {
     pub rings: Option<u32>,
     pub doctor_grace_s: Option<u32>,
     pub patient_grace_s: Option<u32>,
+    pub check_in_s: Option<u32>,
     pub interrupted_s: Option<u32>,
     pub prescription_valid_s: Option<u32>,
     pub max_days: Option<u16>,
@@ -84,6 +85,12 @@ pub struct RawLimits {
     pub requests_per_second: Option<u32>,
     pub sign_ins_per_minute: Option<u32>,
     pub anonymous_per_minute: Option<u32>,
+    pub person_events: Option<u64>,
+    pub person_bytes: Option<u64>,
+    pub open_holds: Option<u32>,
+    pub open_bookings: Option<u32>,
+    pub waiting_walk_ins: Option<u32>,
+    pub walk_ins_need_doctor: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -282,6 +282,7 @@ impl Operation {
             Code::StaleVersion,
             Code::IdConflict,
             Code::RoomFull,
+            Code::BudgetSpent,
         ])
     }
 

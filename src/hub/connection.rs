@@ -152,6 +152,11 @@ impl Connections {
         known.is_some()
     }
 
+    /// Whether a connection of this person is open on this node.
+    pub fn has_user(&self, user: UserId) -> bool {
+        self.per_person.get(&user).is_some_and(|count| *count > 0)
+    }
+
     /// Closes all connections that match.
     pub fn close(&self, why: Close, matches: impl Fn(&Connection) -> bool) {
         self.by_id

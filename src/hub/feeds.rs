@@ -14,6 +14,7 @@ use rooms::id::{PharmacyId, UserId};
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
 use rooms::room::snapshot::Snapshot;
+use rooms::time::Timestamp;
 use rooms::wire::client::FeedName;
 use rooms::wire::feed::{FeedItem, FeedRow};
 use rooms::wire::server::ServerFrame;
@@ -30,6 +31,9 @@ use crate::telemetry::panics::TaskGuard;
 
 /// How long the worker waits before it reads a feed again that it could not read.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How long after a slot's start a waiting room is read again. The timers look many times in this span.
+const REORDER_WINDOW: Duration = Duration::from_secs(5);
 
 /// Identifies a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +119,22 @@ impl Feeds {
     pub fn invalidate_all(&self) {
         for feed in &self.inner.feeds {
             self.enqueue(*feed.key(), feed.value());
+        }
+    }
+
+    /// Invalidates the waiting rooms in which a slot has just begun: its patient now goes before the walk-ins.
+    pub async fn reorder_lobbies(&self, now: Timestamp) {
+        let feeds = self.inner.feeds.iter().filter(|feed| matches!(feed.key(), FeedKey::Lobby(_)));
+        // Copied, so that no lock of the map is held while this waits for a feed.
+        let lobbies: Vec<_> = feeds.map(|feed| (*feed.key(), feed.value().clone())).collect();
+        let has_begun = |item: &FeedItem| match item.row {
+            FeedRow::Waiting { starts_at: Some(start), .. } => start <= now && now.since(start) < REORDER_WINDOW,
+            _ => false,
+        };
+        for (key, feed) in lobbies {
+            if feed.content.lock().await.items.values().any(has_begun) {
+                self.enqueue(key, &feed);
+            }
         }
     }
 

@@ -23,8 +23,7 @@ mod wakes;
 
 use std::sync::Arc;
 
-use rooms::id::{CallId, CommandId, RoomId, SessionId};
-use rooms::party::Policy;
+use rooms::id::{CallId, CommandId, RoomId, SessionId, UserId};
 use rooms::role::Actor;
 use rooms::signal::{Mark, Signal};
 use rooms::time::Timestamp;
@@ -49,7 +48,7 @@ use crate::store::Store;
 use crate::store::record::StoredRecord;
 
 pub use self::room::EventFrame;
-pub use self::services::IceSource;
+pub use self::services::{HubSettings, IceSource};
 pub use self::submission::{Committed, Submission, SubmitError, command_hash};
 pub use self::wakes::StuckRoom;
 
@@ -66,11 +65,10 @@ impl Hub {
         appender: Appender,
         bus: Bus,
         clock: Clock,
-        policy: Policy,
-        max_connections: usize,
+        settings: HubSettings,
         ice: IceSource,
     ) -> Self {
-        let services = Services::new(store, appender, bus, clock, policy, max_connections, ice);
+        let services = Services::new(store, appender, bus, clock, settings, ice);
         Self { rooms: Arc::new(Rooms::new(Arc::new(services))), wakes: Arc::default() }
     }
 
@@ -200,6 +198,17 @@ impl Hub {
         if !self.services().connections.replace(former, session) {
             self.services().broadcast(ClusterEventKind::Replaced { connection: former, session });
         }
+    }
+
+    /// Puts patients whose slot has just begun before the walk-ins, in the waiting rooms that somebody watches.
+    pub async fn reorder_lobbies(&self, now: Timestamp) {
+        self.services().feeds.reorder_lobbies(now).await;
+    }
+
+    /// Whether this person may be connected. With several nodes this one does not know the others' connections, so
+    /// everybody may be.
+    pub fn may_be_connected(&self, user: UserId) -> bool {
+        self.services().bus.is_shared() || self.services().connections.has_user(user)
     }
 
     /// From now on the hub admits no connections and reports that it is not ready.

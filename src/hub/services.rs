@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rooms::command::{Facts, Need};
 use rooms::id::SessionId;
+use rooms::limits::Limits;
 use rooms::party::Policy;
 use rooms::wire::call::Servers;
 use tokio::sync::Semaphore;
@@ -25,6 +26,16 @@ use crate::store::Store;
 /// Names the STUN and TURN servers for a session, with credentials of its own.
 pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
 
+/// The settings that the hub's rooms and connections follow.
+pub struct HubSettings {
+    /// The policy of rooms that open from now on.
+    pub policy: Policy,
+    /// The business limits of all rooms.
+    pub limits: Limits,
+    /// Open sockets and streams of this node.
+    pub max_connections: usize,
+}
+
 /// What the rooms of this node share.
 pub struct Services {
     pub store: Store,
@@ -34,6 +45,8 @@ pub struct Services {
     pub clock: Clock,
     /// The policy of rooms that are opened here.
     pub policy: Policy,
+    /// The business limits of all rooms.
+    pub limits: Limits,
     pub feeds: Feeds,
     pub marks: MarkWriter,
     pub access_log: AccessLog,
@@ -52,10 +65,10 @@ impl Services {
         appender: Appender,
         bus: Bus,
         clock: Clock,
-        policy: Policy,
-        max_connections: usize,
+        settings: HubSettings,
         ice: IceSource,
     ) -> Self {
+        let HubSettings { policy, limits, max_connections } = settings;
         let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
         Self {
             feeds: Feeds::start(store.clone(), clock.clone()),
@@ -67,6 +80,7 @@ impl Services {
             peers: Peers::default(),
             clock,
             policy,
+            limits,
             connections: Connections::new(max_connections),
             ice,
             replays,

@@ -249,13 +249,14 @@ async fn read_change(store: &Store, range: EventRange) -> Result<Option<Committe
         room.apply(record);
     }
     records.retain(|record| record.seq >= range.first && record.event.audience().outside);
-    let Some((patient, doctor)) = room.parties().filter(|_| !records.is_empty()) else { return Ok(None) };
+    let Some((patient, doctor)) = room.parties() else { return Ok(None) };
+    let Some(at) = records.last().map(|record| record.at) else { return Ok(None) };
     Ok(Some(CommittedChange {
         room: range.room,
         patient,
         doctor,
         records,
-        after: Some(Box::new(room.snapshot(&View::Care))),
+        after: Some(Box::new(room.snapshot(&View::Care, at))),
     }))
 }
 

@@ -157,14 +157,17 @@ impl Store {
         Ok(states)
     }
 
-    /// Returns a doctor's waiting room: the called patient first, then the others in order of arrival. The estimate is the
+    /// Returns a doctor's waiting room: the called patient first, then those whose slot has begun, then the others in order
+    /// of arrival. The estimate is the
     /// mean duration of the doctor's last ten consultations for each patient in front, plus the rest of the running one.
     pub async fn lobby_feed(&self, doctor: UserId, now: Timestamp) -> Result<FeedRows, StoreError> {
         let sql = format!(
-            "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null order by waiting_since, id limit $2"
+            "{ROOM_COLUMNS} where doctor = $1 and waiting_since is not null \
+            order by case when starts_at <= $3 then 0 else 1 end, \
+            case when starts_at <= $3 then starts_at else waiting_since end, id limit $2"
         );
         let mut rows: Vec<RoomFeedRow> = read!(self, db => sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(doctor.0).bind(i64::from(MAX_WAITING_ROWS) + 1).fetch_all(db).await)?;
+            .bind(doctor.0).bind(i64::from(MAX_WAITING_ROWS) + 1).bind(now.micros()).fetch_all(db).await)?;
         let missing = if rows.len() > MAX_WAITING_ROWS as usize {
             rows.truncate(MAX_WAITING_ROWS as usize);
             let waiting = self.count("rooms", "doctor = $1 and waiting_since is not null", doctor.0).await?;

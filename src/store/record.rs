@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rooms::id::{CommandId, RoomId, UserId};
+use rooms::limits::Limits;
 use rooms::record::{Hash, Record};
+use rooms::refusal::Refusal;
 use rooms::room::snapshot::Snapshot;
 use rooms::time::Timestamp;
 
@@ -34,6 +36,8 @@ pub struct Append {
     pub wake_at: Option<Timestamp>,
     /// The patient and the doctor.
     pub parties: Option<(UserId, UserId)>,
+    /// The limits on the patient's bookings, if they apply.
+    pub booking_limits: Option<Limits>,
 }
 
 impl Append {
@@ -65,6 +69,8 @@ pub enum Appended {
     },
     /// The slot belongs to another room, or was withdrawn.
     SlotTaken,
+    /// The patient holds, has booked or waits for as much as one may, or has another booking at that time.
+    LimitReached(Refusal),
     /// The database refuses these rows in any case: a fault of the program that affects this append alone.
     Rejected,
 }

@@ -3,7 +3,7 @@
 import { hubNow } from '../clock.js';
 import { playChime } from '../chime.js';
 import { h, fill, field, foreign, action } from '../dom.js';
-import { approximateDuration, stateLabel } from '../labels.js';
+import { approximateDuration, formatMoment, stateLabel } from '../labels.js';
 import { callButtons } from './call.js';
 import { setTitleAlert } from '../title.js';
 import { paymentLine } from './payment.js';
@@ -20,6 +20,7 @@ export function consultationPanel(app, room) {
   const consentField = h('label.check', {}, consent, consentText);
   const payment = paymentLine(app, room);
   /** When the doctor called the patient in, so that each call in rings once. */
+  let opened = null;
   let rung = null;
   let followed = null;
   let shown = null;
@@ -73,6 +74,9 @@ export function consultationPanel(app, room) {
         await room.submit('consultation.check_in', { consent: c.consent, identity: 'account' });
       }, { class: 'primary', testid: 'check-in' }));
     }
+    if (role === 'patient' && c.state === 'booked' && c.check_in_from && !may('check_in')) {
+      parts.push(h('p', { testid: 'check-in-opens' }, `Check-in opens ${formatMoment(c.check_in_from)}.`));
+    }
     if (c.state === 'waiting') parts.push(h('h2', {}, role === 'patient' ? 'You are in the waiting room' : 'The patient is waiting'), role === 'patient' ? place : null);
     if (may('admit')) parts.push(commandButton('Admit the patient', 'consultation.admit', {}, { class: 'primary', testid: 'admit' }));
     if (c.state === 'called') {
@@ -97,7 +101,16 @@ export function consultationPanel(app, room) {
     tick();
   };
 
+  /** A snapshot lists the moves of its moment, so it is read again when the check-in opens. */
+  const openCheckIn = (c) => {
+    const opens = c?.check_in_from;
+    if (!opens || opens === opened || hubNow() < Date.parse(opens) || room.allows(c, 'patient', 'consultation.check_in')) return;
+    opened = opens;
+    room.refresh();
+  };
+
   const tick = () => {
+    openCheckIn(room.snapshot?.consultation);
     const until = room.snapshot?.consultation?.until;
     const left = until ? Math.max(0, Math.round((Date.parse(until) - hubNow()) / 1000)) : null;
     countdown.textContent = left === null ? '' : `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`;

@@ -50,7 +50,9 @@ function doctorPage(app, id) {
       app.go(`/room/${room}`);
     };
     const walkIn = async () => {
-      const { room } = await api.send('POST', '/v1/bookings', { doctor: doctor.id, ...why() });
+      // Who waits with this doctor already is taken there.
+      const waiting = (error) => { if (error.code === 'already_waiting') return error; throw error; };
+      const { room } = await api.send('POST', '/v1/bookings', { doctor: doctor.id, ...why() }).catch(waiting);
       app.go(`/room/${room}`);
     };
     return [

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::command::MoveDelivery;
 use crate::event::{DeliveryMoved, DeliveryRequested, Event};
 use crate::id::{DeliveryId, DispensingId, PharmacyId, UserId};
+use crate::limits::MAX_LATE_REPORTS;
 use crate::party::{Person, Proof};
 use crate::permission::may_move_delivery;
 use crate::refusal::Refusal;
@@ -25,6 +26,8 @@ pub struct Delivery {
     /// When the current state began, as reported by the person who moved it.
     pub since: Timestamp,
     pub stage: DeliveryStage,
+    /// Late reports so far.
+    pub late_reports: u8,
 }
 
 /// The stages of a delivery, each with the data that exists in it.
@@ -40,6 +43,7 @@ pub enum DeliveryStage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InTransit {
     pub courier: Person,
+    pub assigned_at: Timestamp,
     pub leg: Leg,
     /// Failed attempts so far.
     pub attempts: u32,
@@ -96,6 +100,7 @@ impl Delivery {
             pharmacy: requested.pharmacy.id,
             since: at,
             stage: DeliveryStage::Requested,
+            late_reports: 0,
         }
     }
 
@@ -179,11 +184,39 @@ impl Delivery {
         Event::DeliveryMoved(self.move_to(DeliveryState::Cancelled, DeliveryMoveDetails::default()))
     }
 
+    /// Checks a report of a step that lies before the current state: it must name a step that the parcel can have taken since
+    /// its assignment, and there may be few of them.
+    pub fn check_late_report(&self, to: DeliveryState, at: Timestamp) -> Result<(), Refusal> {
+        let Some(transit) = self.transit().filter(|transit| transit.assigned_at <= at) else {
+            let why = "must not be before the parcel was assigned";
+            return Err(Refusal::Invalid { field: "occurred_at", why });
+        };
+        if !(transit.leg != Leg::Assigned && DeliveryState::Assigned.leads_to(to) && to.leads_to(self.state())) {
+            return Err(Refusal::Invalid {
+                field: "to",
+                why: "must be a step on the parcel's way to its present state",
+            });
+        }
+        if self.late_reports >= MAX_LATE_REPORTS {
+            return Err(Refusal::Invalid {
+                field: "occurred_at",
+                why: "is late, and the parcel has its maximum of late reports",
+            });
+        }
+        Ok(())
+    }
+
+    /// Applies a late report.
+    pub fn apply_late_report(&mut self) {
+        self.late_reports = self.late_reports.saturating_add(1);
+    }
+
     /// Applies an assignment.
     pub fn apply_assignment(&mut self, courier: &Person, seq: u64, at: Timestamp) {
         self.version = seq;
         self.since = at;
-        let transit = InTransit { courier: courier.clone(), leg: Leg::Assigned, attempts: 0, window: None };
+        let courier = courier.clone();
+        let transit = InTransit { courier, assigned_at: at, leg: Leg::Assigned, attempts: 0, window: None };
         self.stage = DeliveryStage::Assigned(transit);
     }
 
@@ -237,6 +270,18 @@ impl DeliveryState {
             Returned => &[Restocked, Disposed],
             Delivered | Restocked | Disposed | Cancelled | Lost | Damaged => &[],
         }
+    }
+
+    /// Whether moves lead from this state to `to`. A state leads to itself only by a loop.
+    pub fn leads_to(self, to: DeliveryState) -> bool {
+        let mut reached: Vec<DeliveryState> = self.next().to_vec();
+        let mut at = 0;
+        while let Some(state) = reached.get(at).copied() {
+            let new: Vec<_> = state.next().iter().filter(|next| !reached.contains(next)).copied().collect();
+            reached.extend(new);
+            at += 1;
+        }
+        reached.contains(&to)
     }
 
     /// Returns the moves from this state to `to`, including `to`, for a courier whose reports skip states or arrive out of

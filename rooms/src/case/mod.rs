@@ -10,3 +10,4 @@ pub mod dispensing;
 pub mod guest;
 pub mod payment;
 pub mod prescription;
+pub mod usage;

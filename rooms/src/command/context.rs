@@ -2,6 +2,7 @@
 
 use super::{Command, Request, Reschedule};
 use crate::id::{PharmacyId, SlotId, UserId};
+use crate::limits::Limits;
 use crate::party::{Person, Pharmacy, Policy, Slot};
 use crate::role::Actor;
 use crate::time::Timestamp;
@@ -70,6 +71,8 @@ pub struct Context<'a> {
     pub facts: &'a Facts,
     /// The policy for a room that this command opens. An open room keeps its own.
     pub policy: &'a Policy,
+    /// The business limits.
+    pub limits: &'a Limits,
     /// The version (`seq` of the last event) of the command's subject, as its sender saw it.
     pub expect: Option<u64>,
     /// Generates a fresh id.

@@ -8,6 +8,7 @@ use crate::case::dispensing::{Dispensing, KnownPrescription};
 use crate::case::guest::Guest;
 use crate::case::payment::Payment;
 use crate::case::prescription::Prescription;
+use crate::case::usage::Usage;
 use crate::event::{Event, RecordOpened, Requested};
 use crate::id::{CallId, DeliveryId, PharmacyId, PrescriptionId, UserId};
 use crate::permission::{View, sees};
@@ -26,6 +27,9 @@ impl Room {
             case.apply(record);
         } else if let Event::Requested(requested) = &record.event {
             self.case = Some(Box::new(Case::open(requested, record)));
+        }
+        if let Some(case) = &mut self.case {
+            case.usage.count(&record.actor, &record.event);
         }
         true
     }
@@ -46,6 +50,7 @@ impl Case {
             guests: Vec::new(),
             break_glass: Vec::new(),
             view_heads: Vec::new(),
+            usage: Usage::new(record.at),
         }
     }
 
@@ -60,7 +65,7 @@ impl Case {
             Event::Called(called) => self.consultation.apply_call(called.until, seq),
             Event::Noted(noted) => self.consultation.apply_note(&noted.note, seq),
             Event::ErrorProposed(_) => self.consultation.apply_error_proposal(record.actor.id, seq),
-            Event::ChatSent(_) | Event::Exported(_) | Event::DevicesChecked(_) | Event::DeliveryReported(_) => {}
+            Event::ChatSent(_) | Event::Exported(_) | Event::DevicesChecked(_) => {}
             Event::CallStarted(started) => self.call = Some(Box::new(Call::start(started, seq))),
             Event::CallJoined(joined) => {
                 let is_guest = ![self.patient.id, self.doctor.id].contains(&joined.user);
@@ -122,6 +127,7 @@ impl Case {
             Event::DeliveryAssigned(assigned) => {
                 self.change_delivery(assigned.delivery, |it| it.apply_assignment(&assigned.courier, seq, at));
             }
+            Event::DeliveryReported(reported) => self.change_delivery(reported.delivery, Delivery::apply_late_report),
             Event::DeliveryMoved(moved) => self.change_delivery(moved.delivery, |it| it.apply_move(moved, seq, at)),
             Event::PaymentMoved(moved) => self.payment = Some(Payment::from(moved)),
             Event::RecordOpened(opened) => self.grant_break_glass(opened),

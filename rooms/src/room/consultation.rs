@@ -103,6 +103,9 @@ impl Case {
         asker: &Asker,
         context: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
+        if let Some(opens_at) = self.consultation.check_in_from(&self.policy).filter(|from| *from > context.now) {
+            return Err(Refusal::TooEarly { opens_at });
+        }
         self.require_consultation(ConsultationMove::CheckIn, asker, context)?;
         // The policy of an old room may be in another Unicode form.
         if Line::parse(self.policy.consent.as_str()).as_ref() != Ok(&check_in.consent) {

@@ -1,8 +1,9 @@
 //! Deciding a command: checks role and part in the case, then hands the command to its aggregate.
 
 use super::subject::{Asker, Subject};
-use super::{Case, MAX_EVENTS, RESERVED_EVENTS, Room};
+use super::{Case, Room};
 use crate::case::consultation::ConsultationMove;
+use crate::case::usage::Allowance;
 use crate::command::{Command, Context};
 use crate::event::Event;
 use crate::party::Person;
@@ -23,14 +24,12 @@ impl Room {
             return Err(Refusal::Forbidden);
         }
         let Some(case) = self.case.as_deref() else { return self.open(command, context) };
-        let asker = Asker { role, view: case.view_for(command, context)? };
+        let asker = Asker { role, view: case.view_for(command, context)?, now: context.now };
         let mut events = case.decide(command, &asker, context)?;
         events.extend(case.end_call_with(&events, context.now));
         events.extend(case.dismiss_guests_with(&events));
-        let max = event_limit(command);
-        if self.head.saturating_add(events.len() as u64) > max {
-            return Err(Refusal::RoomFull { max });
-        }
+        let allowance = allowance(command, &events);
+        case.usage.check(allowance, &context.actor.by(), events.len(), context.limits, context.now)?;
         Ok(events)
     }
 
@@ -43,48 +42,11 @@ impl Room {
     }
 }
 
-/// Returns the number of events that a room may have after this command.
-fn event_limit(command: &Command) -> u64 {
-    match command {
-        // The clock's events are few: each deadline follows from an event that was within the limit.
-        Command::Timer(_) => u64::MAX,
-        Command::Chat(_)
-        | Command::StartCall(_)
-        | Command::CallMedia(_)
-        | Command::ReportCall(_)
-        | Command::CheckDevices(_)
-        | Command::Export(_) => MAX_EVENTS - RESERVED_EVENTS,
-        Command::Request(_)
-        | Command::Confirm(_)
-        | Command::Reschedule(_)
-        | Command::Cancel(_)
-        | Command::CheckIn(_)
-        | Command::Admit(_)
-        | Command::Enter(_)
-        | Command::PutBack(_)
-        | Command::Refer(_)
-        | Command::End(_)
-        | Command::Complete(_)
-        | Command::MarkError(_)
-        | Command::Presence(_)
-        | Command::RecordPayment(_)
-        | Command::JoinCall(_)
-        | Command::DeclineCall(_)
-        | Command::LeaveCall(_)
-        | Command::InviteGuest(_)
-        | Command::EnterAsGuest(_)
-        | Command::DismissGuest(_)
-        | Command::Draft(_)
-        | Command::Amend(_)
-        | Command::Sign(_)
-        | Command::CancelPrescription(_)
-        | Command::Send(_)
-        | Command::Review(_)
-        | Command::Answer(_)
-        | Command::MoveDispensing(_)
-        | Command::AssignDelivery(_)
-        | Command::MoveDelivery(_)
-        | Command::OpenRecord(_) => MAX_EVENTS,
+/// Returns what this command may use of the room's space. A late report leads nowhere, so it is no step to the end.
+fn allowance(command: &Command, events: &[Event]) -> Allowance {
+    match events {
+        [Event::DeliveryReported(_)] => Allowance::Ordinary,
+        _ => Allowance::of(command),
     }
 }
 

@@ -49,8 +49,9 @@ impl Case {
         let subject = self.current_subject(Subject::Delivery(command.delivery), asker, context)?;
         let delivery = self.delivery(command.delivery).ok_or(Refusal::NoSuch("delivery"))?;
         // A report of something before the current state began is recorded, but moves nothing.
-        let is_late = command.occurred_at.is_some_and(|at| at < delivery.since);
-        if is_late && may_move_delivery(asker.role, command.to) {
+        let late = command.occurred_at.filter(|at| *at < delivery.since);
+        if let Some(at) = late.filter(|_| may_move_delivery(asker.role, command.to)) {
+            delivery.check_late_report(command.to, at)?;
             let details = DeliveryMoveDetails::check(command, context.now)?;
             return Ok(vec![Event::DeliveryReported(delivery.move_to(command.to, details))]);
         }

@@ -28,18 +28,13 @@ use crate::case::dispensing::Dispensing;
 use crate::case::guest::Guest;
 use crate::case::payment::Payment;
 use crate::case::prescription::Prescription;
+use crate::case::usage::Usage;
 use crate::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, UserId};
 use crate::party::{Person, Policy};
 use crate::permission::View;
 use crate::role::{Actor, Role};
 use crate::state::ConsultationState;
 use crate::time::Timestamp;
-
-/// The most events of one room.
-pub const MAX_EVENTS: u64 = 20_000;
-
-/// The last events of a room, reserved for the case itself: chat, call media and exports stop this many events earlier.
-pub const RESERVED_EVENTS: u64 = 1_000;
 
 /// One room's state, folded from its log. Chat leaves nothing here, so a room stays small however long the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +65,8 @@ struct Case {
     break_glass: Vec<(UserId, Timestamp)>,
     /// The last event of each filtered view that has one.
     view_heads: Vec<(View, u64)>,
+    /// How much of the room's space is used, and by whom.
+    usage: Usage,
 }
 
 impl Room {

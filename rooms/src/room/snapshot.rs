@@ -111,6 +111,9 @@ pub struct ConsultationView {
     /// The end of the current hold, ring or grace period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// When the check-in of a booking opens; absent if it is open at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_in_from: Option<Timestamp>,
     /// When the patient checked in. Orders the queue; a missed call or a return to the queue does not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Timestamp>,

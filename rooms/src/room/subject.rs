@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::Case;
 use crate::case::call::{Call, CallMove};
-use crate::case::consultation::ConsultationMove;
+use crate::case::consultation::{Conditions, ConsultationMove};
 use crate::case::delivery::{Delivery, DeliveryMove};
 use crate::case::dispensing::{Dispensing, DispensingMove};
 use crate::case::prescription::{Prescription, PrescriptionMove};
@@ -15,6 +15,7 @@ use crate::id::{CallId, DeliveryId, DispensingId, PrescriptionId};
 use crate::permission::View;
 use crate::refusal::Refusal;
 use crate::role::Role;
+use crate::time::Timestamp;
 
 /// The part of a case that a command is about. Only such a part has a version to expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,13 @@ impl Move {
     }
 }
 
-/// The sender of a command: their role, and the part of the case that they see.
+/// The sender of a command: their role, the part of the case that they see, and when they ask.
 #[derive(Debug)]
 pub(super) struct Asker {
     pub(super) role: Role,
     pub(super) view: View,
+    /// Some moves open or end with time.
+    pub(super) now: Timestamp,
 }
 
 /// A subject as one view and role see it.
@@ -135,12 +138,12 @@ impl Case {
 
     /// Returns the subject as this view and role see it. A subject outside the view does not exist.
     fn view_subject(&self, subject: Subject, asker: &Asker) -> Result<SubjectView, Refusal> {
-        let Asker { role, view } = asker;
+        let Asker { role, view, now } = asker;
         match subject {
             Subject::Consultation => {
                 let it = &self.consultation;
                 let facts = ("consultation", it.state().as_str(), it.version);
-                Ok(SubjectView::new(facts, self.consultation_moves(*role), Move::Consultation))
+                Ok(SubjectView::new(facts, self.consultation_moves(*role, *now), Move::Consultation))
             }
             Subject::Prescription(id) => {
                 let it = self.prescription(id).ok_or(Refusal::NoSuch("prescription"))?;
@@ -176,8 +179,13 @@ impl Case {
     }
 
     /// Returns this role's moves of the consultation and the room as a whole. Allows one call at a time and few guests.
-    pub(super) fn consultation_moves(&self, role: Role) -> Vec<ConsultationMove> {
-        let mut moves = self.consultation.allowed(role, self.is_paid());
+    pub(super) fn consultation_moves(&self, role: Role, now: Timestamp) -> Vec<ConsultationMove> {
+        let conditions = Conditions {
+            is_paid: self.is_paid(),
+            is_check_in_open: self.consultation.check_in_from(&self.policy).is_none_or(|from| from <= now),
+            has_break_glass: self.break_glass.iter().any(|(_, until)| *until > now),
+        };
+        let mut moves = self.consultation.allowed(role, conditions);
         if self.call.as_ref().is_some_and(|call| call.is_active()) {
             moves.retain(|step| *step != ConsultationMove::StartCall);
         }

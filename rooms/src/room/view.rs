@@ -21,11 +21,12 @@ use crate::party::{HandOver, Person};
 use crate::permission::View;
 use crate::role::Role;
 use crate::text::Text;
+use crate::time::Timestamp;
 
 impl Room {
-    /// Returns the state as this view may see it. The hub adds presence and read receipts. A snapshot of a room without
+    /// Returns the state as this view may see it at `now`. The hub adds presence and read receipts. A snapshot of a room without
     /// events, of which nobody has a view, names nobody.
-    pub fn snapshot(&self, view: &View) -> Snapshot {
+    pub fn snapshot(&self, view: &View, now: Timestamp) -> Snapshot {
         let mut snapshot = Snapshot {
             room: self.id,
             patient: Person { id: uuid::Uuid::nil().into(), name: Text::stored("-").expect("one character") },
@@ -45,7 +46,7 @@ impl Room {
         match view {
             View::Care => {
                 snapshot.doctor = Some(case.doctor.clone());
-                snapshot.consultation = Some(case.consultation_view());
+                snapshot.consultation = Some(case.consultation_view(now));
                 snapshot.call = case.call.as_deref().map(|call| case.call_view(call, view));
                 snapshot.guests = case.admitted_guests().map(guest_view).collect();
                 snapshot.payment = case.payment.as_ref().map(payment_view);
@@ -106,7 +107,7 @@ impl Case {
         self.admitted_guests().filter(|guest| guest.entered.is_some()).map(guest_view).collect()
     }
 
-    fn consultation_view(&self) -> ConsultationView {
+    fn consultation_view(&self, now: Timestamp) -> ConsultationView {
         let consultation = &self.consultation;
         let mut view = ConsultationView {
             state: consultation.state(),
@@ -115,12 +116,13 @@ impl Case {
             reason: consultation.reason.clone(),
             consent: self.policy.consent.clone(),
             until: consultation.deadline(),
+            check_in_from: consultation.check_in_from(&self.policy),
             waiting_since: None,
             missing: None,
             started_at: None,
             ended_at: None,
             note: None,
-            allowed: allowed(&View::Care, |role| self.consultation_moves(role), Move::Consultation),
+            allowed: allowed(&View::Care, |role| self.consultation_moves(role, now), Move::Consultation),
         };
         match &consultation.phase {
             Phase::Requested { .. } | Phase::Booked { .. } | Phase::EnteredInError => {}

@@ -68,6 +68,18 @@ codes! {
     PreconditionRequired = "precondition_required", 428, false;
     /// Somebody else holds or booked the slot. Book another slot.
     SlotTaken = "slot_taken", 409, false;
+    /// You hold as many slots as one patient may. Confirm or cancel one.
+    TooManyHolds = "too_many_holds", 409, false;
+    /// You have as many open bookings as one patient may. Cancel one.
+    TooManyBookings = "too_many_bookings", 409, false;
+    /// You have another booking at that time; `detail.room` names it. Book another slot.
+    BookingOverlap = "booking_overlap", 409, false;
+    /// You wait with this doctor already; `detail.room` names the consultation. Go back to it.
+    AlreadyWaiting = "already_waiting", 409, false;
+    /// The doctor is not connected and takes no walk-ins. Book a slot.
+    DoctorAway = "doctor_away", 409, false;
+    /// Check-in is not open yet; `detail.opens_at` says from when. Repeat then.
+    TooEarly = "too_early", 409, false;
     /// The doctor has another slot at that time.
     SlotOverlap = "slot_overlap", 409, false;
     /// The e-mail address already has an account.
@@ -78,8 +90,11 @@ codes! {
     KeyRequired = "key_required", 400, false;
     /// The first call with this `Idempotency-Key` is still running. Repeat later.
     InFlight = "in_flight", 409, true;
-    /// The room has reached its maximum number of events.
+    /// The room has no space left. Closing, cancelling, exporting and break-glass still work.
     RoomFull = "room_full", 409, false;
+    /// You have reached the maximum that one person may write in this room, or read of it by export and break-glass.
+    /// Closing and cancelling still work.
+    BudgetSpent = "budget_spent", 409, false;
     /// Join the room first.
     NotJoined = "not_joined", 409, false;
     /// This session is not attached to that call. Join the call, then attach.
@@ -107,7 +122,14 @@ impl From<&Refusal> for Code {
             Refusal::Stale { .. } => Code::StaleVersion,
             Refusal::Invalid { .. } => Code::Invalid,
             Refusal::SlotTaken => Code::SlotTaken,
+            Refusal::TooManyHolds { .. } => Code::TooManyHolds,
+            Refusal::TooManyBookings { .. } => Code::TooManyBookings,
+            Refusal::BookingOverlap { .. } => Code::BookingOverlap,
+            Refusal::AlreadyWaiting { .. } => Code::AlreadyWaiting,
+            Refusal::DoctorAway => Code::DoctorAway,
+            Refusal::TooEarly { .. } => Code::TooEarly,
             Refusal::RoomFull { .. } => Code::RoomFull,
+            Refusal::BudgetSpent { .. } => Code::BudgetSpent,
         }
     }
 }
@@ -126,9 +148,18 @@ impl Refusal {
                 ..Detail::default()
             },
             Refusal::Invalid { field, .. } => Detail { field: Some((*field).to_owned()), ..Detail::default() },
-            Refusal::Forbidden | Refusal::NoSuch(_) | Refusal::SlotTaken | Refusal::RoomFull { .. } => {
-                Detail::default()
+            Refusal::BookingOverlap { room } | Refusal::AlreadyWaiting { room } => {
+                Detail { room: Some(*room), ..Detail::default() }
             }
+            Refusal::TooEarly { opens_at } => Detail { opens_at: Some(*opens_at), ..Detail::default() },
+            Refusal::Forbidden
+            | Refusal::NoSuch(_)
+            | Refusal::SlotTaken
+            | Refusal::TooManyHolds { .. }
+            | Refusal::TooManyBookings { .. }
+            | Refusal::DoctorAway
+            | Refusal::RoomFull { .. }
+            | Refusal::BudgetSpent { .. } => Detail::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rooms::command::*;
 use rooms::event::Event;
-use rooms::party::{Party, Thread};
+use rooms::party::{Party, Policy, Thread};
 use rooms::permission::View;
 use rooms::refusal::Refusal;
 use rooms::role::{Actor, Role};
@@ -320,28 +320,6 @@ fn entry_in_error_requires_two_administrators() {
 }
 
 #[test]
-fn full_room_refuses_chat_before_moves_of_the_case() {
-    use rooms::room::{MAX_EVENTS, RESERVED_EVENTS};
-    let mut clinic = Clinic::with_default_policy();
-    clinic.in_progress();
-    let hello = clinic.decide(&patient(), &chat(Thread::Care), None).expect("chat is open");
-    while clinic.room.head() < MAX_EVENTS - RESERVED_EVENTS {
-        clinic.apply(&patient(), &hello);
-    }
-    let full = Refusal::RoomFull { max: MAX_EVENTS - RESERVED_EVENTS };
-    assert_eq!(clinic.submit(&patient(), chat(Thread::Care)), Err(full));
-    clinic.ok(&doctor(), draft());
-    while clinic.room.head() < MAX_EVENTS {
-        clinic.apply(&patient(), &hello);
-    }
-    assert_eq!(clinic.submit(&doctor(), draft()), Err(Refusal::RoomFull { max: MAX_EVENTS }));
-    assert_eq!(
-        clinic.submit(&Actor::System, Command::Presence(PresenceChange { party: Party::Doctor, here: false })),
-        Err(Refusal::RoomFull { max: MAX_EVENTS })
-    );
-}
-
-#[test]
 fn only_the_next_record_is_applied() {
     let mut clinic = Clinic::with_default_policy();
     clinic.booked();
@@ -354,4 +332,29 @@ fn only_the_next_record_is_applied() {
     record.room = rooms::id::RoomId(uuid(9));
     assert!(!clinic.room.apply(&record), "another room's");
     assert_eq!(clinic.room, before);
+}
+
+/// The check-in of a booking opens an hour before the slot's start, and whoever asks earlier is told when.
+#[test]
+fn check_in_opens_a_while_before_the_slot() {
+    let mut clinic = Clinic::new(Policy { check_in_s: Some(3_600), ..Policy::default() });
+    clinic.ok(&patient(), request_slot(3));
+    clinic.ok(&patient(), Command::Confirm(Nothing {}));
+    let opens_at = slot(3).starts_at.minus_seconds(3_600);
+    let may = |clinic: &Clinic| {
+        let consultation = clinic.care().consultation.expect("care sees it");
+        assert_eq!(consultation.check_in_from, Some(opens_at));
+        consultation.allowed[&Role::Patient].iter().any(|key| key == "consultation.check_in")
+    };
+    clinic.now = opens_at.minus_seconds(1);
+    assert!(!may(&clinic));
+    assert_eq!(clinic.submit(&patient(), check_in()), Err(Refusal::TooEarly { opens_at }));
+    clinic.now = opens_at;
+    assert!(may(&clinic));
+    clinic.ok(&patient(), check_in());
+    // A room from before the rule has none.
+    let mut old = Clinic::with_default_policy();
+    old.ok(&patient(), request_slot(9));
+    old.ok(&patient(), Command::Confirm(Nothing {}));
+    old.ok(&patient(), check_in());
 }

@@ -46,7 +46,7 @@ fn courier_sees_the_delivery_and_nothing_clinical() {
     clinic.assigned_delivery();
     let view = clinic.room.view_of(&courier(1), clinic.now).expect("has a parcel");
     assert_eq!(view, View::Courier(user(&courier(1))));
-    let seen = clinic.room.snapshot(&view);
+    let seen = clinic.room.snapshot(&view, clinic.now);
     assert_eq!((seen.doctor.clone(), seen.consultation.clone(), seen.payment.clone()), (None, None, None));
     assert!(seen.prescriptions.is_empty() && seen.dispensings.is_empty());
     assert_eq!(seen.deliveries[0].address.as_str(), "2 Side Street");
@@ -103,10 +103,10 @@ fn late_reports_are_recorded_and_change_no_state() {
     clinic.assigned_delivery();
     clinic.advance(secs(600));
     clinic.deliver(&["picked_up", "out_for_delivery"]);
-    let state = clinic.room.snapshot(&View::Care);
+    let state = clinic.room.snapshot(&View::Care, clinic.now);
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "in_transit", 60)), ["delivery.reported"]);
     assert_eq!(clinic.ok(&courier(1), late(&clinic, "attempt_failed", 60)), ["delivery.reported"]);
-    assert_eq!(clinic.room.snapshot(&View::Care), state);
+    assert_eq!(clinic.room.snapshot(&View::Care, clinic.now), state);
     assert_eq!(clinic.submit(&courier(1), late(&clinic, "lost", 60)), Err(Refusal::Forbidden));
     clinic.advance(secs(60));
     // Before now but after the current state began: an ordinary move with its own time.
@@ -115,7 +115,9 @@ fn late_reports_are_recorded_and_change_no_state() {
     assert!(
         matches!(&clinic.log.last().expect("one").event, Event::DeliveryMoved(moved) if moved.occurred_at == Some(at))
     );
-    assert_eq!(clinic.ok(&courier(1), late(&clinic, "delivered", 31)), ["delivery.reported"]);
+    // A step that the parcel has not taken, and cannot have taken, is no late report.
+    assert!(matches!(clinic.submit(&courier(1), late(&clinic, "delivered", 31)), Err(Refusal::Invalid { .. })));
+    assert_eq!(clinic.ok(&courier(1), late(&clinic, "out_for_delivery", 31)), ["delivery.reported"]);
     assert!(matches!(clinic.submit(&courier(1), late(&clinic, "returned", 20)), Err(Refusal::Illegal { .. })));
     assert!(matches!(
         clinic.submit(&courier(1), late(&clinic, "returning", -400)),

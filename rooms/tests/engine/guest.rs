@@ -51,7 +51,7 @@ fn guest_sees_the_conversation_from_their_entry_on() {
     let guest = clinic.guests().remove(0);
     clinic.ok(&patient(), chat(Thread::Care));
     assert!(seen(&clinic, &guest).is_empty());
-    let outside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"));
+    let outside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"), clinic.now);
     assert!(outside.doctor.is_none() && outside.call.is_none() && outside.guests.is_empty());
     assert_eq!(clinic.decide(&guest, &chat(Thread::Care), None), Err(Refusal::Forbidden), "a guest must enter first");
     clinic.ok(&guest, Command::EnterAsGuest(Nothing {}));
@@ -62,7 +62,7 @@ fn guest_sees_the_conversation_from_their_entry_on() {
     clinic.ok(&patient(), Command::CheckDevices(device_check()));
     clinic.ok(&doctor(), Command::StartCall(StartCall { media: Media::Video }));
     assert_eq!(seen(&clinic, &guest), ["guest.entered", "chat.sent", "chat.sent", "call.started"]);
-    let inside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"));
+    let inside = clinic.room.snapshot(&view(&clinic, &guest).expect("a part"), clinic.now);
     assert!(inside.consultation.is_none() && inside.prescriptions.is_empty() && inside.payment.is_none());
     assert_eq!((inside.guests.len(), inside.guests[0].id), (1, user(&guest)));
 }

@@ -9,6 +9,7 @@ mod delivery;
 mod docs;
 mod guest;
 mod hostile;
+mod limits;
 mod payment;
 mod prescription;
 mod random;

@@ -107,7 +107,7 @@ fn superseding_cancels_the_work_of_a_pharmacy_that_has_not_claimed_it() {
     clinic.sent(1, NewHandOver::Pickup);
     let kinds = clinic.ok(&doctor(), amend(&clinic));
     assert_eq!(kinds, ["prescription.moved", "dispensing.moved", "prescription.drafted"]);
-    let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
+    let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)), clinic.now);
     assert_eq!(seen.prescriptions[0].state.as_str(), "superseded");
     assert_eq!(seen.dispensings[0].state.as_str(), "cancelled");
     assert_eq!(seen.prescriptions.len(), 1, "the new draft is not in the pharmacy's view");
@@ -126,7 +126,7 @@ fn doctor_can_cancel_until_the_hand_over() {
         clinic.sent(1, NewHandOver::Pickup).dispense(1, steps);
         clinic.ok(&doctor(), cancel(&clinic));
         assert_eq!(clinic.medicine_states(), ("cancelled", "cancelled", ""));
-        let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
+        let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)), clinic.now);
         assert_eq!(seen.prescriptions[0].state.as_str(), "cancelled");
     }
     let mut clinic = Clinic::with_default_policy();
@@ -140,11 +140,15 @@ fn declined_prescription_can_be_sent_to_another_pharmacy() {
     clinic.sent(1, NewHandOver::Pickup).dispense(1, &["accepted", "declined"]);
     assert_eq!(clinic.medicine_states(), ("released", "declined", ""));
     assert_eq!(clinic.care().prescriptions[0].pharmacy, None);
-    let before = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)));
+    let before = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)), clinic.now);
     clinic.send(2, to_home());
     clinic.dispense(2, &["accepted"]);
     clinic.ok(&doctor(), cancel(&clinic));
-    assert_eq!(clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1))), before, "the first pharmacy sees no later event");
+    assert_eq!(
+        clinic.room.snapshot(&View::Pharmacy(pharmacy_id(1)), clinic.now),
+        before,
+        "the first pharmacy sees no later event"
+    );
     assert_eq!(before.prescriptions[0].state.as_str(), "released");
 }
 
@@ -274,7 +278,7 @@ fn pharmacy_sees_nothing_of_another_pharmacys_work() {
         clinic.submit(&pharmacist(2), move_dispensing(dispensing, "accepted")),
         Err(Refusal::NoSuch("dispensing"))
     );
-    let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(2)));
+    let seen = clinic.room.snapshot(&View::Pharmacy(pharmacy_id(2)), clinic.now);
     assert_eq!((seen.consultation, seen.payment, seen.dispensings.len()), (None, None, 1));
 }
 

@@ -12,7 +12,7 @@ use rooms::room::Room;
 use rooms::room::snapshot::Snapshot;
 use rooms::state::{CallState, DeliveryState, DispensingState, PrescriptionState};
 
-use crate::allowed::assert_allowed_matches_decide;
+use crate::allowed::{assert_allowed_matches_decide, assert_allowed_moves_are_accepted};
 use crate::commands::{self, CONSULTATION_MOVES, PRESCRIPTION_MOVES};
 use crate::support::*;
 
@@ -51,10 +51,21 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), prop_oneof![3 => Just(0u64), 1 => Just(2500u64)], 1u32..4).prop_map(|(review, price, rings)| {
-        // The deadlines are far enough away that most cases advance before the clock ends them.
-        Policy { review, price, rings, doctor_grace_s: 20_000, patient_grace_s: 20_000, ..Policy::default() }
-    })
+    let check_in_s = prop_oneof![Just(None), Just(Some(3_600)), Just(Some(3_000))];
+    (any::<bool>(), prop_oneof![3 => Just(0u64), 1 => Just(2500u64)], 1u32..4, check_in_s).prop_map(
+        |(review, price, rings, check_in_s)| {
+            // The deadlines are far enough away that most cases advance before the clock ends them.
+            Policy {
+                review,
+                price,
+                rings,
+                check_in_s,
+                doctor_grace_s: 20_000,
+                patient_grace_s: 20_000,
+                ..Policy::default()
+            }
+        },
+    )
 }
 
 pub fn case() -> impl Strategy<Value = (Policy, bool, Vec<Action>)> {
@@ -265,7 +276,7 @@ proptest! {
         for record in &clinic.log {
             room.apply(record);
             for (view, head, snapshot) in &mut last {
-                let now = room.snapshot(view);
+                let now = room.snapshot(view, clinic.now);
                 if sees(view, record.seq, &record.event) {
                     *head = record.seq;
                 } else if let (Some(before), true) = (&*snapshot, *head > 0) {
@@ -352,7 +363,10 @@ proptest! {
 
     #[test]
     fn allowed_moves_are_exactly_what_decide_accepts((policy, slot, actions) in case()) {
-        play(policy, slot, &actions, |_, after| assert_allowed_matches_decide(after));
+        play(policy, slot, &actions, |_, after| {
+            assert_allowed_matches_decide(after);
+            assert_allowed_moves_are_accepted(after);
+        });
     }
 }
 

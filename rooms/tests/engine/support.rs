@@ -9,6 +9,7 @@ use rooms::command::{
 };
 use rooms::event::Event;
 use rooms::id::{DeliveryId, DispensingId, PharmacyId, PrescriptionId, RoomId, SlotId, UserId};
+use rooms::limits::Limits;
 use rooms::party::{Party, Person, Pharmacy, Policy, Slot, Thread};
 use rooms::permission::View;
 use rooms::record::Record;
@@ -149,12 +150,20 @@ pub struct Clinic {
     pub log: Vec<Record>,
     pub now: Timestamp,
     pub policy: Policy,
+    pub limits: Limits,
     ids: u128,
 }
 
 impl Clinic {
     pub fn new(policy: Policy) -> Self {
-        Self { room: Room::new(RoomId(uuid(0))), log: Vec::new(), now: start(), policy, ids: 1_000 }
+        Self {
+            room: Room::new(RoomId(uuid(0))),
+            log: Vec::new(),
+            now: start(),
+            policy,
+            limits: Limits::default(),
+            ids: 1_000,
+        }
     }
 
     /// A room with the default policy.
@@ -174,8 +183,15 @@ impl Clinic {
             uuid(ids)
         };
         let facts = facts(command);
-        let mut context =
-            Context { now: self.now, actor: who, facts: &facts, policy: &self.policy, expect, fresh: &mut fresh };
+        let mut context = Context {
+            now: self.now,
+            actor: who,
+            facts: &facts,
+            policy: &self.policy,
+            limits: &self.limits,
+            expect,
+            fresh: &mut fresh,
+        };
         self.room.decide(command, &mut context)
     }
 
@@ -232,7 +248,7 @@ impl Clinic {
     }
 
     pub fn care(&self) -> Snapshot {
-        self.room.snapshot(&View::Care)
+        self.room.snapshot(&View::Care, self.now)
     }
 
     pub fn state(&self) -> &'static str {

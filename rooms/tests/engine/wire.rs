@@ -78,7 +78,7 @@ fn snapshots_and_frames_parse_back() {
     let mut clinic = Clinic::with_default_policy();
     clinic.assigned_delivery();
     let views = [View::Care, View::Pharmacy(pharmacy_id(1)), View::Courier(user(&courier(1)))];
-    for snapshot in views.map(|view| clinic.room.snapshot(&view)) {
+    for snapshot in views.map(|view| clinic.room.snapshot(&view, clinic.now)) {
         let text = serde_json::to_string(&snapshot).expect("a snapshot is JSON");
         assert_eq!(serde_json::from_str::<Snapshot>(&text).expect("reads back"), snapshot);
         let frame = ServerFrame::Joined { room: snapshot.room, head: 7, snapshot: Box::new(snapshot.clone()) };

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rooms::case::payment::PaymentAction;
 use rooms::command::{Command, Nothing, Reason, Request, Reschedule};
 use rooms::id::RoomId;
+use rooms::refusal::Refusal;
 use rooms::role::Role;
 use rooms::state::{ConsultationState, PaymentState};
 use rooms::text::Text;
@@ -37,7 +38,14 @@ pub fn operations() -> Vec<Operation> {
                 "The booking. A held slot expires after the time in the policy: confirm or pay before. A walk-in needs neither.",
             )
             .submits()
-            .errors(&[Code::SlotTaken]),
+            .errors(&[
+                Code::SlotTaken,
+                Code::TooManyHolds,
+                Code::TooManyBookings,
+                Code::BookingOverlap,
+                Code::AlreadyWaiting,
+                Code::DoctorAway,
+            ]),
         post("/v1/bookings/{room}/confirm", "confirmBooking", confirm)
             .for_roles(PATIENT)
             .about(Tag::Bookings, "Confirms a held slot")
@@ -53,7 +61,7 @@ pub fn operations() -> Vec<Operation> {
             .matching(Matching::Optional)
             .answers::<Done>(200, "The booking has moved.")
             .submits()
-            .errors(&[Code::SlotTaken]),
+            .errors(&[Code::SlotTaken, Code::BookingOverlap]),
         post("/v1/bookings/{room}/cancel", "cancelBooking", cancel)
             .for_roles(&[Role::Patient, Role::Doctor, Role::Admin])
             .about(Tag::Bookings, "Cancels a booking and frees its slot")
@@ -125,6 +133,14 @@ async fn book(
     Body(request): Body<Request>,
 ) -> Result<Response, Problem> {
     let room = RoomId(key.fresh);
+    if let Some(doctor) = request.doctor
+        && state.config.limits.walk_ins_need_doctor
+        && !state.hub.may_be_connected(doctor)
+        // A repeated call is answered with the room that it opened.
+        && state.hub.read(room, &caller.actor()).await.is_err()
+    {
+        return Err(Refusal::DoctorAway.into());
+    }
     let done = submit(&state, &caller, key, room, None, Command::Request(request)).await?;
     let payment = payment_status(&state, &caller, room).await?;
     let location = format!("/v1/consultations/{room}");

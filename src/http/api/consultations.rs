@@ -45,7 +45,7 @@ pub fn operations() -> Vec<Operation> {
             .body::<CommandRequest>()
             .answers::<Done>(200, "The command is committed.")
             .submits()
-            .errors(&[Code::SlotTaken]),
+            .errors(&[Code::SlotTaken, Code::BookingOverlap, Code::TooEarly]),
         post("/v1/consultations/{room}/prescriptions", "draftPrescription", draft)
             .for_roles(&[Role::Doctor])
             .about(Tag::Prescriptions, "Drafts a prescription for the consultation's patient")

@@ -24,10 +24,15 @@ struct AnsweredCommand {
 }
 
 impl AnsweredCommands {
-    /// Returns the answer to a repeated command. Another command with the same id is a conflict.
+    /// Returns the answer to a repeated command. Another command with the same id is a conflict, and so is another sender:
+    /// what is acknowledged is the sender's own.
     pub fn find(&self, sender: UserId, id: CommandId, hash: &Hash) -> Option<Result<Committed, SubmitError>> {
-        let known = self.recent.iter().find(|known| known.id == id && known.sender == sender)?;
-        Some(if known.hash == *hash { Ok(known.committed) } else { Err(SubmitError::IdConflict) })
+        let known = self.recent.iter().find(|known| known.id == id)?;
+        Some(if known.sender == sender && known.hash == *hash {
+            Ok(known.committed)
+        } else {
+            Err(SubmitError::IdConflict)
+        })
     }
 
     pub fn remember(&mut self, sender: UserId, id: CommandId, hash: Hash, committed: Committed) {
@@ -52,7 +57,8 @@ mod tests {
         answered.remember(sender, id, [1; 32], committed);
         assert_eq!(answered.find(sender, id, &[1; 32]), Some(Ok(committed)));
         assert_eq!(answered.find(sender, id, &[2; 32]), Some(Err(SubmitError::IdConflict)));
-        assert_eq!(answered.find(UserId(Uuid::from_u128(3)), id, &[1; 32]), None, "ids belong to their sender");
+        let other = answered.find(UserId(Uuid::from_u128(3)), id, &[1; 32]);
+        assert_eq!(other, Some(Err(SubmitError::IdConflict)), "an id belongs to its sender");
         for n in 0..CAPACITY {
             answered.remember(sender, CommandId(Uuid::from_u128(10 + n as u128)), [0; 32], committed);
         }

@@ -52,7 +52,8 @@ impl RoomTask {
                 let head = self.state.room()?.head();
                 return Ok(Committed { first: head, last: head });
             }
-            let append = self.state.hash_chain(submission, hash, events, self.hub.clock.now())?;
+            let mut append = self.state.hash_chain(submission, hash, events, self.hub.clock.now())?;
+            append.booking_limits = Some(self.hub.limits);
             let records = append.records.clone();
             match self.commit(append).await? {
                 Appended::Committed => return Ok(self.committed(submission, hash, &records)),
@@ -64,6 +65,7 @@ impl RoomTask {
                     }
                     return if same_body { Ok(Committed { first, last }) } else { Err(SubmitError::IdConflict) };
                 }
+                Appended::LimitReached(refusal) => return Err(refusal.into()),
                 Appended::SlotTaken => return Err(Refusal::SlotTaken.into()),
                 Appended::Rejected => return Err(SubmitError::Unavailable),
             }
@@ -106,6 +108,7 @@ impl RoomTask {
             actor: &submission.actor,
             facts,
             policy: &self.hub.policy,
+            limits: &self.hub.limits,
             expect: submission.expect,
             fresh: &mut fresh,
         };
@@ -153,7 +156,7 @@ impl RoomTask {
     /// Invalidates the feeds that show this room, and returns their keys.
     pub(super) fn invalidate_feeds(&self) -> Vec<FeedKey> {
         let Some(room) = self.state.loaded() else { return Vec::new() };
-        let keys = affected_feeds(&room.snapshot(&View::Care));
+        let keys = affected_feeds(&room.snapshot(&View::Care, self.hub.clock.now()));
         self.hub.feeds.invalidate(&keys);
         keys
     }

@@ -143,7 +143,7 @@ impl RoomState {
             for record in &records {
                 room.apply(&record.record);
             }
-            (Some(Box::new(room.snapshot(&View::Care))), room.wake_at(), room.parties())
+            (Some(Box::new(room.snapshot(&View::Care, at))), room.wake_at(), room.parties())
         } else {
             (None, None, log.room.parties())
         };
@@ -157,6 +157,7 @@ impl RoomState {
             after,
             wake_at,
             parties,
+            booking_limits: None,
         })
     }
 

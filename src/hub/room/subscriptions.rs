@@ -42,7 +42,7 @@ impl RoomTask {
             None => return Err(SubmitError::NotFound),
         };
         let room = self.state.room()?;
-        let mut snapshot = room.snapshot(&view);
+        let mut snapshot = room.snapshot(&view, self.hub.clock.now());
         snapshot.presence = self.presence.present().map(|user| Presence { user, here: true }).collect();
         snapshot.marks = self.state.marks_for(actor, &view);
         Ok(RoomView { head: room.visible_head(&view), view, snapshot })

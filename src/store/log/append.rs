@@ -176,7 +176,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Appends all of them; returns `false` if any of them found its place taken.
+    /// Appends all of them; returns `false` if any of them found its place taken, or exceeds a limit.
     async fn append_all(&mut self, appends: &[&Append]) -> Result<bool, StoreError> {
         let rows: Vec<EventRow<'_>> = appends.iter().flat_map(|append| event_rows(append)).collect();
         if !self.insert_all(&rows).await? || !self.all_follow(appends).await? {
@@ -191,6 +191,14 @@ impl Tx {
             }
         }
         self.write_projections(appends).await?;
+        // In one order, so that two transactions do not wait for each other's patients.
+        let mut appends = appends.to_vec();
+        appends.sort_by_key(|append| append.parties);
+        for append in appends {
+            if self.check_booking_limits(append).await?.is_some() {
+                return Ok(false);
+            }
+        }
         Ok(true)
     }
 
@@ -221,7 +229,7 @@ impl Tx {
             return Ok(Appended::SlotTaken);
         }
         self.write_projections(&[append]).await?;
-        Ok(Appended::Committed)
+        Ok(self.check_booking_limits(append).await?.map_or(Appended::Committed, Appended::LimitReached))
     }
 
     /// Inserts rows; returns `false` at the first one whose place is taken.

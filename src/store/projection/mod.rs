@@ -3,6 +3,7 @@
 //! Their content is a pure function of that state, [`Projection::of`]. [`mod@write`] stores it, and the verification of a
 //! database compares the tables with it.
 
+mod booking_limits;
 mod write;
 
 use rooms::event::Event;

@@ -54,6 +54,7 @@ async fn stored_and_exported(store: &Store) -> (RoomId, Vec<String>) {
             after: None,
             wake_at: None,
             parties: None,
+            booking_limits: None,
         };
         assert_eq!(store.append(&[append]).await.unwrap(), [Appended::Committed]);
     }

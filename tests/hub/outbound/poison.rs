@@ -17,7 +17,7 @@ use wardroom::bus::Bus;
 use wardroom::config::DatabaseSettings;
 use wardroom::hub::appender::Appender;
 use wardroom::hub::connection::{ConnectedClient, Connection};
-use wardroom::hub::{Hub, SubmitError};
+use wardroom::hub::{Hub, HubSettings, SubmitError};
 use wardroom::store::dispatches::{DispatchState, Sink, Wish};
 use wardroom::store::outbox::OutboxEntry;
 
@@ -97,9 +97,11 @@ async fn panicking_room_rests_and_tells_its_readers(database: DatabaseSettings) 
     // A second hub over the same store. It fails as soon as it is asked for the servers of a call.
     let (batches, _outbox) = mpsc::channel(8);
     let appender = Appender::start(state.store.clone(), state.clock.clone(), batches);
-    let (bus, policy, clock) = (Bus::open(None).unwrap().0, state.config.policy.clone(), state.clock.clone());
+    let (bus, clock) = (Bus::open(None).unwrap().0, state.clock.clone());
+    let settings =
+        HubSettings { policy: state.config.policy.clone(), limits: state.config.limits.business, max_connections: 1 };
     let fail = Arc::new(|_| panic!("a fault of the hub"));
-    let hub = Hub::new(state.store.clone(), appender, bus, clock, policy, 1, fail);
+    let hub = Hub::new(state.store.clone(), appender, bus, clock, settings, fail);
     let (user, session) = (case.doctor.user().unwrap(), Uuid::now_v7().into());
     let address = std::net::IpAddr::from([127, 0, 0, 1]);
     let client = ConnectedClient { session, user, actor: case.doctor.clone(), address };

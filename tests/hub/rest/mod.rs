@@ -1,5 +1,6 @@
 //! The REST API: cases, bookings, errors, idempotency, roles, and the OpenAPI document.
 
+mod booking_limits;
 mod bookings;
 mod bounds;
 mod case;

@@ -100,12 +100,13 @@ async fn lobby_orders_by_arrival_and_estimates_from_recent_consultations(setting
     use ConsultationState::{Booked, Called, Completed, InProgress, Waiting};
     let store = open_store(&settings).await;
     let (doctor, slots) = doctor_with_slots(&store, 6).await;
-    let appends = [
+    let mut appends = [
         room(&slots[0], &doctor, Waiting, 20),
         room(&slots[1], &doctor, Waiting, 15),
         room(&slots[2], &doctor, Called, 18),
         room(&slots[3], &doctor, Booked, 1),
     ];
+    appends[..3].iter_mut().for_each(as_walk_in);
     assert_eq!(store.append(&appends).await.unwrap(), vec![Appended::Committed; 4]);
     let rows = |items: Vec<FeedItem>| -> Vec<(String, u32, Option<u32>)> {
         let row = |item: FeedItem| match item.row {
@@ -136,6 +137,27 @@ async fn full_waiting_room_says_how_many_patients_are_missing(settings: Database
     assert_eq!((lobby.items.len(), lobby.missing), (500, 3));
     let own = store.person_feed(doctor.id, Role::Doctor).await.unwrap();
     assert_eq!((own.items.len(), own.missing), (200, 303));
+}
+
+/// Makes the patient of a room one without a slot.
+fn as_walk_in(append: &mut Append) {
+    append.after.as_mut().unwrap().consultation.as_mut().unwrap().slot = None;
+}
+
+/// Before the slot begins, its patient waits in the order of arrival; from then on before every walk-in.
+async fn lobby_puts_a_patient_whose_slot_has_begun_before_walk_ins(settings: DatabaseSettings) {
+    use ConsultationState::Waiting;
+    let store = open_store(&settings).await;
+    let (doctor, slots) = doctor_with_slots(&store, 2).await;
+    let starts_at = slots[0].starts_at.micros();
+    let mut walk_in = room(&slots[1], &doctor, Waiting, -30);
+    as_walk_in(&mut walk_in);
+    let appends = [room(&slots[0], &doctor, Waiting, -20), walk_in];
+    assert_eq!(store.append(&appends).await.unwrap(), vec![Appended::Committed; 2]);
+    for (now, order) in [(starts_at - 1, [1, 0]), (starts_at, [0, 1])] {
+        let lobby = store.lobby_feed(doctor.id, Timestamp::from_micros(now)).await.unwrap();
+        assert_eq!(keys(&lobby.items), order.map(|at: usize| appends[at].room.to_string()));
+    }
 }
 
 async fn one_of_many_concurrent_refreshes_wins(settings: DatabaseSettings) {
@@ -220,6 +242,7 @@ both! {
     open_items_stay_in_a_feed_however_many_follow
     lobby_orders_by_arrival_and_estimates_from_recent_consultations
     full_waiting_room_says_how_many_patients_are_missing
+    lobby_puts_a_patient_whose_slot_has_begun_before_walk_ins
     one_of_many_concurrent_refreshes_wins
     one_of_many_requests_with_the_same_key_runs
     read_receipts_never_move_back

@@ -38,6 +38,10 @@ impl HubProcess {
             ("WARDROOM_DATABASE_URL", database.url().to_owned()),
             ("WARDROOM_DATABASE_CONNECTIONS", database.connections.to_string()),
             ("WARDROOM_LOG_FILTER", "warn".to_owned()),
+            // One patient opens many rooms in a test, without doctors at their screens.
+            ("WARDROOM_LIMITS_WALK_INS_NEED_DOCTOR", "false".to_owned()),
+            ("WARDROOM_LIMITS_WAITING_WALK_INS", "1000".to_owned()),
+            ("WARDROOM_LIMITS_OPEN_BOOKINGS", "1000".to_owned()),
         ];
         let environment = settings.map(|(name, value)| (name.to_owned(), value)).to_vec();
         Self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rooms::command::{Command, Context, Facts, Request};
 use rooms::event::{ChatSent, Event};
 use rooms::id::{CommandId, PrescriptionId, RoomId, SlotId, UserId};
+use rooms::limits::Limits;
 use rooms::party::{Person, Policy, Slot, Thread};
 use rooms::permission::View;
 use rooms::record::{GENESIS, Hash, Record, chain};
@@ -64,9 +65,10 @@ impl RoomLog {
             sender: actor.user(),
             command: Some(command),
             command_hash: [1; 32],
-            after: projects.then(|| Box::new(state.snapshot(&View::Care))),
+            after: projects.then(|| Box::new(state.snapshot(&View::Care, now()))),
             wake_at: state.wake_at(),
             parties: state.parties(),
+            booking_limits: None,
         }
     }
 
@@ -146,8 +148,15 @@ pub fn slot_request(slot: &PublishedSlot, doctor: &User) -> (RoomLog, Append) {
     let facts = Facts { slot: Some(fact), ..Facts::default() };
     let mut fresh = Uuid::now_v7;
     let now = Timestamp::from_micros(minutes(0).micros() - 3_600_000_000);
-    let mut context =
-        Context { now, actor: &patient, facts: &facts, policy: &Policy::default(), expect: None, fresh: &mut fresh };
+    let mut context = Context {
+        now,
+        actor: &patient,
+        facts: &facts,
+        policy: &Policy::default(),
+        limits: &Limits::default(),
+        expect: None,
+        fresh: &mut fresh,
+    };
     let ask = Command::Request(Request { slot: Some(slot.id), doctor: None, reason: None });
     let log = RoomLog::new();
     let events = log.state.decide(&ask, &mut context).expect("a free slot can be requested");
@@ -158,7 +167,7 @@ pub fn slot_request(slot: &PublishedSlot, doctor: &User) -> (RoomLog, Append) {
 /// Returns an append with a prescription of a case that does not exist.
 pub fn append_without_case() -> Append {
     let mut append = RoomLog::new().chat(UserId(Uuid::now_v7()), CommandId(Uuid::now_v7()), "x");
-    let mut after = RoomLog::new().state.snapshot(&View::Care);
+    let mut after = RoomLog::new().state.snapshot(&View::Care, now());
     after.prescriptions.push(PrescriptionView {
         id: PrescriptionId(Uuid::now_v7()),
         state: PrescriptionState::Draft,

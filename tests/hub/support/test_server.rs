@@ -65,6 +65,10 @@ impl TestServer {
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
         let mut config = Config::from_parts("", environment, false).expect("the tests' settings are usable");
         config.database = database;
+        // One patient opens many rooms in a test, without doctors at their screens. Tests of the limits restore them.
+        config.limits.walk_ins_need_doctor = false;
+        let business = &mut config.limits.business;
+        (business.open_holds, business.open_bookings, business.waiting_walk_ins) = (1_000, 1_000, 1_000);
         change(&mut config);
         let listener = wardroom::lifecycle::listen(config.listen).unwrap();
         let address = listener.local_addr().unwrap();

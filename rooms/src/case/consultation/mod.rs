@@ -4,7 +4,7 @@ mod transitions;
 
 use crate::event::Requested;
 use crate::id::UserId;
-use crate::party::{Party, Slot};
+use crate::party::{Party, Policy, Slot};
 use crate::role::Role;
 use crate::state::ConsultationState;
 use crate::text::Text;
@@ -62,6 +62,16 @@ pub enum ConsultationPhase {
         error_proposed_by: Option<UserId>,
     },
     EnteredInError,
+}
+
+/// What a move depends on beside the role and the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// Nothing is due, or the payment is authorized.
+    pub is_paid: bool,
+    pub is_check_in_open: bool,
+    /// An administrator has the record open.
+    pub has_break_glass: bool,
 }
 
 /// A place in the doctor's queue.
@@ -198,9 +208,16 @@ impl Consultation {
         }
     }
 
-    /// Whether this role may make this move now. `paid`: nothing is due, or the payment is authorized.
-    fn permits(&self, role: Role, step: ConsultationMove, paid: bool) -> bool {
+    /// Returns when the check-in of a booking opens; none if it is open at any time.
+    pub fn check_in_from(&self, policy: &Policy) -> Option<Timestamp> {
+        let ConsultationPhase::Booked { .. } = self.phase else { return None };
+        self.slot.as_ref().zip(policy.check_in_s).map(|(slot, before)| slot.starts_at.minus_seconds(before))
+    }
+
+    /// Whether this role may make this move now.
+    fn permits(&self, role: Role, step: ConsultationMove, conditions: Conditions) -> bool {
         use ConsultationPhase::*;
+        let Conditions { is_paid: paid, is_check_in_open, has_break_glass } = conditions;
         let is_side = matches!(role, Role::Patient | Role::Doctor);
         let phase = &self.phase;
         match step {
@@ -219,7 +236,7 @@ impl Consultation {
             ConsultationMove::CheckIn => {
                 role == Role::Patient
                     && match phase {
-                        Booked { .. } => true,
+                        Booked { .. } => is_check_in_open,
                         Requested { .. } => self.slot.is_none() && paid,
                         _ => false,
                     }
@@ -242,13 +259,13 @@ impl Consultation {
             ConsultationMove::Draft => {
                 role == Role::Doctor && matches!(phase, InProgress { .. } | Interrupted { .. } | WrapUp { .. })
             }
-            ConsultationMove::Export => is_side || role == Role::Admin,
+            ConsultationMove::Export => is_side || (role == Role::Admin && has_break_glass),
             ConsultationMove::OpenRecord => role == Role::Admin,
         }
     }
 
     /// Returns the moves that this role may make now.
-    pub fn allowed(&self, role: Role, paid: bool) -> Vec<ConsultationMove> {
-        ConsultationMove::ALL.into_iter().filter(|step| self.permits(role, *step, paid)).collect()
+    pub fn allowed(&self, role: Role, conditions: Conditions) -> Vec<ConsultationMove> {
+        ConsultationMove::ALL.into_iter().filter(|step| self.permits(role, *step, conditions)).collect()
     }
 }

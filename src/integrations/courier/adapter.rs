@@ -258,6 +258,8 @@ impl CourierAdapter {
             Err(Refusal::Illegal { .. }) => self.state(room, data.delivery).await?,
             // The parcel is no longer assigned to the partner, so its reports are irrelevant.
             Err(Refusal::Forbidden | Refusal::NoSuch(_)) => return Ok(Accepted::Ignored),
+            // A late report from before the assignment, of a step off the parcel's way, or one too many.
+            Err(Refusal::Invalid { field: "occurred_at" | "to", .. }) => return Ok(Accepted::Ignored),
             Err(_) => return Err(InboundError::Malformed(STEP_DATA_ERROR)),
         };
         let Some(state) = state else { return Ok(Accepted::Ignored) };

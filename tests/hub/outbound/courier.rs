@@ -303,13 +303,16 @@ async fn sandbox_courier_delivers_by_itself_and_by_hand(database: DatabaseSettin
     };
     let id = eventually("the sandbox courier is assigned", list).await["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/sandbox/parcels/{id}/moves");
+    let assigned = parcel.now();
     let push = async |body: Value| parcel.clinic.rest.post(&path).bearer(&admin).json(body).send().await;
     assert_eq!(push(json!({"to": "out_for_delivery"})).await.ok(), json!({"taken": true}));
     assert_eq!(push(json!({"to": "attempt_failed"})).await.ok(), json!({"taken": true}));
     assert_eq!(parcel.state().await, "attempt_failed");
     push(json!({"to": "restocked"})).await.assert_problem(404, "not_found");
     let earlier = Timestamp::from_micros(parcel.now().micros() - 60_000_000);
-    push(json!({"to": "in_transit", "occurred_at": earlier})).await.ok();
+    // What happened before the assignment is not this courier's to report.
+    assert_eq!(push(json!({"to": "in_transit", "occurred_at": earlier})).await.ok(), json!({"taken": false}));
+    push(json!({"to": "in_transit", "occurred_at": assigned})).await.ok();
     assert_eq!((parcel.state().await, parcel.log("delivery.reported").await), ("attempt_failed", 1));
     // The rest happens automatically.
     for state in ["rescheduled", "out_for_delivery", "delivered"] {

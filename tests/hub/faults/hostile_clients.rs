@@ -32,7 +32,7 @@ const CONDITION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends this many sign-ins, each with a long address of its own, and gives each up before its answer.
 async fn send_hostile_sign_ins(address: SocketAddr, count: usize) {
-    const MAX_CONCURRENT_SIGN_INS: usize = 8;
+    const MAX_CONCURRENT_SIGN_INS: usize = 24;
     let mut all = JoinSet::new();
     for at in 0..count {
         if all.len() == MAX_CONCURRENT_SIGN_INS {
@@ -47,7 +47,8 @@ async fn send_hostile_sign_ins(address: SocketAddr, count: usize) {
                 body.len()
             );
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-            sleep(Duration::from_millis(2)).await;
+            // Long enough that the hub has read the address and has begun to check the password.
+            sleep(Duration::from_millis(150)).await;
         });
     }
     all.join_all().await;

@@ -48,6 +48,7 @@ struct OutboxSender {
 type AppendReply = oneshot::Sender<Result<Appended, StoreError>>;
 
 /// A request to the appender's task.
+#[allow(clippy::large_enum_variant, reason = "nearly every request is an append")]
 enum AppenderRequest {
     Append(Append, AppendReply),
     /// Answers when all earlier appends are done.

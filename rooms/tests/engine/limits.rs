@@ -119,7 +119,7 @@ fn one_person_spends_their_own_budget_only() {
     while clinic.submit(&doctor(), chat(Thread::Care)).is_ok() {}
     assert_eq!(clinic.submit(&doctor(), draft()), spent("events", 40));
     clinic.ok(&doctor(), Command::End(Nothing {}));
-    clinic.ok(&patient(), Command::Export(Default::default()));
+    clinic.ok(&patient(), Command::Export(rooms::command::Purpose::default()));
 }
 
 /// Guests pay from one budget, or one person could invite twenty of them.
@@ -147,7 +147,7 @@ fn guests_share_one_budget() {
 fn exports_and_break_glass_have_a_budget_of_each_person() {
     let mut clinic = Clinic::with_default_policy();
     clinic.in_progress();
-    let export = || Command::Export(Default::default());
+    let export = || Command::Export(rooms::command::Purpose::default());
     for _ in 0..MAX_PERSON_ACCESSES {
         clinic.ok(&patient(), export());
     }

@@ -205,7 +205,7 @@ mod tests {
     fn times_follow_daylight_saving_and_name_their_zone() {
         let line = |zone: Tz, micros: i64| {
             let starts_at = Some(Timestamp::from_micros(micros));
-            MailTemplate { zone, starts_at, ..template(MailKind::Booked, "Pat") }.render(Language::En).text
+            MailTemplate { starts_at, zone, ..template(MailKind::Booked, "Pat") }.render(Language::En).text
         };
         let (winter, summer) = (1_768_478_400_000_000, 1_784_116_800_000_000);
         assert!(line(Tz::Europe__Berlin, winter).contains("15 January 2026, 13:00 (Europe/Berlin, UTC+1)"));

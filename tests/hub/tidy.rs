@@ -45,6 +45,7 @@ const ENGINE_LAYERS: &[&[&str]] = &[
         "cursor",
         "field_path",
         "id",
+        "limits",
         "media",
         "money",
         "party",

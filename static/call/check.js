@@ -2,6 +2,8 @@
 
 /** Time limit for finding a route, in milliseconds. */
 const ROUTE_TIMEOUT_MS = 6_000;
+/** Time limit for gathering the candidates of the echo's offer, in milliseconds. */
+const GATHERING_TIMEOUT_MS = 2_000;
 
 /**
  * Whether a route through these servers exists: `ok`, `failed`, or `skipped` without such a server.

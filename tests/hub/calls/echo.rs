@@ -15,7 +15,7 @@ use crate::support::pages::{DESKTOP_SIZE, room_id_in_url, sign_in, walk_in};
 use crate::support::rest::{RestClient, RestResponse};
 
 /// How long ICE has to send its first packets.
-const PROBE_TIME: Duration = Duration::from_secs(3);
+const PROBE_DURATION: Duration = Duration::from_secs(3);
 
 /// Returns an audio offer of a browser that is unreachable: it is answered, and nobody connects.
 fn offer(codec: &str) -> String {
@@ -89,7 +89,7 @@ async fn guest_gets_no_echo() {
 async fn reached(sockets: &[UdpSocket]) -> usize {
     let receive = async |socket: &UdpSocket| {
         let mut buf = [0; 1500];
-        tokio::time::timeout(PROBE_TIME, socket.recv_from(&mut buf)).await.is_ok()
+        tokio::time::timeout(PROBE_DURATION, socket.recv_from(&mut buf)).await.is_ok()
     };
     futures_util::future::join_all(sockets.iter().map(receive))
         .await

@@ -125,7 +125,7 @@ async fn browser_and_native_peer_interoperate() {
         .expect("the page reports its state when the channel opens");
     assert_eq!(channel_state.state, Some(MediaState { microphone: true, camera: false }));
     let heard = "const [peer] = (await import('/app.js')).app.calls.session.peers.values();
-        return peer.told.microphone === true && peer.told.camera === false";
+        return peer.remoteState?.microphone === true && peer.remoteState.camera === false";
     patient.wait_until("the peer's message", heard).await;
     doctor.leave().await.unwrap();
     patient.wait_until_gone("[data-testid=call-stage]").await;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rooms::id::{RoomId, SessionId, UserId};
+use rooms::wire::call::Servers;
 use rooms::wire::close::Close;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -19,7 +21,7 @@ use crate::egress::{AddressPolicy, Egress};
 use crate::http;
 use crate::hub::admission::AdmissionQueue;
 use crate::hub::appender::Appender;
-use crate::hub::{Hub, HubSettings};
+use crate::hub::{Hub, HubSettings, MediaRelays};
 use crate::integrations::Integrations;
 use crate::integrations::push::adapter::PushAdapter;
 use crate::jobs;
@@ -31,7 +33,7 @@ use crate::outbound::lane::Destinations;
 use crate::store::Store;
 use crate::store::history::History;
 use crate::telemetry::panics::TaskGuard;
-use crate::turn::Relay;
+use crate::turn::{Relay, RelayUser};
 use crate::web::AppState;
 use crate::web::client_address::ClientAddresses;
 
@@ -69,10 +71,8 @@ impl App {
             limits: config.limits.business,
             max_connections: config.limits.connections,
         };
-        let hub = Hub::new(store.clone(), appender, bus, clock.clone(), settings, {
-            let relay = relay.clone();
-            Arc::new(move |session| relay.servers(session))
-        });
+        let relays = Arc::new(NodeRelays(relay.clone()));
+        let hub = Hub::new(store.clone(), appender, bus, clock.clone(), settings, relays);
         let stop = CancellationToken::new();
         hub.follow_bus(inbox);
         jobs::start(&hub, &clock, &stop);
@@ -94,7 +94,7 @@ impl App {
             committed,
             stop.clone(),
         );
-        follow_revocations(&auth, &hub);
+        follow_revocations(&auth, &hub, &relay);
         if hub.bus().is_shared() {
             share_revocations(&auth, &hub, &stop);
         }
@@ -136,6 +136,23 @@ impl App {
     }
 }
 
+/// The node's relay, as its rooms use it.
+struct NodeRelays(Arc<Relay>);
+
+impl MediaRelays for NodeRelays {
+    fn servers(&self, session: SessionId, user: UserId, room: Option<RoomId>) -> Servers {
+        self.0.servers(RelayUser { session, user, room })
+    }
+
+    fn end_call(&self, room: RoomId) {
+        self.0.end_call(room);
+    }
+
+    fn dismiss_guest(&self, guest: UserId) {
+        self.0.dismiss_guest(guest);
+    }
+}
+
 /// Interval between two reads of the store for revocations of other nodes, in case the bus does not announce them.
 const REVOCATION_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -165,21 +182,30 @@ fn share_revocations(auth: &Auth, hub: &Hub, stop: &CancellationToken) {
     }));
 }
 
-/// Ends open connections when their sign-in ends or their rights change.
-fn follow_revocations(auth: &Auth, hub: &Hub) {
+/// Ends open connections and relayed media when their sign-in ends or their rights change.
+fn follow_revocations(auth: &Auth, hub: &Hub, relay: &Arc<Relay>) {
     use tokio::sync::broadcast::error::RecvError;
-    let (mut revocations, hub) = (auth.revocations(), hub.clone());
+    let (mut revocations, hub, relay) = (auth.revocations(), hub.clone(), relay.clone());
     tokio::spawn(async move {
         let mut guard = TaskGuard::new("revocations");
         loop {
             let connections = hub.connections();
             let follow = async {
                 match revocations.recv().await {
-                    Ok(Revocation::Session(session)) => connections.close(Close::Revoked, |it| it.session == session),
-                    Ok(Revocation::User(user)) => connections.close(Close::Revoked, |it| it.user == user),
+                    Ok(Revocation::Session(session)) => {
+                        connections.close(Close::Revoked, |it| it.session == session);
+                        relay.end_session(session);
+                    }
+                    Ok(Revocation::User(user)) => {
+                        connections.close(Close::Revoked, |it| it.user == user);
+                        relay.end_person(user);
+                    }
                     Ok(Revocation::RightsChanged(user)) => connections.close(Close::TokenExpired, |it| it.user == user),
                     // Some announcements are lost: every client must authenticate again, which loses nothing.
-                    Err(RecvError::Lagged(_)) => connections.close(Close::TokenExpired, |_| true),
+                    Err(RecvError::Lagged(_)) => {
+                        connections.close(Close::TokenExpired, |_| true);
+                        relay.end_all();
+                    }
                     Err(RecvError::Closed) => return ControlFlow::Break(()),
                 }
                 ControlFlow::Continue(())

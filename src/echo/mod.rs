@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::peer::EchoPeer;
 pub use self::peer::MediaAddress;
-use crate::turn::Relay;
+use crate::turn::{Relay, RelayUser};
 
 /// Concurrent echoes on this node.
 pub const MAX_ECHOES: usize = 8;
@@ -78,7 +78,7 @@ impl Echo {
     pub async fn answer(&self, user: UserId, session: SessionId, offer: &Sdp) -> Result<Sdp, EchoError> {
         let permit = self.acquire_permit().await?;
         let end = self.begin(user)?;
-        let servers = self.relay.servers(session);
+        let servers = self.relay.servers(RelayUser { session, user, room: None });
         let offer = offer::restrict(offer, self.address.policy);
         match EchoPeer::answer(self.address, &servers.ice_servers, &offer).await {
             Ok((peer, answer)) => {

@@ -48,7 +48,7 @@ use crate::store::Store;
 use crate::store::record::StoredRecord;
 
 pub use self::room::EventFrame;
-pub use self::services::{HubSettings, IceSource};
+pub use self::services::{HubSettings, MediaRelays};
 pub use self::submission::{Committed, Submission, SubmitError, command_hash};
 pub use self::wakes::StuckRoom;
 
@@ -66,9 +66,9 @@ impl Hub {
         bus: Bus,
         clock: Clock,
         settings: HubSettings,
-        ice: IceSource,
+        relays: Arc<dyn MediaRelays>,
     ) -> Self {
-        let services = Services::new(store, appender, bus, clock, settings, ice);
+        let services = Services::new(store, appender, bus, clock, settings, relays);
         Self { rooms: Arc::new(Rooms::new(Arc::new(services))), wakes: Arc::default() }
     }
 
@@ -243,9 +243,9 @@ impl Hub {
         &self.services().feeds
     }
 
-    /// Names STUN and TURN servers for a session, with fresh credentials.
-    pub fn ice_servers(&self, session: SessionId) -> Servers {
-        (self.services().ice)(session)
+    /// Names STUN and TURN servers for a session outside a call, with fresh credentials.
+    pub fn ice_servers(&self, session: SessionId, user: UserId) -> Servers {
+        self.services().relays.servers(session, user, None)
     }
 
     pub fn bus(&self) -> &Bus {

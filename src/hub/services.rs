@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rooms::command::{Facts, Need};
-use rooms::id::SessionId;
+use rooms::id::{RoomId, SessionId, UserId};
 use rooms::limits::Limits;
 use rooms::party::Policy;
 use rooms::wire::call::Servers;
@@ -23,8 +23,17 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
 
-/// Names the STUN and TURN servers for a session, with credentials of its own.
-pub type IceSource = Arc<dyn Fn(SessionId) -> Servers + Send + Sync>;
+/// The relays of this node, as rooms use them.
+pub trait MediaRelays: Send + Sync {
+    /// Names the STUN and TURN servers for a session, with credentials of its own. `room` is that of the call, if any.
+    fn servers(&self, session: SessionId, user: UserId, room: Option<RoomId>) -> Servers;
+
+    /// Ends what a room's call uses.
+    fn end_call(&self, room: RoomId);
+
+    /// Ends what a dismissed guest uses.
+    fn dismiss_guest(&self, guest: UserId);
+}
 
 /// The settings that the hub's rooms and connections follow.
 pub struct HubSettings {
@@ -51,7 +60,7 @@ pub struct Services {
     pub marks: MarkWriter,
     pub access_log: AccessLog,
     pub connections: Connections,
-    pub ice: IceSource,
+    pub relays: Arc<dyn MediaRelays>,
     /// Limits concurrent replays: when all clients reconnect at once, commits still need database connections.
     pub replays: Semaphore,
     pub connect_queue: FairQueue,
@@ -66,7 +75,7 @@ impl Services {
         bus: Bus,
         clock: Clock,
         settings: HubSettings,
-        ice: IceSource,
+        relays: Arc<dyn MediaRelays>,
     ) -> Self {
         let HubSettings { policy, limits, max_connections } = settings;
         let replays = Semaphore::new(usize::try_from(store.readers() / 2).unwrap_or(0).max(1));
@@ -82,7 +91,7 @@ impl Services {
             policy,
             limits,
             connections: Connections::new(max_connections),
-            ice,
+            relays,
             replays,
             connect_queue: FairQueue::default(),
             disconnect_queue: FairQueue::default(),

@@ -18,8 +18,6 @@ pub const COMMAND_TRACE: &str = "wardroom::trail";
 /// Starts logging. Further calls, as in tests, change nothing.
 pub fn start(config: &Config) {
     let filter = EnvFilter::try_new(&config.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // The library logs a line for each invalid packet, which anybody can send. The relay counts them instead.
-    let filter = filter.add_directive("turn=off".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Text => lines.try_init(),

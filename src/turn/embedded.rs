@@ -1,94 +1,59 @@
-//! The embedded STUN and TURN server: one server for UDP and one for TCP, on the same port.
+//! The embedded server's listeners: UDP and TCP on the same port.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
-use turn::server::Server;
-use turn::server::config::{ConnConfig, ServerConfig};
-use webrtc_util::Conn;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::TurnError;
-use super::admission::AdmissionFilter;
-use super::auth::{AuthenticatedUser, CredentialVerifier};
-use super::credentials::{REALM, RelaySecret};
-use super::metrics::RelayMetrics;
-use super::quota::AllocationQuota;
-use super::relay::RelayAllocator;
+use super::client::TurnClient;
+use super::network::{MAX_DATAGRAM_BYTES, RelayNetwork};
+use super::server::TurnServer;
 use super::tcp;
-use crate::clock::Clock;
 use crate::config::EmbeddedTurn;
 
-/// How long a channel stays bound to a peer (RFC 8656, section 12).
-const CHANNEL_BIND_LIFETIME: Duration = Duration::from_secs(600);
 /// Free ports to try, because a port that is free for UDP may be taken for TCP.
 const MAX_BIND_ATTEMPTS: usize = 16;
 
 /// A running server; it stops when dropped.
 pub struct EmbeddedServer {
     pub address: SocketAddr,
-    _servers: [Server; 2],
+    pub network: Arc<RelayNetwork>,
+    _stop: DropGuard,
 }
 
 impl EmbeddedServer {
-    /// Binds both listeners and starts the servers.
-    pub async fn start(
-        settings: &EmbeddedTurn,
-        secret: RelaySecret,
-        clock: Clock,
-        metrics: Arc<RelayMetrics>,
-    ) -> Result<Self, TurnError> {
+    /// Binds both listeners and serves them.
+    pub async fn start(settings: &EmbeddedTurn, server: TurnServer, max_streams: usize) -> Result<Self, TurnError> {
         let (udp, tcp) = bind(settings).await?;
         let address = udp.local_addr().map_err(|error| TurnError::Listen(settings.listen, error))?;
-        let shared = Shared { settings: settings.clone(), secret, clock, metrics, quota: AllocationQuota::default() };
-        let servers = [
-            serve(&shared, |user| AdmissionFilter::udp(udp, shared.metrics.clone(), user)).await?,
-            serve(&shared, |user| AdmissionFilter::tcp(tcp::listen(tcp), shared.metrics.clone(), user)).await?,
-        ];
-        Ok(Self { address, _servers: servers })
+        let stop = CancellationToken::new();
+        let network = server.network.clone();
+        let server = Arc::new(server);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serve_udp(server.clone(), Arc::new(udp))));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tcp::serve(server, tcp, max_streams)));
+        let all_ended = network.clone();
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            stopped.cancelled().await;
+            all_ended.table.end_where(|_| true);
+        });
+        Ok(Self { address, network, _stop: stop.drop_guard() })
     }
 }
 
-/// What both listeners share.
-struct Shared {
-    settings: EmbeddedTurn,
-    secret: RelaySecret,
-    clock: Clock,
-    metrics: Arc<RelayMetrics>,
-    quota: AllocationQuota,
-}
-
-/// Starts one server for a listener. Each server handles its requests one at a time, so the user that it authenticated
-/// last is the one that it allocates for.
-async fn serve<C>(shared: &Shared, listener: impl FnOnce(AuthenticatedUser) -> C) -> Result<Server, TurnError>
-where
-    C: Conn + Send + Sync + 'static,
-{
-    let authenticated_user = AuthenticatedUser::default();
-    let allocator = RelayAllocator {
-        settings: shared.settings.clone(),
-        clock: shared.clock.clone(),
-        authenticated_user: authenticated_user.clone(),
-        quota: shared.quota.clone(),
-        metrics: shared.metrics.clone(),
-    };
-    let verifier = CredentialVerifier {
-        secret: shared.secret.clone(),
-        clock: shared.clock.clone(),
-        authenticated_user: authenticated_user.clone(),
-        quota: shared.quota.clone(),
-        metrics: shared.metrics.clone(),
-    };
-    let conn = ConnConfig { conn: Arc::new(listener(authenticated_user)), relay_addr_generator: Box::new(allocator) };
-    let config = ServerConfig {
-        conn_configs: vec![conn],
-        realm: REALM.to_owned(),
-        auth_handler: Arc::new(verifier),
-        channel_bind_timeout: CHANNEL_BIND_LIFETIME,
-        alloc_close_notify: None,
-    };
-    Server::new(config).await.map_err(TurnError::Server)
+async fn serve_udp(server: Arc<TurnServer>, socket: Arc<UdpSocket>) {
+    // Until then, `try_send_to` loses packets. An error shows again when receiving.
+    let _ = socket.writable().await;
+    let mut buf = [0; MAX_DATAGRAM_BYTES + 1];
+    loop {
+        // An error reports that an earlier packet did not arrive, which concerns no later one.
+        let Ok((len, from)) = socket.recv_from(&mut buf).await else { continue };
+        if len <= MAX_DATAGRAM_BYTES {
+            server.receive(&buf[..len], &TurnClient::udp(from, socket.clone())).await;
+        }
+    }
 }
 
 /// Binds UDP and TCP to the same port. If another program has the default port, any free one will do, because clients

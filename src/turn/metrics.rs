@@ -11,8 +11,13 @@ pub struct RelayMetrics {
     pub expired: AtomicU64,
     /// Requests with a user name that the hub never issued, or with a wrong password.
     pub forged: AtomicU64,
-    /// Allocation requests beyond a session's quota.
+    /// Allocation requests beyond the quota of a session, a person or a room, or beyond the relay's capacity.
     pub over_quota: AtomicU64,
+    /// Allocations that ended for a newer one of the same session or person.
+    pub replaced: AtomicU64,
+    /// Allocations that ended because the session, the guest's admission or the call ended, and requests with
+    /// credentials from before.
+    pub revoked: AtomicU64,
     /// Packets to or from addresses that the peer policy forbids.
     pub forbidden_peers: AtomicU64,
     /// Packets beyond an allocation's bandwidth.
@@ -31,6 +36,8 @@ impl RelayMetrics {
             ("expired", &self.expired),
             ("forged", &self.forged),
             ("over_quota", &self.over_quota),
+            ("replaced", &self.replaced),
+            ("revoked", &self.revoked),
             ("forbidden_peers", &self.forbidden_peers),
             ("over_bandwidth", &self.over_bandwidth),
             ("flood", &self.flood),

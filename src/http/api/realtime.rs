@@ -87,5 +87,5 @@ async fn start_echo(
 }
 
 async fn ice_servers(State(state): State<AppState>, caller: Caller) -> Json<Servers> {
-    Json(state.hub.ice_servers(caller.claims.session))
+    Json(state.hub.ice_servers(caller.claims.session, caller.user()))
 }

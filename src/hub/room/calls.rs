@@ -242,9 +242,10 @@ impl RoomTask {
 
     /// Fills in the servers on the session's own node: their credentials are for that node's relay.
     fn with_servers(&self, mut notice: CallNotice, connection: &Connection) -> CallNotice {
+        let servers = || self.hub.relays.servers(connection.session, connection.user, Some(self.id));
         match &mut notice {
-            CallNotice::Attached(attached) => attached.servers = (self.hub.ice)(connection.session),
-            CallNotice::Servers(servers) => *servers = (self.hub.ice)(connection.session),
+            CallNotice::Attached(attached) => attached.servers = servers(),
+            CallNotice::Servers(fresh) => *fresh = servers(),
             _ => {}
         }
         notice

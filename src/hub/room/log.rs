@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rooms::event::Event;
 use rooms::record::Record;
 
 use super::state::ReplayedLog;
@@ -95,9 +96,14 @@ impl RoomTask {
         self.read_log().await
     }
 
-    /// Applies a committed event and sends it to the subscribers.
+    /// Applies a committed event, sends it to the subscribers, and ends what the relay holds for those it excludes.
     pub(super) fn apply_committed(&mut self, record: &HashedRecord) {
         self.state.apply(record);
+        match &record.record.event {
+            Event::CallEnded(_) => self.hub.relays.end_call(self.id),
+            Event::GuestDismissed(dismissed) => self.hub.relays.dismiss_guest(dismissed.guest),
+            _ => {}
+        }
         self.subscribers.publish(self.id, record.seq, &record.record.event, &record.canonical);
         if let Some(command) = record.record.command {
             tracing::debug!(target: COMMAND_TRACE, command = %command.0, room = %self.id, seq = record.seq, "fanned out");

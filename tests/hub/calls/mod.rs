@@ -3,4 +3,6 @@
 mod echo;
 mod signaling;
 mod turn;
+mod turn_limits;
+mod turn_protocol;
 mod webrtc;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use rooms::id::SessionId;
+use rooms::id::{SessionId, UserId};
+use rooms::time::Timestamp;
+use rooms::wire::call::Servers;
 use secrecy::SecretString;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
@@ -15,8 +17,8 @@ use turn::client::Client;
 use uuid::Uuid;
 use wardroom::clock::Clock;
 use wardroom::config::{EmbeddedTurn, TurnSecretSource, TurnSettings};
-use wardroom::turn::Relay;
-use wardroom::turn::credentials::{CREDENTIAL_LIFETIME, RelaySecret};
+use wardroom::turn::credentials::{AllocationOwner, CREDENTIAL_LIFETIME, OwnerTag, RelaySecret};
+use wardroom::turn::{Relay, RelayUser};
 use webrtc_util::Conn;
 
 use crate::support::turn::{Coturn, TURN_TIMEOUT, Transport, client, credentials, echoes};
@@ -48,9 +50,14 @@ async fn relay(change: impl FnOnce(&mut EmbeddedTurn)) -> (Relay, SocketAddr) {
     (relay, address)
 }
 
+/// Returns the servers for a session of a person of its own, outside a call.
+pub fn servers(relay: &Relay, session: SessionId) -> Servers {
+    relay.servers(RelayUser { session, user: UserId(session.0), room: None })
+}
+
 /// Connects a client with credentials of a new session.
 async fn guest(relay: &Relay, by: Transport) -> Client {
-    let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
+    let (username, password) = credentials(&servers(relay, SessionId(Uuid::now_v7())).ice_servers);
     client(relay.address().unwrap(), by, &username, &password).await
 }
 
@@ -73,7 +80,7 @@ async fn session_reaches_its_peer_over_udp_and_tcp() {
     }
     assert_eq!(relay.metrics().allocations.load(Relaxed), 2);
     assert!(relay.metrics().bytes.load(Relaxed) >= 2 * 100 * 14);
-    let servers = relay.servers(SessionId(Uuid::nil())).ice_servers;
+    let servers = servers(&relay, SessionId(Uuid::nil())).ice_servers;
     assert_eq!(servers[0].urls, [format!("stun:{address}")]);
     assert_eq!(servers[1].urls, [format!("turn:{address}?transport=udp"), format!("turn:{address}?transport=tcp")]);
 }
@@ -81,14 +88,17 @@ async fn session_reaches_its_peer_over_udp_and_tcp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_and_forged_credentials_are_rejected_and_counted() {
     let (relay, address) = relay(|_| {}).await;
-    let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
+    let (username, password) = credentials(&servers(&relay, SessionId(Uuid::now_v7())).ice_servers);
     let own = RelaySecret::open(&turn_secret(SECRET)).unwrap();
     let foreign = RelaySecret::open(&turn_secret("another hub's secret")).unwrap();
-    let ended = "1600000000:0123456789abcdef".to_owned();
+    let tag = OwnerTag::of(Uuid::nil());
+    let owner = AllocationOwner { session: tag, person: tag, room: None };
+    let ended = own.issue(owner, 1, Timestamp::from_micros(1_600_000_000_000_000)).username;
+    let name_of_other = own.issue(owner, 1, Timestamp::from_micros(1_999_999_999_000_000)).username;
     let cases = [
         ("forged password", username.clone(), "bm90IHRoaXMgb25l".to_owned()),
         ("another hub's", username.clone(), foreign.password(&username)),
-        ("somebody else's", "1999999999:0123456789abcdef".to_owned(), password.clone()),
+        ("somebody else's", name_of_other, password.clone()),
         ("no name of ours", "alice".to_owned(), own.password("alice")),
         ("ended", ended.clone(), own.password(&ended)),
     ];
@@ -112,7 +122,7 @@ async fn allocation_outlives_its_five_minute_credentials() {
     let clock = Clock::system();
     let relay = Relay::start(&settings(|_| {}), clock.clone()).await.unwrap();
     let session = SessionId(Uuid::now_v7());
-    let servers = relay.servers(session);
+    let servers = servers(&relay, session);
     let (username, password) = credentials(&servers.ice_servers);
     assert_eq!(servers.expires_at.unwrap().since(clock.now()).as_secs(), CREDENTIAL_LIFETIME.as_secs() - 1);
     clock.advance(CREDENTIAL_LIFETIME.checked_sub(Duration::from_secs(5)).unwrap());
@@ -130,40 +140,15 @@ async fn allocation_outlives_its_five_minute_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn session_is_limited_to_twelve_allocations_without_affecting_others() {
-    let clock = Clock::system();
-    let relay = Relay::start(&settings(|_| {}), clock.clone()).await.unwrap();
-    let address = relay.address().unwrap();
-    let session = SessionId(Uuid::now_v7());
-    let mut kept = Vec::new();
-    for at in 0..12 {
-        // New credentials are no new quota.
-        clock.advance(Duration::from_secs(2));
-        let (username, password) = credentials(&relay.servers(session).ice_servers);
-        let guest =
-            client(address, if at % 2 == 0 { Transport::Udp } else { Transport::Tcp }, &username, &password).await;
-        let allocation = guest.allocate().await.expect("one of twelve allocations");
-        kept.push((guest, allocation));
-    }
-    let (username, password) = credentials(&relay.servers(session).ice_servers);
-    assert!(client(address, Transport::Udp, &username, &password).await.allocate().await.is_err());
-    assert_eq!(relay.metrics().over_quota.load(Relaxed), 1);
-    assert!(guest(&relay, Transport::Tcp).await.allocate().await.is_ok(), "another session has a quota of its own");
-    let (_guest, allocation) = kept.pop().unwrap();
-    allocation.close().await.unwrap();
-    let again = Instant::now() + TURN_TIMEOUT;
-    while client(address, Transport::Udp, &username, &password).await.allocate().await.is_err() {
-        assert!(Instant::now() < again, "a released allocation can be made again");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn relay_does_not_reach_its_own_machine() {
     let (relay, _) = relay(|embedded| embedded.private_peers = false).await;
     let guest = guest(&relay, Transport::Udp).await;
     let allocation = guest.allocate().await.unwrap();
     let peer = peer().await;
-    assert!(!echoes(&allocation, &peer).await, "the datagram must not arrive");
+    assert!(
+        allocation.send_to(b"are you there?", peer.local_addr().unwrap()).await.is_err(),
+        "no permission is granted"
+    );
     assert!(relay.metrics().forbidden_peers.load(Relaxed) > 0);
     // Traffic from there does not reach the client either.
     let mut buf = [0; 100];
@@ -238,24 +223,20 @@ async fn client_once_admitted(relay: &Relay) -> (Client, impl Conn) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unauthenticated_traffic_neither_fills_memory_nor_blocks_others() {
+async fn unauthenticated_traffic_is_limited_by_address_and_blocks_nobody_else() {
     let (relay, address) = relay(|_| {}).await;
     let mut request = vec![0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     request.extend([5; 12]);
-    let mut nonces = std::collections::BTreeSet::new();
     let mut buf = [0; 1500];
     // Many addresses, each below the rate of one: Linux accepts all of 127/8 as its own.
     for at in 0..200_u8 {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::new(127, 0, 1, at), 0)).await.unwrap();
         for _ in 0..20 {
             socket.send_to(&request, address).await.unwrap();
-            let (len, _) =
-                tokio::time::timeout(CONDITION_TIMEOUT, socket.recv_from(&mut buf)).await.expect("a response").unwrap();
+            tokio::time::timeout(CONDITION_TIMEOUT, socket.recv_from(&mut buf)).await.expect("a response").unwrap();
             assert_eq!(buf[..2], [1, 0x13], "an error response with a nonce");
-            nonces.insert(buf[20..len].to_vec());
         }
     }
-    assert!(nonces.len() < 10, "{} nonces for 4,000 requests: the server stores every one", nonces.len());
     // An address above the rate is limited while others are served.
     let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     let end = Instant::now() + CONDITION_TIMEOUT;
@@ -278,7 +259,7 @@ async fn coturn_accepts_the_same_credentials_with_the_shipped_configuration() {
     let urls = vec![format!("turn:{}?transport=udp", coturn.address)];
     let settings = TurnSettings { embedded: None, urls, secret: turn_secret(SECRET) };
     let relay = Relay::start(&settings, Clock::system()).await.unwrap();
-    let (username, password) = credentials(&relay.servers(SessionId(Uuid::now_v7())).ice_servers);
+    let (username, password) = credentials(&servers(&relay, SessionId(Uuid::now_v7())).ice_servers);
     for by in [Transport::Udp, Transport::Tcp] {
         let guest = client(coturn.address, by, &username, &password).await;
         let allocation = guest.allocate().await.expect("coturn accepts the credentials");

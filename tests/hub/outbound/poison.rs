@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rooms::command::{Command, StartCall};
-use rooms::id::RoomId;
+use rooms::id::{RoomId, SessionId, UserId};
 use rooms::media::Media;
 use rooms::role::Actor;
-use rooms::wire::call::{Attach, CallSignal};
+use rooms::wire::call::{Attach, CallSignal, Servers};
 use rooms::wire::close::Close;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use wardroom::bus::Bus;
 use wardroom::config::DatabaseSettings;
 use wardroom::hub::appender::Appender;
 use wardroom::hub::connection::{ConnectedClient, Connection};
-use wardroom::hub::{Hub, HubSettings, SubmitError};
+use wardroom::hub::{Hub, HubSettings, MediaRelays, SubmitError};
 use wardroom::store::dispatches::{DispatchState, Sink, Wish};
 use wardroom::store::outbox::OutboxEntry;
 
@@ -88,6 +88,19 @@ async fn deliveries_of_an_unknown_sink_do_not_stop_the_others(database: Database
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
 }
 
+/// Relays whose servers cannot be named without a panic.
+struct FailingRelays;
+
+impl MediaRelays for FailingRelays {
+    fn servers(&self, _: SessionId, _: UserId, _: Option<RoomId>) -> Servers {
+        panic!("a fault of the hub")
+    }
+
+    fn end_call(&self, _: RoomId) {}
+
+    fn dismiss_guest(&self, _: UserId) {}
+}
+
 /// A room whose task panics: its readers are told, it rests, another room works on, and after the rest it is back.
 async fn panicking_room_rests_and_tells_its_readers(database: DatabaseSettings) {
     let server = TestServer::start(database).await;
@@ -100,8 +113,7 @@ async fn panicking_room_rests_and_tells_its_readers(database: DatabaseSettings) 
     let (bus, clock) = (Bus::open(None).unwrap().0, state.clock.clone());
     let settings =
         HubSettings { policy: state.config.policy.clone(), limits: state.config.limits.business, max_connections: 1 };
-    let fail = Arc::new(|_| panic!("a fault of the hub"));
-    let hub = Hub::new(state.store.clone(), appender, bus, clock, settings, fail);
+    let hub = Hub::new(state.store.clone(), appender, bus, clock, settings, Arc::new(FailingRelays));
     let (user, session) = (case.doctor.user().unwrap(), Uuid::now_v7().into());
     let address = std::net::IpAddr::from([127, 0, 0, 1]);
     let client = ConnectedClient { session, user, actor: case.doctor.clone(), address };

@@ -22,6 +22,7 @@ pub mod rest;
 pub mod room_log;
 pub mod small_disk;
 pub mod stall_detector;
+pub mod stun;
 pub mod test_cluster;
 pub mod test_server;
 pub mod turn;

@@ -73,7 +73,8 @@ export function cached(elements, key, version, make) {
 
 /** What identifies an element among its siblings: tag, name, `data-` attributes other than the state, and a button's text. */
 function identity(element) {
-  const { state, ...data } = element.dataset;
+  const data = { ...element.dataset };
+  delete data.state;
   const text = ['BUTTON', 'A'].includes(element.tagName) ? (element.getAttribute('aria-label') ?? element.textContent) : '';
   return JSON.stringify([element.tagName, element.name, data, text]);
 }

@@ -375,7 +375,8 @@ mod tests {
         for len in 0..sample.len() {
             assert!(StunMessage::parse(&sample[..len]).is_none(), "{len} bytes");
         }
-        for at in 0..sample.len() {
+        // All before FINGERPRINT, which covers the rest of the message and nothing of itself.
+        for at in 0..sample.len() - 8 {
             let mut changed = sample.clone();
             changed[at] ^= 0x41;
             // A changed length can hide the attributes that follow it, the fingerprint among them.

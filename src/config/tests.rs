@@ -18,7 +18,7 @@ fn default_is_a_hub_on_loopback_with_the_embedded_database() {
     let config = load("", &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.database.url(), "sqlite:data/wardroom.db");
-    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.policy, Policy { check_in_s: Some(3600), ..Policy::default() });
     assert_eq!(config.tokens.access_lifetime, Duration::from_secs(900));
     assert!(!config.secure_cookies());
 }

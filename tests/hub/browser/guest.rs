@@ -67,7 +67,10 @@ async fn guest_enters_by_link_takes_part_and_leaves_with_it() {
 
     patient.click("guest-dismiss").await;
     guest
-        .wait_until("the room is closed to the guest", "return document.body.innerText.includes('not open to you')")
+        .wait_until(
+            "the room is closed to the guest",
+            "return document.body.innerText.includes('You have no access to this room')",
+        )
         .await;
     for browser in [&patient, &doctor] {
         wait_for_videos(browser, 1).await;

@@ -35,8 +35,6 @@ impl PaidClinic {
     pub async fn start(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
         Self::free(database, |config| {
             config.policy.price = PRICE;
-            // Check-in long before the slot, so that a test need not advance the clock in between.
-            config.policy.check_in_s = None;
             change(config);
         })
         .await
@@ -44,7 +42,12 @@ impl PaidClinic {
 
     /// Starts the clinic without a price.
     pub async fn free(database: DatabaseSettings, change: impl FnOnce(&mut Config)) -> Self {
-        let rest = RestClient::start_with(database, change).await;
+        let rest = RestClient::start_with(database, |config| {
+            // Check-in at any time, so that a test need not advance the clock until shortly before the slot.
+            config.policy.check_in_s = None;
+            change(config);
+        })
+        .await;
         let doctor = rest.server.person(Role::Doctor, "Dr Discreet", None).await;
         let (patient, token) = rest.person_with_token(Role::Patient, None).await;
         let admin = rest.server.person(Role::Admin, "Ad Min", None).await;

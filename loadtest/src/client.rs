@@ -223,13 +223,13 @@ impl Client {
         self.outgoing.push_back(text);
     }
 
-    /// Sends a command and waits for its answer. [`Client::next`] later yields the frames received meanwhile.
+    /// Sends a command and waits for its answer. [`Client::next`] later yields the frames that arrive before the answer.
     pub async fn command(&mut self, room: RoomId, command: Command) -> Result<Answer, ClientError> {
         let id = self.send(room, command);
         self.answer(id).await
     }
 
-    /// Waits for the answer to a command. [`Client::next`] later yields the frames received meanwhile.
+    /// Waits for the answer to a command. [`Client::next`] later yields the frames that arrive before it.
     pub async fn answer(&mut self, id: CommandId) -> Result<Answer, ClientError> {
         self.until("an answer", |frame| match &frame.summary {
             FrameSummary::Ack { id: acked, first, last, .. } if *acked == id => {

@@ -5,7 +5,7 @@
 
 use rooms::cursor::{Cursor, Verdict};
 
-/// What an event frame meant to this reader.
+/// How a reader classifies an event frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventOrder {
     /// New and next in order.

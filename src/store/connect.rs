@@ -124,9 +124,9 @@ pub(super) fn with_session_limits(pool: PgPoolOptions) -> PgPoolOptions {
 /// Creates the database file for its owner only, or restricts the one that exists with its companions. SQLite gives the
 /// companions that it creates the permissions of the database.
 fn make_private(file: &Path) -> Result<(), StoreError> {
-    let is_file =
-        file.as_os_str() != ":memory:" && file.parent().is_none_or(|it| it.as_os_str().is_empty() || it.exists());
-    if !is_file {
+    // The driver's name for a database in memory, which has no file.
+    let is_in_memory = file.as_os_str().as_encoded_bytes().starts_with(b"file:sqlx-in-memory-");
+    if is_in_memory || file.parent().is_some_and(|it| !it.as_os_str().is_empty() && !it.exists()) {
         return Ok(());
     }
     let failed =

@@ -13,7 +13,7 @@ use super::bounds::faults_not_done;
 use super::setup::{fixture, meters};
 use crate::cli::CallsArgs;
 
-/// Runs the calls and measures the hub meanwhile.
+/// Runs the calls, and measures the hub during them.
 pub fn run(args: &CallsArgs) -> anyhow::Result<Report> {
     let common = &args.common;
     let plan = CallsPlan {

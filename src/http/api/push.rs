@@ -148,16 +148,23 @@ impl PreferencesView {
     fn checked(mut self) -> Result<Preferences, Problem> {
         self.muted.sort();
         self.muted.dedup();
-        let quiet = match self.quiet {
-            Some(QuietView { from, until, .. }) if from > 1439 || until > 1439 => {
-                return Err(Problem::invalid("quiet", "must be minutes after midnight, 0 to 1439"));
-            }
-            Some(QuietView { offset, .. }) if !(-720..=840).contains(&offset) => {
-                return Err(Problem::invalid("offset", "must be between -720 and 840"));
-            }
-            other => other.map(|QuietView { from, until, offset }| Quiet { from, until, offset }),
-        };
+        let quiet = self.quiet.map(QuietView::checked).transpose()?;
         Ok(Preferences { muted: self.muted, quiet })
+    }
+}
+
+impl QuietView {
+    fn checked(self) -> Result<Quiet, Problem> {
+        let Self { from, until, offset } = self;
+        for (field, minutes) in [("quiet.from", from), ("quiet.until", until)] {
+            if minutes > 1439 {
+                return Err(Problem::invalid(field, "must be minutes after midnight, 0 to 1439"));
+            }
+        }
+        if !(-720..=840).contains(&offset) {
+            return Err(Problem::invalid("quiet.offset", "must be between -720 and 840"));
+        }
+        Ok(Quiet { from, until, offset })
     }
 }
 

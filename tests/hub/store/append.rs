@@ -183,6 +183,9 @@ async fn database_without_durable_commits_is_rejected() {
         let error = Store::connect(&DatabaseSettings::new(url)).await.expect_err(url);
         assert!(matches!(error, StoreError::Config(_)), "{url}: {error:?}");
     }
+    let names: Vec<_> = std::fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = names.iter().filter(|name| name.as_encoded_bytes().starts_with(b"file:")).collect();
+    assert!(left.is_empty(), "a refused database leaves no file: {left:?}");
     let database = Database::postgres();
     let settings = database.settings();
     let url = format!("{}&options[synchronous_commit]=off", settings.url());
